@@ -1,0 +1,1 @@
+"""Words in, words and exit codes out; one file a command."""

@@ -1,0 +1,99 @@
+"""The command ``lockgate``: finds the command's file, imports only that, and turns errors into exit codes."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from lockgate import __version__
+from lockgate.errors import LockgateError
+from lockgate.record.reasons import Exit
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Start a project: lockgate.toml, db/migrations/, an example, a CI workflow."),
+    "new": ("new", "Create the next migration file and put it into the ledger."),
+    "check": ("check", "Judge files and ledger without a database."),
+    "plan": ("plan", "What `up` would do, with the hash that approvals bind to."),
+    "up": ("up", "Apply pending migrations: the one production path."),
+    "status": ("status", "What is applied, pending and in the way."),
+    "verify": ("verify", "Compare the live schema with what the history left."),
+    "doctor": ("doctor", "Look for what needs a person, each with the next command."),
+    "down": ("down", "Undo the newest migration (unprotected environments only)."),
+    "baseline": ("baseline", "Adopt an existing database: record files as applied without running them."),
+    "repair": ("repair", "Mend the history, with a reason and an actor, recorded."),
+    "roles": ("roles", "Print the least-privilege SQL for owner, migrator, app and reader."),
+    "release": ("release", "The deploy pipeline: check, plan, up, verify, artifact."),
+    "embedded": ("embedded", "The embedded PostgreSQL of this project: url, status, stop."),
+    "demo": ("demo", "A guarded release of an example shop on an embedded PostgreSQL."),
+}
+"""Command → (module in ``lockgate.cli``, one line of help). Kept here so that help imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: start-up costs what is used, not what exists."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of a change's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of ``cmd_name``; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"lockgate.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands from the table above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "--version", prog_name="lockgate", message="%(prog)s %(version)s")
+def app() -> None:
+    """Safe migrations for PostgreSQL: exactly once, or not at all.
+
+    Exit codes: 0 done, 1 found something, 2 usage, 3 failed, 4 refused, 5 hold, 69 unreachable, 75 busy, 77 privilege.
+    """
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")  # a locale without UTF-8 must not end a migration
+    try:
+        app(prog_name="lockgate")
+    except LockgateError as error:
+        from lockgate.cli.output import show_error
+
+        _leave(show_error(error))
+    except KeyboardInterrupt:
+        _leave(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        _leave(Exit.OK)
+    except SystemExit as leaving:
+        _leave(leaving.code if isinstance(leaving.code, int) else Exit.OK if leaving.code is None else Exit.USAGE)
+    except Exception as error:
+        from lockgate.cli.output import show_bug
+
+        _leave(show_bug(error))
+
+
+def _leave(code: int) -> None:
+    """Exit with ``code``, also when the reader of our output is gone and flushing fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+    sys.exit(int(code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Where words go: text for people, one JSON document for programs, progress on a terminal, plain lines in a pipe."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lockgate.errors import LockgateError
+from lockgate.record.reasons import Exit
+from lockgate.record.redact import redact, redact_value
+
+if TYPE_CHECKING:
+    from lockgate.migrations.progress import Event
+
+SCHEMA_VERSION = "1"
+
+
+class Format(StrEnum):
+    """What ``--format`` takes."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Output:
+    """The output of one command. ``format`` JSON prints one document on stdout and nothing else; notes go to stderr."""
+
+    def __init__(self, format: Format, *, verbose: bool = False) -> None:
+        self.format = format
+        self.verbose = verbose
+        self.done = False
+        global _current
+        _current = self
+
+    @property
+    def terminal(self) -> bool:
+        """True when stdout is a terminal that understands control codes."""
+        return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+
+    @property
+    def colour(self) -> bool:
+        """True when colour is wanted: on a terminal and without ``NO_COLOR``."""
+        return self.terminal and not os.environ.get("NO_COLOR")
+
+    def say(self, text: str = "") -> None:
+        """A line for people (text format only)."""
+        if self.format is Format.TEXT:
+            _write(sys.stdout, redact(text) + "\n")
+
+    def note(self, text: str) -> None:
+        """A line beside the answer, on stderr."""
+        _write(sys.stderr, redact(text) + "\n")
+
+    def json(self, document: dict[str, Any]) -> None:
+        """The one document of a JSON answer, with its ``schemaVersion``, secrets redacted."""
+        if self.format is Format.JSON and not self.done:
+            import msgspec
+
+            self.done = True
+            plain = msgspec.to_builtins({"schemaVersion": SCHEMA_VERSION, **document}, str_keys=True)
+            _write(sys.stdout, msgspec.json.format(msgspec.json.encode(redact_value(plain)), indent=2).decode() + "\n")
+
+    def mark(self, word: str, kind: str) -> str:
+        """``word`` in the colour of ``kind`` (good, bad, warn, dim, bold) where colour is wanted."""
+        codes = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
+        return f"\x1b[{codes[kind]}m{word}\x1b[0m" if self.colour else word
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table: drawn on a terminal, aligned columns in a pipe."""
+        if self.format is not Format.TEXT:
+            return
+        body = [[redact(cell) for cell in row] for row in rows]
+        if self.terminal:
+            from rich.box import SIMPLE_HEAD
+            from rich.console import Console
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(box=SIMPLE_HEAD, pad_edge=False)
+            for name in head:
+                table.add_column(name)
+            for row in body:
+                table.add_row(*[Text.from_ansi(cell) for cell in row])
+            Console(no_color=not self.colour, highlight=False).print(table)
+            return
+        widths = [max(len(r[i]) for r in [list(head), *body]) for i in range(len(head))]
+        for row in [list(head), *body]:
+            _write(sys.stdout, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+_current: Output | None = None
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except (BrokenPipeError, ValueError):
+        # The reader went away. The run goes on: its truth is in the database, not in this pipe.
+        null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives as long as the process
+        if stream is sys.stdout:
+            sys.stdout = null
+        else:
+            sys.stderr = null
+
+
+def show_error(error: LockgateError) -> Exit:
+    """Print an error where the command's format wants it: what happened, the state of the world, the next command."""
+    output = _current or Output(Format.TEXT)
+    document: dict[str, Any] = {
+        "status": "hold" if error.exit == Exit.HOLD else "fail", "reasonCode": error.code, "message": error.message,
+        "state": error.state, "next": error.next, "exitCode": int(error.exit), "details": error.details,
+    }  # fmt: skip
+    report = error.details.get("report")
+    if report is not None:
+        import msgspec
+
+        document["details"] = {k: v for k, v in error.details.items() if k != "report"}
+        document = {**msgspec.to_builtins(report), **document}
+    try:
+        output.json(document)
+    except TypeError:
+        document["details"] = {k: str(v) for k, v in error.details.items()}
+        output.json(document)
+    output.note(f"{output.mark('lockgate', 'bold')}: {output.mark(error.code, 'bad')}: {error.message}")
+    output.note(f"  state: {error.state}")
+    output.note(f"  next:  {error.next}")
+    return error.exit
+
+
+def show_bug(error: Exception) -> Exit:
+    """Print an unexpected error: redacted, with the trace only under ``--verbose``."""
+    output = _current or Output(Format.TEXT)
+    trace = redact("".join(traceback.format_exception(error)))
+    output.json({"status": "fail", "reasonCode": "BUG", "message": f"{type(error).__name__}: {error}", "state": "Unknown; the history in the database is right.", "next": "lockgate status", "exitCode": int(Exit.BUG), "details": {"trace": trace.splitlines()[-20:]}})
+    output.note(f"lockgate: BUG: {type(error).__name__}: {error}")
+    output.note(trace if output.verbose else "  this is a bug in lockgate; --verbose prints the trace")
+    output.note("  next:  lockgate status")
+    return Exit.BUG
+
+
+class Progress:
+    """Shows a run as it goes: a bar with ETA on a terminal, one line an event in a pipe, events on stderr for JSON."""
+
+    def __init__(self, output: Output, total: int) -> None:
+        self._output = output
+        self._total = total
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "Progress":
+        if self._output.terminal and self._output.format is Format.TEXT and self._total > 0:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+            self._bar = Bar(*columns, console=Console(no_color=not self._output.colour, highlight=False))
+            self._bar.start()
+            self._task = self._bar.add_task("waiting for the lock", total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def event(self, event: "Event") -> None:
+        """Show one event. Applied files move the bar; in a pipe they are lines."""
+        if self._bar is not None:
+            if event.status == "applied":
+                self._bar.advance(self._task)
+                self._bar.update(self._task, description=redact(event.detail.split(" in ")[0][:48]))
+            else:
+                self._bar.console.print(redact(f"{event.status}: {event.detail}"), highlight=False, markup=False)
+        elif self._output.format is Format.TEXT:
+            self._output.say(f"{event.status:<10} {event.detail}")
+        elif event.status != "applied":
+            self._output.note(f"{event.status}: {event.detail}")

@@ -1,0 +1,45 @@
+"""``lockgate up``."""
+
+from typing import Any
+
+import click
+
+from lockgate.cli.options import Session, shared
+from lockgate.cli.output import Progress
+
+
+@click.command("up")
+@shared()
+@click.option("--lock-wait", metavar="SECONDS", type=click.FloatRange(min=0), default=60.0, show_default=True, help="How long to wait for another runner.")
+def command(lock_wait: float, **shared_options: Any) -> None:
+    """Apply pending migrations, each exactly once.
+
+    When another runner holds the lock it waits, then does what is left; 75 when it gives up. 4 when it refuses before
+    any change.
+    """
+    from lockgate.migrations.limits import Limits
+    from lockgate.migrations.progress import Log
+    from lockgate.postgres.alarm import Alarm
+    from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.project import read_files
+    from lockgate.release.up import Run, new_identity
+
+    session = Session(**shared_options)
+    refuse_application_role()
+    files = read_files(session.settings)
+    target = session.target()
+    with Alarm() as alarm, Progress(session.output, len(files.migrations)) as progress:
+        run = Run(target, files, session.settings, Limits.of(session.settings.migrations), new_identity("up"), Log(progress.event), alarm, lock_wait=lock_wait)
+        report = run.up()
+    output = session.output
+    output.json({"command": "up", **_fields(report)})
+    if report.applied:
+        output.say(f"{output.mark('done', 'good')}       {len(report.applied)} applied in {report.elapsed_seconds:.2f} s, now at {report.after}")
+    for note in report.notes:
+        output.note(f"note: {note}")
+
+
+def _fields(report: object) -> dict[str, object]:
+    import msgspec
+
+    return dict(msgspec.to_builtins(report))

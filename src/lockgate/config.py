@@ -1,0 +1,146 @@
+"""``lockgate.toml`` → frozen settings. Every key has a default; an unknown key is an error, not a typo in waiting."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from lockgate.errors import ConfigError
+
+FILE_NAME = "lockgate.toml"
+_DURATION = re.compile(r"^\s*\d+(\.\d+)?\s*(ms|s|min|h|d)?\s*$")
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+
+
+class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[migrations]``: where the files are, and the limits of a run. Durations are texts such as ``3s``, ``15min``."""
+
+    directory: str = "db/migrations"
+    lock_timeout: str = "3s"
+    lock_retries: int = 8
+    statement_timeout: str = "15min"
+    concurrent_timeout: str = "1h"
+    file_timeout: str = "30min"
+    run_timeout: str = "1h"
+    max_lock_victims: int = 20
+    max_file_bytes: int = 5_000_000
+    max_statements: int = 20_000
+    allow_functions: tuple[str, ...] = ()
+    reconnect_seconds: int = 30
+
+
+class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[roles]``: the names of the four roles of docs/roles.md."""
+
+    owner: str = "app_owner"
+    migrator: str = "app_migrator"
+    app: str = "app"
+    reader: str = "app_reader"
+    schemas: tuple[str, ...] = ("public",)
+
+
+class EmbeddedServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[embedded]``: the PostgreSQL from the wheel that is used when no URL is configured."""
+
+    version: int = 18
+    idle_seconds: int = 900
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[env.NAME]``: one place to release to. The URL comes from the variable ``url_env``, never from the file."""
+
+    url_env: str
+    protected: bool = False
+
+
+class Artifacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[artifacts]``: where a release leaves its evidence."""
+
+    directory: str = ".artifacts"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that ``lockgate.toml`` can say, with the folder that relative paths start from."""
+
+    migrations: Migrations = Migrations()
+    roles: Roles = Roles()
+    embedded: EmbeddedServer = EmbeddedServer()
+    env: Mapping[str, Environment] = {}
+    artifacts: Artifacts = Artifacts()
+    root: Path = Path()
+
+    def path(self, relative: str) -> Path:
+        """A path of the configuration, read from the project's root."""
+        return self.root / relative
+
+
+def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    ``path`` is that of ``--config``; without one, ``lockgate.toml`` in the working directory is read where it
+    exists. ``MIGRATION_TIMEOUT_SECONDS`` overrides ``migrations.run_timeout``, ``MIGRATION_LOCK_TIMEOUT`` and
+    ``MIGRATION_STATEMENT_TIMEOUT`` their settings. Raises ``ConfigError`` that names the key.
+    """
+    environ = os.environ if environ is None else environ
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
+    file = path or Path(FILE_NAME)
+    data: dict[str, object] = {}
+    if file.is_file():
+        import tomllib
+
+        try:
+            data = tomllib.loads(file.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from None
+    if "root" in data:
+        raise ConfigError(f"{file}: unknown key `root`")
+    try:
+        settings = msgspec.convert(data, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    settings = msgspec.structs.replace(settings, root=file.parent, migrations=_from_environment(settings.migrations, environ))
+    _validate(settings, str(file))
+    return settings
+
+
+def _from_environment(migrations: Migrations, environ: Mapping[str, str]) -> Migrations:
+    changes: dict[str, str] = {}
+    seconds = environ.get("MIGRATION_TIMEOUT_SECONDS")
+    if seconds is not None:
+        if not re.fullmatch(r"[1-9]\d{0,6}", seconds.strip()):
+            raise ConfigError(f"MIGRATION_TIMEOUT_SECONDS={seconds!r} is not a whole number of seconds above 0")
+        changes["run_timeout"] = f"{seconds.strip()}s"
+    for variable, key in (("MIGRATION_LOCK_TIMEOUT", "lock_timeout"), ("MIGRATION_STATEMENT_TIMEOUT", "statement_timeout")):
+        value = environ.get(variable)
+        if value is not None:
+            if not _DURATION.match(value):
+                raise ConfigError(f"{variable}={value!r} is not a time limit such as 3s or 15min")
+            changes[key] = value
+    return msgspec.structs.replace(migrations, **changes) if changes else migrations
+
+
+def _validate(settings: Settings, file: str) -> None:
+    m = settings.migrations
+    for key in ("lock_timeout", "statement_timeout", "concurrent_timeout", "file_timeout", "run_timeout"):
+        value = getattr(m, key)
+        if not _DURATION.match(value):
+            raise ConfigError(f"{file}: migrations.{key} = {value!r} is not a time limit such as 3s or 15min")
+    for key in ("file_timeout", "run_timeout"):
+        if float(re.match(r"\s*([\d.]+)", getattr(m, key))[1]) == 0:  # type: ignore[index]
+            raise ConfigError(f"{file}: migrations.{key} must be above 0")
+    for key, low, high in (("lock_retries", 0, 1000), ("max_lock_victims", 1, 10_000), ("max_file_bytes", 1, 1 << 30), ("max_statements", 1, 1_000_000), ("reconnect_seconds", 0, 3600)):
+        if not low <= getattr(m, key) <= high:
+            raise ConfigError(f"{file}: migrations.{key} must be between {low} and {high}")
+    for name, directory in (("migrations.directory", m.directory), ("artifacts.directory", settings.artifacts.directory)):
+        if not directory or "\0" in directory:
+            raise ConfigError(f"{file}: {name} is empty or holds a NUL byte")
+    for name in settings.env:
+        if not _NAME.match(name):
+            raise ConfigError(f"{file}: env.{name!s:.80}: a name is made of a-z, 0-9, - and _")
+    if settings.embedded.version not in (16, 18):
+        raise ConfigError(f"{file}: embedded.version is 16 or 18")

@@ -1,0 +1,1 @@
+"""Files → ledger → plan → run → history."""

@@ -1,0 +1,68 @@
+"""Apply a plan, file by file, under a guard and with a permit. The one production path."""
+
+import msgspec
+
+from lockgate.errors import Refused, RunFailed
+from lockgate.migrations.contract import Prepared
+from lockgate.migrations.failure import interrupted
+from lockgate.migrations.journal import JournalRunner
+from lockgate.migrations.limits import Deadline, Limits
+from lockgate.migrations.permit import Permit
+from lockgate.migrations.plan import Plan
+from lockgate.migrations.progress import Log
+from lockgate.migrations.session import WorkSession
+from lockgate.migrations.transactional import apply_transactional
+from lockgate.postgres.guard import Guard
+from lockgate.postgres.warden import Warden
+
+
+def apply(guard: Guard, plan: Plan, permit: Permit, prepared: dict[str, Prepared], limits: Limits, run: Deadline, log: Log) -> None:
+    """Apply the pending files of ``plan`` in order, up to ``permit.until``.
+
+    ``guard`` holds both locks; ``prepared`` has every pending revision. Each file that ends is told to ``log``. Raises
+    ``Refused`` when the permit is not for this plan, ``RunFailed`` (with what is applied in ``log``), ``InDoubt`` and
+    ``ConnectionLost``.
+    """
+    if permit.plan_hash != plan.hash:
+        raise Refused("the permit was given for another plan", "PLAN_STALE")
+    if plan.obstacles:
+        raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
+    session = WorkSession(guard)
+    warden = Warden(guard, limits.max_lock_victims, clock=limits.clock)
+    warden.start()
+    try:
+        for revision, checksum in plan.pending:
+            if permit.until and revision >= permit.until:
+                break
+            item = prepared[revision]
+            if item.migration.checksum != checksum:
+                raise Refused(f"{item.migration.file} changed since the plan was made", "PLAN_STALE")
+            _still_in_time(guard, limits, run, item)
+            log.in_flight = revision
+            if item.directives.transaction:
+                file = apply_transactional(session, item, limits, run, warden, log)
+            else:
+                file = JournalRunner(session, item, limits, run, warden, log).apply()
+            log.in_flight = ""
+            log.done(file)
+    except RunFailed as failure:
+        failure.details.setdefault("mostVictims", warden.most_victims)
+        if failure.code == "LOCK_LOST" and warden.broken:
+            failure.details["guard"] = warden.broken
+        raise
+    finally:
+        warden.stop()
+
+
+def _still_in_time(guard: Guard, limits: Limits, run: Deadline, item: Prepared) -> None:
+    if guard.alarm.signal:
+        raise interrupted(f"stopped before {item.migration.file}", guard.alarm.signal)
+    if limits.clock() >= run.at:
+        raise RunFailed(f"{run.cause.message} before {item.migration.file}", run.cause.code, details={"revision": item.revision})
+
+
+class Remaining(msgspec.Struct, frozen=True, rename="camel"):
+    """What a run leaves: applied and pending revisions, by name."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]

@@ -1,0 +1,184 @@
+"""Taking over: two locks, then the fence. Only who holds a ``Guard`` may change the schema.
+
+The guard connection holds a session advisory lock and nothing else: autocommit, no snapshot. The work connection
+holds a second one, because after ``kill -9`` the guard's is free within milliseconds while the old work session
+may still run its statement. Both are polled: a blocking waiter holds a snapshot that concurrent index builds wait
+for. Only with both in hand is the epoch raised, which turns every older runner's writes into nothing.
+"""
+
+import hashlib
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from lockgate import __version__
+from lockgate.errors import Busy, Refused
+from lockgate.postgres import home
+from lockgate.postgres.alarm import Alarm
+from lockgate.postgres.queries import query
+from lockgate.postgres.settings import Facts, SessionSettings, prepare_session
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Cancelled, Call, Wire
+
+
+def _key(role: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"lockgate:schema:{role}:1".encode()).digest()[:8], "big", signed=True)
+
+
+GUARD_KEY = _key("guard")
+WORK_KEY = _key("work")
+"""64-bit advisory keys, derived so that no other tool picks them by accident; advisory locks are per database."""
+
+
+def key_halves(key: int) -> tuple[str, str]:
+    """The two halves under which ``pg_locks`` shows a 64-bit key (classid, objid)."""
+    unsigned = key & 0xFFFF_FFFF_FFFF_FFFF
+    return str(unsigned >> 32), str(unsigned & 0xFFFF_FFFF)
+
+
+class RunIdentity(msgspec.Struct, frozen=True):
+    """Who runs: an id, the command, the operator, and what the run is for."""
+
+    run_id: str
+    kind: str
+    operator: str
+    release_id: str | None = None
+    host: str = msgspec.field(default_factory=socket.gethostname)
+    client_pid: int = msgspec.field(default_factory=os.getpid)
+
+    @property
+    def short(self) -> str:
+        """The first characters of the id, as shown in ``application_name``."""
+        return self.run_id[:8]
+
+
+class Guard:
+    """Both connections, both locks and the epoch of one run. A context manager: leaving it gives everything back.
+
+    ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``.
+    """
+
+    def __init__(self, target: Target, identity: RunIdentity, settings: SessionSettings, *, alarm: Alarm, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None) -> None:
+        self.target = target
+        self.identity = identity
+        self.settings = settings
+        self.alarm = alarm
+        self.clock = clock
+        self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self.epoch = 0
+        self.abandoned: list[str] = []
+        self.notes: list[str] = []
+        self.work = Wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
+        try:
+            self.facts: Facts = prepare_session(self.work, settings, guard=False, local=target.local)
+            refuse_read_only(self.facts, target)
+            self.guard = Wire(target, f"guard {identity.short}", alarm=alarm, clock=clock)
+        except BaseException:
+            self.work.close()
+            raise
+        try:
+            guard_settings = SessionSettings(settings.lock_timeout, type(settings.statement_timeout)(60_000))
+            self.guard_facts = prepare_session(self.guard, guard_settings, guard=True, local=target.local)
+            self._refuse_pooler()
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_pooler(self) -> None:
+        # Both sessions are open now. A transaction pooler hands the same server session to both; asking twice on one
+        # connection over time would miss it while the pool is idle.
+        again = self.work.value("SELECT pg_catalog.pg_backend_pid()::text")
+        if self.facts.backend_pid == self.guard_facts.backend_pid or again != str(self.facts.backend_pid):
+            raise Refused(f"{self.target} is behind a transaction pooler: two connections are one server session", "POOLED_CONNECTION")
+        if self.facts.system_identifier != self.guard_facts.system_identifier or self.facts.database_oid != self.guard_facts.database_oid:
+            raise Refused(f"{self.target} leads to different servers: two connections reached two of them", "POOLED_CONNECTION")
+        if self.work.libpq_pid != self.facts.backend_pid:
+            self.notes.append("a proxy stands between lockgate and PostgreSQL (the process ids differ); settings were read back and hold")
+
+    # -- taking over ------------------------------------------------------------------------------
+
+    def acquire(self, wait: float, on_wait: Callable[[dict[str, str]], None] | None = None) -> None:
+        """Take both locks and raise the epoch, within ``wait`` seconds. Raises ``Busy`` that names the holder."""
+        deadline = self.clock() + wait
+        self._poll(self.guard, GUARD_KEY, deadline, on_wait)
+        self._poll(self.work, WORK_KEY, deadline, on_wait)
+        home.bring_up(self.guard)
+        self.epoch = self._take_epoch()
+
+    def _poll(self, wire: Wire, key: int, deadline: float, on_wait: Callable[[dict[str, str]], None] | None) -> None:
+        pause, told = 0.02, False
+        while wire.value(f"SELECT pg_catalog.pg_try_advisory_lock({key})") != "t":
+            if self.clock() >= deadline:
+                holder = self.holder(wire, key)
+                raise Busy(_busy_message(holder), details={"holder": holder})
+            if not told and on_wait is not None:
+                told = True
+                on_wait(self.holder(wire, key))
+            self.alarm.sleep(min(pause * (0.5 + self.rng.random()), max(0.0, deadline - self.clock())))
+            pause = min(pause * 1.5, 0.5)
+
+    @staticmethod
+    def holder(wire: Wire, key: int) -> dict[str, str]:
+        """Who holds the lock ``key`` now; empty when nobody does any more."""
+        rows = wire.one(query("holder"), *key_halves(key)).rows
+        names = ("pid", "application", "user", "address", "age", "state")
+        return dict(zip(names, [c or "" for c in rows[0]], strict=True)) if rows else {}
+
+    def _take_epoch(self) -> int:
+        i = self.identity
+        calls = [
+            Call("BEGIN"),
+            # Whoever is still shown as running holds neither lock any more: we have both.
+            Call("UPDATE lockgate.run SET state = 'abandoned', finished_at = clock_timestamp(), message = $1 WHERE state = 'running' AND run_id <> $2 RETURNING run_id", (f"its locks were free; run {i.run_id} took over", i.run_id)),
+            Call("UPDATE lockgate.fence SET epoch = epoch + 1, run_id = $1 RETURNING epoch::text", (i.run_id,)),
+            Call(
+                "INSERT INTO lockgate.run (run_id, kind, state, epoch, operator, host, client_pid, guard_pid, work_pid, release_id, tool_version) "
+                "SELECT $1, $2, 'running', f.epoch, $3, $4, $5::bigint, $6::integer, $7::integer, $8, $9 FROM lockgate.fence f "
+                "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, guard_pid = excluded.guard_pid, work_pid = excluded.work_pid, heartbeat_at = clock_timestamp(), state = 'running'",
+                (i.run_id, i.kind, i.operator, i.host, str(i.client_pid), str(self.guard_facts.backend_pid), str(self.facts.backend_pid), i.release_id, __version__),
+            ),
+            Call("COMMIT"),
+        ]  # fmt: skip
+        try:
+            replies = self.guard.batch(calls, label="epoch")
+        except (ServerError, Cancelled):
+            if self.guard.alive:
+                self.guard.batch([Call("ROLLBACK")], uncancellable=True)
+            raise
+        self.abandoned = [row[0] or "" for row in replies[1].rows]
+        return int(replies[2].rows[0][0] or 0)
+
+    # -- giving back ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close both connections; the server frees both locks. Safe to call twice."""
+        self.work.close()
+        if hasattr(self, "guard"):
+            self.guard.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def refuse_read_only(facts: Facts, target: Target) -> None:
+    """Raise ``READ_ONLY_TARGET`` for a standby or a read-only session, before any lock is asked for."""
+    if facts.in_recovery:
+        raise Refused(f"{target} is a standby", "READ_ONLY_TARGET")
+    if facts.read_only:
+        raise Refused(f"{target} is read-only (default_transaction_read_only)", "READ_ONLY_TARGET")
+
+
+def _busy_message(holder: dict[str, str]) -> str:
+    if not holder:
+        return "another runner held the lock all the time; it has just ended"
+    return f"another runner holds the lock: pid {holder['pid']}, {holder['application']}, {holder['user']} from {holder['address']}, connected for {holder['age']} s, {holder['state']}"

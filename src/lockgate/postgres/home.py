@@ -1,0 +1,52 @@
+"""The one owner of the schema ``lockgate``: its formats, and how one becomes the next."""
+
+from functools import cache
+from pathlib import Path
+
+from lockgate.errors import Refused
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Call, Wire
+
+_FOLDER = Path(__file__).parent / "sql" / "home"
+FORMAT = 1
+"""The newest format that this lockgate knows; ``sql/home/001.sql`` and on lead there."""
+
+
+@cache
+def steps() -> tuple[tuple[int, str], ...]:
+    """(number, SQL) of every format, oldest first."""
+    return tuple((int(path.stem), path.read_text("utf-8")) for path in sorted(_FOLDER.glob("[0-9][0-9][0-9].sql")))
+
+
+def read_format(wire: Wire) -> int:
+    """The format in this database; 0 where there is none."""
+    if wire.value("SELECT pg_catalog.to_regclass('lockgate.format') IS NOT NULL") != "t":
+        return 0
+    return int(wire.value("SELECT max(number) FROM lockgate.format") or 0)
+
+
+def refuse_newer(found: int) -> None:
+    """Raise ``FORMAT_NEWER`` when the database was written by a lockgate that this one does not understand."""
+    if found > FORMAT:
+        raise Refused(f"the schema lockgate has format {found}; this lockgate knows {FORMAT}", "FORMAT_NEWER", details={"format": found, "known": FORMAT})
+
+
+def bring_up(wire: Wire) -> int:
+    """Bring the schema ``lockgate`` to ``FORMAT`` and return the format found before. Call it under the guard only."""
+    found = read_format(wire)
+    refuse_newer(found)
+    for number, sql in steps():
+        if number <= found:
+            continue
+        try:
+            # One simple query: the whole step is one transaction of the server's own.
+            wire.alone(f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\nCOMMIT;")
+        except ServerError as error:
+            wire.batch([Call("ROLLBACK")])
+            if error.sqlstate == "42501":
+                raise Refused(
+                    f"this role may not create the schema lockgate: {error.message}", "PRIVILEGE",
+                    next="lockgate roles prints the SQL; at least: CREATE SCHEMA lockgate AUTHORIZATION <migrator>;",
+                ) from None  # fmt: skip
+            raise
+    return found

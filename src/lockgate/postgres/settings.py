@@ -1,0 +1,123 @@
+"""What a work session is set to, how it is read back, and how a file's leftovers are found."""
+
+import secrets
+from typing import NamedTuple
+
+from lockgate.errors import Refused
+from lockgate.postgres.durations import LockTimeout, StatementTimeout
+from lockgate.postgres.wire import Call, Reply, Wire
+
+OLDEST = 140000
+"""PostgreSQL 14 brought ``client_connection_check_interval``, without which a dead client's DDL may commit later."""
+
+
+class SessionSettings(NamedTuple):
+    """The settings of a work session; ``name → value`` as the server's SET takes them."""
+
+    lock_timeout: LockTimeout
+    statement_timeout: StatementTimeout
+
+    def wanted(self, *, guard: bool, local: bool) -> dict[str, str]:
+        """The settings to make. ``guard`` adds the guard's own; a unix socket has no TCP settings."""
+        values = {
+            "lock_timeout": self.lock_timeout.setting(),
+            "statement_timeout": self.statement_timeout.setting(),
+            "idle_in_transaction_session_timeout": "60000ms",
+            "client_connection_check_interval": "1000ms",
+            "synchronous_commit": "on",
+            "default_transaction_isolation": "read committed",
+            "default_transaction_deferrable": "off",
+            "row_security": "on",
+            "standard_conforming_strings": "on",
+            "DateStyle": "ISO, MDY",
+            "IntervalStyle": "postgres",
+            "bytea_output": "hex",
+        }
+        if guard:
+            values["idle_session_timeout"] = "60000ms"
+        if not local:
+            values |= {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3", "tcp_user_timeout": "60000ms"}
+        return values
+
+
+class Facts(NamedTuple):
+    """What the server says of itself and of this session when it opens."""
+
+    version: int
+    backend_pid: int
+    in_recovery: bool
+    read_only: bool
+    user: str
+    database: str
+    system_identifier: str
+    timeline: str
+    home: bool
+    database_oid: str
+    backend_start: str
+    superuser: bool
+    search_path: str
+
+
+FACTS = """
+SELECT current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery(),
+       current_setting('transaction_read_only'), current_user::text, pg_catalog.current_database()::text,
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
+       (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint()),
+       pg_catalog.to_regclass('lockgate.fence') IS NOT NULL,
+       (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+       (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
+       current_setting('is_superuser'), current_setting('search_path')
+"""
+
+
+def read_facts(reply: Reply) -> Facts:
+    """The facts of a session from the reply to the facts query."""
+    row = reply.rows[0]
+    return Facts(
+        version=int(row[0] or 0), backend_pid=int(row[1] or 0), in_recovery=row[2] == "t", read_only=row[3] == "on",
+        user=row[4] or "", database=row[5] or "", system_identifier=row[6] or "", timeline=row[7] or "", home=row[8] == "t",
+        database_oid=row[9] or "", backend_start=row[10] or "", superuser=row[11] == "on", search_path=row[12] or "",
+    )  # fmt: skip
+
+
+def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool, local: bool) -> Facts:
+    """Make the settings with SET, read each one back from the server, and return the session's facts.
+
+    Raises ``Refused`` with ``SETTING_REFUSED`` when the server (or a proxy before it) did not keep one: SET in
+    the connection's ``options`` is silently dropped by poolers, so only what is read back counts.
+    """
+    facts = read_facts(wire.one(FACTS))
+    if facts.version < OLDEST:
+        raise Refused(f"PostgreSQL {facts.version // 10000} is too old; lockgate needs 14 or newer", "CONFIG")
+    wanted = settings.wanted(guard=guard, local=local)
+    apply_settings(wire, wanted)
+    return facts
+
+
+def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
+    """Set every one and read it back; see ``prepare_session``. The canary shows that SET reaches this session at all."""
+    canary = secrets.token_hex(8)
+    calls = [Call(f"SET SESSION {name} = {_quote(value)}") for name, value in wanted.items()]
+    calls.append(Call(f"SET SESSION lockgate.canary = {_quote(canary)}"))
+    names = [*wanted, "lockgate.canary"]
+    calls.append(Call("SELECT " + ", ".join(f"current_setting({_quote(n)})" for n in names)))
+    got = wire.batch(calls)[-1].rows[0]
+    for name, value, seen in zip(names, [*wanted.values(), canary], got, strict=True):
+        if in_milliseconds(seen or "") != in_milliseconds(value):
+            raise Refused(f"the server shows {name} = {seen!r} after it was set to {value!r}", "SETTING_REFUSED", details={"setting": name})
+
+
+_UNITS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def in_milliseconds(value: str) -> str | float:
+    """A time setting in its unit-free form (the server shows 900000ms as 15min); any other text as it is."""
+    number = value.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = value[len(number) :]
+    if number.isdigit() and (unit in _UNITS or not unit):
+        return int(number) * _UNITS.get(unit, 1)
+    return value
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

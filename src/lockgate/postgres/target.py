@@ -1,0 +1,61 @@
+"""Where a command works: one database, named so that it can be shown without its secrets."""
+
+from psycopg import conninfo
+from psycopg.errors import Error as DriverError
+
+from lockgate.errors import ConfigError
+from lockgate.record.redact import remember
+
+
+class Target:
+    """One database to work on.
+
+    ``source`` says where the URL came from (``--env NAME``, ``--database-url``, ``DATABASE_URL``, ``embedded``).
+    Printing a target shows host, port, database and user, never the password.
+    """
+
+    __slots__ = ("_parameters", "environment", "protected", "source")
+
+    def __init__(self, url: str, *, source: str, environment: str = "", protected: bool = False) -> None:
+        if not url.strip():
+            raise ConfigError(f"{source} is empty", next="Set the URL; a missing secret never falls back to another target.")
+        try:
+            parameters = conninfo.conninfo_to_dict(url)
+        except DriverError:
+            # The driver's own message repeats parts of the URL, so it is not passed on.
+            raise ConfigError(f"{source} is not a PostgreSQL URL", next="postgresql://user@host:5432/dbname") from None
+        self._parameters: dict[str, str] = {k: str(v) for k, v in parameters.items() if v is not None}
+        remember(self._parameters.get("password"))
+        remember(self._parameters.get("sslpassword"))
+        self.source = source
+        self.environment = environment
+        self.protected = protected
+
+    @property
+    def has_password(self) -> bool:
+        """True when the URL itself holds a password."""
+        return "password" in self._parameters
+
+    @property
+    def local(self) -> bool:
+        """True when the host is a unix socket directory or the loopback address."""
+        host = self._parameters.get("host", "")
+        return host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1", "")
+
+    @property
+    def sslmode(self) -> str:
+        """The ``sslmode`` of the URL; libpq's default is ``prefer``, which an attacker can downgrade."""
+        return self._parameters.get("sslmode", "prefer")
+
+    def parameters(self, **more: str | int) -> dict[str, str]:
+        """The connection parameters, secrets included, with ``more`` set where the URL is silent."""
+        return {**{k: str(v) for k, v in more.items()}, **self._parameters}
+
+    def __str__(self) -> str:
+        p = self._parameters
+        host = p.get("host", "localhost")
+        where = "unix socket" if host.startswith(("/", "@")) else f"{host}:{p.get('port', '5432')}"
+        return f"{p.get('dbname', p.get('user', ''))} on {where} as {p.get('user', 'the system user')}"
+
+    def __repr__(self) -> str:
+        return f"Target({self!s}, source={self.source!r})"

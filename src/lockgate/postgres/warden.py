@@ -1,0 +1,91 @@
+"""The thread that owns the guard connection while files run: heartbeat, and an eye on the lock queue.
+
+It never cancels anything itself. It tells the main thread, through the alarm and for one ticket only, and the main
+thread cancels if that very batch is still under way.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from lockgate.errors import LockgateError
+from lockgate.postgres.alarm import Cause
+from lockgate.postgres.blockers import Sighting, read_blockers
+from lockgate.postgres.guard import Guard
+from lockgate.postgres.queries import query
+from lockgate.postgres.sqlstate import ServerError
+
+HEARTBEAT = 5.0
+"""Seconds between two heartbeats of a run."""
+LOOK = 0.25
+"""Seconds between two looks at the lock queue while a statement is under way."""
+
+
+class Warden:
+    """Started around the files of a run. ``sighting`` is what was last seen while our statement stood in a queue."""
+
+    def __init__(self, guard: Guard, max_victims: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._guard = guard
+        self._max_victims = max_victims
+        self._clock = clock
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._busy_since: float | None = None
+        self._ticket = 0
+        self.sighting: Sighting | None = None
+        self.most_victims = 0
+        self.broken: str = ""
+        self._thread = threading.Thread(target=self._run, name="lockgate-warden", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. From now until ``stop`` nobody else may use the guard connection."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it; the guard connection is the caller's again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=15)
+
+    def begin(self, ticket: int) -> None:
+        """A batch with this ticket goes under way."""
+        with self._lock:
+            self._busy_since, self._ticket, self.sighting = self._clock(), ticket, None
+
+    def end(self) -> None:
+        """No batch is under way."""
+        with self._lock:
+            self._busy_since = None
+
+    def _run(self) -> None:
+        wire, beat = self._guard.guard, self._clock()
+        wire.deafen()
+        try:
+            while not self._stop.wait(LOOK):
+                if self._clock() - beat >= HEARTBEAT:
+                    beat = self._clock()
+                    wire.one("UPDATE lockgate.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1", self._guard.identity.run_id, deadline=self._clock() + 10)
+                with self._lock:
+                    since, ticket = self._busy_since, self._ticket
+                if since is not None and self._clock() - since >= LOOK:
+                    self._look(ticket)
+        except (LockgateError, ServerError) as error:
+            # The session check before the next commit finds the lock gone; nothing is committed without it.
+            self.broken = str(error)
+        except Exception as error:
+            self.broken = f"{type(error).__name__}: {error}"
+
+    def _look(self, ticket: int) -> None:
+        wire, pid = self._guard.guard, self._guard.facts.backend_pid
+        row = wire.one(query("watch"), str(pid), deadline=self._clock() + 10).rows[0]
+        wanted, victims = row[0] or "", int(row[1] or 0)
+        if not wanted and not victims:
+            return
+        blockers = tuple(read_blockers(wire, pid)) if wanted else ()
+        with self._lock:
+            if self._ticket != ticket:
+                return
+            self.sighting = Sighting(wanted, victims, blockers)
+            self.most_victims = max(self.most_victims, victims)
+        if victims > self._max_victims:
+            self._guard.alarm.ring(Cause("LOCK_VICTIMS", f"{victims} sessions queue behind our statement (limit {self._max_victims})", ticket))

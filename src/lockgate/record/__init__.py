@@ -1,0 +1,1 @@
+"""What happened, told in one shape everywhere: verdicts, reason codes, timelines, artifacts."""
