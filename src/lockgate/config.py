@@ -103,7 +103,9 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
         settings = msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {error}") from None
-    settings = msgspec.structs.replace(settings, root=file.parent, migrations=_from_environment(settings.migrations, environ))
+    settings = msgspec.structs.replace(
+        settings, root=file.parent, migrations=_from_environment(settings.migrations, environ)
+    )
     _validate(settings, str(file))
     return settings
 
@@ -113,9 +115,14 @@ def _from_environment(migrations: Migrations, environ: Mapping[str, str]) -> Mig
     seconds = environ.get("MIGRATION_TIMEOUT_SECONDS")
     if seconds is not None:
         if not re.fullmatch(r"[1-9]\d{0,6}", seconds.strip()):
-            raise ConfigError(f"MIGRATION_TIMEOUT_SECONDS={seconds!r} is not a whole number of seconds above 0")
+            raise ConfigError(
+                f"MIGRATION_TIMEOUT_SECONDS={seconds!r} is not a whole number of seconds above 0"
+            )
         changes["run_timeout"] = f"{seconds.strip()}s"
-    for variable, key in (("MIGRATION_LOCK_TIMEOUT", "lock_timeout"), ("MIGRATION_STATEMENT_TIMEOUT", "statement_timeout")):
+    for variable, key in (
+        ("MIGRATION_LOCK_TIMEOUT", "lock_timeout"),
+        ("MIGRATION_STATEMENT_TIMEOUT", "statement_timeout"),
+    ):
         value = environ.get(variable)
         if value is not None:
             if not _DURATION.match(value):
@@ -133,10 +140,19 @@ def _validate(settings: Settings, file: str) -> None:
     for key in ("file_timeout", "run_timeout"):
         if float(re.match(r"\s*([\d.]+)", getattr(m, key))[1]) == 0:  # type: ignore[index]
             raise ConfigError(f"{file}: migrations.{key} must be above 0")
-    for key, low, high in (("lock_retries", 0, 1000), ("max_lock_victims", 1, 10_000), ("max_file_bytes", 1, 1 << 30), ("max_statements", 1, 1_000_000), ("reconnect_seconds", 0, 3600)):
+    for key, low, high in (
+        ("lock_retries", 0, 1000),
+        ("max_lock_victims", 1, 10_000),
+        ("max_file_bytes", 1, 1 << 30),
+        ("max_statements", 1, 1_000_000),
+        ("reconnect_seconds", 0, 3600),
+    ):
         if not low <= getattr(m, key) <= high:
             raise ConfigError(f"{file}: migrations.{key} must be between {low} and {high}")
-    for name, directory in (("migrations.directory", m.directory), ("artifacts.directory", settings.artifacts.directory)):
+    for name, directory in (
+        ("migrations.directory", m.directory),
+        ("artifacts.directory", settings.artifacts.directory),
+    ):
         if not directory or "\0" in directory:
             raise ConfigError(f"{file}: {name} is empty or holds a NUL byte")
     for name in settings.env:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,20 +12,39 @@ from lockgate.config import Settings, load
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.record.reasons import Exit
 
+if TYPE_CHECKING:  # naming them costs the import of the driver, which most commands do not need
+    from lockgate.postgres.embedded import Embedded
+    from lockgate.postgres.target import Target
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def shared(*, target: bool = True) -> Callable[[F], F]:
     """The options of every command; with ``target`` also those that say which database."""
     options = [
-        click.option("--format", type=click.Choice([f.value for f in Format]), default=Format.TEXT.value, show_default=True, help="text for people, json for programs."),
-        click.option("--config", metavar="PATH", default=None, help="Configuration file (default: lockgate.toml)."),
+        click.option(
+            "--format",
+            type=click.Choice([f.value for f in Format]),
+            default=Format.TEXT.value,
+            show_default=True,
+            help="text for people, json for programs.",
+        ),
+        click.option(
+            "--config", metavar="PATH", default=None, help="Configuration file (default: lockgate.toml)."
+        ),
         click.option("--verbose", is_flag=True, help="Tell more."),
     ]
     if target:
         options = [
-            click.option("--env", metavar="NAME", default=None, help="Environment of lockgate.toml to work on."),
-            click.option("--database-url", metavar="URL", default=None, help="Database to work on. Better DATABASE_URL: no process list shows it."),
+            click.option(
+                "--env", metavar="NAME", default=None, help="Environment of lockgate.toml to work on."
+            ),
+            click.option(
+                "--database-url",
+                metavar="URL",
+                default=None,
+                help="Database to work on. Better DATABASE_URL: no process list shows it.",
+            ),
             *options,
         ]
 
@@ -40,13 +59,21 @@ def shared(*, target: bool = True) -> Callable[[F], F]:
 class Session:
     """One call of a command: its settings, its output, and the target where it needs one."""
 
-    def __init__(self, *, format: str, config: str | None = None, verbose: bool = False, env: str | None = None, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        format: str,
+        config: str | None = None,
+        verbose: bool = False,
+        env: str | None = None,
+        database_url: str | None = None,
+    ) -> None:
         self.output = Output(Format(format), verbose=verbose)
         self.settings: Settings = load(None if config is None else Path(config))
         self._env = env
         self._url = database_url
 
-    def target(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a Target; naming it here would import the driver for every command
+    def target(self) -> "Target":
         """The target of this call: ``--env``, else ``--database-url``, else ``DATABASE_URL``, else the embedded server.
 
         Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
@@ -55,35 +82,53 @@ class Session:
 
         if self._env is not None:
             if self._url is not None:
-                raise ConfigError("--env and --database-url name two targets", "USAGE", next="Give one of them.")
+                raise ConfigError(
+                    "--env and --database-url name two targets", "USAGE", next="Give one of them."
+                )
             environment = self.settings.env.get(self._env)
             if environment is None:
                 known = ", ".join(sorted(self.settings.env)) or "none"
                 raise ConfigError(f"there is no environment {self._env!r} in lockgate.toml (known: {known})")
             value = os.environ.get(environment.url_env)
             if not value:
-                raise ConfigError(f"environment {self._env}: {environment.url_env} is {'empty' if value == '' else 'not set'}", next=f"Set {environment.url_env}; another target is never taken instead.")
+                raise ConfigError(
+                    f"environment {self._env}: {environment.url_env} is {'empty' if value == '' else 'not set'}",
+                    next=f"Set {environment.url_env}; another target is never taken instead.",
+                )
             if os.environ.get("DATABASE_URL") not in (None, value):
-                raise ConfigError(f"--env {self._env} and DATABASE_URL name two targets", "USAGE", next="Unset DATABASE_URL, or leave --env out.")
-            target = Target(value, source=f"--env {self._env}", environment=self._env, protected=environment.protected)
+                raise ConfigError(
+                    f"--env {self._env} and DATABASE_URL name two targets",
+                    "USAGE",
+                    next="Unset DATABASE_URL, or leave --env out.",
+                )
+            target = Target(
+                value, source=f"--env {self._env}", environment=self._env, protected=environment.protected
+            )
             if target.protected and not target.local and target.sslmode not in ("verify-full",):
-                raise ConfigError(f"{self._env} is protected and its URL has sslmode={target.sslmode}", next="Use sslmode=verify-full with a root certificate: anything less can be downgraded or intercepted.")
+                raise ConfigError(
+                    f"{self._env} is protected and its URL has sslmode={target.sslmode}",
+                    next="Use sslmode=verify-full with a root certificate: anything less can be downgraded or intercepted.",
+                )
             return target
         if self._url is not None:
             target = Target(self._url, source="--database-url")
             if target.has_password:
-                self.output.note("lockgate: the password in --database-url stands in the process list; use DATABASE_URL or a password file")
+                self.output.note(
+                    "lockgate: the password in --database-url stands in the process list; use DATABASE_URL or a password file"
+                )
             return target
         if "DATABASE_URL" in os.environ:
             return Target(os.environ["DATABASE_URL"], source="DATABASE_URL")
         return Target(self.embedded().url(), source="embedded")
 
-    def embedded(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - an Embedded; see above
+    def embedded(self) -> "Embedded":
         """The project's embedded server, started when it is not running."""
         from lockgate.postgres.embedded import Embedded
 
         e = self.settings.embedded
-        return Embedded.ensure(self.settings.path(".lockgate"), version=e.version, idle_seconds=e.idle_seconds)
+        return Embedded.ensure(
+            self.settings.path(".lockgate"), version=e.version, idle_seconds=e.idle_seconds
+        )
 
 
 def leave(code: Exit) -> None:

@@ -5,13 +5,16 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lockgate.errors import LockgateError
+from lockgate.errors import ConfigError, LockgateError
 from lockgate.record.reasons import Exit
 from lockgate.record.redact import redact, redact_value
 
 if TYPE_CHECKING:
+    import click
+
     from lockgate.migrations.progress import Event
 
 SCHEMA_VERSION = "1"
@@ -60,7 +63,10 @@ class Output:
 
             self.done = True
             plain = msgspec.to_builtins({"schemaVersion": SCHEMA_VERSION, **document}, str_keys=True)
-            _write(sys.stdout, msgspec.json.format(msgspec.json.encode(redact_value(plain)), indent=2).decode() + "\n")
+            _write(
+                sys.stdout,
+                msgspec.json.format(msgspec.json.encode(redact_value(plain)), indent=2).decode() + "\n",
+            )
 
     def mark(self, word: str, kind: str) -> str:
         """``word`` in the colour of ``kind`` (good, bad, warn, dim, bold) where colour is wanted."""
@@ -87,10 +93,20 @@ class Output:
             return
         widths = [max(len(r[i]) for r in [list(head), *body]) for i in range(len(head))]
         for row in [list(head), *body]:
-            _write(sys.stdout, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+            _write(
+                sys.stdout,
+                "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n",
+            )
 
 
 _current: Output | None = None
+
+
+def _output() -> Output:
+    """The output of this call; where the call failed before it had one, that of the ``--format`` it was given."""
+    given = [word.removeprefix("--format=") for word in sys.argv[1:] if word.startswith("--format=")]
+    given += [value for word, value in pairwise(sys.argv[1:]) if word == "--format"]
+    return _current or Output(Format.JSON if "json" in given else Format.TEXT)
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -108,7 +124,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 def show_error(error: LockgateError) -> Exit:
     """Print an error where the command's format wants it: what happened, the state of the world, the next command."""
-    output = _current or Output(Format.TEXT)
+    output = _output()
     document: dict[str, Any] = {
         "status": "hold" if error.exit == Exit.HOLD else "fail", "reasonCode": error.code, "message": error.message,
         "state": error.state, "next": error.next, "exitCode": int(error.exit), "details": error.details,
@@ -130,11 +146,31 @@ def show_error(error: LockgateError) -> Exit:
     return error.exit
 
 
+def show_usage(error: "click.ClickException") -> Exit:
+    """Print an error of the call itself: click's own words for people, the error document for programs."""
+    output = _output()
+    if output.format is Format.TEXT:
+        error.show()
+        return Exit.USAGE
+    context = getattr(error, "ctx", None)
+    return show_error(ConfigError(error.format_message(), "USAGE", next=f"{context.command_path if context else 'lockgate'} --help"))
+
+
 def show_bug(error: Exception) -> Exit:
     """Print an unexpected error: redacted, with the trace only under ``--verbose``."""
-    output = _current or Output(Format.TEXT)
+    output = _output()
     trace = redact("".join(traceback.format_exception(error)))
-    output.json({"status": "fail", "reasonCode": "BUG", "message": f"{type(error).__name__}: {error}", "state": "Unknown; the history in the database is right.", "next": "lockgate status", "exitCode": int(Exit.BUG), "details": {"trace": trace.splitlines()[-20:]}})
+    output.json(
+        {
+            "status": "fail",
+            "reasonCode": "BUG",
+            "message": f"{type(error).__name__}: {error}",
+            "state": "Unknown; the history in the database is right.",
+            "next": "lockgate status",
+            "exitCode": int(Exit.BUG),
+            "details": {"trace": trace.splitlines()[-20:]},
+        }
+    )
     output.note(f"lockgate: BUG: {type(error).__name__}: {error}")
     output.note(trace if output.verbose else "  this is a bug in lockgate; --verbose prints the trace")
     output.note("  next:  lockgate status")
@@ -153,10 +189,23 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._output.terminal and self._output.format is Format.TEXT and self._total > 0:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+            )
             self._bar = Bar(*columns, console=Console(no_color=not self._output.colour, highlight=False))
             self._bar.start()
             self._task = self._bar.add_task("waiting for the lock", total=self._total)
@@ -174,7 +223,9 @@ class Progress:
                 self._bar.advance(self._task)
                 self._bar.update(self._task, description=redact(event.detail.split(" in ")[0][:48]))
             else:
-                self._bar.console.print(redact(f"{event.status}: {event.detail}"), highlight=False, markup=False)
+                self._bar.console.print(
+                    redact(f"{event.status}: {event.detail}"), highlight=False, markup=False
+                )
         elif self._output.format is Format.TEXT:
             self._output.say(f"{event.status:<10} {event.detail}")
         elif event.status != "applied":

@@ -10,7 +10,14 @@ from lockgate.cli.output import Progress
 
 @click.command("up")
 @shared()
-@click.option("--lock-wait", metavar="SECONDS", type=click.FloatRange(min=0), default=60.0, show_default=True, help="How long to wait for another runner.")
+@click.option(
+    "--lock-wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long to wait for another runner.",
+)
 def command(lock_wait: float, **shared_options: Any) -> None:
     """Apply pending migrations, each exactly once.
 
@@ -29,12 +36,23 @@ def command(lock_wait: float, **shared_options: Any) -> None:
     files = read_files(session.settings)
     target = session.target()
     with Alarm() as alarm, Progress(session.output, len(files.migrations)) as progress:
-        run = Run(target, files, session.settings, Limits.of(session.settings.migrations), new_identity("up"), Log(progress.event), alarm, lock_wait=lock_wait)
+        run = Run(
+            target,
+            files,
+            session.settings,
+            Limits.of(session.settings.migrations),
+            new_identity("up"),
+            Log(progress.event),
+            alarm,
+            lock_wait=lock_wait,
+        )
         report = run.up()
     output = session.output
     output.json({"command": "up", **_fields(report)})
     if report.applied:
-        output.say(f"{output.mark('done', 'good')}       {len(report.applied)} applied in {report.elapsed_seconds:.2f} s, now at {report.after}")
+        output.say(
+            f"{output.mark('done', 'good')}       {len(report.applied)} applied in {report.elapsed_seconds:.2f} s, now at {report.after}"
+        )
     for note in report.notes:
         output.note(f"note: {note}")
 

@@ -16,7 +16,15 @@ from lockgate.postgres.guard import Guard
 from lockgate.postgres.warden import Warden
 
 
-def apply(guard: Guard, plan: Plan, permit: Permit, prepared: dict[str, Prepared], limits: Limits, run: Deadline, log: Log) -> None:
+def apply(
+    guard: Guard,
+    plan: Plan,
+    permit: Permit,
+    prepared: dict[str, Prepared],
+    limits: Limits,
+    run: Deadline,
+    log: Log,
+) -> None:
     """Apply the pending files of ``plan`` in order, up to ``permit.until``.
 
     ``guard`` holds both locks; ``prepared`` has every pending revision. Each file that ends is told to ``log``. Raises
@@ -28,7 +36,7 @@ def apply(guard: Guard, plan: Plan, permit: Permit, prepared: dict[str, Prepared
     if plan.obstacles:
         raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
     session = WorkSession(guard)
-    warden = Warden(guard, limits.max_lock_victims, clock=limits.clock)
+    warden = Warden(guard, limits.max_lock_victims, look=limits.look_every(), clock=limits.clock)
     warden.start()
     try:
         for revision, checksum in plan.pending:
@@ -58,7 +66,11 @@ def _still_in_time(guard: Guard, limits: Limits, run: Deadline, item: Prepared) 
     if guard.alarm.signal:
         raise interrupted(f"stopped before {item.migration.file}", guard.alarm.signal)
     if limits.clock() >= run.at:
-        raise RunFailed(f"{run.cause.message} before {item.migration.file}", run.cause.code, details={"revision": item.revision})
+        raise RunFailed(
+            f"{run.cause.message} before {item.migration.file}",
+            run.cause.code,
+            details={"revision": item.revision},
+        )
 
 
 class Remaining(msgspec.Struct, frozen=True, rename="camel"):

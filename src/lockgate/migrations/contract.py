@@ -23,8 +23,9 @@ class Prepared(msgspec.Struct, frozen=True):
         return self.migration.revision
 
 
-def prepare(migration: Migration, limits: Migrations = Migrations()) -> tuple[Prepared | None, list[Problem]]:
+def prepare(migration: Migration, limits: Migrations | None = None) -> tuple[Prepared | None, list[Problem]]:
     """Split and judge one file. Returns None with the problems when any of them is an error."""
+    limits = limits or Migrations()
     file = migration.file
     try:
         directives = parse(migration.up)
@@ -44,7 +45,10 @@ def prepare(migration: Migration, limits: Migrations = Migrations()) -> tuple[Pr
         except ScriptError as error:
             problems.append(problem(error.code, file, error.line + offset, f"in the down section: {error}"))
         else:
-            problems += [msgspec.structs.replace(p, line=p.line + offset) for p in _judge(file, list(down), directives.transaction, limits)]
+            problems += [
+                msgspec.structs.replace(p, line=p.line + offset)
+                for p in _judge(file, list(down), directives.transaction, limits)
+            ]
     if problems:
         return None, problems
     return Prepared(migration, directives, tuple(statements), down), []
@@ -54,13 +58,35 @@ def _judge(file: str, statements: list[Statement], transactional: bool, limits: 
     if not statements:
         return [problem("FILE_EMPTY", file, 1, "no statement in it")]
     if len(statements) > limits.max_statements:
-        return [problem("FILE_SIZE", file, 1, f"{len(statements)} statements; the limit is {limits.max_statements} (migrations.max_statements)")]
+        return [
+            problem(
+                "FILE_SIZE",
+                file,
+                1,
+                f"{len(statements)} statements; the limit is {limits.max_statements} (migrations.max_statements)",
+            )
+        ]
     problems = [problem(s.problem[0], file, s.line, s.problem[1]) for s in statements if s.problem]
     if transactional:
-        problems += [problem("FILE_NEEDS_TRANSACTION_OFF", file, s.line, f"{_first_words(s.text)} cannot run inside a transaction") for s in statements if s.alone]
+        problems += [
+            problem(
+                "FILE_NEEDS_TRANSACTION_OFF",
+                file,
+                s.line,
+                f"{_first_words(s.text)} cannot run inside a transaction",
+            )
+            for s in statements
+            if s.alone
+        ]
         problems += _enum_use(file, statements)
     problems += [
-        problem("FILE_SYNTAX", file, s.line, "an index that is built concurrently needs a name, so that a half-built one can be found again", "Name the index: CREATE INDEX CONCURRENTLY <name> ON ...")
+        problem(
+            "FILE_SYNTAX",
+            file,
+            s.line,
+            "an index that is built concurrently needs a name, so that a half-built one can be found again",
+            "Name the index: CREATE INDEX CONCURRENTLY <name> ON ...",
+        )
         for s in statements
         if s.alone and s.alone.kind == "create_index" and not s.alone.name
     ]
@@ -76,7 +102,14 @@ def _enum_use(file: str, statements: list[Statement]) -> list[Problem]:
         kind, value = statement.enum_value
         for later in statements[number + 1 :]:
             if later.enum_value is None and value in later.text and value in literals(later.text):
-                problems.append(problem("FILE_ENUM_USE", file, later.line, f"uses '{value}', which line {statement.line} adds to {kind} in the same transaction"))
+                problems.append(
+                    problem(
+                        "FILE_ENUM_USE",
+                        file,
+                        later.line,
+                        f"uses '{value}', which line {statement.line} adds to {kind} in the same transaction",
+                    )
+                )
                 break
     return problems
 

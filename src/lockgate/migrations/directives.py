@@ -65,7 +65,9 @@ def parse(text: str) -> Directives:
             allows.append(_allow(pairs, line))
             continue
         if match.start() > header_end:
-            raise DirectiveError(line, f"`{next(iter(pairs))}` belongs into the comment at the top of the file")
+            raise DirectiveError(
+                line, f"`{next(iter(pairs))}` belongs into the comment at the top of the file"
+            )
         if "estimate" in pairs:
             _estimate(pairs, line, values)
             continue
@@ -97,7 +99,9 @@ def _pairs(rest: str, line: int) -> dict[str, str | None]:
         if match["key"] in pairs:
             raise DirectiveError(line, f"`{match['key']}` is given twice")
         value = match["value"]
-        pairs[match["key"]] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value and value.startswith('"') else value
+        pairs[match["key"]] = (
+            re.sub(r"\\(.)", r"\1", value[1:-1]) if value and value.startswith('"') else value
+        )
         position = match.end()
     return pairs
 

@@ -16,10 +16,20 @@ if TYPE_CHECKING:
     from lockgate.postgres.script import Statement
 
 
-def failed(prepared: "Prepared", statement: "Statement | None", error: ServerError, sighting: Sighting | None, *, limit_ms: int = 0, elapsed: float = 0.0) -> RunFailed:
+def failed(
+    prepared: "Prepared",
+    statement: "Statement | None",
+    error: ServerError,
+    sighting: Sighting | None,
+    *,
+    limit_ms: int = 0,
+    elapsed: float = 0.0,
+) -> RunFailed:
     """The error of a file whose ``statement`` (None: the commit) the server refused."""
     code = reason_of(error.sqlstate)
-    if code == "STATEMENT_TIMEOUT" and not ("statement timeout" in error.message or (limit_ms and elapsed * 1000 >= limit_ms)):
+    if code == "STATEMENT_TIMEOUT" and not (
+        "statement timeout" in error.message or (limit_ms and elapsed * 1000 >= limit_ms)
+    ):
         code = "MIGRATION_EXECUTION_FAILED"  # somebody else cancelled it: pg_cancel_backend
     file = prepared.migration.file
     line = _line(statement, error) if statement else 0
@@ -35,7 +45,9 @@ def failed(prepared: "Prepared", statement: "Statement | None", error: ServerErr
     if sighting is not None and code in ("LOCK_TIMEOUT", "DEADLOCK", "LOCK_VICTIMS", "STATEMENT_TIMEOUT"):
         details.update(sighting.fields())
         text += _in_the_way(sighting)
-    return RunFailed(text, code, next=redact(error.hint) or None if code == "PRIVILEGE" else None, details=details)
+    return RunFailed(
+        text, code, next=redact(error.hint) or None if code == "PRIVILEGE" else None, details=details
+    )
 
 
 def cancelled(prepared: "Prepared", cause: Cause, sighting: Sighting | None, signal: int) -> RunFailed:
@@ -69,4 +81,9 @@ def _in_the_way(sighting: Sighting) -> str:
 
 def to_fields(error: RunFailed) -> dict[str, object]:
     """The error as fields for ``run_step.details`` and reports."""
-    return {"message": error.message, "state": error.state, "next": error.next, **{k: msgspec.to_builtins(v) for k, v in error.details.items()}}
+    return {
+        "message": error.message,
+        "state": error.state,
+        "next": error.next,
+        **{k: msgspec.to_builtins(v) for k, v in error.details.items()},
+    }

@@ -78,7 +78,9 @@ def read_directory(directory: Path, *, max_file_bytes: int = 5_000_000) -> Readi
             raw = _read(entry.path, shown, max_file_bytes, problems)
             text = None if raw is None else _decode(raw, shown, problems)
             if raw is not None and text is not None:
-                migrations.append(Migration(match[1], match[2], entry.name, hashlib.sha256(raw).hexdigest(), text))
+                migrations.append(
+                    Migration(match[1], match[2], entry.name, hashlib.sha256(raw).hexdigest(), text)
+                )
     if not found or (not migrations and not problems):
         problems.append(problem("NO_FILES", str(directory), 0, "there is no migration in it"))
     problems += _duplicates(migrations)
@@ -97,14 +99,31 @@ def _read(path: str, shown: str, limit: int, problems: list[Problem]) -> bytes |
         if not stat.S_ISREG(status.st_mode):
             problems.append(problem("FILE_TYPE", shown, 0, "not a regular file"))
         elif status.st_mode & stat.S_IWOTH:
-            problems.append(problem("FILE_PERMISSIONS", shown, 0, "writable by everybody", f"chmod o-w {shown}"))
+            problems.append(
+                problem("FILE_PERMISSIONS", shown, 0, "writable by everybody", f"chmod o-w {shown}")
+            )
         elif status.st_size > limit:
-            problems.append(problem("FILE_SIZE", shown, 0, f"{status.st_size} bytes; the limit is {limit} (migrations.max_file_bytes)"))
+            problems.append(
+                problem(
+                    "FILE_SIZE",
+                    shown,
+                    0,
+                    f"{status.st_size} bytes; the limit is {limit} (migrations.max_file_bytes)",
+                )
+            )
         else:
-            return os.read(descriptor, limit + 1)
+            return _read_whole(descriptor, status.st_size, limit)
         return None
     finally:
         os.close(descriptor)
+
+
+def _read_whole(descriptor: int, size: int, limit: int) -> bytes:
+    """All bytes of the file, also when it grew since its size was read; never more than ``limit`` and one."""
+    raw = os.read(descriptor, size + 1)  # a buffer of the limit's size for each file would cost more than the reading
+    while len(raw) > size and len(raw) <= limit and (more := os.read(descriptor, limit)):
+        raw += more
+    return raw
 
 
 def _decode(raw: bytes, shown: str, problems: list[Problem]) -> str | None:
@@ -121,7 +140,14 @@ def _decode(raw: bytes, shown: str, problems: list[Problem]) -> str | None:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        problems.append(problem("FILE_ENCODING", shown, raw.count(b"\n", 0, error.start) + 1, f"not UTF-8 at byte {error.start}"))
+        problems.append(
+            problem(
+                "FILE_ENCODING",
+                shown,
+                raw.count(b"\n", 0, error.start) + 1,
+                f"not UTF-8 at byte {error.start}",
+            )
+        )
         return None
 
 
@@ -131,7 +157,14 @@ def _duplicates(migrations: list[Migration]) -> list[Problem]:
     for migration in migrations:
         other = seen.setdefault(migration.revision, migration.file)
         if other != migration.file:
-            problems.append(problem("DUPLICATE_REVISION", migration.file, 0, f"revision {migration.revision} is also that of {other}"))
+            problems.append(
+                problem(
+                    "DUPLICATE_REVISION",
+                    migration.file,
+                    0,
+                    f"revision {migration.revision} is also that of {other}",
+                )
+            )
     return problems
 
 

@@ -41,6 +41,8 @@ class History(msgspec.Struct, frozen=True):
     """Revisions with a journal and no history row: non-transactional files that stopped half way."""
     schema_head: str = ""
     schema_digest: str = ""
+    running: str = ""
+    """The run that is shown as running; whether it lives, its locks tell."""
 
     @property
     def newest(self) -> str:
@@ -55,8 +57,9 @@ SELECT revision_id, checksum, name, phase, state, applied_at::text, duration_ms:
 _FENCE = """
 SELECT head, ordinal::text, compat_floor, COALESCE(schema_head, ''), COALESCE(schema_digest, ''),
        COALESCE((SELECT string_agg(DISTINCT s.revision_id, ',') FROM lockgate.migration_step s
-                  WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id)), '')
-  FROM lockgate.fence
+                  WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id)), ''),
+       COALESCE((SELECT r.run_id FROM lockgate.run r WHERE r.run_id = f.run_id AND r.state = 'running'), '')
+  FROM lockgate.fence f
 """
 
 
@@ -65,13 +68,15 @@ def read_history(wire: Wire) -> History:
     rows, fence = wire.batch([Call(_ROWS), Call(_FENCE)], label="history")
     if not fence.rows:
         return History(broken="the fence row is gone")
-    head, ordinal, floor, schema_head, schema_digest, partial = (cell or "" for cell in fence.rows[0])
+    head, ordinal, floor, schema_head, schema_digest, partial, running = (
+        cell or "" for cell in fence.rows[0]
+    )
     return History(
         rows=tuple(
             Row(r[0] or "", r[1] or "", r[2] or "", r[3] or "", r[4] or "", r[5] or "", int(r[6] or 0), r[7] or "", r[8] or "") for r in rows.rows
         ),
         head=head, compat_floor=floor, broken=_break(rows.rows, head, int(ordinal)), partial=tuple(p for p in partial.split(",") if p),
-        schema_head=schema_head, schema_digest=schema_digest,
+        schema_head=schema_head, schema_digest=schema_digest, running=running,
     )  # fmt: skip
 
 
@@ -96,4 +101,7 @@ def _break(rows: Sequence[tuple[str | None, ...]], head: str, ordinal: int) -> s
 
 def read_source(wire: Wire, revision: str) -> str:
     """The text that was applied as ``revision``; "" when the revision is unknown."""
-    return wire.value("SELECT source_text FROM lockgate.migration_history WHERE revision_id = $1", revision) or ""
+    return (
+        wire.value("SELECT source_text FROM lockgate.migration_history WHERE revision_id = $1", revision)
+        or ""
+    )

@@ -21,7 +21,7 @@ from lockgate.postgres.concurrent import State
 from lockgate.postgres.script import ScriptError, Statement, split
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.warden import Warden
-from lockgate.postgres.wire import Call, Cancelled, ConnectionLost
+from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
 
 
 class StepRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,9 +39,9 @@ class StepRow(msgspec.Struct, frozen=True, rename="camel"):
 _READ = "SELECT number::text, statement_hash, statement, kind, state, attempts::text, started_at::text FROM lockgate.migration_step WHERE revision_id = $1 ORDER BY number"
 
 
-def read_steps(session_wire: object, revision: str) -> list[StepRow]:
+def read_steps(wire: Wire, revision: str) -> list[StepRow]:
     """The journal of one file, in order."""
-    rows = session_wire.one(_READ, revision).rows  # type: ignore[attr-defined]
+    rows = [tuple(cell or "" for cell in row) for row in wire.one(_READ, revision).rows]
     return [StepRow(int(r[0]), r[1], r[2], r[3], r[4], int(r[5]), r[6]) for r in rows]
 
 
@@ -53,7 +53,15 @@ def statement_hash(text: str) -> str:
 class JournalRunner:
     """Runs one non-transactional file on a work session."""
 
-    def __init__(self, session: WorkSession, prepared: Prepared, limits: Limits, run: Deadline, warden: Warden, log: Log) -> None:
+    def __init__(
+        self,
+        session: WorkSession,
+        prepared: Prepared,
+        limits: Limits,
+        run: Deadline,
+        warden: Warden,
+        log: Log,
+    ) -> None:
         self.session = session
         self.wire = session.wire
         self.prepared = prepared
@@ -61,7 +69,10 @@ class JournalRunner:
         self.warden = warden
         self.log = log
         self.lock, self.limit = limits.of_file(prepared.directives)
-        file = Deadline(limits.clock() + max(limits.file_timeout.seconds, limits.concurrent_timeout.seconds), Cause("FILE_TIMEOUT", "ran longer than its time limit"))
+        file = Deadline(
+            limits.clock() + max(limits.file_timeout.seconds, limits.concurrent_timeout.seconds),
+            Cause("FILE_TIMEOUT", "ran longer than its time limit"),
+        )
         self.deadline = Deadline.earlier(file, run)
 
     def apply(self) -> AppliedFile:
@@ -71,7 +82,9 @@ class JournalRunner:
         self._match(rows)
         if rows:
             done = sum(row.state == "done" for row in rows.values())
-            self.log.tell("resuming", f"{m.file}: {done} of {len(self.prepared.statements)} statements are done")
+            self.log.tell(
+                "resuming", f"{m.file}: {done} of {len(self.prepared.statements)} statements are done"
+            )
         attempts = max((row.attempts for row in rows.values()), default=0)
         for number, item in enumerate(self.prepared.statements, 1):
             row = rows.get(number)
@@ -81,7 +94,10 @@ class JournalRunner:
                 self._in_transaction(number, item)
             else:
                 self._alone(number, item, row)
-        return self._record(attempts + 1, min((row.started_at for row in rows.values()), default=None))
+        started = self.wire.value(
+            "SELECT min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1", m.revision
+        )
+        return self._record(attempts + 1, started)
 
     def _match(self, rows: dict[int, StepRow]) -> None:
         """The journal must fit the file. A statement that did not succeed may have been edited; a done one may not."""
@@ -110,26 +126,43 @@ class JournalRunner:
 
     def _in_transaction(self, number: int, item: Statement) -> None:
         calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]
-        calls += [Call(f"SET LOCAL lock_timeout = '{self.lock.setting()}'"), Call(f"SET LOCAL statement_timeout = '{self.limit.setting()}'")]
-        calls += [Call(item.text), self.session.check_call(), self._done_call(number, item), Call("SELECT pg_catalog.pg_current_xact_id()::text")]
+        calls += [
+            Call(f"SET LOCAL lock_timeout = '{self.lock.setting()}'"),
+            Call(f"SET LOCAL statement_timeout = '{self.limit.setting()}'"),
+        ]
+        calls += [
+            Call(item.text),
+            self.session.check_call(),
+            self._done_call(number, item),
+            Call("SELECT pg_catalog.pg_current_xact_id()::text"),
+        ]
         started = self.limits.clock()
         self.warden.begin(self.wire.ticket + 1)
         try:
-            replies = self.wire.batch(calls, deadline=self.deadline.at, cause=self.deadline.cause, label="step")
+            replies = self.wire.batch(
+                calls, deadline=self.deadline.at, cause=self.deadline.cause, label="step"
+            )
             if self.session.judge(replies[-3], self.lock, self.limit):
                 self.session.rollback()
-                raise RunFailed(f"{self.prepared.migration.file}:{item.line}: the statement changes the session; use SET LOCAL in a transactional file", "SESSION_LEAK")
+                raise RunFailed(
+                    f"{self.prepared.migration.file}:{item.line}: the statement changes the session; use SET LOCAL in a transactional file",
+                    "SESSION_LEAK",
+                )
             self._fenced(replies[-2].rows)
         except ServerError as error:
             self.session.rollback()
-            raise self._failed(item, error, number, self.limit.milliseconds, self.limits.clock() - started) from None
+            raise self._failed(
+                item, error, number, self.limit.milliseconds, self.limits.clock() - started
+            ) from None
         except Cancelled as stop:
             self.session.rollback()
             raise self._cancelled(stop, number) from None
         finally:
             self.warden.end()
         try:
-            self.wire.batch([Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit")
+            self.wire.batch(
+                [Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit"
+            )
         except ServerError as error:
             self.session.rollback()
             raise self._failed(item, error, number, 0, 0.0) from None
@@ -138,7 +171,12 @@ class JournalRunner:
 
     def _alone(self, number: int, item: Statement, row: StepRow | None) -> None:
         assert item.alone is not None
-        found = concurrent.examine(self.wire, item.alone, item.text, resumed=row is not None and statement_hash(item.text) == row.statement_hash)
+        found = concurrent.examine(
+            self.wire,
+            item.alone,
+            item.text,
+            resumed=row is not None and statement_hash(item.text) == row.statement_hash,
+        )
         self._intent(number, item, found.evidence)
         if found.state is State.HALF:
             self._heal(item, found.heal, found.evidence)
@@ -149,13 +187,27 @@ class JournalRunner:
             self._run(item, item.text, number)
             missing = concurrent.confirm(self.wire, item.alone, item.text)
             if missing:
-                raise RunFailed(f"{self.prepared.migration.file}:{item.line}: the statement succeeded, but {missing}", "PARTIAL", details={"revision": self.prepared.revision, "step": number})
+                raise RunFailed(
+                    f"{self.prepared.migration.file}:{item.line}: the statement succeeded, but {missing}",
+                    "PARTIAL",
+                    details={"revision": self.prepared.revision, "step": number},
+                )
         self._fenced(self.wire.batch([self._done_call(number, item)], label="done")[0].rows)
 
     def _intent(self, number: int, item: Statement, evidence: str) -> None:
         identity = self.session.guard.identity
         before = msgspec.json.encode({"found": evidence}).decode()
-        reply = self.wire.one(statement("intent"), self.prepared.revision, str(number), statement_hash(item.text), item.text, _kind(item), before, identity.run_id, str(self.session.guard.epoch))
+        reply = self.wire.one(
+            statement("intent"),
+            self.prepared.revision,
+            str(number),
+            statement_hash(item.text),
+            item.text,
+            _kind(item),
+            before,
+            identity.run_id,
+            str(self.session.guard.epoch),
+        )
         self._fenced(reply.rows)
 
     def _heal(self, item: Statement, heal: tuple[str, ...], evidence: str) -> None:
@@ -166,13 +218,18 @@ class JournalRunner:
     def _run(self, item: Statement, text: str, number: int) -> None:
         """Run one statement with nothing around it, with no lock time-out: one in the middle would leave it half done."""
         limit = self.limit if self.prepared.directives.statement_timeout else self.limits.concurrent_timeout
-        self.wire.batch([Call("SET lock_timeout = 0"), Call(f"SET statement_timeout = '{limit.setting()}'")], label="limits")
+        self.wire.batch(
+            [Call("SET lock_timeout = 0"), Call(f"SET statement_timeout = '{limit.setting()}'")],
+            label="limits",
+        )
         started = self.limits.clock()
         self.warden.begin(self.wire.ticket + 1)
         try:
             self.wire.alone(text, deadline=self.deadline.at, cause=self.deadline.cause)
         except ServerError as error:
-            raise self._failed(item, error, number, limit.milliseconds, self.limits.clock() - started) from None
+            raise self._failed(
+                item, error, number, limit.milliseconds, self.limits.clock() - started
+            ) from None
         except Cancelled as stop:
             if stop.error is not None:
                 raise self._cancelled(stop, number) from None
@@ -180,20 +237,30 @@ class JournalRunner:
         finally:
             self.warden.end()
             if self.wire.alive:
-                back = [Call(f"SET lock_timeout = '{self.limits.lock_timeout.setting()}'"), Call(f"SET statement_timeout = '{self.limits.statement_timeout.setting()}'")]
+                back = [
+                    Call(f"SET lock_timeout = '{self.limits.lock_timeout.setting()}'"),
+                    Call(f"SET statement_timeout = '{self.limits.statement_timeout.setting()}'"),
+                ]
                 self.wire.batch(back, uncancellable=True, label="limits")
 
     def _tell_waits(self, item: Statement) -> None:
         if item.alone is not None and item.alone.kind != "vacuum":
             waits = concurrent.old_transactions(self.wire)
             if waits:
-                self.log.tell("waiting", f"{self.prepared.migration.file}:{item.line} has to wait for {len(waits)} old transactions: {'; '.join(waits[:5])}")
+                self.log.tell(
+                    "waiting",
+                    f"{self.prepared.migration.file}:{item.line} has to wait for {len(waits)} old transactions: {'; '.join(waits[:5])}",
+                )
 
     # -- the end ------------------------------------------------------------------------------------
 
     def _record(self, attempts: int, started_at: str | None) -> AppliedFile:
         m = self.prepared.migration
-        calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"), self.session.check_call(), self.session.record_call(m, self.prepared.directives.phase, started_at=started_at)]
+        calls = [
+            Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+            self.session.check_call(),
+            self.session.record_call(m, self.prepared.directives.phase, started_at=started_at),
+        ]
         try:
             replies = self.wire.batch(calls, label="file")
         except Cancelled as stop:
@@ -203,7 +270,9 @@ class JournalRunner:
         self._fenced(replies[2].rows)
         row = replies[2].rows[0]
         try:
-            self.wire.batch([Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit")
+            self.wire.batch(
+                [Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit"
+            )
         except ConnectionLost as lost:
             raise InDoubt(lost.message, self.prepared, row[0] or "") from None
         if reset:
@@ -212,22 +281,44 @@ class JournalRunner:
 
     def _done_call(self, number: int, item: Statement) -> Call:
         identity = self.session.guard.identity
-        return Call(statement("step_done"), (self.prepared.revision, str(number), statement_hash(item.text), item.text, identity.run_id, str(self.session.guard.epoch), _kind(item)))
+        return Call(
+            statement("step_done"),
+            (
+                self.prepared.revision,
+                str(number),
+                statement_hash(item.text),
+                item.text,
+                identity.run_id,
+                str(self.session.guard.epoch),
+                _kind(item),
+            ),
+        )
 
     def _fenced(self, rows: list[tuple[str | None, ...]]) -> None:
         if not rows:
             self.session.rollback()
-            raise RunFailed(f"a newer run holds the fence; {self.prepared.migration.file} goes on there", "FENCED")
+            raise RunFailed(
+                f"a newer run holds the fence; {self.prepared.migration.file} goes on there", "FENCED"
+            )
 
-    def _failed(self, item: Statement, error: ServerError, number: int, limit_ms: int, elapsed: float) -> RunFailed:
+    def _failed(
+        self, item: Statement, error: ServerError, number: int, limit_ms: int, elapsed: float
+    ) -> RunFailed:
         failure = failed(self.prepared, item, error, self.warden.sighting, limit_ms=limit_ms, elapsed=elapsed)
         return self._partial(failure, number)
 
     def _cancelled(self, stop: Cancelled, number: int) -> RunFailed:
-        return self._partial(cancelled(self.prepared, stop.cause, self.warden.sighting, self.session.guard.alarm.signal), number)
+        return self._partial(
+            cancelled(self.prepared, stop.cause, self.warden.sighting, self.session.guard.alarm.signal),
+            number,
+        )
 
     def _partial(self, failure: RunFailed, number: int) -> RunFailed:
-        failure.state = f"Statements before number {number} of {self.prepared.migration.file} are done and journalled; the files before it are applied." if number > 1 else "Nothing of this file is done; the files before it are applied."
+        failure.state = (
+            f"Statements before number {number} of {self.prepared.migration.file} are done and journalled; the files before it are applied."
+            if number > 1
+            else "Nothing of this file is done; the files before it are applied."
+        )
         if failure.code in ("MIGRATION_EXECUTION_FAILED", "STATEMENT_TIMEOUT", "CANCELLED"):
             failure.next = "Mend the cause, then lockgate up: it resumes at this statement and clears what was left half done."
         failure.details["step"] = number

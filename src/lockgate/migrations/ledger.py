@@ -36,7 +36,9 @@ def read_ledger(directory: Path) -> tuple[Ledger | None, list[Problem]]:
     except FileNotFoundError:
         return None, [problem("LEDGER_MISSING", LEDGER_NAME, 0, "there is no ledger")]
     except OSError as error:
-        return None, [problem("LEDGER_FORMAT", LEDGER_NAME, 0, f"the ledger cannot be read: {error.strerror}")]
+        return None, [
+            problem("LEDGER_FORMAT", LEDGER_NAME, 0, f"the ledger cannot be read: {error.strerror}")
+        ]
     try:
         data = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -66,7 +68,9 @@ def _wrong(data: object) -> str:
     return ""
 
 
-def compare(migrations: Iterable[Migration], ledger: Ledger, unread: frozenset[str] = frozenset()) -> list[Problem]:
+def compare(
+    migrations: Iterable[Migration], ledger: Ledger, unread: frozenset[str] = frozenset()
+) -> list[Problem]:
     """What differs between the files and the ledger. ``unread`` are files that are there but broken: told elsewhere."""
     problems = []
     seen = set(unread)
@@ -77,22 +81,37 @@ def compare(migrations: Iterable[Migration], ledger: Ledger, unread: frozenset[s
             problems.append(problem("LEDGER_MISSING", migration.file, 0, "the file is not in the ledger"))
         elif entry != migration.checksum:
             if differs_in_line_ends_only(migration.text, entry):
-                problems.append(problem("EOL_ONLY", migration.file, 0, "differs from its ledger entry in line ends only"))
+                problems.append(
+                    problem("EOL_ONLY", migration.file, 0, "differs from its ledger entry in line ends only")
+                )
             else:
-                problems.append(problem("LEDGER_DRIFT", migration.file, 0, f"sha256 {migration.checksum[:12]}... is not that of the ledger, {entry[:12]}..."))
-    problems += [problem("LEDGER_STALE", name, 0, "the ledger names a file that is not there") for name in ledger.files if name not in seen]
+                problems.append(
+                    problem(
+                        "LEDGER_DRIFT",
+                        migration.file,
+                        0,
+                        f"sha256 {migration.checksum[:12]}... is not that of the ledger, {entry[:12]}...",
+                    )
+                )
+    problems += [
+        problem("LEDGER_STALE", name, 0, "the ledger names a file that is not there")
+        for name in ledger.files
+        if name not in seen
+    ]
     return problems
 
 
 def differs_in_line_ends_only(text: str, checksum: str) -> bool:
     """True when ``text`` with other line ends has ``checksum``."""
     unix = text.replace("\r\n", "\n")
-    return any(hashlib.sha256(form.encode()).hexdigest() == checksum for form in (unix, unix.replace("\n", "\r\n")))
+    return any(
+        hashlib.sha256(form.encode()).hexdigest() == checksum for form in (unix, unix.replace("\n", "\r\n"))
+    )
 
 
-def write_ledger(directory: Path, migrations: Iterable[Migration]) -> Ledger:
-    """Write the ledger of these files, atomically. Raises ``OSError``."""
-    ledger = Ledger({m.file: m.checksum for m in migrations})
+def write_ledger(directory: Path, files: Mapping[str, str]) -> Ledger:
+    """Write the ledger of these files (name → sha256), atomically. Raises ``OSError``."""
+    ledger = Ledger(dict(files))
     write_atomically(directory / LEDGER_NAME, ledger.to_json(), mode=0o644 & ~_umask())
     return ledger
 

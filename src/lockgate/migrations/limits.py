@@ -44,8 +44,17 @@ class Limits(msgspec.Struct, frozen=True):
     def of_file(self, directives: Directives) -> tuple[LockTimeout, StatementTimeout]:
         """The limits of one file: its directives where given, else those of the run."""
         lock = LockTimeout.parse(directives.lock_timeout) if directives.lock_timeout else self.lock_timeout
-        limit = StatementTimeout.parse(directives.statement_timeout) if directives.statement_timeout else self.statement_timeout
+        limit = (
+            StatementTimeout.parse(directives.statement_timeout)
+            if directives.statement_timeout
+            else self.statement_timeout
+        )
         return lock, limit
+
+    def look_every(self) -> float:
+        """Seconds between two looks at the lock queue: at least three in one lock time-out, so that a blocker is seen."""
+        longest = self.lock_timeout.seconds or 1.0
+        return max(0.02, min(0.25, longest / 4))
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait before retry number ``attempt`` (from 1), with full jitter in its upper half."""

@@ -41,7 +41,9 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 
 def plan_hash(applied: tuple[tuple[str, str], ...], pending: tuple[tuple[str, str], ...]) -> str:
     """sha256 over the canonical JSON of both lists."""
-    return hashlib.sha256(msgspec.json.encode({"applied": applied, "pending": pending, "v": 1}, order="sorted")).hexdigest()
+    return hashlib.sha256(
+        msgspec.json.encode({"applied": applied, "pending": pending, "v": 1}, order="sorted")
+    ).hexdigest()
 
 
 def resolve(migrations: tuple[Migration, ...], history: History) -> Plan:
@@ -57,21 +59,50 @@ def resolve(migrations: tuple[Migration, ...], history: History) -> Plan:
         migration = files.get(row.revision)
         if migration is None:
             if row.revision > newest_file:
-                obstacles.append(Obstacle("HISTORY_AHEAD", row.revision, f"the database has {row.revision} ({row.name}), newer than every file here"))
+                obstacles.append(
+                    Obstacle(
+                        "HISTORY_AHEAD",
+                        row.revision,
+                        f"the database has {row.revision} ({row.name}), newer than every file here",
+                    )
+                )
             else:
-                obstacles.append(Obstacle("MIGRATION_MISSING", row.revision, f"the database has {row.revision} ({row.name}), the files do not"))
+                obstacles.append(
+                    Obstacle(
+                        "MIGRATION_MISSING",
+                        row.revision,
+                        f"the database has {row.revision} ({row.name}), the files do not",
+                    )
+                )
         elif migration.checksum != row.checksum:
-            obstacles.append(Obstacle("CHECKSUM_MISMATCH", row.revision, f"{migration.file} is not the file that was applied"))
+            obstacles.append(
+                Obstacle(
+                    "CHECKSUM_MISMATCH", row.revision, f"{migration.file} is not the file that was applied"
+                )
+            )
     pending = []
     for migration in sorted(migrations, key=lambda m: m.revision):
         if migration.revision in known:
             continue
         if migration.revision < history.newest:
-            obstacles.append(Obstacle("OUT_OF_ORDER", migration.revision, f"{migration.file} is older than {history.newest}, which is applied"))
+            obstacles.append(
+                Obstacle(
+                    "OUT_OF_ORDER",
+                    migration.revision,
+                    f"{migration.file} is older than {history.newest}, which is applied",
+                )
+            )
         pending.append((migration.revision, migration.checksum))
     # A revision that is ahead says it all; the files it lacks would only repeat it.
     ordered = tuple(sorted(obstacles, key=lambda o: (_RANK.get(o.code, 9), o.revision)))
     return Plan(applied, tuple(pending), ordered, plan_hash(applied, tuple(pending)))
 
 
-_RANK = {"HISTORY_TAMPERED": 0, "HISTORY_AHEAD": 1, "MIGRATION_MISSING": 2, "CHECKSUM_MISMATCH": 3, "EOL_ONLY": 4, "OUT_OF_ORDER": 5}
+_RANK = {
+    "HISTORY_TAMPERED": 0,
+    "HISTORY_AHEAD": 1,
+    "MIGRATION_MISSING": 2,
+    "CHECKSUM_MISMATCH": 3,
+    "EOL_ONLY": 4,
+    "OUT_OF_ORDER": 5,
+}

@@ -32,7 +32,9 @@ def _now() -> str:
 class Log:
     """Collects events and applied files, and passes each on to whoever shows them."""
 
-    def __init__(self, listener: Callable[[Event], None] | None = None, now: Callable[[], str] = _now) -> None:
+    def __init__(
+        self, listener: Callable[[Event], None] | None = None, now: Callable[[], str] = _now
+    ) -> None:
         self.events: list[Event] = []
         self.applied: list[AppliedFile] = []
         self.in_flight: str = ""
@@ -49,4 +51,8 @@ class Log:
     def done(self, file: AppliedFile) -> None:
         """Record an applied file."""
         self.applied.append(file)
-        self.tell("applied", f"{file.revision}_{file.name} in {file.duration_ms} ms" + (f" ({file.note})" if file.note else ""))
+        self.tell(
+            "applied",
+            f"{file.revision}_{file.name} in {file.duration_ms} ms"
+            + (f" ({file.note})" if file.note else ""),
+        )

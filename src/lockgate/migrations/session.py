@@ -7,8 +7,8 @@ from lockgate import __version__
 from lockgate.errors import RunFailed
 from lockgate.migrations.files import Migration
 from lockgate.migrations.history import CANONICAL
-from lockgate.postgres.guard import GUARD_KEY, WORK_KEY, Guard, key_halves
 from lockgate.postgres.durations import LockTimeout, StatementTimeout
+from lockgate.postgres.guard import GUARD_KEY, WORK_KEY, Guard, key_halves
 from lockgate.postgres.settings import apply_settings, in_milliseconds
 from lockgate.postgres.wire import Call, Reply
 
@@ -18,7 +18,11 @@ _FOLDER = Path(__file__).parent / "sql"
 @cache
 def statement(name: str) -> str:
     """The SQL of ``sql/<name>.sql`` with the canonical row expression filled in."""
-    return (_FOLDER / f"{name}.sql").read_text("utf-8").replace("/*CANONICAL*/", CANONICAL, 1 if name != "record" else -1)
+    return (
+        (_FOLDER / f"{name}.sql")
+        .read_text("utf-8")
+        .replace("/*CANONICAL*/", CANONICAL, 1 if name != "record" else -1)
+    )
 
 
 class WorkSession:
@@ -33,9 +37,21 @@ class WorkSession:
     def check_call(self) -> Call:
         """The call that reads the session back; its reply goes to ``judge``."""
         halves = (*key_halves(GUARD_KEY), *key_halves(WORK_KEY))
-        return Call("lockgate_check", (str(self.guard.guard_facts.backend_pid), *halves, self.guard.facts.database_oid), prepared=True)
+        return Call(
+            "lockgate_check",
+            (str(self.guard.guard_facts.backend_pid), *halves, self.guard.facts.database_oid),
+            prepared=True,
+        )
 
-    def record_call(self, migration: Migration, phase: str, *, state: str = "applied", started_at: str | None = None, schema_digest: str | None = None) -> Call:
+    def record_call(
+        self,
+        migration: Migration,
+        phase: str,
+        *,
+        state: str = "applied",
+        started_at: str | None = None,
+        schema_digest: str | None = None,
+    ) -> Call:
         """The call that writes the history row under the fence. No row in its reply means: fenced."""
         identity = self.guard.identity
         return Call(
@@ -53,14 +69,41 @@ class WorkSession:
         Raises ``RunFailed`` (``LOCK_LOST``, ``SESSION_LEAK``) for what must not be committed.
         """
         row = reply.rows[0]
-        user, session_user, replication, search_path, lock, limit, canary, temporary, guard_lock, work_lock, advisory = (c or "" for c in row)
+        (
+            user,
+            session_user,
+            replication,
+            search_path,
+            lock,
+            limit,
+            canary,
+            temporary,
+            guard_lock,
+            work_lock,
+            advisory,
+        ) = (c or "" for c in row)
         facts = self.guard.facts
         if guard_lock == "0" or work_lock == "0":
-            raise RunFailed(f"the {'guard' if guard_lock == '0' else 'work'} session no longer holds its lock", "LOCK_LOST")
+            raise RunFailed(
+                f"the {'guard' if guard_lock == '0' else 'work'} session no longer holds its lock",
+                "LOCK_LOST",
+            )
         if user != facts.user or session_user != self.guard.guard_facts.user or replication != "origin":
-            raise RunFailed(f"the file left the session as {user} (session user {session_user}, replication role {replication})", "SESSION_LEAK")
-        limits_moved = in_milliseconds(lock) != lock_timeout.milliseconds or in_milliseconds(limit) != statement_timeout.milliseconds
-        return limits_moved or search_path != facts.search_path or not canary or temporary == "true" or advisory != "1"
+            raise RunFailed(
+                f"the file left the session as {user} (session user {session_user}, replication role {replication})",
+                "SESSION_LEAK",
+            )
+        limits_moved = (
+            in_milliseconds(lock) != lock_timeout.milliseconds
+            or in_milliseconds(limit) != statement_timeout.milliseconds
+        )
+        return (
+            limits_moved
+            or search_path != facts.search_path
+            or not canary
+            or temporary == "true"
+            or advisory != "1"
+        )
 
     def reset(self) -> None:
         """Undo what a file left in the session (settings, temporary tables, advisory locks) and make our settings again."""
@@ -72,9 +115,9 @@ class WorkSession:
             ],
             label="reset",
         )  # fmt: skip
-        apply_settings(self.wire, self.guard.settings.wanted(guard=False, local=self.guard.target.local))
+        apply_settings(self.wire, self.guard.settings.wanted(guard=True, local=self.guard.target.local))
 
     def rollback(self) -> None:
         """Roll back if anything is open; the connection stays usable."""
         if self.wire.alive and self.wire.in_transaction:
-            self.wire.batch([Call("ROLLBACK")], uncancellable=True, deadline=None, label="rollback")
+            self.wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")

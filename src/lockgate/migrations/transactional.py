@@ -39,7 +39,7 @@ class Sealed(msgspec.Struct, frozen=True):
     reset: bool
 
 
-class _Refusal(Exception):  # noqa: N818 - never leaves this file
+class _Refusal(Exception):
     """The server refused ``statement`` (None: the history row or the COMMIT) after ``elapsed`` seconds."""
 
     def __init__(self, error: ServerError, statement: Statement | None, elapsed: float = 0.0) -> None:
@@ -49,7 +49,16 @@ class _Refusal(Exception):  # noqa: N818 - never leaves this file
         self.elapsed = elapsed
 
 
-def apply_transactional(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadline, warden: Warden, log: Log, *, schema_digest: str | None = None) -> AppliedFile:
+def apply_transactional(
+    session: WorkSession,
+    prepared: Prepared,
+    limits: Limits,
+    run: Deadline,
+    warden: Warden,
+    log: Log,
+    *,
+    schema_digest: str | None = None,
+) -> AppliedFile:
     """Apply one file, retrying lock time-outs, deadlocks and serialization failures: all rolled back whole before.
 
     Raises ``RunFailed``, ``InDoubt`` (after COMMIT was sent) or ``ConnectionLost`` (before: nothing was committed).
@@ -62,12 +71,26 @@ def apply_transactional(session: WorkSession, prepared: Prepared, limits: Limits
         except _Refusal as refusal:
             session.rollback()
             limit = limits.of_file(prepared.directives)[1].milliseconds
-            failure = failed(prepared, refusal.statement, refusal.error, warden.sighting, limit_ms=limit, elapsed=refusal.elapsed)
-            if refusal.error.sqlstate not in RETRY or attempt > limits.lock_retries or limits.clock() >= run.at:
+            failure = failed(
+                prepared,
+                refusal.statement,
+                refusal.error,
+                warden.sighting,
+                limit_ms=limit,
+                elapsed=refusal.elapsed,
+            )
+            if (
+                refusal.error.sqlstate not in RETRY
+                or attempt > limits.lock_retries
+                or limits.clock() >= run.at
+            ):
                 failure.details["attempts"] = attempt
                 raise failure from None
             pause = limits.pause(attempt)
-            log.tell("retrying", f"attempt {attempt} of {limits.lock_retries + 1}: {failure.code}, again in {pause:.1f} s. {failure.message}")
+            log.tell(
+                "retrying",
+                f"attempt {attempt} of {limits.lock_retries + 1}: {failure.code}, again in {pause:.1f} s. {failure.message}",
+            )
             session.guard.alarm.sleep(pause)
             attempt += 1
         except RunFailed:
@@ -90,7 +113,10 @@ def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadlin
     first = len(calls)
     calls += [Call(s.text) for s in prepared.statements]
     calls += [session.check_call(), session.record_call(prepared.migration, prepared.directives.phase)]
-    file = Deadline(limits.clock() + limits.file_timeout.seconds, Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limits.file_timeout})"))
+    file = Deadline(
+        limits.clock() + limits.file_timeout.seconds,
+        Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limits.file_timeout})"),
+    )
     deadline = Deadline.earlier(file, run)
     started = limits.clock()
     warden.begin(session.wire.ticket + 1)
@@ -117,7 +143,13 @@ def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadlin
 def _commit(session: WorkSession, prepared: Prepared, sealed: Sealed, limits: Limits, run: Deadline) -> str:
     until = max(run.at, limits.clock()) + COMMIT_GRACE
     try:
-        session.wire.batch([Call("COMMIT")], deadline=until, cause=Cause("RUN_TIMEOUT", "COMMIT waited too long"), uncancellable=True, label="commit")
+        session.wire.batch(
+            [Call("COMMIT")],
+            deadline=until,
+            cause=Cause("RUN_TIMEOUT", "COMMIT waited too long"),
+            uncancellable=True,
+            label="commit",
+        )
     except ServerError as error:
         raise _Refusal(error, None) from None
     except Cancelled as stop:

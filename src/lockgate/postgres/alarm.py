@@ -39,8 +39,8 @@ class Alarm:
         self._before: dict[int, object] = {}
 
     def ring(self, cause: Cause) -> None:
-        """Ask for a cancel; the first cause wins until it is taken."""
-        if self._cause is None:
+        """Ask for a cancel; the first cause wins until it is taken, or until one for another batch comes."""
+        if self._cause is None or self._cause.ticket != cause.ticket:
             self._cause = cause
         try:
             self._bell.send(b"!")
@@ -63,8 +63,9 @@ class Alarm:
 
     def wait(self, fd: int, *, write: bool, seconds: float) -> bool:
         """Wait until ``fd`` is ready or the bell rings, at most ``seconds``. True when ``fd`` is ready."""
-        readable, writable, _ = select.select([fd, self._ear], [fd] if write else [], [], max(0.0, seconds))
-        if self._ear in readable:
+        ear = self._ear.fileno()
+        readable, writable, _ = select.select([fd, ear], [fd] if write else [], [], max(0.0, seconds))
+        if ear in readable:
             try:
                 while self._ear.recv(64):
                     pass
@@ -95,7 +96,9 @@ class Alarm:
                 break
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)  # type: ignore[arg-type]
         self._before.clear()

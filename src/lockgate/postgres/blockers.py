@@ -27,7 +27,9 @@ class Blocker(msgspec.Struct, frozen=True, rename="camel"):
         what = _NAMES.get(self.kind_of(), f"{self.application or self.user or self.kind}")
         since = f", transaction open for {self.age} s" if self.age >= 0 else ""
         holds = f", holds {self.holds}" if self.holds else ""
-        return f"{'  ' * (self.depth - 1)}pid {self.pid} ({what}), {self.state or 'unknown state'}{since}{holds}"
+        return (
+            f"{'  ' * (self.depth - 1)}pid {self.pid} ({what}), {self.state or 'unknown state'}{since}{holds}"
+        )
 
     def kind_of(self) -> str:
         """``wraparound``, ``autovacuum``, ``pg_dump`` or ``session``: the kinds that are treated differently."""
@@ -50,9 +52,17 @@ def read_blockers(wire: Wire, pid: int) -> list[Blocker]:
         cell = [c or "" for c in row]
         found.append(
             Blocker(
-                pid=int(cell[0]), depth=int(cell[1]), application=cell[2], user=cell[3], state=cell[4], age=int(cell[5] or -1),
-                kind=cell[6], query=redact(cell[7]), waits_for=cell[8], holds=cell[9],
-            )  # fmt: skip
+                pid=int(cell[0]),
+                depth=int(cell[1]),
+                application=cell[2],
+                user=cell[3],
+                state=cell[4],
+                age=int(cell[5] or -1),
+                kind=cell[6],
+                query=redact(cell[7]),
+                waits_for=cell[8],
+                holds=cell[9],
+            )
         )
     return found
 
@@ -66,4 +76,8 @@ class Sighting(msgspec.Struct, frozen=True):
 
     def fields(self) -> Mapping[str, object]:
         """The same for a report."""
-        return {"waitsFor": self.wanted, "victims": self.victims, "blockers": [msgspec.to_builtins(b) for b in self.blockers]}
+        return {
+            "waitsFor": self.wanted,
+            "victims": self.victims,
+            "blockers": [msgspec.to_builtins(b) for b in self.blockers],
+        }

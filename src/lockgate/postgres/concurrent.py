@@ -45,7 +45,11 @@ def examine(wire: Wire, task: Alone, text: str, *, resumed: bool) -> Examination
         return _create_index(wire, task, text)
     if task.kind == "drop_index":
         there = wire.value("SELECT pg_catalog.to_regclass($1)::text", _name(task.schema, task.name))
-        return Examination(State.DONE, f"{task.name} is gone") if not there and resumed else Examination(State.TODO)
+        return (
+            Examination(State.DONE, f"{task.name} is gone")
+            if not there and resumed
+            else Examination(State.TODO)
+        )
     if task.kind in ("reindex_index", "reindex_table"):
         return _reindex(wire, task, resumed)
     if task.kind == "detach_partition":
@@ -59,16 +63,32 @@ def _create_index(wire: Wire, task: Alone, text: str) -> Examination:
     if not rows:
         return Examination(State.TODO)
     valid, unique, definition, same_table, shown, builder = rows[0]
-    equal = same_table == "t" and _shape(definition or "", unique == "t") == _expected(wire, task, text, table)
+    equal = same_table == "t" and _shape(definition or "", unique == "t") == _expected(
+        wire, task, text, table
+    )
     if builder:
-        raise RunFailed(f"index {shown} is being built right now by pid {builder}", "INVALID_INDEX", next="Wait for that build, then lockgate up", details={"index": shown, "pid": builder})
+        raise RunFailed(
+            f"index {shown} is being built right now by pid {builder}",
+            "INVALID_INDEX",
+            next="Wait for that build, then lockgate up",
+            details={"index": shown, "pid": builder},
+        )
     if valid == "t":
         if equal:
             return Examination(State.DONE, f"index {shown} is there, valid, and of this definition")
-        raise RunFailed(f"index {shown} exists with another definition: {definition}", "INDEX_DEFINITION_DIFFERS", details={"index": shown, "definition": definition})
+        raise RunFailed(
+            f"index {shown} exists with another definition: {definition}",
+            "INDEX_DEFINITION_DIFFERS",
+            details={"index": shown, "definition": definition},
+        )
     drop = f"DROP INDEX CONCURRENTLY {shown}"
     if not equal:
-        raise RunFailed(f"index {shown} is invalid and has another definition than the file's: {definition}", "INVALID_INDEX", next=f"{drop};  then lockgate up", details={"index": shown, "definition": definition, "fix": drop})
+        raise RunFailed(
+            f"index {shown} is invalid and has another definition than the file's: {definition}",
+            "INVALID_INDEX",
+            next=f"{drop};  then lockgate up",
+            details={"index": shown, "definition": definition, "fix": drop},
+        )
     return Examination(State.HALF, f"index {shown} is invalid: an earlier build did not end", (drop,))
 
 
@@ -79,9 +99,13 @@ def _expected(wire: Wire, task: Alone, text: str, table: str) -> tuple[bool, str
         replies = wire.batch(
             [
                 Call("BEGIN"),
-                Call(f"CREATE TEMPORARY TABLE lockgate_probe (LIKE {table} INCLUDING GENERATED) ON COMMIT DROP"),
+                Call(
+                    f"CREATE TEMPORARY TABLE lockgate_probe (LIKE {table} INCLUDING GENERATED) ON COMMIT DROP"
+                ),
                 Call(probe),
-                Call("SELECT i.indisunique, pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indrelid = 'pg_temp.lockgate_probe'::regclass"),
+                Call(
+                    "SELECT i.indisunique, pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indrelid = 'pg_temp.lockgate_probe'::regclass"
+                ),
                 Call("ROLLBACK"),
             ],
             label="probe",
@@ -104,8 +128,16 @@ def _shape(definition: str, unique: bool) -> tuple[bool, str]:
 def _reindex(wire: Wire, task: Alone, resumed: bool) -> Examination:
     if not resumed:
         return Examination(State.TODO)
-    leftovers = reindex_leftovers(wire, _name(task.schema or task.table_schema, task.name) if task.kind == "reindex_index" else "", _name(task.table_schema, task.table) if task.table else "")
-    return Examination(State.HALF if leftovers else State.TODO, ", ".join(leftovers), tuple(f"DROP INDEX CONCURRENTLY {name}" for name in leftovers))
+    leftovers = reindex_leftovers(
+        wire,
+        _name(task.schema or task.table_schema, task.name) if task.kind == "reindex_index" else "",
+        _name(task.table_schema, task.table) if task.table else "",
+    )
+    return Examination(
+        State.HALF if leftovers else State.TODO,
+        ", ".join(leftovers),
+        tuple(f"DROP INDEX CONCURRENTLY {name}" for name in leftovers),
+    )
 
 
 def reindex_leftovers(wire: Wire, index: str, table: str) -> list[str]:
@@ -122,11 +154,20 @@ def reindex_leftovers(wire: Wire, index: str, table: str) -> list[str]:
 
 def _detach(wire: Wire, task: Alone, resumed: bool) -> Examination:
     child, parent = _name(task.schema, task.name), _name(task.table_schema, task.table)
-    row = wire.one("SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass($1) AND inhparent = pg_catalog.to_regclass($2)", child, parent).rows
+    row = wire.one(
+        "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass($1) AND inhparent = pg_catalog.to_regclass($2)",
+        child,
+        parent,
+    ).rows
     if not row:
         return Examination(State.DONE, f"{task.name} is detached") if resumed else Examination(State.TODO)
     if row[0][0] == "t":
-        return Examination(State.HALF, f"{task.name} is half detached", (f"ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE",), then_done=True)
+        return Examination(
+            State.HALF,
+            f"{task.name} is half detached",
+            (f"ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE",),
+            then_done=True,
+        )
     return Examination(State.TODO)
 
 
@@ -148,7 +189,10 @@ def confirm(wire: Wire, task: Alone, text: str) -> str:
 
 def old_transactions(wire: Wire) -> list[str]:
     """The sessions that a concurrent build will have to wait for, told in one line each."""
-    return [f"pid {r[0]} ({r[1] or r[2]}, {r[3]}, transaction open for {r[4]} s)" for r in wire.one(query("old_transactions")).rows]
+    return [
+        f"pid {r[0]} ({r[1] or r[2]}, {r[3]}, transaction open for {r[4]} s)"
+        for r in wire.one(query("old_transactions")).rows
+    ]
 
 
 def _name(schema: str, name: str) -> str:

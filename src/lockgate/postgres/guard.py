@@ -25,11 +25,13 @@ from lockgate.postgres.queries import query
 from lockgate.postgres.settings import Facts, SessionSettings, prepare_session
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Cancelled, Call, Wire
+from lockgate.postgres.wire import Call, Cancelled, Wire
 
 
 def _key(role: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"lockgate:schema:{role}:1".encode()).digest()[:8], "big", signed=True)
+    return int.from_bytes(
+        hashlib.sha256(f"lockgate:schema:{role}:1".encode()).digest()[:8], "big", signed=True
+    )
 
 
 GUARD_KEY = _key("guard")
@@ -65,7 +67,16 @@ class Guard:
     ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``.
     """
 
-    def __init__(self, target: Target, identity: RunIdentity, settings: SessionSettings, *, alarm: Alarm, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        identity: RunIdentity,
+        settings: SessionSettings,
+        *,
+        alarm: Alarm,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
         self.target = target
         self.identity = identity
         self.settings = settings
@@ -76,6 +87,10 @@ class Guard:
         self.abandoned: list[str] = []
         self.notes: list[str] = []
         self.work = Wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
+        if identity.kind == "down":
+            self.work.patience = (
+                None  # its statements have no deadline of ours, only the server's statement_timeout
+            )
         try:
             self.facts: Facts = prepare_session(self.work, settings, guard=False, local=target.local)
             refuse_read_only(self.facts, target)
@@ -96,11 +111,29 @@ class Guard:
         # connection over time would miss it while the pool is idle.
         again = self.work.value("SELECT pg_catalog.pg_backend_pid()::text")
         if self.facts.backend_pid == self.guard_facts.backend_pid or again != str(self.facts.backend_pid):
-            raise Refused(f"{self.target} is behind a transaction pooler: two connections are one server session", "POOLED_CONNECTION")
-        if self.facts.system_identifier != self.guard_facts.system_identifier or self.facts.database_oid != self.guard_facts.database_oid:
-            raise Refused(f"{self.target} leads to different servers: two connections reached two of them", "POOLED_CONNECTION")
+            raise Refused(
+                f"{self.target} is behind a transaction pooler: two connections are one server session",
+                "POOLED_CONNECTION",
+            )
+        if (
+            self.facts.system_identifier != self.guard_facts.system_identifier
+            or self.facts.database_oid != self.guard_facts.database_oid
+        ):
+            raise Refused(
+                f"{self.target} leads to different servers: two connections reached two of them",
+                "POOLED_CONNECTION",
+            )
         if self.work.libpq_pid != self.facts.backend_pid:
-            self.notes.append("a proxy stands between lockgate and PostgreSQL (the process ids differ); settings were read back and hold")
+            # A proxy is in between. One that pools by transaction may deal its server sessions out in turn, so ask often.
+            for wire, facts in ((self.work, self.facts), (self.guard, self.guard_facts)) * 8:
+                if wire.value("SELECT pg_catalog.pg_backend_pid()::text") != str(facts.backend_pid):
+                    raise Refused(
+                        f"{self.target} is behind a transaction pooler: one connection moves between server sessions",
+                        "POOLED_CONNECTION",
+                    )
+            self.notes.append(
+                "a proxy stands between lockgate and PostgreSQL (the process ids differ); settings were read back and hold"
+            )
 
     # -- taking over ------------------------------------------------------------------------------
 
@@ -109,10 +142,14 @@ class Guard:
         deadline = self.clock() + wait
         self._poll(self.guard, GUARD_KEY, deadline, on_wait)
         self._poll(self.work, WORK_KEY, deadline, on_wait)
+        # From here on the work session is never idle for long; one that is has lost its runner without a word.
+        self.work.one("SET idle_session_timeout = '60000ms'")
         home.bring_up(self.guard)
         self.epoch = self._take_epoch()
 
-    def _poll(self, wire: Wire, key: int, deadline: float, on_wait: Callable[[dict[str, str]], None] | None) -> None:
+    def _poll(
+        self, wire: Wire, key: int, deadline: float, on_wait: Callable[[dict[str, str]], None] | None
+    ) -> None:
         pause, told = 0.02, False
         while wire.value(f"SELECT pg_catalog.pg_try_advisory_lock({key})") != "t":
             if self.clock() >= deadline:
@@ -123,6 +160,8 @@ class Guard:
                 on_wait(self.holder(wire, key))
             self.alarm.sleep(min(pause * (0.5 + self.rng.random()), max(0.0, deadline - self.clock())))
             pause = min(pause * 1.5, 0.5)
+            if wire is not self.guard:
+                self.guard.value("SELECT 1")  # or its own idle_session_timeout would end it while we wait
 
     @staticmethod
     def holder(wire: Wire, key: int) -> dict[str, str]:
@@ -166,8 +205,26 @@ class Guard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+
+_SETTLE = """
+UPDATE lockgate.run SET state = 'abandoned', finished_at = clock_timestamp(), message = 'its locks were free'
+ WHERE state = 'running' AND (SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)) AND (SELECT pg_catalog.pg_try_advisory_xact_lock($2::bigint))
+RETURNING run_id
+"""
+
+
+def settle_abandoned(wire: Wire) -> list[str]:
+    """Close the runs that are shown as running although nobody holds their locks; returns their ids.
+
+    For a call that has nothing to apply and so takes no guard: without it a run that was killed after its last
+    COMMIT would be shown as running for ever.
+    """
+    return [row[0] or "" for row in wire.one(_SETTLE, str(GUARD_KEY), str(WORK_KEY)).rows]
 
 
 def refuse_read_only(facts: Facts, target: Target) -> None:

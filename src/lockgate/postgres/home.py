@@ -15,7 +15,9 @@ FORMAT = 1
 @cache
 def steps() -> tuple[tuple[int, str], ...]:
     """(number, SQL) of every format, oldest first."""
-    return tuple((int(path.stem), path.read_text("utf-8")) for path in sorted(_FOLDER.glob("[0-9][0-9][0-9].sql")))
+    return tuple(
+        (int(path.stem), path.read_text("utf-8")) for path in sorted(_FOLDER.glob("[0-9][0-9][0-9].sql"))
+    )
 
 
 def read_format(wire: Wire) -> int:
@@ -28,7 +30,11 @@ def read_format(wire: Wire) -> int:
 def refuse_newer(found: int) -> None:
     """Raise ``FORMAT_NEWER`` when the database was written by a lockgate that this one does not understand."""
     if found > FORMAT:
-        raise Refused(f"the schema lockgate has format {found}; this lockgate knows {FORMAT}", "FORMAT_NEWER", details={"format": found, "known": FORMAT})
+        raise Refused(
+            f"the schema lockgate has format {found}; this lockgate knows {FORMAT}",
+            "FORMAT_NEWER",
+            details={"format": found, "known": FORMAT},
+        )
 
 
 def bring_up(wire: Wire) -> int:
@@ -40,7 +46,9 @@ def bring_up(wire: Wire) -> int:
             continue
         try:
             # One simple query: the whole step is one transaction of the server's own.
-            wire.alone(f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\nCOMMIT;")
+            wire.alone(
+                f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\nCOMMIT;"
+            )
         except ServerError as error:
             wire.batch([Call("ROLLBACK")])
             if error.sqlstate == "42501":

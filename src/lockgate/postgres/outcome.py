@@ -25,7 +25,16 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-def outcome_of(target: Target, facts: Facts, xid: str, revision: str, *, alarm: Alarm, seconds: float, clock: Callable[[], float] = time.monotonic) -> Outcome:
+def outcome_of(
+    target: Target,
+    facts: Facts,
+    xid: str,
+    revision: str,
+    *,
+    alarm: Alarm,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
     """Look up what became of transaction ``xid`` that was to record ``revision``.
 
     ``facts`` are those of the session that was lost. Reconnects with backoff for ``seconds``. The history row is the
@@ -51,13 +60,31 @@ def outcome_of(target: Target, facts: Facts, xid: str, revision: str, *, alarm: 
 
 def _look(wire: Wire, facts: Facts, xid: str, revision: str, clock: Callable[[], float]) -> Outcome:
     now = read_facts(wire.one(FACTS, deadline=clock() + 10))
-    if now.system_identifier != facts.system_identifier or now.timeline != facts.timeline or now.database_oid != facts.database_oid:
+    if (
+        now.system_identifier != facts.system_identifier
+        or now.timeline != facts.timeline
+        or now.database_oid != facts.database_oid
+    ):
         return Outcome.ELSEWHERE
-    if now.home and wire.value("SELECT 1 FROM lockgate.migration_history WHERE revision_id = $1 AND xid = $2", revision, xid, deadline=clock() + 10):
-        return Outcome.COMMITTED
+    status: str | None
     try:
         status = wire.value("SELECT pg_catalog.pg_xact_status($1::xid8)", xid, deadline=clock() + 10)
-    except ServerError:
+    except ServerError as error:
+        if error.sqlstate != "22023":
+            raise
         # "transaction ID is in the future": a crash lost even the assignment, so it cannot have been committed.
-        return Outcome.ABORTED
-    return {"committed": Outcome.COMMITTED, "aborted": Outcome.ABORTED, "in progress": Outcome.IN_PROGRESS}.get(status or "", Outcome.UNKNOWN)
+        status = "aborted"
+    # Asked after the status: what is committed by then is seen. The row was written by that very transaction, so a commit
+    # without it is somebody else's: another server gave the number out again.
+    if now.home and wire.value(
+        "SELECT 1 FROM lockgate.migration_history WHERE revision_id = $1 AND xid = $2",
+        revision,
+        xid,
+        deadline=clock() + 10,
+    ):
+        return Outcome.COMMITTED
+    return {
+        "committed": Outcome.ELSEWHERE,
+        "aborted": Outcome.ABORTED,
+        "in progress": Outcome.IN_PROGRESS,
+    }.get(status or "", Outcome.UNKNOWN)

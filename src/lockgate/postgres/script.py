@@ -93,7 +93,16 @@ def split(text: str, *, allow_functions: frozenset[str] = frozenset()) -> list[S
         body = body.rstrip()
         kind = item.stmt.WhichOneof("node") or ""
         line = newlines.at(start)
-        statements.append(_statement(body, line, line + body.count("\n"), kind, getattr(item.stmt, kind) if kind else None, allow_functions))
+        statements.append(
+            _statement(
+                body,
+                line,
+                line + body.count("\n"),
+                kind,
+                getattr(item.stmt, kind) if kind else None,
+                allow_functions,
+            )
+        )
     problem = _bad_name(text, raw, newlines)
     if problem:
         raise problem
@@ -122,7 +131,11 @@ def _explain(text: str, error: PgQueryError) -> ScriptError:
     line = text.count("\n", 0, position) + 1
     copy = _COPY_STDIN.search(text, 0, position + 1)
     if copy:
-        return ScriptError("FILE_COPY_STDIN", text.count("\n", 0, copy.start()) + 1, "COPY ... FROM STDIN carries data that only psql can send")
+        return ScriptError(
+            "FILE_COPY_STDIN",
+            text.count("\n", 0, copy.start()) + 1,
+            "COPY ... FROM STDIN carries data that only psql can send",
+        )
     here = text[text.rfind("\n", 0, position) + 1 :].split("\n", 1)[0]
     meta = _META.search(here)
     if meta and (text[position : position + 1] == "\\" or here.lstrip().startswith("\\")):
@@ -130,7 +143,9 @@ def _explain(text: str, error: PgQueryError) -> ScriptError:
     return ScriptError("FILE_SYNTAX", line, str(error.message or error))
 
 
-def _statement(text: str, line: int, end_line: int, kind: str, node: Node, allowed: frozenset[str]) -> Statement:
+def _statement(
+    text: str, line: int, end_line: int, kind: str, node: Node, allowed: frozenset[str]
+) -> Statement:
     judge = _JUDGES.get(kind)
     facts: dict[str, Any] = judge(node, text) if judge else {}
     if "problem" not in facts and _SUSPECT.search(text):
@@ -178,8 +193,16 @@ def _copy(node: Node, text: str) -> dict[str, Any]:
 
 def _function(node: Node, text: str) -> dict[str, Any]:
     for option in node.options:
-        if option.def_elem.defname == "language" and option.def_elem.arg.string.sval.lower() in ("c", "internal"):
-            return {"problem": ("FILE_FORBIDDEN", f"LANGUAGE {option.def_elem.arg.string.sval} loads code into the server")}
+        if option.def_elem.defname == "language" and option.def_elem.arg.string.sval.lower() in (
+            "c",
+            "internal",
+        ):
+            return {
+                "problem": (
+                    "FILE_FORBIDDEN",
+                    f"LANGUAGE {option.def_elem.arg.string.sval} loads code into the server",
+                )
+            }
     return {}
 
 
@@ -192,7 +215,11 @@ def _flag(params: Node, name: str) -> bool:
     for param in params:
         if param.def_elem.defname == name:
             arg = param.def_elem.arg
-            word = arg.string.sval.lower() if arg.WhichOneof("node") == "string" else str(arg.boolean.boolval if arg.WhichOneof("node") == "boolean" else "on").lower()
+            word = (
+                arg.string.sval.lower()
+                if arg.WhichOneof("node") == "string"
+                else str(arg.boolean.boolval if arg.WhichOneof("node") == "boolean" else "on").lower()
+            )
             return word not in ("off", "false", "0")
     return False
 
@@ -206,7 +233,11 @@ def _index(node: Node, text: str) -> dict[str, Any]:
     if not node.concurrent:
         return {}
     r = node.relation
-    return {"alone": Alone("create_index", r.schemaname, node.idxname, r.relname, r.schemaname, node.if_not_exists)}
+    return {
+        "alone": Alone(
+            "create_index", r.schemaname, node.idxname, r.relname, r.schemaname, node.if_not_exists
+        )
+    }
 
 
 def _drop(node: Node, text: str) -> dict[str, Any]:
@@ -220,11 +251,24 @@ def _reindex(node: Node, text: str) -> dict[str, Any]:
     concurrent = _flag(node.params, "concurrently")
     what = postgast.pg_query_pb2.ReindexObjectType.Name(node.kind).removeprefix("REINDEX_OBJECT_").lower()
     if what in ("schema", "system", "database"):
-        return {"problem": ("FILE_FORBIDDEN", f"REINDEX {what.upper()} is maintenance of the whole database, not a migration")}
+        return {
+            "problem": (
+                "FILE_FORBIDDEN",
+                f"REINDEX {what.upper()} is maintenance of the whole database, not a migration",
+            )
+        }
     if not concurrent:
         return {}
     r = node.relation
-    return {"alone": Alone(f"reindex_{what}", r.schemaname, r.relname if what == "index" else "", "" if what == "index" else r.relname, r.schemaname)}
+    return {
+        "alone": Alone(
+            f"reindex_{what}",
+            r.schemaname,
+            r.relname if what == "index" else "",
+            "" if what == "index" else r.relname,
+            r.schemaname,
+        )
+    }
 
 
 def _alter_table(node: Node, text: str) -> dict[str, Any]:
@@ -233,7 +277,9 @@ def _alter_table(node: Node, text: str) -> dict[str, Any]:
         if command.subtype == _DETACH and getattr(command, "def").partition_cmd.concurrent:
             part = getattr(command, "def").partition_cmd.name
             r = node.relation
-            return {"alone": Alone("detach_partition", part.schemaname, part.relname, r.relname, r.schemaname)}
+            return {
+                "alone": Alone("detach_partition", part.schemaname, part.relname, r.relname, r.schemaname)
+            }
     return {}
 
 
@@ -254,13 +300,19 @@ def _create_enum(node: Node, text: str) -> dict[str, Any]:
 
 
 def _cluster(node: Node, text: str) -> dict[str, Any]:
-    return {} if node.HasField("relation") else {"problem": ("FILE_FORBIDDEN", "CLUSTER without a table rewrites the whole database")}
+    return (
+        {}
+        if node.HasField("relation")
+        else {"problem": ("FILE_FORBIDDEN", "CLUSTER without a table rewrites the whole database")}
+    )
 
 
 def _alter_database(node: Node, text: str) -> dict[str, Any]:
     for option in node.options:
         if option.def_elem.defname == "tablespace":
-            return {"problem": ("FILE_FORBIDDEN", "ALTER DATABASE ... SET TABLESPACE moves the whole database")}
+            return {
+                "problem": ("FILE_FORBIDDEN", "ALTER DATABASE ... SET TABLESPACE moves the whole database")
+            }
     return {}
 
 
@@ -292,8 +344,12 @@ _JUDGES: dict[str, Callable[[Node, str], dict[str, Any]]] = {
     "alter_system_stmt": _forbidden(f"ALTER SYSTEM {_OUTSIDE}"),
     "create_table_space_stmt": _forbidden(f"CREATE TABLESPACE {_OUTSIDE}"),
     "drop_table_space_stmt": _forbidden(f"DROP TABLESPACE {_OUTSIDE}"),
-    "create_subscription_stmt": _forbidden("CREATE SUBSCRIPTION makes a slot on another server and cannot be rolled back"),
-    "drop_subscription_stmt": _forbidden("DROP SUBSCRIPTION drops a slot on another server and cannot be rolled back"),
+    "create_subscription_stmt": _forbidden(
+        "CREATE SUBSCRIPTION makes a slot on another server and cannot be rolled back"
+    ),
+    "drop_subscription_stmt": _forbidden(
+        "DROP SUBSCRIPTION drops a slot on another server and cannot be rolled back"
+    ),
     "load_stmt": _forbidden("LOAD loads code into the server"),
     "check_point_stmt": _forbidden("CHECKPOINT works on the whole server"),
 }
@@ -309,9 +365,18 @@ def _suspect(text: str, kind: str, node: Node, allowed: frozenset[str]) -> tuple
         # The body is text in a language of its own; a DO block runs now, a function only when it is called.
         match = _SUSPECT.search(text)
         name = match[0].lower() if match else ""
-        if kind == "create_function_stmt" or name in ("set_config", "") or name in allowed or (name == "dblink" and "dblink" in allowed):
+        if (
+            kind == "create_function_stmt"
+            or name in ("set_config", "")
+            or name in allowed
+            or (name == "dblink" and "dblink" in allowed)
+        ):
             return None
-        code = "FILE_SESSION_STATE" if name.startswith(("pg_advisory_unlock", "session_replication", "discard")) else "FILE_FORBIDDEN"
+        code = (
+            "FILE_SESSION_STATE"
+            if name.startswith(("pg_advisory_unlock", "session_replication", "discard"))
+            else "FILE_FORBIDDEN"
+        )
         return (code, f"{name} in a DO block")
     for call in _calls(node):
         name = call.funcname[-1].string.sval.lower()
@@ -372,13 +437,23 @@ def _bad_name(text: str, raw: bytes, lines: _Lines) -> ScriptError | None:
         word = raw[token.start : token.end].decode()
         name = word[1:-1].replace('""', '"') if word.startswith('"') else word
         if len(name.encode()) > 63:
-            return ScriptError("FILE_IDENTIFIER", lines.at(token.start), f"the name {name[:40]}... has {len(name.encode())} bytes; the server keeps 63")
+            return ScriptError(
+                "FILE_IDENTIFIER",
+                lines.at(token.start),
+                f"the name {name[:40]}... has {len(name.encode())} bytes; the server keeps 63",
+            )
         if not unicodedata.is_normalized("NFC", name):
-            return ScriptError("FILE_IDENTIFIER", lines.at(token.start), f"the name {name} is not in Unicode NFC, so it is another name than the one it looks like")
+            return ScriptError(
+                "FILE_IDENTIFIER",
+                lines.at(token.start),
+                f"the name {name} is not in Unicode NFC, so it is another name than the one it looks like",
+            )
     return None
 
 
-_NAME_TOKENS = frozenset({postgast.pg_query_pb2.Token.Value("IDENT"), postgast.pg_query_pb2.Token.Value("UIDENT")})
+_NAME_TOKENS = frozenset(
+    {postgast.pg_query_pb2.Token.Value("IDENT"), postgast.pg_query_pb2.Token.Value("UIDENT")}
+)
 
 
 def probe_index(text: str, table: str) -> str:

@@ -36,7 +36,12 @@ class SessionSettings(NamedTuple):
         if guard:
             values["idle_session_timeout"] = "60000ms"
         if not local:
-            values |= {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3", "tcp_user_timeout": "60000ms"}
+            values |= {
+                "tcp_keepalives_idle": "30",
+                "tcp_keepalives_interval": "10",
+                "tcp_keepalives_count": "3",
+                "tcp_user_timeout": "60000ms",
+            }
         return values
 
 
@@ -62,7 +67,9 @@ FACTS = """
 SELECT current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery(),
        current_setting('transaction_read_only'), current_user::text, pg_catalog.current_database()::text,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
-       (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint()),
+       -- The control file learns of a promotion only with the next checkpoint; the WAL that is written now knows it at once.
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint())
+            ELSE ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
        pg_catalog.to_regclass('lockgate.fence') IS NOT NULL,
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
@@ -104,7 +111,11 @@ def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
     got = wire.batch(calls)[-1].rows[0]
     for name, value, seen in zip(names, [*wanted.values(), canary], got, strict=True):
         if in_milliseconds(seen or "") != in_milliseconds(value):
-            raise Refused(f"the server shows {name} = {seen!r} after it was set to {value!r}", "SETTING_REFUSED", details={"setting": name})
+            raise Refused(
+                f"the server shows {name} = {seen!r} after it was set to {value!r}",
+                "SETTING_REFUSED",
+                details={"setting": name},
+            )
 
 
 _UNITS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -33,7 +33,17 @@ class ServerError(Exception):
     ``index`` is the position of the failing call in its batch; ``position`` counts characters from 1 in it.
     """
 
-    def __init__(self, sqlstate: str, message: str, *, index: int = 0, detail: str = "", hint: str = "", context: str = "", position: int = 0) -> None:
+    def __init__(
+        self,
+        sqlstate: str,
+        message: str,
+        *,
+        index: int = 0,
+        detail: str = "",
+        hint: str = "",
+        context: str = "",
+        position: int = 0,
+    ) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
         self.message = message

@@ -18,12 +18,16 @@ class Target:
 
     def __init__(self, url: str, *, source: str, environment: str = "", protected: bool = False) -> None:
         if not url.strip():
-            raise ConfigError(f"{source} is empty", next="Set the URL; a missing secret never falls back to another target.")
+            raise ConfigError(
+                f"{source} is empty", next="Set the URL; a missing secret never falls back to another target."
+            )
         try:
             parameters = conninfo.conninfo_to_dict(url)
         except DriverError:
             # The driver's own message repeats parts of the URL, so it is not passed on.
-            raise ConfigError(f"{source} is not a PostgreSQL URL", next="postgresql://user@host:5432/dbname") from None
+            raise ConfigError(
+                f"{source} is not a PostgreSQL URL", next="postgresql://user@host:5432/dbname"
+            ) from None
         self._parameters: dict[str, str] = {k: str(v) for k, v in parameters.items() if v is not None}
         remember(self._parameters.get("password"))
         remember(self._parameters.get("sslpassword"))

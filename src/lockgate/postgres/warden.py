@@ -17,16 +17,23 @@ from lockgate.postgres.sqlstate import ServerError
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of a run."""
-LOOK = 0.25
-"""Seconds between two looks at the lock queue while a statement is under way."""
 
 
 class Warden:
-    """Started around the files of a run. ``sighting`` is what was last seen while our statement stood in a queue."""
+    """Started around the files of a run. ``sighting`` is what was last seen while our statement stood in a queue;
+    ``look`` is the time in seconds between two looks."""
 
-    def __init__(self, guard: Guard, max_victims: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        max_victims: int,
+        *,
+        look: float = 0.25,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._guard = guard
         self._max_victims = max_victims
+        self._every = look
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -61,13 +68,17 @@ class Warden:
         wire, beat = self._guard.guard, self._clock()
         wire.deafen()
         try:
-            while not self._stop.wait(LOOK):
+            while not self._stop.wait(self._every):
                 if self._clock() - beat >= HEARTBEAT:
                     beat = self._clock()
-                    wire.one("UPDATE lockgate.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1", self._guard.identity.run_id, deadline=self._clock() + 10)
+                    wire.one(
+                        "UPDATE lockgate.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1",
+                        self._guard.identity.run_id,
+                        deadline=self._clock() + 10,
+                    )
                 with self._lock:
                     since, ticket = self._busy_since, self._ticket
-                if since is not None and self._clock() - since >= LOOK:
+                if since is not None and self._clock() - since >= self._every:
                     self._look(ticket)
         except (LockgateError, ServerError) as error:
             # The session check before the next commit finds the lock gone; nothing is committed without it.
@@ -88,4 +99,10 @@ class Warden:
             self.sighting = Sighting(wanted, victims, blockers)
             self.most_victims = max(self.most_victims, victims)
         if victims > self._max_victims:
-            self._guard.alarm.ring(Cause("LOCK_VICTIMS", f"{victims} sessions queue behind our statement (limit {self._max_victims})", ticket))
+            self._guard.alarm.ring(
+                Cause(
+                    "LOCK_VICTIMS",
+                    f"{victims} sessions queue behind our statement (limit {self._max_victims})",
+                    ticket,
+                )
+            )

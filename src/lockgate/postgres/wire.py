@@ -4,6 +4,7 @@ The driver's own cursors are not used while migrations run: a batch goes out thr
 whole small file costs one round trip, and the wait is ours, so that signals and deadlines are heard.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from lockgate.record.redact import redact
 
 GRACE = 10.0
 """Seconds after a cancel in which the server has to answer before the connection counts as lost."""
+PATIENCE = 60.0
+"""Seconds that a call without a deadline of its own may take before the connection counts as lost."""
 
 
 class ConnectionLost(LockgateError):
@@ -29,7 +32,7 @@ class ConnectionLost(LockgateError):
     default_reason = "CONNECTION_LOST"
 
 
-class Cancelled(Exception):  # noqa: N818 - it is not an error of the statement, it is what we asked for
+class Cancelled(Exception):
     """Our own cancel ended the statement; ``cause`` tells why we asked."""
 
     def __init__(self, cause: Cause, error: ServerError | None) -> None:
@@ -67,11 +70,20 @@ class Wire:
     ``alarm`` is heard while waiting; without one (the guard's side) only deadlines are. ``clock`` is monotonic.
     """
 
-    def __init__(self, target: Target, name: str, *, alarm: Alarm | None = None, clock: Callable[[], float] = time.monotonic, connect_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        target: Target,
+        name: str,
+        *,
+        alarm: Alarm | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        connect_timeout: float = 10.0,
+    ) -> None:
         self.name = name
         self._alarm = alarm
         self._clock = clock
         self.ticket = 0
+        self.patience: float | None = PATIENCE
         self.notices: list[Notice] = []
         point(f"{name}:connect")
         parameters = target.parameters(
@@ -110,7 +122,13 @@ class Wire:
         field = pq.DiagnosticField
         read = result.error_field
         text = (read(field.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-        self.notices.append(Notice((read(field.SEVERITY_NONLOCALIZED) or b"").decode(), (read(field.SQLSTATE) or b"").decode(), text))
+        self.notices.append(
+            Notice(
+                (read(field.SEVERITY_NONLOCALIZED) or b"").decode(),
+                (read(field.SQLSTATE) or b"").decode(),
+                text,
+            )
+        )
         del self.notices[:-50]
 
     def deafen(self) -> None:
@@ -136,7 +154,15 @@ class Wire:
             self._pg.pipeline_sync()
             self._collect(self._clock() + 30, None, uncancellable=True)
 
-    def batch(self, calls: Sequence[Call], *, deadline: float | None = None, cause: Cause | None = None, uncancellable: bool = False, label: str = "batch") -> list[Reply]:
+    def batch(
+        self,
+        calls: Sequence[Call],
+        *,
+        deadline: float | None = None,
+        cause: Cause | None = None,
+        uncancellable: bool = False,
+        label: str = "batch",
+    ) -> list[Reply]:
         """Send all ``calls`` at once and read all replies: one round trip.
 
         The first error skips the rest, as in a transaction. At the ``deadline`` (of the monotonic clock) the batch is
@@ -178,10 +204,14 @@ class Wire:
 
     # -- waiting ----------------------------------------------------------------------------------
 
-    def _collect(self, deadline: float | None, cause: Cause | None, *, uncancellable: bool, pipeline: bool = True) -> list[Reply]:
+    def _collect(
+        self, deadline: float | None, cause: Cause | None, *, uncancellable: bool, pipeline: bool = True
+    ) -> list[Reply]:
         replies: list[Reply] = []
         failure: ServerError | None = None
         cancelled: Cause | None = None
+        if deadline is None and self.patience is not None:
+            deadline = self._clock() + self.patience
         index = 0
         while True:
             unsent = self._pg.flush()
@@ -213,9 +243,14 @@ class Wire:
             elif status == pq.ExecStatus.FATAL_ERROR:
                 failure = failure or _server_error(result, index)
                 if failure.sqlstate in GONE or not self.alive:
-                    raise ConnectionLost(f"the server ended the session: {redact(failure.message)}", details={"sqlstate": failure.sqlstate})
+                    raise ConnectionLost(
+                        f"the server ended the session: {redact(failure.message)}",
+                        details={"sqlstate": failure.sqlstate},
+                    )
             elif status in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH):
-                failure = ServerError("0A000", "COPY through the client is not possible in a migration", index=index)
+                failure = ServerError(
+                    "0A000", "COPY through the client is not possible in a migration", index=index
+                )
                 self._connection.close()
                 raise failure
         if pipeline:
@@ -276,7 +311,9 @@ class _Guarded:
             self.wire.close()
         elif isinstance(error, driver_errors.Error):
             self.wire.close()
-            raise ConnectionLost(f"the {self.wire.name} connection broke: {redact(str(error)).strip()}") from None
+            raise ConnectionLost(
+                f"the {self.wire.name} connection broke: {redact(str(error)).strip()}"
+            ) from None
         elif error is None:
             point(f"{self.wire.name}:{self.label}:received")
 
@@ -311,6 +348,14 @@ def _server_error(result: "pq.abc.PGresult", index: int) -> ServerError:
     )  # fmt: skip
 
 
+_LATER = (
+    "starting up", "shutting down", "in recovery mode", "not yet accepting connections", "too many clients", "too many connections",
+    "remaining connection slots", "no more connections allowed",
+)  # fmt: skip
+"""What a server or a pooler says that has no room now. A failed connect carries no SQLSTATE, so the words have to do."""
+_NO_ROLE = re.compile(r'role "[^"]*" (does not exist|is not permitted to log in)')
+
+
 def connect_error(target: Target, error: driver_errors.Error) -> LockgateError:
     """The error of a failed connect, without the secrets that the driver's message may repeat."""
     from lockgate.errors import ConfigError, Refused, Unreachable
@@ -318,10 +363,20 @@ def connect_error(target: Target, error: driver_errors.Error) -> LockgateError:
     text = redact(str(error)).strip().replace("\n", " ")
     state = getattr(error, "sqlstate", None) or ""
     details: dict[str, object] = {"target": str(target), "sqlstate": state}
-    if state in STARTING or "starting up" in text or "too many clients" in text or "remaining connection slots" in text:
+    if state in STARTING or any(words in text for words in _LATER):
         return Unreachable(f"no connection to {target}: {text}", "TOO_MANY_CONNECTIONS", details=details)
-    if "password authentication failed" in text or "no password supplied" in text or 'role "' in text or "no pg_hba.conf entry" in text:
-        return Refused(f"{target} refused the login: {text}", "PRIVILEGE", next="Check user, password and pg_hba.conf.", details=details)
+    if (
+        "password authentication failed" in text
+        or "no password supplied" in text
+        or "no pg_hba.conf entry" in text
+        or _NO_ROLE.search(text)
+    ):
+        return Refused(
+            f"{target} refused the login: {text}",
+            "PRIVILEGE",
+            next="Check user, password and pg_hba.conf.",
+            details=details,
+        )
     if "invalid connection option" in text or "invalid sslmode" in text or "invalid port" in text:
         return ConfigError(f"the URL of {target} has a wrong option: {text}")
     return Unreachable(f"{target} cannot be reached: {text}", details=details)

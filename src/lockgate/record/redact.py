@@ -25,7 +25,14 @@ def remember(secret: str | None) -> None:
     """Never show ``secret`` again, in plain, percent-encoded or SQL-quoted form. Short ones (< 3) are left to shape."""
     if secret and len(secret) >= 3:
         plain = unquote(secret)
-        for form in (secret, plain, quote(plain, safe=""), quote(plain), plain.replace("'", "''"), repr(plain)[1:-1]):
+        for form in (
+            secret,
+            plain,
+            quote(plain, safe=""),
+            quote(plain),
+            plain.replace("'", "''"),
+            repr(plain)[1:-1],
+        ):
             _known.add(form)
 
 

@@ -43,7 +43,13 @@ def read_live_instances(wire: Wire) -> tuple[Instance, ...]:
     return tuple(Instance(r[0] or "", r[1] or "", r[2] or "", r[3] or "") for r in wire.one(_LIVE).rows)
 
 
-def authorise(plan: Plan, prepared: "Mapping[str, Prepared]", target: Target, operator: str, instances: tuple[Instance, ...]) -> Permit:
+def authorise(
+    plan: Plan,
+    prepared: "Mapping[str, Prepared]",
+    target: Target,
+    operator: str,
+    instances: tuple[Instance, ...],
+) -> Permit:
     """Give the permit for ``plan`` on ``target``, or raise ``Refused``.
 
     A contract-phase file is held while a live instance's window ends below it; what stands before it may be applied.
@@ -53,10 +59,19 @@ def authorise(plan: Plan, prepared: "Mapping[str, Prepared]", target: Target, op
     refuse_application_role()
     if plan.obstacles:
         first = plan.obstacles[0]
-        raise Refused(first.message, first.code, details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles]})
+        raise Refused(
+            first.message, first.code, details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles]}
+        )
     if target.protected:
-        raise Refused(f"{target.environment} is protected and this plan has no approval that could be verified", "APPROVAL_MISSING", details={"planHash": plan.hash})
-    evidence = [f"{len(instances)} live instances", f"{len(plan.pending)} pending files on top of {plan.base or 'nothing'}"]
+        raise Refused(
+            f"{target.environment} is protected and this plan has no approval that could be verified",
+            "APPROVAL_MISSING",
+            details={"planHash": plan.hash},
+        )
+    evidence = [
+        f"{len(instances)} live instances",
+        f"{len(plan.pending)} pending files on top of {plan.base or 'nothing'}",
+    ]
     until, code, because = "", "", ""
     for revision, _checksum in plan.pending:
         if prepared[revision].directives.after:
@@ -67,7 +82,10 @@ def authorise(plan: Plan, prepared: "Mapping[str, Prepared]", target: Target, op
             continue
         needing = [i for i in instances if i.schema_max and i.schema_max < revision]
         if needing:
-            who = ", ".join(f"{i.service} {i.instance_id} (release {i.release_id or 'unknown'}, up to {i.schema_max})" for i in needing[:5])
+            who = ", ".join(
+                f"{i.service} {i.instance_id} (release {i.release_id or 'unknown'}, up to {i.schema_max})"
+                for i in needing[:5]
+            )
             until, code = revision, "CONTRACT_TOO_EARLY"
             because = f"{prepared[revision].migration.file} is of the contract phase, and {len(needing)} live instances still need what it removes: {who}"
             break

@@ -35,7 +35,9 @@ def read_files(settings: Settings) -> Files:
     return Files(reading.migrations, tuple(problems))
 
 
-def prepare_files(files: tuple[Migration, ...], settings: Settings) -> "tuple[dict[str, Prepared], list[Problem]]":
+def prepare_files(
+    files: tuple[Migration, ...], settings: Settings
+) -> "tuple[dict[str, Prepared], list[Problem]]":
     """Split and judge these files: by revision, and what is wrong with the others."""
     from lockgate.migrations.contract import prepare
 
@@ -55,4 +57,9 @@ def refuse_problems(problems: tuple[Problem, ...] | list[Problem]) -> None:
     if errors:
         more = f"\n  and {len(errors) - 20} more" if len(errors) > 20 else ""
         lines = "".join(f"\n  {p}\n    fix: {p.fix}" for p in errors[:20])
-        raise CheckFailed(f"{len(errors)} problem{'s' if len(errors) > 1 else ''} in the migration files:{lines}{more}", errors[0].id, exit=Exit.REFUSED, details={"findings": [msgspec.to_builtins(p) for p in errors]})
+        raise CheckFailed(
+            f"{len(errors)} problem{'s' if len(errors) > 1 else ''} in the migration files:{lines}{more}",
+            errors[0].id,
+            exit=Exit.REFUSED,
+            details={"findings": [msgspec.to_builtins(p) for p in errors]},
+        )

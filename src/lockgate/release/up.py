@@ -8,7 +8,8 @@ import difflib
 import getpass
 import secrets
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -22,10 +23,10 @@ from lockgate.migrations.plan import Obstacle, Plan, resolve
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
-from lockgate.postgres.guard import Guard, RunIdentity, refuse_read_only
+from lockgate.postgres.guard import Guard, RunIdentity, refuse_read_only, settle_abandoned
 from lockgate.postgres.outcome import Outcome, outcome_of
 from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
-from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
 from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
@@ -33,7 +34,9 @@ from lockgate.release.project import Files, prepare_files, refuse_problems
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
+    from lockgate.migrations.journal import StepRow
 
+T = TypeVar("T")
 ROUNDS = 4
 """How often a run takes over again after a lost connection before it gives up."""
 
@@ -71,7 +74,11 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
     """Read facts and history on one connection. ``writable`` refuses a standby. Raises ``Unreachable``, ``Refused``."""
     wire = connect_patiently(target, "look", limits, alarm)
     try:
-        facts = prepare_session(wire, limits.session(), guard=False, local=target.local) if writable else read_facts(wire.one(FACTS, deadline=limits.clock() + 30))
+        facts = (
+            prepare_session(wire, limits.session(), guard=False, local=target.local)
+            if writable
+            else read_facts(wire.one(FACTS, deadline=limits.clock() + 30))
+        )
         if writable:
             refuse_read_only(facts, target)
         if not facts.home:
@@ -87,17 +94,47 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
         wire.close()
 
 
-def connect_patiently(target: Target, name: str, limits: Limits, alarm: Alarm | None, seconds: float = 5.0) -> Wire:
+def read_journals(target: Target, looked: Looked, limits: Limits) -> "dict[str, list[StepRow]]":
+    """The journals of the files that stopped half way, by revision."""
+    from lockgate.migrations.journal import read_steps
+
+    if not looked.history.partial:
+        return {}
+    wire = connect_patiently(target, "look", limits, None)
+    try:
+        return {revision: read_steps(wire, revision) for revision in looked.history.partial}
+    finally:
+        wire.close()
+
+
+def connect_patiently(
+    target: Target, name: str, limits: Limits, alarm: Alarm | None, seconds: float = 5.0
+) -> Wire:
     """Connect, with bounded backoff while the server has no free connection or is starting."""
+    return patiently(lambda: Wire(target, name, alarm=alarm, clock=limits.clock), limits, alarm, seconds)
+
+
+def patiently(connect: Callable[[], T], limits: Limits, alarm: Alarm | None, seconds: float = 5.0) -> T:
+    """Call ``connect``, and again with growing pauses for ``seconds`` while the server has no room for it."""
     deadline, pause = limits.clock() + seconds, 0.1
     while True:
         try:
-            return Wire(target, name, alarm=alarm, clock=limits.clock)
+            return connect()
         except Unreachable as error:
             if error.code != "TOO_MANY_CONNECTIONS" or limits.clock() >= deadline:
                 raise
         (alarm.sleep if alarm is not None else time.sleep)(pause)
         pause = min(pause * 2, 1.0)
+
+
+def _of_lockgate_itself(error: ServerError) -> RunFailed:
+    """The server refused what no file asked for: a full disk has its own reason, what has none is a bug."""
+    code = reason_of(error.sqlstate)
+    return RunFailed(
+        f"the server refused what lockgate itself asked: {error.message}",
+        "BUG" if code == "MIGRATION_EXECUTION_FAILED" else code,
+        details={"sqlstate": error.sqlstate},
+    )
 
 
 def new_identity(kind: str, release_id: str | None = None) -> RunIdentity:
@@ -118,7 +155,18 @@ def operator_name() -> str:
 class Run:
     """One ``up``: its inputs, its report, and the rounds that it takes."""
 
-    def __init__(self, target: Target, files: Files, settings: Settings, limits: Limits, identity: RunIdentity, log: Log, alarm: Alarm, *, lock_wait: float = 60.0) -> None:
+    def __init__(
+        self,
+        target: Target,
+        files: Files,
+        settings: Settings,
+        limits: Limits,
+        identity: RunIdentity,
+        log: Log,
+        alarm: Alarm,
+        *,
+        lock_wait: float = 60.0,
+    ) -> None:
         self.target = target
         self.files = files
         self.settings = settings
@@ -128,12 +176,14 @@ class Run:
         self.alarm = alarm
         self.lock_wait = lock_wait
         self.report = RunReport(identity.run_id, operator=identity.operator)
-        self._prepared: "dict[str, Prepared]" = {}
+        self._prepared: dict[str, Prepared] = {}
         self._facts: Facts | None = None
-        self._guard: Guard | None = None
+        self._cut = False
         self._started = limits.clock()
         run_limit = limits.run_timeout
-        self._deadline = Deadline(self._started + run_limit.seconds, Cause("RUN_TIMEOUT", f"the run took longer than {run_limit}"))
+        self._deadline = Deadline(
+            self._started + run_limit.seconds, Cause("RUN_TIMEOUT", f"the run took longer than {run_limit}")
+        )
 
     def up(self) -> RunReport:
         """Apply what is pending. Returns the report; an error carries it as ``details['report']``."""
@@ -141,14 +191,25 @@ class Run:
             refuse_application_role()
             self._rounds()
         except LockgateError as error:
+            if isinstance(error, RunFailed) and error.code in ("CONNECTION_LOST", "IN_DOUBT"):
+                self._finish_anew(error)
             self._close_report(error)
             error.details["report"] = self.report
             raise
         except Cancelled as stop:
-            error = interrupted(stop.cause.message, self.alarm.signal) if stop.cause.code == "CANCELLED" else RunFailed(stop.cause.message, stop.cause.code)
-            self._close_report(error)
-            error.details["report"] = self.report
-            raise error from None
+            stopped = (
+                interrupted(stop.cause.message, self.alarm.signal)
+                if stop.cause.code == "CANCELLED"
+                else RunFailed(stop.cause.message, stop.cause.code)
+            )
+            self._close_report(stopped)
+            stopped.details["report"] = self.report
+            raise stopped from None
+        except ServerError as error:
+            refused = _of_lockgate_itself(error)
+            self._close_report(refused)
+            refused.details["report"] = self.report
+            raise refused from None
         self._close_report(None)
         return self.report
 
@@ -164,6 +225,8 @@ class Run:
         if not plan.pending:
             self.report.plan_hash = plan.hash
             self.log.tell("up to date", f"{len(plan.applied)} applied, nothing to do")
+            if looked.history.running:
+                self._settle()
             return
         self._prepare(plan)
         lost_on: dict[str, int] = {}
@@ -176,38 +239,68 @@ class Run:
                 self.log.tell("connection lost", lost.message)
                 self._resolve(lost)
                 if lost_on[revision] >= 2 or number == ROUNDS or self.alarm.signal:
-                    raise RunFailed(f"the connection was lost {'again ' if lost_on[revision] > 1 else ''}while {revision or 'nothing'} was under way: {lost.message}", "CONNECTION_LOST") from None
+                    raise RunFailed(
+                        f"the connection was lost {'again ' if lost_on[revision] > 1 else ''}while {revision or 'nothing'} was under way: {lost.message}",
+                        "CONNECTION_LOST",
+                    ) from None
                 self._wait_for_server()
                 continue
             return
 
     def _round(self, number: int) -> None:
-        with Guard(self.target, self.identity, self.limits.session(), alarm=self.alarm, clock=self.limits.clock, rng=self.limits.rng) as guard:
-            self._guard = guard
+        with self._connect_guard() as guard:
             self.report.notes += guard.notes
             if self._facts is not None and number > 1:
                 self._refuse_failover(guard.facts)
             self._facts = guard.facts
-            guard.acquire(self.lock_wait if number == 1 else self.limits.reconnect_seconds, self._tell_waiting)
+            guard.acquire(
+                self.lock_wait if number == 1 else self.limits.reconnect_seconds, self._tell_waiting
+            )
             self.report.epoch = guard.epoch
             for run_id in guard.abandoned:
                 self.log.tell("took over", f"run {run_id} was abandoned")
             failure: LockgateError | None = None
             try:
                 self._under_guard(guard)
-            except (RunFailed, Refused) as error:
+            except ConnectionLost:
+                self._cut = True  # the outcome is looked up first; the next round, or the end, writes it down
+                raise
+            except LockgateError as error:
                 failure = error
                 raise
-            except ConnectionLost:
-                raise
             except ServerError as error:
-                failure = RunFailed(f"the server refused what lockgate itself asked: {error.message}", "PRIVILEGE" if error.sqlstate == "42501" else "BUG", details={"sqlstate": error.sqlstate})
+                failure = _of_lockgate_itself(error)
                 raise failure from None
             except Cancelled as stop:
                 failure = interrupted(stop.cause.message, self.alarm.signal)
                 raise failure from None
+            except Exception as error:
+                failure = LockgateError(f"{type(error).__name__}: {error}")
+                raise
             finally:
-                self._finish(guard, failure)
+                if not self._cut and not self._finish(guard.guard, failure) and not self._finish(guard.work, failure):
+                    self.report.notes.append("the end of the run could not be recorded; the next run marks it")
+                self._cut = False
+
+    def _connect_guard(self) -> Guard:
+        """Both connections of a round, with bounded backoff while the server has no room for them."""
+        session = self.limits.session()
+        return patiently(
+            lambda: Guard(
+                self.target, self.identity, session, alarm=self.alarm, clock=self.limits.clock, rng=self.limits.rng
+            ),
+            self.limits,
+            self.alarm,
+        )
+
+    def _settle(self) -> None:
+        """Nothing is pending, yet a run is shown as running: close it when it is dead."""
+        wire = connect_patiently(self.target, "look", self.limits, self.alarm)
+        try:
+            for run_id in settle_abandoned(wire):
+                self.log.tell("took over", f"run {run_id} was abandoned")
+        finally:
+            wire.close()
 
     def _under_guard(self, guard: Guard) -> None:
         from lockgate.migrations.apply import apply
@@ -218,10 +311,20 @@ class Run:
             self.report.plan_hash = plan.hash
         self._refuse_obstacles(plan)
         self._prepare(plan)
-        permit = authorise(plan, self._prepared, self.target, self.identity.operator, read_live_instances(guard.work))
-        guard.guard.one("UPDATE lockgate.run SET plan_hash = $2, before_rev = COALESCE(before_rev, $3) WHERE run_id = $1", self.identity.run_id, plan.hash, plan.base)
+        permit = authorise(
+            plan, self._prepared, self.target, self.identity.operator, read_live_instances(guard.work)
+        )
+        guard.guard.one(
+            "UPDATE lockgate.run SET plan_hash = $2, before_rev = COALESCE(before_rev, $3) WHERE run_id = $1",
+            self.identity.run_id,
+            plan.hash,
+            plan.base,
+        )
         if plan.pending:
-            self.log.tell("applying", f"{len(plan.pending)} files, from {plan.base or 'an empty history'} to {plan.goal}")
+            self.log.tell(
+                "applying",
+                f"{len(plan.pending)} files, from {plan.base or 'an empty history'} to {plan.goal}",
+            )
         done = len(self.log.applied)
         try:
             apply(guard, plan, permit, self._prepared, self.limits, self._deadline, self.log)
@@ -237,33 +340,66 @@ class Run:
         if changed and guard.work.alive and guard.work.idle and not self.alarm.signal:
             try:
                 drift.remember(guard.work, guard.epoch, self.log.applied[-1].revision)
-            except (ServerError, Cancelled) as error:
+            except (LockgateError, ServerError, Cancelled) as error:
                 self.report.notes.append(f"the schema's digest could not be recorded: {error}")
 
-    def _finish(self, guard: Guard, failure: LockgateError | None) -> None:
-        """Write how the round ended into ``run``; where the connection is gone, the next runner marks it abandoned."""
-        wire = guard.guard if guard.guard.alive else guard.work
-        if not wire.alive or not guard.epoch:
-            return
-        state = "succeeded" if failure is None else {"CANCELLED": "cancelled", "IN_DOUBT": "held"}.get(failure.code, "failed")
+    def _finish(self, wire: Wire, failure: LockgateError | None) -> bool:
+        """Write how the run ended into ``run``: whether that was possible. If not, the next runner marks it abandoned."""
+        if not self.report.epoch:
+            return True
+        if not wire.alive:
+            return False
+        state = (
+            "succeeded"
+            if failure is None
+            else {"CANCELLED": "cancelled", "IN_DOUBT": "held"}.get(failure.code, "failed")
+        )
         calls = [
             Call(
                 "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history), details = $5::jsonb WHERE run_id = $1",
-                (self.identity.run_id, state, failure.code if failure else "", failure.message if failure else "", self._details()),
+                (
+                    self.identity.run_id,
+                    state,
+                    failure.code if failure else "",
+                    failure.message if failure else "",
+                    self._details(),
+                ),
             )
         ]
         if failure is not None:
-            fields = msgspec.json.encode(to_fields(failure) if isinstance(failure, RunFailed) else {"message": failure.message}, enc_hook=str).decode()
-            calls.append(Call("INSERT INTO lockgate.run_step (run_id, revision_id, step, outcome, reason_code, details) VALUES ($1, $2, 'apply', $3, $4, $5::jsonb)", (self.identity.run_id, self.log.in_flight or None, state, failure.code, fields)))
+            fields = msgspec.json.encode(
+                to_fields(failure) if isinstance(failure, RunFailed) else {"message": failure.message},
+                enc_hook=str,
+            ).decode()
+            calls.append(
+                Call(
+                    "INSERT INTO lockgate.run_step (run_id, revision_id, step, outcome, reason_code, details) VALUES ($1, $2, 'apply', $3, $4, $5::jsonb)",
+                    (self.identity.run_id, self.log.in_flight or None, state, failure.code, fields),
+                )
+            )
         try:
             if wire.in_transaction:
-                wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+                wire.batch([Call("ROLLBACK")], uncancellable=True, deadline=self.limits.clock() + 10, label="rollback")
             wire.batch(calls, uncancellable=True, deadline=self.limits.clock() + 10, label="finish")
-        except (LockgateError, ServerError) as error:
-            self.report.notes.append(f"the end of the run could not be recorded: {error}")
+        except (LockgateError, ServerError):
+            return False
+        return True
+
+    def _finish_anew(self, failure: RunFailed) -> None:
+        """Write the end of a run whose connections are gone through a new one, when there is one to be had."""
+        try:
+            wire = Wire(self.target, "finish", clock=self.limits.clock, connect_timeout=3)
+        except LockgateError:
+            return
+        try:
+            self._finish(wire, failure)
+        finally:
+            wire.close()
 
     def _details(self) -> str:
-        return msgspec.json.encode({"timeline": [msgspec.to_builtins(e) for e in self.log.events[-200:]]}).decode()
+        return msgspec.json.encode(
+            {"timeline": [msgspec.to_builtins(e) for e in self.log.events[-200:]]}
+        ).decode()
 
     # -- parts of a round ---------------------------------------------------------------------------
 
@@ -274,7 +410,9 @@ class Run:
         """Split and judge every pending file before the first one runs."""
         wanted = {revision for revision, _ in plan.pending} - self._prepared.keys()
         if wanted:
-            prepared, problems = prepare_files(tuple(m for m in self.files.migrations if m.revision in wanted), self.settings)
+            prepared, problems = prepare_files(
+                tuple(m for m in self.files.migrations if m.revision in wanted), self.settings
+            )
             refuse_problems(problems)
             self._prepared.update(prepared)
 
@@ -287,7 +425,11 @@ class Run:
         else:
             diff = ""
         more = "".join(f"\n  {o.code}: {o.message}" for o in plan.obstacles[1:20])
-        raise Refused(first.message + diff + more, first.code, details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "diff": diff})
+        raise Refused(
+            first.message + diff + more,
+            first.code,
+            details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "diff": diff},
+        )
 
     def explain_mismatch(self, obstacle: Obstacle) -> tuple[Obstacle, str]:
         """Tell a line-end difference from an edit, and show an edit as a diff against what was applied."""
@@ -295,16 +437,34 @@ class Run:
         wire = connect_patiently(self.target, "look", self.limits, self.alarm)
         try:
             applied = read_source(wire, obstacle.revision)
-            checksum = wire.value("SELECT checksum FROM lockgate.migration_history WHERE revision_id = $1", obstacle.revision) or ""
+            checksum = (
+                wire.value(
+                    "SELECT checksum FROM lockgate.migration_history WHERE revision_id = $1",
+                    obstacle.revision,
+                )
+                or ""
+            )
         finally:
             wire.close()
         if differs_in_line_ends_only(migration.text, checksum):
-            return Obstacle("EOL_ONLY", obstacle.revision, f"{migration.file} differs from what was applied in line ends only"), ""
-        lines = list(difflib.unified_diff(applied.splitlines(), migration.text.splitlines(), "applied", migration.file, lineterm="", n=2))
+            return Obstacle(
+                "EOL_ONLY",
+                obstacle.revision,
+                f"{migration.file} differs from what was applied in line ends only",
+            ), ""
+        lines = list(
+            difflib.unified_diff(
+                applied.splitlines(), migration.text.splitlines(), "applied", migration.file, lineterm="", n=2
+            )
+        )
         return obstacle, "\n" + "\n".join(f"    {line}" for line in lines[:60]) if lines else ""
 
     def _tell_waiting(self, holder: dict[str, str]) -> None:
-        who = f"pid {holder['pid']}, {holder['application']}, connected for {holder['age']} s" if holder else "just ended"
+        who = (
+            f"pid {holder['pid']}, {holder['application']}, connected for {holder['age']} s"
+            if holder
+            else "just ended"
+        )
         self.log.tell("waiting", f"another runner holds the lock ({who}); waiting up to {self.lock_wait:g} s")
 
     # -- after a lost connection --------------------------------------------------------------------
@@ -314,7 +474,15 @@ class Run:
 
         if not isinstance(lost, InDoubt) or self._facts is None:
             return
-        outcome = outcome_of(self.target, self._facts, lost.xid, lost.prepared.revision, alarm=self.alarm, seconds=self.limits.reconnect_seconds, clock=self.limits.clock)
+        outcome = outcome_of(
+            self.target,
+            self._facts,
+            lost.xid,
+            lost.prepared.revision,
+            alarm=self.alarm,
+            seconds=self.limits.reconnect_seconds,
+            clock=self.limits.clock,
+        )
         file = lost.prepared.migration.file
         if outcome is Outcome.COMMITTED:
             m = lost.prepared.migration
@@ -330,13 +498,25 @@ class Run:
             Outcome.IN_PROGRESS: "the old session is still busy with it",
             Outcome.UNKNOWN: "the server does not know the transaction any more",
         }[outcome]
-        raise RunFailed(f"{file}: the answer to COMMIT was lost, and {told}", "IN_DOUBT", details={"revision": lost.prepared.revision, "xid": lost.xid, "outcome": str(outcome)})
+        raise RunFailed(
+            f"{file}: the answer to COMMIT was lost, and {told}",
+            "IN_DOUBT",
+            details={"revision": lost.prepared.revision, "xid": lost.xid, "outcome": str(outcome)},
+        )
 
     def _refuse_failover(self, now: Facts) -> None:
         before = self._facts
         assert before is not None
-        if (now.system_identifier, now.timeline, now.database_oid) != (before.system_identifier, before.timeline, before.database_oid):
-            raise RunFailed("another server or timeline answers than the one this run began on: there was a failover", "CONNECTION_LOST", next="lockgate plan against the new primary, then lockgate up")
+        if (now.system_identifier, now.timeline, now.database_oid) != (
+            before.system_identifier,
+            before.timeline,
+            before.database_oid,
+        ):
+            raise RunFailed(
+                "another server or timeline answers than the one this run began on: there was a failover",
+                "CONNECTION_LOST",
+                next="lockgate plan against the new primary, then lockgate up",
+            )
 
     def _wait_for_server(self) -> None:
         deadline, pause = self.limits.clock() + self.limits.reconnect_seconds, 0.1
@@ -345,7 +525,10 @@ class Run:
                 Wire(self.target, "reconnect", clock=self.limits.clock).close()
             except Unreachable as error:
                 if self.limits.clock() >= deadline or self.alarm.signal:
-                    raise RunFailed(f"the connection was lost and the server did not come back: {error.message}", "CONNECTION_LOST") from None
+                    raise RunFailed(
+                        f"the connection was lost and the server did not come back: {error.message}",
+                        "CONNECTION_LOST",
+                    ) from None
             else:
                 return
             self.alarm.sleep(pause)
@@ -365,7 +548,13 @@ class Run:
         if r.applied:
             r.after = r.applied[-1].revision
         known = {f.revision for f in r.applied}
-        r.pending = [] if error is None else [m.revision for m in self.files.migrations if m.revision > r.after and m.revision not in known]
+        r.pending = (
+            []
+            if error is None
+            else [
+                m.revision for m in self.files.migrations if m.revision > r.after and m.revision not in known
+            ]
+        )
         r.elapsed_seconds = round(self.limits.clock() - self._started, 3)
         r.timeline = [msgspec.to_builtins(e) for e in self.log.events]
         if error is not None:

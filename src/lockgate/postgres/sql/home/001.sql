@@ -113,8 +113,7 @@ CREATE TABLE lockgate.history_event (
   before      jsonb,
   after       jsonb,
   run_id      text NOT NULL,
-  head_before text NOT NULL,
-  head_after  text NOT NULL
+  head_before text NOT NULL
 );
 
 -- The live schema as the last run left it, object by object, so that drift can be named. The newest five are kept.

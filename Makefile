@@ -1,0 +1,37 @@
+# Two commands do all set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+WORKERS ?= 2
+
+.PHONY: demo test check soak bench docs clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## a guarded release of examples/shop on an embedded PostgreSQL; the second one is a no-op
+	@$(BIN)/lockgate demo
+
+test: $(STAMP) ## the whole suite on PostgreSQL 16 and 18, and on the machine's own
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not soak'
+
+check: $(STAMP) ## format, lint, types, floors, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/generate_docs.py --check
+
+docs: $(STAMP) ## write the generated pages anew
+	$(BIN)/python tools/generate_docs.py
+
+soak: $(STAMP) ## long chaos runs: every failpoint, every fault
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m soak
+
+bench: $(STAMP) ## against peers from the registries, same server, pairs in one run
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .artifacts build

@@ -1,0 +1,70 @@
+"""``lockgate demo``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lockgate.cli.options import Session, shared
+from lockgate.cli.output import Progress
+
+
+@click.command("demo")
+@shared(target=False)
+@click.option(
+    "--example", metavar="DIR", default="examples/shop", show_default=True, help="The example project."
+)
+@click.option(
+    "--sha", metavar="SHA", default=None, help="The sha to release (default: that of the checkout)."
+)
+def command(example: str, sha: str | None, **shared_options: Any) -> None:
+    """A guarded release of the example shop on an embedded PostgreSQL. Ignores DATABASE_URL; run it twice."""
+    from lockgate.cli.release import show
+    from lockgate.config import FILE_NAME
+    from lockgate.errors import ConfigError
+    from lockgate.migrations.limits import Limits
+    from lockgate.postgres.alarm import Alarm
+    from lockgate.postgres.target import Target
+    from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.pipeline import Release
+    from lockgate.release.project import read_files
+
+    folder = Path(example)
+    if not (folder / FILE_NAME).is_file():
+        raise ConfigError(
+            f"{folder} holds no {FILE_NAME}", "USAGE", next="Run it from lockgate's checkout: make demo"
+        )
+    refuse_application_role()
+    session = Session(**{**shared_options, "config": shared_options["config"] or str(folder / FILE_NAME)})
+    output = session.output
+    output.say(
+        f"{output.mark('lockgate demo', 'bold')}: {folder}, released to an embedded PostgreSQL {session.settings.embedded.version}"
+    )
+    server = session.embedded()
+    output.say(
+        f"server    pid {server.pid}, stops by itself when idle; lockgate embedded --config {folder / FILE_NAME} stop"
+    )
+    target = Target(server.url(), source="embedded")
+    total = len(read_files(session.settings).migrations)
+    with Alarm() as alarm, Progress(output, total) as progress:
+        released = Release(
+            sha or _head(), target, session.settings, Limits.of(session.settings.migrations), progress.event
+        ).run(alarm)
+    show(output, released)
+    if not released.report.applied:
+        output.say(
+            "This database was migrated before, so this run was a no-op: exactly once means that a second run changes nothing."
+        )
+
+
+def _head() -> str:
+    """The sha of the checkout, or a fixed one outside of git: the demo has to name something."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "0" * 40
+    return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else "0" * 40

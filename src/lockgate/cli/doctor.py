@@ -1,0 +1,46 @@
+"""``lockgate doctor``."""
+
+from typing import Any
+
+import click
+
+from lockgate.cli.options import Session, leave, shared
+from lockgate.record.reasons import Exit
+
+
+@click.command("doctor")
+@shared()
+def command(**shared_options: Any) -> None:
+    """Look for what needs a person, each with the next command. Changes nothing; exits 1 when an error is found."""
+    import msgspec
+
+    from lockgate.migrations.limits import Limits
+    from lockgate.release.checkup import checkup
+
+    session = Session(**shared_options)
+    output = session.output
+    target = session.target()
+    findings = checkup(target, session.settings.roles, Limits.of(session.settings.migrations))
+    errors = [f for f in findings if f.severity == "error"]
+    output.json(
+        {
+            "command": "doctor",
+            "target": str(target),
+            "healthy": not errors,
+            "findings": [msgspec.to_builtins(f) for f in findings],
+        }
+    )
+    for finding in findings:
+        output.say(
+            f"{output.mark(finding.severity, {'error': 'bad', 'warning': 'warn'}.get(finding.severity, 'dim'))}  {finding.id}: {finding.message}"
+        )
+        if finding.evidence:
+            output.say(f"    seen  {finding.evidence}")
+        if finding.next:
+            output.say(f"    next  {finding.next}")
+    output.say(
+        f"{len(errors)} errors, {len(findings) - len(errors)} other findings"
+        if findings
+        else f"{output.mark('healthy', 'good')}: nothing found on {target}"
+    )
+    leave(Exit.FOUND if errors else Exit.OK)

@@ -1,0 +1,84 @@
+"""``lockgate status``."""
+
+from typing import Any
+
+import click
+
+from lockgate.cli.options import Session, leave, shared
+from lockgate.record.reasons import Exit
+
+
+@click.command("status")
+@shared()
+@click.option("--check", is_flag=True, help="Exit 1 when anything is pending or in the way.")
+@click.option("--steps", is_flag=True, help="Show the journal of half-done non-transactional files.")
+@click.option(
+    "--all", "everything", is_flag=True, help="List every applied revision, not only the newest ten."
+)
+def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -> None:
+    """What is applied, what is pending, and what is in the way. Takes no lock and changes nothing."""
+    import msgspec
+
+    from lockgate.migrations.limits import Limits
+    from lockgate.migrations.plan import resolve
+    from lockgate.release.project import read_files
+    from lockgate.release.up import look, read_journals
+
+    session = Session(**shared_options)
+    output = session.output
+    files = read_files(session.settings)
+    target = session.target()
+    looked = look(target, Limits.of(session.settings.migrations))
+    plan = resolve(files.migrations, looked.history)
+    names = {m.revision: m.name for m in files.migrations}
+    journals = (
+        read_journals(target, looked, Limits.of(session.settings.migrations))
+        if steps or looked.history.partial
+        else {}
+    )
+    clean = not plan.pending and not plan.obstacles and not files.problems
+    output.json(
+        {
+            "command": "status", "target": str(target), "clean": clean, "planHash": plan.hash, "revision": plan.base, "compatFloor": looked.history.compat_floor,
+            "applied": [msgspec.to_builtins(row) for row in looked.history.rows], "pending": [{"revision": r, "name": names.get(r, "")} for r, _ in plan.pending],
+            "partial": {revision: [msgspec.to_builtins(s) for s in rows] for revision, rows in journals.items()},
+            "obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "findings": [msgspec.to_builtins(p) for p in files.problems],
+        }
+    )  # fmt: skip
+    output.say(f"target    {target}")
+    output.say(f"revision  {plan.base or 'none: lockgate was never run here'}")
+    rows = looked.history.rows if everything else looked.history.rows[-10:]
+    table = [
+        (
+            row.revision,
+            row.name,
+            output.mark(row.state, "good"),
+            row.applied_at[:19],
+            f"{row.duration_ms} ms",
+            row.operator,
+        )
+        for row in rows
+    ]
+    table += [
+        (r, names.get(r, ""), output.mark("half done" if r in journals else "pending", "warn"), "", "", "")
+        for r, _ in plan.pending
+    ]
+    if table:
+        output.table(("revision", "name", "state", "applied at", "took", "by"), table)
+    if len(rows) < len(looked.history.rows):
+        output.say(f"and {len(looked.history.rows) - len(rows)} older ones; --all shows them")
+    for revision, journal in journals.items():
+        output.say(f"\n{revision} stopped half way:")
+        output.table(
+            ("step", "state", "attempts", "statement"),
+            [(str(s.number), s.state, str(s.attempts), " ".join(s.statement.split())[:90]) for s in journal],
+        )
+    for obstacle in plan.obstacles:
+        output.say(f"{output.mark(obstacle.code, 'bad')}: {obstacle.message}")
+    for item in files.problems[:20]:
+        output.say(f"{output.mark(item.id, 'bad')}: {item.file}: {item.message}")
+    output.say(
+        f"{len(looked.history.rows)} applied, {len(plan.pending)} pending"
+        + ("" if clean else "" if plan.obstacles else "; next: lockgate up")
+    )
+    leave(Exit.FOUND if check and not clean else Exit.OK)

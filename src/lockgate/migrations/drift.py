@@ -1,0 +1,106 @@
+"""Drift: is the live schema still the one that the history left? Recorded after a run, compared at any time."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from lockgate.migrations.session import statement
+from lockgate.postgres.fingerprint import Change, Fingerprint, difference, read_fingerprint
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Wire
+from lockgate.record.verdict import Verdict
+
+_MISSING = frozenset({"42P01", "3F000", "42703"})
+"""No table, no schema, no column: lockgate never ran here, or in an older format."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What ``schema_snapshot.objects`` holds: the objects, and the basis on which they were read."""
+
+    basis: str
+    objects: Mapping[str, str]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What the database says of its schema: all texts "" and ``snapshot`` None where nothing is recorded."""
+
+    head: str = ""
+    schema_head: str = ""
+    digest: str = ""
+    snapshot: Snapshot | None = None
+    running: str = ""
+    """The id of a run that is under way or died."""
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """The answer of ``compare``.
+
+    ``digest`` is that of the live schema, ``expected`` the recorded one ("" when there is none), ``changes`` name what
+    differs (empty when the snapshot is gone), ``note`` says why in words; ``reason_code`` is "" unless the verdict is FAIL.
+    """
+
+    verdict: Verdict
+    digest: str
+    expected: str = ""
+    changes: tuple[Change, ...] = ()
+    note: str = ""
+    reason_code: str = ""
+
+
+def remember(wire: Wire, epoch: int, revision: str) -> str:
+    """Record the live schema as the one that the current head of the history left, and return its digest.
+
+    ``revision`` is the newest applied one. The snapshot and ``fence.schema_head``/``schema_digest`` are written by one
+    statement and only while ``epoch`` is the current one; else nothing is written and "" comes back. The five newest
+    snapshots stay. Two round trips; call it outside a transaction. Raises ``ServerError``, ``Cancelled``,
+    ``ConnectionLost``.
+    """
+    live = read_fingerprint(wire)
+    objects = msgspec.json.encode(Snapshot(live.basis, live.objects)).decode()
+    return wire.value(statement("remember"), str(epoch), revision, live.digest, objects) or ""
+
+
+def compare(wire: Wire) -> Drift:
+    """Compare the live schema with the recorded one. Two round trips, three when they differ; reads only.
+
+    Raises ``ServerError`` (``42501`` where the role may not read the schema ``lockgate``), ``Cancelled``,
+    ``ConnectionLost``.
+    """
+    recorded = _read(wire)
+    live = read_fingerprint(wire)
+    drift = judge(recorded, live)
+    if drift.verdict is Verdict.FAIL and _read(wire) != recorded:
+        return Drift(Verdict.HOLD, live.digest, recorded.digest, note="a run wrote the history while the schema was read; compare again")
+    return drift
+
+
+def judge(recorded: Recorded, live: Fingerprint) -> Drift:
+    """The verdict over a recorded and a live schema. PASS: equal. FAIL: it differs. HOLD: it cannot be told."""
+    if not recorded.head:
+        return Drift(Verdict.HOLD, live.digest, note="the history is empty, so there is nothing to compare with")
+    if not recorded.digest or recorded.schema_head != recorded.head:
+        return Drift(Verdict.HOLD, live.digest, note="no schema digest is recorded for the head of the history: the run that wrote it did not come to its end")
+    if live.digest == recorded.digest:
+        return Drift(Verdict.PASS, live.digest, recorded.digest)
+    if recorded.running:
+        return Drift(Verdict.HOLD, live.digest, recorded.digest, note=f"run {recorded.running} is under way or died; its files change the schema before its end is recorded")
+    if recorded.snapshot is None:
+        return Drift(Verdict.FAIL, live.digest, recorded.digest, (), "the schema differs; its snapshot is gone, so the objects cannot be named", "SCHEMA_DRIFT")
+    changes = difference(recorded.snapshot.objects, live.objects)
+    if live.basis != recorded.snapshot.basis:
+        return Drift(Verdict.HOLD, live.digest, recorded.digest, changes, f"the schema was recorded as {recorded.snapshot.basis} (format/server version) and reads now as {live.basis}: definitions are written differently")
+    return Drift(Verdict.FAIL, live.digest, recorded.digest, changes, f"{len(changes)} {'object differs' if len(changes) == 1 else 'objects differ'} from what the history left", "SCHEMA_DRIFT")
+
+
+def _read(wire: Wire) -> Recorded:
+    try:
+        rows = wire.one(statement("recorded")).rows
+    except ServerError as error:
+        if error.sqlstate in _MISSING:
+            return Recorded()
+        raise
+    if not rows:
+        return Recorded()
+    head, schema_head, digest, objects, running = rows[0]
+    snapshot = msgspec.json.decode(objects, type=Snapshot) if objects else None
+    return Recorded(head or "", schema_head or "", digest or "", snapshot, running or "")

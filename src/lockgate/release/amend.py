@@ -1,0 +1,206 @@
+"""``baseline``, ``repair`` and ``down``: one short run under the guard each, recorded like every other run."""
+
+from collections.abc import Callable
+
+from lockgate.config import Settings
+from lockgate.errors import LockgateError, Refused, RunFailed
+from lockgate.migrations import amend, drift
+from lockgate.migrations.amend import Amendment
+from lockgate.migrations.contract import Prepared
+from lockgate.migrations.history import History, read_history
+from lockgate.migrations.limits import Limits
+from lockgate.migrations.plan import Plan, resolve
+from lockgate.postgres.alarm import Alarm
+from lockgate.postgres.guard import Guard
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Cancelled, Wire
+from lockgate.release.authorise import refuse_application_role
+from lockgate.release.project import Files, prepare_files, refuse_problems
+from lockgate.release.up import new_identity
+
+_END = "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history) WHERE run_id = $1"
+
+
+class Desk:
+    """Where a person changes the history: files, target and limits, and the guard for the time of one change."""
+
+    def __init__(
+        self,
+        target: Target,
+        files: Files,
+        settings: Settings,
+        limits: Limits,
+        who: Amendment,
+        *,
+        lock_wait: float = 60.0,
+    ) -> None:
+        self.target = target
+        self.files = files
+        self.settings = settings
+        self.limits = limits
+        self.who = who
+        self.lock_wait = lock_wait
+
+    def baseline(self, until: str) -> list[str]:
+        """Adopt every pending file up to revision ``until``; returns their revisions."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            plan = self._plan(history)
+            wanted = [revision for revision, _ in plan.pending if revision <= until]
+            if not wanted or wanted[-1] != until:
+                raise Refused(
+                    f"{until} is not a pending revision", "USAGE", next="lockgate status lists them"
+                )
+            amend.adopt(guard, [self._prepared(revision) for revision in wanted], self.who)
+            return wanted
+
+        return self._under_guard("baseline", act)
+
+    def accept_file(self, revision: str) -> list[str]:
+        """Let the edited file of ``revision`` stand as what was applied."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            row = next((r for r in history.rows if r.revision == revision), None)
+            if row is None:
+                raise Refused(f"{revision} is not in the history", "USAGE", next="lockgate status --all")
+            item = self._prepared(revision)
+            if item.migration.checksum == row.checksum:
+                raise Refused(
+                    f"{item.migration.file} is what was applied; there is nothing to repair", "USAGE"
+                )
+            amend.accept_file(guard, item, row, self.who)
+            return [revision]
+
+        return self._under_guard("repair", act)
+
+    def forget(self, revision: str) -> list[str]:
+        """Take ``revision`` out of the history; it must be the newest."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            if not history.rows or history.newest != revision:
+                raise Refused(
+                    f"only the newest revision can be forgotten, that is {history.newest or 'none'}", "USAGE"
+                )
+            amend.forget(guard, history.rows[-1], self.who)
+            return [revision]
+
+        return self._under_guard("repair", act)
+
+    def accept_chain(self) -> list[str]:
+        """Make the hash chain anew over the rows as they stand."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            if not history.broken:
+                raise Refused("the chain holds; there is nothing to repair", "USAGE")
+            amend.accept_chain(guard, history, self.who)
+            return [row.revision for row in history.rows]
+
+        return self._under_guard("repair", act, tampered=True)
+
+    def discard_journal(self, revision: str) -> list[str]:
+        """Drop the journal of a half-done file."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            amend.discard_journal(guard, revision, self.who)
+            return [revision]
+
+        return self._under_guard("repair", act)
+
+    def down(self, steps: int) -> list[str]:
+        """Undo the newest ``steps`` files, newest first. Refused in a protected environment."""
+        if self.target.protected:
+            raise Refused(
+                f"{self.target.environment} is protected: production goes forward", "PROTECTED_ENVIRONMENT"
+            )
+
+        def act(guard: Guard, history: History) -> list[str]:
+            rows = list(history.rows[-steps:])[::-1]
+            if len(rows) < steps:
+                raise Refused(f"the history has {len(history.rows)} files, not {steps}", "USAGE")
+            plan = self._plan(history)
+            if any(o.revision in {r.revision for r in rows} for o in plan.obstacles):
+                raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
+            items = [self._prepared(row.revision) for row in rows]
+            for item in items:
+                if not item.down:
+                    raise Refused(
+                        f"{item.migration.file} has no `-- lockgate: down` section",
+                        "USAGE",
+                        next="Write a new migration that goes forward.",
+                    )
+            for item, row in zip(items, rows, strict=True):
+                amend.down(guard, item, row, self.who)
+            return [row.revision for row in rows]
+
+        return self._under_guard("down", act)
+
+    # -- the run around a change ----------------------------------------------------------------------
+
+    def _under_guard(
+        self, kind: str, act: Callable[[Guard, History], list[str]], *, tampered: bool = False
+    ) -> list[str]:
+        refuse_application_role()
+        if kind != "repair":
+            refuse_problems(self.files.problems)
+        identity = new_identity(kind)
+        with (
+            Alarm() as alarm,
+            Guard(
+                self.target, identity, self.limits.session(), alarm=alarm, clock=self.limits.clock
+            ) as guard,
+        ):
+            guard.acquire(self.lock_wait)
+            failure: LockgateError | None = None
+            try:
+                history = read_history(guard.work)
+                if history.broken and not tampered:
+                    raise Refused(
+                        history.broken,
+                        "HISTORY_TAMPERED",
+                        next="Look at it first; lockgate repair --accept-chain takes the rows as they stand.",
+                    )
+                done = act(guard, history)
+                drift.remember(guard.work, guard.epoch, done[0])
+                return done
+            except LockgateError as error:
+                failure = error
+                raise
+            except ServerError as error:
+                failure = RunFailed(
+                    f"the server refused it: {error.message}",
+                    "PRIVILEGE" if error.sqlstate == "42501" else "MIGRATION_EXECUTION_FAILED",
+                    state="Nothing was changed: the transaction was rolled back.",
+                )
+                raise failure from None
+            except Cancelled as stop:
+                failure = RunFailed(
+                    stop.cause.message,
+                    stop.cause.code,
+                    state="Nothing was changed: the transaction was rolled back.",
+                )
+                raise failure from None
+            finally:
+                self._end(guard.guard, identity.run_id, failure)
+
+    @staticmethod
+    def _end(wire: Wire, run_id: str, failure: LockgateError | None) -> None:
+        if wire.alive:
+            wire.one(
+                _END,
+                run_id,
+                "succeeded" if failure is None else "failed",
+                failure.code if failure else "",
+                failure.message if failure else "",
+            )
+
+    def _plan(self, history: History) -> Plan:
+        return resolve(self.files.migrations, history)
+
+    def _prepared(self, revision: str) -> Prepared:
+        migration = next((m for m in self.files.migrations if m.revision == revision), None)
+        if migration is None:
+            raise Refused(f"there is no file of revision {revision}", "MIGRATION_MISSING")
+        prepared, problems = prepare_files((migration,), self.settings)
+        refuse_problems(problems)
+        return prepared[revision]

@@ -1,0 +1,58 @@
+"""An artifact made again from the database: the runs of a release, their timelines, and what the history got from them."""
+
+from typing import Any
+
+import msgspec
+
+from lockgate.errors import ConfigError
+from lockgate.migrations.limits import Limits
+from lockgate.migrations.progress import AppliedFile
+from lockgate.postgres.target import Target
+from lockgate.release.artifact import document
+from lockgate.release.up import RunReport, connect_patiently
+
+_RUN = """
+SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''), COALESCE(before_rev, ''), COALESCE(after_rev, ''),
+       round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text
+  FROM lockgate.run WHERE release_id = $1 ORDER BY started_at DESC LIMIT 1
+"""
+_FILES = """
+SELECT h.revision_id, h.name, h.state, h.duration_ms::text FROM lockgate.migration_history h
+ WHERE h.release_id = $1 ORDER BY h.ordinal
+"""
+
+
+def rebuild(target: Target, sha: str, limits: Limits) -> dict[str, Any]:
+    """The content of ``migration.json`` of release ``sha``, from the tables. Raises ``ConfigError`` for an unknown one."""
+    wire = connect_patiently(target, "rebuild", limits, None)
+    try:
+        if wire.value("SELECT pg_catalog.to_regclass('lockgate.run') IS NOT NULL") != "t":
+            raise ConfigError("this database has no schema lockgate", "USAGE")
+        runs = wire.one(_RUN, sha).rows
+        if not runs:
+            raise ConfigError(
+                f"this database knows no run of release {sha}",
+                "USAGE",
+                next="A release with nothing to apply leaves no run; look at the artifact of the one before.",
+            )
+        files = wire.one(_FILES, sha).rows
+    finally:
+        wire.close()
+    run_id, state, code, message, operator, epoch, plan, before, after, seconds, details = (
+        c or "" for c in runs[0]
+    )
+    timeline = msgspec.json.decode(details).get("timeline", [])
+    report = RunReport(
+        run_id, status={"succeeded": "pass", "held": "hold"}.get(state, "fail"), plan_hash=plan, before=before, after=after, epoch=int(epoch),
+        operator=operator, elapsed_seconds=float(seconds or 0), timeline=timeline,
+        applied=[AppliedFile(r[0] or "", r[1] or "", r[2] or "", int(r[3] or 0)) for r in files],
+    )  # fmt: skip
+    content = document(sha, report, [], None, timeout_seconds=round(limits.run_timeout.seconds))
+    status = {"pass": "succeeded", "hold": "unknown", "fail": "failed"}[report.status]
+    return {
+        **content,
+        "reasonCode": code,
+        "reason": message,
+        "executionStatus": status,
+        "logsSource": "rebuilt from the database",
+    }
