@@ -27,7 +27,6 @@ def command(example: str, sha: str | None, **shared_options: Any) -> None:
     from lockgate.postgres.target import Target
     from lockgate.release.authorise import refuse_application_role
     from lockgate.release.pipeline import Release
-    from lockgate.release.project import read_files
 
     folder = Path(example)
     if not (folder / FILE_NAME).is_file():
@@ -45,8 +44,7 @@ def command(example: str, sha: str | None, **shared_options: Any) -> None:
         f"server    pid {server.pid}, stops by itself when idle; lockgate embedded --config {folder / FILE_NAME} stop"
     )
     target = Target(server.url(), source="embedded")
-    total = len(read_files(session.settings).migrations)
-    with Alarm() as alarm, Progress(output, total) as progress:
+    with Alarm() as alarm, Progress(output) as progress:
         released = Release(
             sha or _head(), target, session.settings, Limits.of(session.settings.migrations), progress.event
         ).run(alarm)

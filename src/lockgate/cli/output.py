@@ -153,7 +153,11 @@ def show_usage(error: "click.ClickException") -> Exit:
         error.show()
         return Exit.USAGE
     context = getattr(error, "ctx", None)
-    return show_error(ConfigError(error.format_message(), "USAGE", next=f"{context.command_path if context else 'lockgate'} --help"))
+    return show_error(
+        ConfigError(
+            error.format_message(), "USAGE", next=f"{context.command_path if context else 'lockgate'} --help"
+        )
+    )
 
 
 def show_bug(error: Exception) -> Exit:
@@ -180,35 +184,13 @@ def show_bug(error: Exception) -> Exit:
 class Progress:
     """Shows a run as it goes: a bar with ETA on a terminal, one line an event in a pipe, events on stderr for JSON."""
 
-    def __init__(self, output: Output, total: int) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._total = total
         self._bar: Any = None
         self._task: Any = None
+        self._done = 0
 
     def __enter__(self) -> "Progress":
-        if self._output.terminal and self._output.format is Format.TEXT and self._total > 0:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-            from rich.progress import Progress as Bar
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Bar(*columns, console=Console(no_color=not self._output.colour, highlight=False))
-            self._bar.start()
-            self._task = self._bar.add_task("waiting for the lock", total=self._total)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -218,15 +200,46 @@ class Progress:
 
     def event(self, event: "Event") -> None:
         """Show one event. Applied files move the bar; in a pipe they are lines."""
-        if self._bar is not None:
-            if event.status == "applied":
-                self._bar.advance(self._task)
-                self._bar.update(self._task, description=redact(event.detail.split(" in ")[0][:48]))
-            else:
-                self._bar.console.print(
-                    redact(f"{event.status}: {event.detail}"), highlight=False, markup=False
-                )
+        if event.status == "applying" and self._output.terminal and self._output.format is Format.TEXT:
+            self._expect(self._done + int(event.detail.split()[0]))
+        self._done += event.status == "applied"
+        if self._bar is not None and event.status in ("applying", "applied"):
+            words = event.detail.split(" in ")[0] if self._done else "the first file"
+            self._bar.update(
+                self._task, completed=self._done, description=redact(f"{event.status} {words}"[:56])
+            )
+        elif self._bar is not None:
+            self._bar.console.print(
+                redact(f"{event.status:<10} {event.detail}"), highlight=False, markup=False
+            )
         elif self._output.format is Format.TEXT:
             self._output.say(f"{event.status:<10} {event.detail}")
         elif event.status != "applied":
             self._output.note(f"{event.status}: {event.detail}")
+
+    def _expect(self, total: int) -> None:
+        """Draw the bar, or set its end anew: after a lost connection a run plans again."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Bar(*columns, console=Console(no_color=not self._output.colour, highlight=False))
+        self._bar.start()
+        self._task = self._bar.add_task("applying the first file", total=total)

@@ -30,13 +30,11 @@ def command(ctx: click.Context, /, sha: str | None, lock_wait: float, **shared_o
     from lockgate.postgres.alarm import Alarm
     from lockgate.release.authorise import refuse_application_role
     from lockgate.release.pipeline import Release
-    from lockgate.release.project import read_files
 
     session = Session(**shared_options)
     refuse_application_role()
-    total = len(read_files(session.settings).migrations)
     target = session.target()
-    with Alarm() as alarm, Progress(session.output, total) as progress:
+    with Alarm() as alarm, Progress(session.output) as progress:
         released = Release(
             sha,
             target,

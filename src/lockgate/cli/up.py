@@ -35,7 +35,7 @@ def command(lock_wait: float, **shared_options: Any) -> None:
     refuse_application_role()
     files = read_files(session.settings)
     target = session.target()
-    with Alarm() as alarm, Progress(session.output, len(files.migrations)) as progress:
+    with Alarm() as alarm, Progress(session.output) as progress:
         run = Run(
             target,
             files,

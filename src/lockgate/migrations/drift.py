@@ -63,13 +63,17 @@ def remember(wire: Wire, epoch: int, revision: str) -> str:
 def compare(wire: Wire) -> Drift:
     """Compare the live schema with the recorded one. Two round trips, three when they differ; reads only.
 
-    Raises ``ServerError`` (``42501`` where the role may not read the schema ``lockgate``), ``Cancelled``,
-    ``ConnectionLost``.
+    HOLD too where the server refuses the look (a role that may not read the schema ``lockgate``, a table that another
+    session keeps locked). Raises ``Cancelled``, ``ConnectionLost``.
     """
-    recorded = _read(wire)
-    live = read_fingerprint(wire)
-    drift = judge(recorded, live)
-    if drift.verdict is Verdict.FAIL and _read(wire) != recorded:
+    try:
+        recorded = _read(wire)
+        live = read_fingerprint(wire)
+        drift = judge(recorded, live)
+        moved = drift.verdict is Verdict.FAIL and _read(wire) != recorded
+    except ServerError as error:
+        return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
+    if moved:
         return Drift(Verdict.HOLD, live.digest, recorded.digest, note="a run wrote the history while the schema was read; compare again")
     return drift
 
@@ -81,7 +85,7 @@ def judge(recorded: Recorded, live: Fingerprint) -> Drift:
     if not recorded.digest or recorded.schema_head != recorded.head:
         return Drift(Verdict.HOLD, live.digest, note="no schema digest is recorded for the head of the history: the run that wrote it did not come to its end")
     if live.digest == recorded.digest:
-        return Drift(Verdict.PASS, live.digest, recorded.digest)
+        return Drift(Verdict.PASS, live.digest, recorded.digest, note=f"{len(live.objects)} objects, digest {live.digest[:12]}, as the history left them")
     if recorded.running:
         return Drift(Verdict.HOLD, live.digest, recorded.digest, note=f"run {recorded.running} is under way or died; its files change the schema before its end is recorded")
     if recorded.snapshot is None:

@@ -50,6 +50,8 @@ class Statement(msgspec.Struct, frozen=True):
     enum_value: tuple[str, str] | None = None
     """(type, value) of an ALTER TYPE ... ADD VALUE."""
     creates_type: str = ""
+    needs: tuple[str, str] = ("", "")
+    """What the role needs for it: ("extension", name), ("create", schema), ("own", relation) or ("schema", name)."""
 
 
 class ScriptError(Exception):
@@ -148,6 +150,9 @@ def _statement(
 ) -> Statement:
     judge = _JUDGES.get(kind)
     facts: dict[str, Any] = judge(node, text) if judge else {}
+    need = _NEEDS.get(kind)
+    if need:
+        facts["needs"] = need(node)
     if "problem" not in facts and _SUSPECT.search(text):
         problem = _suspect(text, kind, node, allowed)
         if problem:
@@ -316,6 +321,31 @@ def _alter_database(node: Node, text: str) -> dict[str, Any]:
     return {}
 
 
+def _create_in(name: str) -> Callable[[Node], tuple[str, str]]:
+    return lambda node: ("create", getattr(node, name).schemaname)
+
+
+def _own(node: Node) -> tuple[str, str]:
+    relation = node.relation
+    return ("own", _quoted(relation.schemaname, relation.relname))
+
+
+def _quoted(schema: str, name: str) -> str:
+    parts = [part.replace('"', '""') for part in (schema, name) if part]
+    return ".".join(f'"{part}"' for part in parts)
+
+
+_NEEDS: dict[str, Callable[[Node], tuple[str, str]]] = {
+    "create_extension_stmt": lambda node: ("extension", node.extname),
+    "create_schema_stmt": lambda node: ("schema", node.schemaname),
+    "create_stmt": _create_in("relation"),
+    "create_seq_stmt": _create_in("sequence"),
+    "view_stmt": _create_in("view"),
+    "create_enum_stmt": lambda node: ("create", _names(node.type_name)[0]),
+    "create_function_stmt": lambda node: ("create", _names(node.funcname)[0]),
+    "alter_table_stmt": _own,
+    "index_stmt": _own,
+}
 _DETACH = postgast.pg_query_pb2.AlterTableType.Value("AT_DetachPartition")
 _OUTSIDE = "works outside this database; that is provisioning, not a migration"
 _JUDGES: dict[str, Callable[[Node, str], dict[str, Any]]] = {

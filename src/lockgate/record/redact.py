@@ -1,46 +1,81 @@
 """Secrets never leave the process: every text that lockgate prints or writes passes here.
 
 Two nets: the secrets that this process knows (passwords of its own URLs) are replaced wherever they stand,
-and what looks like a secret (a URL's password, ``password=...``, bearer tokens) is replaced by shape.
+and what looks like a secret (a URL's password, ``password=...``, SQL's ``PASSWORD '...'``, bearer tokens) is replaced
+by shape. A shape that is cut off in the middle counts as a whole one: text is shortened for reports.
 """
 
+import json
 import re
-from urllib.parse import quote, unquote
+from html import escape
+from urllib.parse import quote, quote_plus, unquote
 
 MASK = "********"
 
-_URL = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*:)(?P<secret>[^\s'\"]*)(?P<tail>@)")
+_NESTED = r"(?P<nest>'{2,})[^']+(?P=nest)"
+"""A literal inside a literal, as in ``EXECUTE 'ALTER ROLE a PASSWORD ''b'''``."""
+_URL = re.compile(
+    r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*:)(?P<secret>[^\s'\"]*(?=@)|[^\s@]*)(?P<tail>@)"
+)
 _PAIR = re.compile(
-    r"(?P<head>\b(?:password|passwd|pgpassword|secret|token|api[_-]?key|sslpassword)\b[\"']?\s*(?:=|:|%3D)\s*)"
-    r"(?P<secret>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|[^\s&,;)}\]]+)",
+    r"(?P<head>\b\w*(?:password|passwd|secret|token|api[_-]?key)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
+    rf"(?P<secret>{_NESTED}|\\+(?P<quote>[\"']).*?\\+(?P=quote)|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|['\"][^\n]*|[^\s&]+)",
     re.IGNORECASE,
 )
-_SQL = re.compile(r"(?P<head>\bpassword\s+)(?P<secret>(?:[eE]|[uU]&)?'(?:[^'\\]|\\.|'')*')", re.IGNORECASE)
+_SQL = re.compile(
+    r"(?P<head>\bpassword(?:\s|/\*[^*]*\*/)+)"
+    rf"(?P<secret>{_NESTED}|e'(?:[^'\\]|\\.|'')*(?:'|\Z)|(?:u&)?'(?:[^']|'')*(?:'|\Z)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z))",
+    re.IGNORECASE | re.DOTALL,
+)
 _BEARER = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
+_WEAK = re.compile(r"\w{1,8}")
+"""A password such as ``app`` is a word of our own texts too (``applied``), so it is replaced as a whole word only."""
 
 _known: set[str] = set()
+_weak: set[str] = set()
 
 
 def remember(secret: str | None) -> None:
-    """Never show ``secret`` again, in plain, percent-encoded or SQL-quoted form. Short ones (< 3) are left to shape."""
-    if secret and len(secret) >= 3:
-        plain = unquote(secret)
-        for form in (
-            secret,
+    """Never show ``secret`` again: plain, percent-encoded, or quoted for SQL, a connection string, JSON or HTML.
+
+    Short ones (< 3) are left to shape.
+    """
+    for plain in {secret or "", unquote(secret or "")}:
+        if len(plain.strip()) < 3:
+            continue
+        forms = {
             plain,
             quote(plain, safe=""),
             quote(plain),
+            quote_plus(plain),
             plain.replace("'", "''"),
+            plain.replace("\\", "\\\\").replace("'", "\\'"),
             repr(plain)[1:-1],
-        ):
-            _known.add(form)
+            json.dumps(plain)[1:-1],
+            json.dumps(plain, ensure_ascii=False)[1:-1],
+            escape(plain),
+        }
+        forms |= {re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), form) for form in forms if "%" in form}
+        for form in forms:
+            (_weak if _WEAK.fullmatch(form) else _known).add(form)
 
 
 def redact(text: str) -> str:
     """``text`` with every known secret and everything that has a secret's shape replaced by asterisks."""
+    for secret in _weak:
+        if secret in text:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+    return _by_shape(_without_known(text))
+
+
+def _without_known(text: str) -> str:
     for secret in sorted(_known, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, MASK)
+    return text
+
+
+def _by_shape(text: str) -> str:
     if "://" in text:
         text = _URL.sub(lambda m: f"{m['head']}{MASK}{m['tail']}", text)
     text = _SQL.sub(lambda m: f"{m['head']}'{MASK}'", text)
@@ -49,11 +84,11 @@ def redact(text: str) -> str:
 
 
 def redact_value(value: object) -> object:
-    """``value`` (of what JSON can hold) with every string in it redacted; keys too."""
+    """``value`` (of what JSON can hold) with every string in it redacted; keys too, but for words that are weak secrets."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {redact(str(k)): redact_value(v) for k, v in value.items()}
+        return {_by_shape(_without_known(str(k))): redact_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact_value(v) for v in value]
     return value

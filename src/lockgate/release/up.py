@@ -278,8 +278,14 @@ class Run:
                 failure = LockgateError(f"{type(error).__name__}: {error}")
                 raise
             finally:
-                if not self._cut and not self._finish(guard.guard, failure) and not self._finish(guard.work, failure):
-                    self.report.notes.append("the end of the run could not be recorded; the next run marks it")
+                if (
+                    not self._cut
+                    and not self._finish(guard.guard, failure)
+                    and not self._finish(guard.work, failure)
+                ):
+                    self.report.notes.append(
+                        "the end of the run could not be recorded; the next run marks it"
+                    )
                 self._cut = False
 
     def _connect_guard(self) -> Guard:
@@ -287,7 +293,12 @@ class Run:
         session = self.limits.session()
         return patiently(
             lambda: Guard(
-                self.target, self.identity, session, alarm=self.alarm, clock=self.limits.clock, rng=self.limits.rng
+                self.target,
+                self.identity,
+                session,
+                alarm=self.alarm,
+                clock=self.limits.clock,
+                rng=self.limits.rng,
             ),
             self.limits,
             self.alarm,
@@ -311,6 +322,7 @@ class Run:
             self.report.plan_hash = plan.hash
         self._refuse_obstacles(plan)
         self._prepare(plan)
+        self._preflight(guard, plan)
         permit = authorise(
             plan, self._prepared, self.target, self.identity.operator, read_live_instances(guard.work)
         )
@@ -379,7 +391,12 @@ class Run:
             )
         try:
             if wire.in_transaction:
-                wire.batch([Call("ROLLBACK")], uncancellable=True, deadline=self.limits.clock() + 10, label="rollback")
+                wire.batch(
+                    [Call("ROLLBACK")],
+                    uncancellable=True,
+                    deadline=self.limits.clock() + 10,
+                    label="rollback",
+                )
             wire.batch(calls, uncancellable=True, deadline=self.limits.clock() + 10, label="finish")
         except (LockgateError, ServerError):
             return False
@@ -415,6 +432,21 @@ class Run:
             )
             refuse_problems(problems)
             self._prepared.update(prepared)
+
+    def _preflight(self, guard: Guard, plan: Plan) -> None:
+        """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
+        from lockgate.postgres.preflight import find_lacks
+
+        statements = (s for revision, _ in plan.pending for s in self._prepared[revision].statements)
+        lacks = find_lacks(guard.work, statements)
+        if lacks:
+            told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
+            raise Refused(
+                f"the role {guard.facts.user} cannot run these files:{told}",
+                lacks[0].code,
+                next=lacks[0].fix,
+                details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
+            )
 
     def _refuse_obstacles(self, plan: Plan) -> None:
         if not plan.obstacles:

@@ -5,7 +5,10 @@ WITH home AS MATERIALIZED (
     FROM pg_catalog.pg_namespace n
    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'lockgate')
 ), member AS MATERIALIZED (
-  SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
+  -- Of an extension, or of a range type: its constructors and casts come with it.
+  SELECT d.classid, d.objid
+    FROM pg_catalog.pg_depend d
+   WHERE d.deptype = 'e' OR (d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_cast'::regclass))
 ), rel AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relpersistence, c.relam, c.reloptions, c.reltoastrelid, c.reloftype, c.relreplident, c.relrowsecurity,
          c.relforcerowsecurity, c.relpartbound, quote_ident(h.nspname) || '.' || quote_ident(c.relname) AS name

@@ -1,0 +1,58 @@
+"""What in the history needs a person: the part of ``lockgate doctor`` that knows files and revisions. Reads only."""
+
+from lockgate.errors import Refused
+from lockgate.migrations.history import History, read_history
+from lockgate.migrations.journal import StepRow, read_steps
+from lockgate.postgres import home
+from lockgate.postgres.doctor import Finding
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Wire
+
+
+def examine(wire: Wire) -> list[Finding]:
+    """The findings over history and journal, errors first; none where lockgate never ran. About four round trips.
+
+    A history that cannot be read is a finding. Raises ``Cancelled`` and ``ConnectionLost``.
+    """
+    try:
+        found = home.read_format(wire)
+        if not found:
+            return []
+        home.refuse_newer(found)
+        history = read_history(wire)
+        return judge(history, {revision: read_steps(wire, revision) for revision in history.partial})
+    except Refused as error:
+        return [Finding("format-newer", "error", error.message, f"format {found}", error.next)]
+    except ServerError as error:
+        return [Finding("history-unreadable", "error", f"the history cannot be read: {error.message}", error.sqlstate, "lockgate roles prints the SQL that grants it")]
+
+
+def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
+    """The findings over a history and the journals of its half-done files (revision → steps)."""
+    found = []
+    if history.broken:
+        found.append(
+            Finding(
+                "history-broken", "error", f"the hash chain of the history does not hold: {history.broken}", f"{len(history.rows)} rows, head {history.head[:12] or 'none'}",
+                "Compare with the newest migration.json; lockgate repair --accept-chain takes the rows as they stand",
+            )
+        )  # fmt: skip
+    for revision in history.partial:
+        rows = steps.get(revision, [])
+        done = sum(row.state == "done" for row in rows)
+        stuck = next((row for row in rows if row.state != "done"), None)
+        found.append(
+            Finding(
+                "partial-file", "error", f"revision {revision} stopped half way: {done} of its statements {'is' if done == 1 else 'are'} done, and it has no history row",
+                f"statement {stuck.number}, tried {stuck.attempts} times: {stuck.statement[:200]}" if stuck else f"{len(rows)} statements are journalled",
+                "lockgate up: it resumes at the right statement and clears what was left half done",
+            )
+        )  # fmt: skip
+    if history.rows and not history.broken and (not history.schema_digest or history.schema_head != history.head):
+        found.append(
+            Finding(
+                "schema-digest-missing", "info", "no schema digest is recorded for the head of the history, so drift cannot be told", f"head {history.head[:12]}",
+                "The next lockgate up that applies a file records it",
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,72 @@
+"""What the role lacks for the statements that are about to run, asked before the first of them does."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from lockgate.postgres.queries import query
+from lockgate.postgres.script import Statement
+from lockgate.postgres.wire import Wire
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """One thing that is missing: ``code`` is a reason code, ``fix`` the statement (or act) that mends it."""
+
+    code: str
+    message: str
+    fix: str
+
+
+def find_lacks(wire: Wire, statements: Iterable[Statement]) -> list[Lack]:
+    """Compare what ``statements`` need with what the session's role has, in one round trip.
+
+    Only what can be told from the catalogue is told: a relation that does not exist yet is made by an earlier file, and
+    a DO block may need anything.
+    """
+    needs = {s.needs for s in statements if s.needs[0]}
+    made = {name for kind, name in needs if kind == "schema"}
+    asked = sorted(need for need in needs if not (need[0] == "create" and need[1] in made))
+    if not asked:
+        return []
+    rows = wire.one(
+        query("preflight"), _array([kind for kind, _ in asked]), _array([name for _, name in asked])
+    ).rows
+    return [_lack(*(cell or "" for cell in row)) for row in rows]
+
+
+def _lack(kind: str, name: str, role: str, why: str, owner: str) -> Lack:
+    if kind == "extension" and why == "missing":
+        return Lack(
+            "EXTENSION_MISSING",
+            f"extension {name} is not available on this server",
+            f"Install the package of {name} on the server.",
+        )
+    if kind == "extension":
+        return Lack(
+            "PRIVILEGE",
+            f"role {role} may not create extension {name}",
+            f'An administrator runs: CREATE EXTENSION "{name}";',
+        )
+    if kind == "schema":
+        return Lack(
+            "PRIVILEGE",
+            f"role {role} may not create schema {name}",
+            f'GRANT CREATE ON DATABASE ... TO "{role}";',
+        )
+    if kind == "create":
+        return Lack(
+            "PRIVILEGE",
+            f"role {role} may not create in schema {name or 'public'}",
+            f'GRANT CREATE ON SCHEMA "{name or "public"}" TO "{role}";',
+        )
+    return Lack(
+        "PRIVILEGE",
+        f"role {role} does not own {name} (its owner is {owner})",
+        f'GRANT "{owner}" TO "{role}";',
+    )
+
+
+def _array(values: list[str]) -> str:
+    """A text array in PostgreSQL's own form."""
+    escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return "{" + ",".join(f'"{value}"' for value in escaped) + "}"

@@ -1,0 +1,40 @@
+-- What stands in the schemas of $3 (JSON) and in lockgate, and belongs neither to the owner $1 nor to the migrator $2; by
+-- owner, the first ten named. $4 (JSON) are the roles that must own nothing at all.
+WITH here AS (
+  SELECT n.oid, n.nspname, n.nspowner
+    FROM pg_catalog.pg_namespace n
+   WHERE n.nspname = 'lockgate' OR n.nspname IN (SELECT json_array_elements_text($3::json))
+), thing AS (
+  -- The schema public belongs to the database's owner, and may.
+  SELECT 'SCHEMA' AS kind, quote_ident(h.nspname) AS name, h.nspowner AS owner, 'pg_namespace'::regclass AS class, h.oid, h.nspname FROM here h WHERE h.nspname <> 'public'
+  UNION ALL
+  SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
+         c.oid::regclass::text, c.relowner, 'pg_class'::regclass, c.oid, h.nspname
+    FROM pg_catalog.pg_class c JOIN here h ON h.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+      -- A sequence that a column owns follows its table.
+      OR (c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                             AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')))
+  UNION ALL
+  SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END, p.oid::regprocedure::text, p.proowner, 'pg_proc'::regclass, p.oid, h.nspname
+    FROM pg_catalog.pg_proc p JOIN here h ON h.oid = p.pronamespace
+  UNION ALL
+  SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid::regtype::text, t.typowner, 'pg_type'::regclass, t.oid, h.nspname
+    FROM pg_catalog.pg_type t JOIN here h ON h.oid = t.typnamespace
+   WHERE t.typtype IN ('e', 'd', 'r')
+      OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+), wrong AS (
+  SELECT t.kind, t.name, t.nspname, r.rolname, row_number() OVER (PARTITION BY r.rolname ORDER BY t.kind, t.name) AS number, count(*) OVER (PARTITION BY r.rolname) AS total
+    FROM thing t
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = t.owner
+   WHERE r.rolname IS DISTINCT FROM $1::name AND r.rolname IS DISTINCT FROM $2::name
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype = 'e')
+)
+SELECT CASE WHEN w.rolname IN (SELECT json_array_elements_text($4::json)) THEN 'owner-forbidden' ELSE 'owner-wrong' END,
+       COALESCE(w.rolname::text, 'a dropped role'), max(w.total)::text,
+       string_agg(lower(w.kind) || ' ' || w.name, ', ' ORDER BY w.number),
+       string_agg(format('ALTER %s %s OWNER TO %I;', w.kind, w.name, CASE w.nspname WHEN 'lockgate' THEN $2 ELSE $1 END), ' ' ORDER BY w.number)
+  FROM wrong w
+ WHERE w.number <= 10
+ GROUP BY w.rolname
+ ORDER BY 2

@@ -1,0 +1,21 @@
+-- What the current role lacks of the needs $1 (kinds) and $2 (names), two arrays of equal length. Only what is missing comes back.
+SELECT need.kind, need.name, current_user::text,
+       CASE need.kind
+         WHEN 'extension' THEN CASE WHEN a.name IS NULL THEN 'missing' ELSE 'privilege' END
+         ELSE 'privilege'
+       END,
+       COALESCE(pg_catalog.pg_get_userbyid(c.relowner)::text, '')
+  FROM unnest($1::text[], $2::text[]) AS need(kind, name)
+  LEFT JOIN pg_catalog.pg_available_extensions a ON need.kind = 'extension' AND a.name = need.name
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE need.kind WHEN 'own' THEN pg_catalog.to_regclass(need.name) END
+  LEFT JOIN pg_catalog.pg_namespace n ON need.kind = 'create' AND n.nspname = COALESCE(NULLIF(need.name, ''), pg_catalog.current_schema())
+ WHERE CASE need.kind
+         WHEN 'extension' THEN a.name IS NULL OR (a.installed_version IS NULL AND current_setting('is_superuser') = 'off'
+              AND NOT (EXISTS (SELECT FROM pg_catalog.pg_available_extension_versions v WHERE v.name = a.name AND v.trusted)
+                       AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')))
+         WHEN 'schema' THEN NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+                            AND pg_catalog.to_regnamespace(pg_catalog.quote_ident(need.name)) IS NULL
+         WHEN 'create' THEN n.oid IS NOT NULL AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
+         WHEN 'own' THEN c.oid IS NOT NULL AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
+       END
+ ORDER BY 1, 2

@@ -1,0 +1,176 @@
+"""The least-privilege SQL for the four roles. Printed for an administrator, never run by lockgate itself.
+
+The scheme, and why it is this one:
+
+* **owner** cannot log in. It owns the schemas and whatever was adopted from earlier times, and may create on the database.
+* **migrator** logs in, is a member of owner, and owns what it creates. So it can alter its own objects and the owner's,
+  through inheritance alone: no SET ROLE, which a pooler or a reset session could lose half way through a run. When a
+  migrator is replaced, ``REASSIGN OWNED BY old TO owner`` hands its objects on. It owns the schema ``lockgate``.
+* **app** reads and writes rows. Default privileges give it each table that the migrator (or the owner) makes in the
+  listed schemas, and only there: in ``lockgate`` it reads, and writes its heartbeat in ``instance``.
+* **reader** reads.
+
+Grants on tables of ``lockgate`` need the tables, which the first ``lockgate up`` makes; grants on a schema need the
+schema, which a migration may make. So the script can be run again at any time, and ``doctor`` says when it has to be.
+"""
+
+from lockgate.config import Roles
+from lockgate.errors import ConfigError
+
+_HEAD = """\
+-- lockgate roles: owner {owner}, migrator {migrator}, app {app}, reader {reader}, for the database {database}.
+-- Run it in that database as a superuser, or as the database's owner with CREATEROLE. It can be run again, and has to be
+-- after the first `lockgate up` and after a migration has made a new schema; `lockgate doctor` says so.
+-- Passwords are not its business: \\password in psql, or the provider's own logins.
+"""
+
+
+def roles_sql(roles: Roles, database: str) -> str:
+    """The script for ``database``: plain SQL in one transaction, idempotent, for PostgreSQL 14 to 18, psql or any driver.
+
+    Roles that exist keep their attributes; ``doctor`` names those that are too strong. Raises ``ConfigError`` for a name
+    that no role can have, and for two roles of one name.
+    """
+    names = {"owner": roles.owner, "migrator": roles.migrator, "app": roles.app, "reader": roles.reader}
+    _validate(names, roles.schemas, database)
+    owner, migrator, app, reader = map(identifier, names.values())
+    parts = [
+        _HEAD.format(**{part: _comment(name) for part, name in names.items()}, database=_comment(database)),
+        "BEGIN;\n",
+        _right_database(database),
+        *(_make_role(name, "NOLOGIN" if part == "owner" else "LOGIN") for part, name in names.items()),
+        _administrator(roles.owner, roles.migrator),
+        f"GRANT {owner} TO {migrator};\n",
+        _monitoring(roles.migrator),
+        f"GRANT CONNECT ON DATABASE {identifier(database)} TO {owner}, {migrator}, {app}, {reader};\n"
+        f"GRANT CREATE, TEMPORARY ON DATABASE {identifier(database)} TO {owner}, {migrator};\n",
+        *(_schema(schema, roles) for schema in roles.schemas),
+        _home(roles),
+        "COMMIT;\n",
+    ]
+    return "\n".join(parts)
+
+
+def home_grants(roles: Roles) -> str:
+    """The grants on the tables of ``lockgate`` as one statement that the migrator, their owner, may run itself.
+
+    Nothing is granted to a role that does not exist, and nothing where the schema has no tables yet.
+    """
+    lines = []
+    for role, more in ((roles.app, ["INSERT, UPDATE, DELETE ON lockgate.instance"]), (roles.reader, [])):
+        grants = ["USAGE ON SCHEMA lockgate", "SELECT ON ALL TABLES IN SCHEMA lockgate", "EXECUTE ON FUNCTION lockgate.gate_v1()", *more]
+        lines.append(f"  IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN")
+        lines += [f"    GRANT {grant} TO {identifier(role)};" for grant in grants]
+        lines.append("  END IF;")
+    body = "\n".join(["BEGIN", "  IF pg_catalog.to_regclass('lockgate.instance') IS NULL THEN RETURN; END IF;", *lines, "END"])
+    return _do(body)
+
+
+def identifier(name: str) -> str:
+    """``name`` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """``text`` as a SQL string, the same under every setting of ``standard_conforming_strings``."""
+    quoted = text.replace("'", "''")
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
+def _validate(names: dict[str, str], schemas: tuple[str, ...], database: str) -> None:
+    for what, name in [(f"roles.{part}", name) for part, name in names.items()] + [("roles.schemas", name) for name in schemas] + [("the database", database)]:
+        if not name or "\0" in name or len(name.encode()) > 63:
+            raise ConfigError(f"{what} = {name!r} is not a name of 1 to 63 bytes without NUL")
+    for part, name in names.items():
+        if name.startswith("pg_") or name in ("public", "none"):
+            raise ConfigError(f"roles.{part} = {name!r} is a name that PostgreSQL keeps for itself")
+    for name in schemas:
+        if name.startswith("pg_") or name in ("information_schema", "lockgate"):
+            raise ConfigError(f"roles.schemas: {name!r} belongs to {'lockgate' if name == 'lockgate' else 'PostgreSQL'} itself")
+    if len(set(names.values())) < len(names):
+        raise ConfigError("[roles]: owner, migrator, app and reader are four different roles", next="Give each its own name in lockgate.toml.")
+
+
+def _comment(name: str) -> str:
+    return " ".join(identifier(name).split())
+
+
+def _do(body: str) -> str:
+    tag = "$lockgate$"
+    while tag in body:
+        tag = tag[:-1] + "_$"
+    return f"DO {tag}\n{body}\n{tag};\n"
+
+
+def _right_database(database: str) -> str:
+    return _do(
+        "BEGIN\n"
+        f"  IF pg_catalog.current_database() <> {literal(database)} THEN\n"
+        f"    RAISE EXCEPTION 'this is database %, the script is for %', pg_catalog.current_database(), {literal(database)};\n"
+        "  END IF;\nEND"
+    )
+
+
+def _make_role(name: str, login: str) -> str:
+    return _do(
+        "BEGIN\n"
+        f"  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(name)}) THEN\n"
+        f"    CREATE ROLE {identifier(name)} {login} INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;\n"
+        "  END IF;\nEND"
+    )
+
+
+def _administrator(owner: str, migrator: str) -> str:
+    both = f"{identifier(owner)}, {identifier(migrator)}"
+    usage = " AND ".join(f"pg_catalog.pg_has_role({literal(name)}, 'USAGE')" for name in (owner, migrator))
+    return "-- An administrator who is no superuser hands objects only to roles that it is a member of.\n" + _do(
+        f"BEGIN\n  IF NOT (pg_catalog.current_setting('is_superuser') = 'on' OR ({usage})) THEN\n    GRANT {both} TO CURRENT_USER;\n  END IF;\nEND"
+    )
+
+
+def _monitoring(migrator: str) -> str:
+    return "-- Without it the migrator cannot see who blocks it, nor count who waits behind it.\n" + _do(
+        "BEGIN\n"
+        f"  IF NOT pg_catalog.pg_has_role({literal(migrator)}, 'pg_read_all_stats', 'USAGE') THEN\n"
+        f"    GRANT pg_read_all_stats TO {identifier(migrator)};\n"
+        "  END IF;\n"
+        "EXCEPTION WHEN insufficient_privilege THEN\n"
+        f"  RAISE WARNING 'pg_read_all_stats could not be granted to %: ask whoever may', {literal(migrator)};\nEND"
+    )
+
+
+def _schema(schema: str, roles: Roles) -> str:
+    owner, migrator, app, reader, name = map(identifier, (roles.owner, roles.migrator, roles.app, roles.reader, schema))
+    makers = f"{owner}, {migrator}"
+    lines = [
+        f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC;",
+        f"GRANT USAGE, CREATE ON SCHEMA {name} TO {owner}, {migrator};",
+        f"GRANT USAGE ON SCHEMA {name} TO {app}, {reader};",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {app};",
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {name} TO {app};",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {reader};",
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {makers} IN SCHEMA {name} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app};",
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {makers} IN SCHEMA {name} GRANT USAGE, SELECT ON SEQUENCES TO {app};",
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {makers} IN SCHEMA {name} GRANT SELECT ON TABLES TO {reader};",
+    ]
+    body = "\n".join(
+        [
+            "BEGIN",
+            f"  IF pg_catalog.to_regnamespace({literal(name)}) IS NULL THEN",
+            f"    RAISE NOTICE 'schema % does not exist yet: run this again when a migration has made it', {literal(schema)};",
+            "    RETURN;",
+            "  END IF;",
+            *(f"  {line}" for line in lines),
+            "END",
+        ]
+    )
+    return _do(body)
+
+
+def _home(roles: Roles) -> str:
+    migrator, app, reader = map(identifier, (roles.migrator, roles.app, roles.reader))
+    return (
+        f"CREATE SCHEMA IF NOT EXISTS lockgate AUTHORIZATION {migrator};\n"
+        f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n" + home_grants(roles)
+    )
