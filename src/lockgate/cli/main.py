@@ -65,7 +65,8 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
-    gc.set_threshold(50_000, 20, 20)  # start-up only makes objects that stay; looking for garbage in them costs 5 %
+    # Start-up only makes objects that stay; looking for garbage in them costs 5 %.
+    gc.set_threshold(50_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

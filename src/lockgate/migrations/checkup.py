@@ -24,7 +24,15 @@ def examine(wire: Wire) -> list[Finding]:
     except Refused as error:
         return [Finding("format-newer", "error", error.message, f"format {found}", error.next)]
     except ServerError as error:
-        return [Finding("history-unreadable", "error", f"the history cannot be read: {error.message}", error.sqlstate, "lockgate roles prints the SQL that grants it")]
+        return [
+            Finding(
+                "history-unreadable",
+                "error",
+                f"the history cannot be read: {error.message}",
+                error.sqlstate,
+                "lockgate roles prints the SQL that grants it",
+            )
+        ]
 
 
 def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
@@ -48,7 +56,11 @@ def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
                 "lockgate up: it resumes at the right statement and clears what was left half done",
             )
         )  # fmt: skip
-    if history.rows and not history.broken and (not history.schema_digest or history.schema_head != history.head):
+    if (
+        history.rows
+        and not history.broken
+        and (not history.schema_digest or history.schema_head != history.head)
+    ):
         found.append(
             Finding(
                 "schema-digest-missing", "info", "no schema digest is recorded for the head of the history, so drift cannot be told", f"head {history.head[:12]}",

@@ -74,26 +74,67 @@ def compare(wire: Wire) -> Drift:
     except ServerError as error:
         return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
     if moved:
-        return Drift(Verdict.HOLD, live.digest, recorded.digest, note="a run wrote the history while the schema was read; compare again")
+        return Drift(
+            Verdict.HOLD,
+            live.digest,
+            recorded.digest,
+            note="a run wrote the history while the schema was read; compare again",
+        )
     return drift
 
 
 def judge(recorded: Recorded, live: Fingerprint) -> Drift:
     """The verdict over a recorded and a live schema. PASS: equal. FAIL: it differs. HOLD: it cannot be told."""
     if not recorded.head:
-        return Drift(Verdict.HOLD, live.digest, note="the history is empty, so there is nothing to compare with")
+        return Drift(
+            Verdict.HOLD, live.digest, note="the history is empty, so there is nothing to compare with"
+        )
     if not recorded.digest or recorded.schema_head != recorded.head:
-        return Drift(Verdict.HOLD, live.digest, note="no schema digest is recorded for the head of the history: the run that wrote it did not come to its end")
+        return Drift(
+            Verdict.HOLD,
+            live.digest,
+            note="no schema digest is recorded for the head of the history: the run that wrote it did not come to its end",
+        )
     if live.digest == recorded.digest:
-        return Drift(Verdict.PASS, live.digest, recorded.digest, note=f"{len(live.objects)} objects, digest {live.digest[:12]}, as the history left them")
+        return Drift(
+            Verdict.PASS,
+            live.digest,
+            recorded.digest,
+            note=f"{len(live.objects)} objects, digest {live.digest[:12]}, as the history left them",
+        )
     if recorded.running:
-        return Drift(Verdict.HOLD, live.digest, recorded.digest, note=f"run {recorded.running} is under way or died; its files change the schema before its end is recorded")
+        return Drift(
+            Verdict.HOLD,
+            live.digest,
+            recorded.digest,
+            note=f"run {recorded.running} is under way or died; its files change the schema before its end is recorded",
+        )
     if recorded.snapshot is None:
-        return Drift(Verdict.FAIL, live.digest, recorded.digest, (), "the schema differs; its snapshot is gone, so the objects cannot be named", "SCHEMA_DRIFT")
+        return Drift(
+            Verdict.FAIL,
+            live.digest,
+            recorded.digest,
+            (),
+            "the schema differs; its snapshot is gone, so the objects cannot be named",
+            "SCHEMA_DRIFT",
+        )
     changes = difference(recorded.snapshot.objects, live.objects)
     if live.basis != recorded.snapshot.basis:
-        return Drift(Verdict.HOLD, live.digest, recorded.digest, changes, f"the schema was recorded as {recorded.snapshot.basis} (format/server version) and reads now as {live.basis}: definitions are written differently")
-    return Drift(Verdict.FAIL, live.digest, recorded.digest, changes, f"{len(changes)} {'object differs' if len(changes) == 1 else 'objects differ'} from what the history left", "SCHEMA_DRIFT")
+        return Drift(
+            Verdict.HOLD,
+            live.digest,
+            recorded.digest,
+            changes,
+            f"the schema was recorded as {recorded.snapshot.basis} (format/server version) and reads now as {live.basis}: definitions are written differently",
+        )
+    return Drift(
+        Verdict.FAIL,
+        live.digest,
+        recorded.digest,
+        changes,
+        f"{len(changes)} {'object differs' if len(changes) == 1 else 'objects differ'} from what the history left",
+        "SCHEMA_DRIFT",
+    )
 
 
 def _read(wire: Wire) -> Recorded:

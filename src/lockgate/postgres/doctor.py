@@ -42,7 +42,13 @@ class Kind(NamedTuple):
 
     def finding(self, id: str, parts: Row) -> Finding:
         """The finding for one row."""
-        return Finding(id, self.severity, self.message.format(*parts), self.evidence.format(*parts), self.next.format(*parts))
+        return Finding(
+            id,
+            self.severity,
+            self.message.format(*parts),
+            self.evidence.format(*parts),
+            self.next.format(*parts),
+        )
 
 
 KINDS: dict[str, Kind] = {
@@ -159,7 +165,12 @@ class _Impossible(Exception):
 def _ask(wire: Wire, check: str, *parameters: str) -> list[list[str]]:
     """The rows of one check, read in a transaction that changes nothing and waits for nobody for long."""
     settings = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('lock_timeout', '2s', true), pg_catalog.set_config('statement_timeout', '30s', true), pg_catalog.set_config('jit', 'off', true)"
-    calls = [Call("BEGIN READ ONLY"), Call(settings), Call(query(f"doctor/{check}"), parameters), Call("ROLLBACK")]
+    calls = [
+        Call("BEGIN READ ONLY"),
+        Call(settings),
+        Call(query(f"doctor/{check}"), parameters),
+        Call("ROLLBACK"),
+    ]
     try:
         return [[cell or "" for cell in row] for row in wire.batch(calls, label=f"doctor {check}")[2].rows]
     except (ServerError, Cancelled) as error:
@@ -167,7 +178,11 @@ def _ask(wire: Wire, check: str, *parameters: str) -> list[list[str]]:
             wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
         if isinstance(error, Cancelled):
             raise
-        raise _Impossible(KINDS["check-impossible"].finding("check-impossible", (check, f"{error.sqlstate} {error.message}"))) from None
+        raise _Impossible(
+            KINDS["check-impossible"].finding(
+                "check-impossible", (check, f"{error.sqlstate} {error.message}")
+            )
+        ) from None
 
 
 def _rows_to_findings(wire: Wire, check: str, *parameters: str) -> list[Finding]:
@@ -185,7 +200,14 @@ def _connection(wire: Wire, backend_pid: str) -> Iterator[Finding]:
     if backend_pid != str(wire.libpq_pid):
         yield KINDS["proxy"].finding("proxy", (str(wire.libpq_pid), backend_pid))
     try:
-        wire.batch([Call("BEGIN READ ONLY"), Call("SELECT pg_catalog.set_config('client_connection_check_interval', '1s', true)"), Call("ROLLBACK")], label="doctor client check")
+        wire.batch(
+            [
+                Call("BEGIN READ ONLY"),
+                Call("SELECT pg_catalog.set_config('client_connection_check_interval', '1s', true)"),
+                Call("ROLLBACK"),
+            ],
+            label="doctor client check",
+        )
     except ServerError as error:
         if wire.in_transaction:
             wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
@@ -197,9 +219,14 @@ def _connection(wire: Wire, backend_pid: str) -> Iterator[Finding]:
 
 def _runs(wire: Wire) -> list[Finding]:
     try:
-        holders = [Holder(*row) for row in _ask(wire, "holders", *key_halves(GUARD_KEY), *key_halves(WORK_KEY))]
-        home = wire.value("SELECT pg_catalog.to_regclass('lockgate.run') IS NOT NULL") == "t"
-        runs = [LiveRun(*row) for row in _ask(wire, "runs")] if home else []
+        holders = [
+            Holder(*row) for row in _ask(wire, "holders", *key_halves(GUARD_KEY), *key_halves(WORK_KEY))
+        ]
+        # to_regclass would fail for a role that may not use the schema.
+        home = wire.value(
+            "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'lockgate' AND tablename = 'run'"
+        )
+        runs = [LiveRun(*row) for row in _ask(wire, "runs")] if home == "1" else []
     except _Impossible as impossible:
         return [impossible.finding]
     return judge_runs(holders, runs)
@@ -218,7 +245,11 @@ def judge_runs(holders: Sequence[Holder], runs: Sequence[LiveRun]) -> list[Findi
             kind = "run-live"
         found.append(KINDS[kind].finding(kind, run))
     known = {pid for run in runs for pid in (run.guard_pid, run.work_pid)}
-    return found + [KINDS["lock-without-run"].finding("lock-without-run", holder) for holder in holders if holder.pid not in known]
+    return found + [
+        KINDS["lock-without-run"].finding("lock-without-run", holder)
+        for holder in holders
+        if holder.pid not in known
+    ]
 
 
 # -- roles ------------------------------------------------------------------------------------------
@@ -228,14 +259,19 @@ def _roles(wire: Wire, roles: Roles) -> list[Finding]:
     names = {"owner": roles.owner, "migrator": roles.migrator, "app": roles.app, "reader": roles.reader}
     found = list(_equal(names))
     schemas = _json(roles.schemas)
-    checked = _rows_to_findings(wire, "roles", *names.values(), schemas)
-    missing = [finding for finding in checked if finding.id == "role-missing"]
-    if len(missing) == len(names):
+    try:
+        rows = _ask(wire, "roles", *names.values(), schemas)
+    except _Impossible as impossible:
+        return [*found, impossible.finding, *_settings(wire, list(names.values()))]
+    missing = {row[1] for row in rows if row[0] == "role-missing"}
+    if missing == names.keys():
         database = wire.value("SELECT pg_catalog.quote_ident(pg_catalog.current_database())") or ""
-        return [*found, KINDS["roles-absent"].finding("roles-absent", (", ".join(names.values()), database)), *_settings(wire, [])]
-    found += checked
-    if not any(finding.message.startswith(("the owner role", "the migrator role")) for finding in missing):
-        found += _rows_to_findings(wire, "owners", roles.owner, roles.migrator, schemas, _json((roles.app, roles.reader)))
+        absent = KINDS["roles-absent"].finding("roles-absent", (", ".join(names.values()), database))
+        return [*found, absent, *_settings(wire, [])]
+    found += [KINDS[row[0]].finding(row[0], row[1:]) for row in rows]
+    if not missing & {"owner", "migrator"}:
+        nobodies = _json((roles.app, roles.reader))
+        found += _rows_to_findings(wire, "owners", roles.owner, roles.migrator, schemas, nobodies)
     return found + _settings(wire, list(names.values()))
 
 

@@ -84,6 +84,7 @@ class Guard:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self.epoch = 0
+        self.format_before = home.FORMAT
         self.abandoned: list[str] = []
         self.notes: list[str] = []
         self.work = Wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
@@ -144,7 +145,7 @@ class Guard:
         self._poll(self.work, WORK_KEY, deadline, on_wait)
         # From here on the work session is never idle for long; one that is has lost its runner without a word.
         self.work.one("SET idle_session_timeout = '60000ms'")
-        home.bring_up(self.guard)
+        self.format_before = home.bring_up(self.guard)
         self.epoch = self._take_epoch()
 
     def _poll(

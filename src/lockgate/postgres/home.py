@@ -22,9 +22,19 @@ def steps() -> tuple[tuple[int, str], ...]:
 
 def read_format(wire: Wire) -> int:
     """The format in this database; 0 where there is none."""
-    if wire.value("SELECT pg_catalog.to_regclass('lockgate.format') IS NOT NULL") != "t":
+    if not exists(wire):
         return 0
     return int(wire.value("SELECT max(number) FROM lockgate.format") or 0)
+
+
+THERE = """EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'lockgate' AND c.relname = 'fence')"""
+"""True where lockgate was set up. ``to_regclass`` would fail for a role without USAGE on the schema."""
+
+
+def exists(wire: Wire) -> bool:
+    """True when this database has the tables of lockgate, readable or not."""
+    return wire.value(f"SELECT {THERE}") == "t"
 
 
 def refuse_newer(found: int) -> None:

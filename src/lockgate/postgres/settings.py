@@ -70,7 +70,8 @@ SELECT current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text,
        -- The control file learns of a promotion only with the next checkpoint; the WAL that is written now knows it at once.
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint())
             ELSE ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
-       pg_catalog.to_regclass('lockgate.fence') IS NOT NULL,
+       EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'lockgate' AND c.relname = 'fence'),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
        current_setting('is_superuser'), current_setting('search_path')

@@ -7,6 +7,7 @@ import msgspec
 from lockgate.errors import ConfigError
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import AppliedFile
+from lockgate.postgres import home
 from lockgate.postgres.target import Target
 from lockgate.release.artifact import document
 from lockgate.release.up import RunReport, connect_patiently
@@ -26,7 +27,7 @@ def rebuild(target: Target, sha: str, limits: Limits) -> dict[str, Any]:
     """The content of ``migration.json`` of release ``sha``, from the tables. Raises ``ConfigError`` for an unknown one."""
     wire = connect_patiently(target, "rebuild", limits, None)
     try:
-        if wire.value("SELECT pg_catalog.to_regclass('lockgate.run') IS NOT NULL") != "t":
+        if not home.exists(wire):
             raise ConfigError("this database has no schema lockgate", "USAGE")
         runs = wire.one(_RUN, sha).rows
         if not runs:

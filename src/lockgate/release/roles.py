@@ -58,11 +58,23 @@ def home_grants(roles: Roles) -> str:
     """
     lines = []
     for role, more in ((roles.app, ["INSERT, UPDATE, DELETE ON lockgate.instance"]), (roles.reader, [])):
-        grants = ["USAGE ON SCHEMA lockgate", "SELECT ON ALL TABLES IN SCHEMA lockgate", "EXECUTE ON FUNCTION lockgate.gate_v1()", *more]
+        grants = [
+            "USAGE ON SCHEMA lockgate",
+            "SELECT ON ALL TABLES IN SCHEMA lockgate",
+            "EXECUTE ON FUNCTION lockgate.gate_v1()",
+            *more,
+        ]
         lines.append(f"  IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN")
         lines += [f"    GRANT {grant} TO {identifier(role)};" for grant in grants]
         lines.append("  END IF;")
-    body = "\n".join(["BEGIN", "  IF pg_catalog.to_regclass('lockgate.instance') IS NULL THEN RETURN; END IF;", *lines, "END"])
+    body = "\n".join(
+        [
+            "BEGIN",
+            "  IF pg_catalog.to_regclass('lockgate.instance') IS NULL THEN RETURN; END IF;",
+            *lines,
+            "END",
+        ]
+    )
     return _do(body)
 
 
@@ -78,7 +90,11 @@ def literal(text: str) -> str:
 
 
 def _validate(names: dict[str, str], schemas: tuple[str, ...], database: str) -> None:
-    for what, name in [(f"roles.{part}", name) for part, name in names.items()] + [("roles.schemas", name) for name in schemas] + [("the database", database)]:
+    for what, name in (
+        [(f"roles.{part}", name) for part, name in names.items()]
+        + [("roles.schemas", name) for name in schemas]
+        + [("the database", database)]
+    ):
         if not name or "\0" in name or len(name.encode()) > 63:
             raise ConfigError(f"{what} = {name!r} is not a name of 1 to 63 bytes without NUL")
     for part, name in names.items():
@@ -86,9 +102,14 @@ def _validate(names: dict[str, str], schemas: tuple[str, ...], database: str) ->
             raise ConfigError(f"roles.{part} = {name!r} is a name that PostgreSQL keeps for itself")
     for name in schemas:
         if name.startswith("pg_") or name in ("information_schema", "lockgate"):
-            raise ConfigError(f"roles.schemas: {name!r} belongs to {'lockgate' if name == 'lockgate' else 'PostgreSQL'} itself")
+            raise ConfigError(
+                f"roles.schemas: {name!r} belongs to {'lockgate' if name == 'lockgate' else 'PostgreSQL'} itself"
+            )
     if len(set(names.values())) < len(names):
-        raise ConfigError("[roles]: owner, migrator, app and reader are four different roles", next="Give each its own name in lockgate.toml.")
+        raise ConfigError(
+            "[roles]: owner, migrator, app and reader are four different roles",
+            next="Give each its own name in lockgate.toml.",
+        )
 
 
 def _comment(name: str) -> str:
@@ -123,8 +144,11 @@ def _make_role(name: str, login: str) -> str:
 def _administrator(owner: str, migrator: str) -> str:
     both = f"{identifier(owner)}, {identifier(migrator)}"
     usage = " AND ".join(f"pg_catalog.pg_has_role({literal(name)}, 'USAGE')" for name in (owner, migrator))
-    return "-- An administrator who is no superuser hands objects only to roles that it is a member of.\n" + _do(
-        f"BEGIN\n  IF NOT (pg_catalog.current_setting('is_superuser') = 'on' OR ({usage})) THEN\n    GRANT {both} TO CURRENT_USER;\n  END IF;\nEND"
+    return (
+        "-- An administrator who is no superuser hands objects only to roles that it is a member of.\n"
+        + _do(
+            f"BEGIN\n  IF NOT (pg_catalog.current_setting('is_superuser') = 'on' OR ({usage})) THEN\n    GRANT {both} TO CURRENT_USER;\n  END IF;\nEND"
+        )
     )
 
 
@@ -140,7 +164,9 @@ def _monitoring(migrator: str) -> str:
 
 
 def _schema(schema: str, roles: Roles) -> str:
-    owner, migrator, app, reader, name = map(identifier, (roles.owner, roles.migrator, roles.app, roles.reader, schema))
+    owner, migrator, app, reader, name = map(
+        identifier, (roles.owner, roles.migrator, roles.app, roles.reader, schema)
+    )
     makers = f"{owner}, {migrator}"
     lines = [
         f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC;",
@@ -172,5 +198,6 @@ def _home(roles: Roles) -> str:
     return (
         f"CREATE SCHEMA IF NOT EXISTS lockgate AUTHORIZATION {migrator};\n"
         f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
-        f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n" + home_grants(roles)
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n"
+        + home_grants(roles)
     )

@@ -29,6 +29,7 @@ from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
+from lockgate.record.verdict import Verdict
 from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
 from lockgate.release.project import Files, prepare_files, refuse_problems
 
@@ -88,7 +89,7 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
         return Looked(facts, read_history(wire), found)
     except ServerError as error:
         if error.sqlstate == "42501":
-            raise Refused(f"{facts.user} may not read the history: {error.message}", "PRIVILEGE") from None
+            raise Refused(f"this role may not read the history: {error.message}", "PRIVILEGE") from None
         raise
     finally:
         wire.close()
@@ -257,6 +258,7 @@ class Run:
                 self.lock_wait if number == 1 else self.limits.reconnect_seconds, self._tell_waiting
             )
             self.report.epoch = guard.epoch
+            self._grant(guard)
             for run_id in guard.abandoned:
                 self.log.tell("took over", f"run {run_id} was abandoned")
             failure: LockgateError | None = None
@@ -323,6 +325,7 @@ class Run:
         self._refuse_obstacles(plan)
         self._prepare(plan)
         self._preflight(guard, plan)
+        self._look_for_drift(guard, history)
         permit = authorise(
             plan, self._prepared, self.target, self.identity.operator, read_live_instances(guard.work)
         )
@@ -432,6 +435,25 @@ class Run:
             )
             refuse_problems(problems)
             self._prepared.update(prepared)
+
+    def _grant(self, guard: Guard) -> None:
+        """Let the roles of lockgate.toml at the tables that were just made; roles that do not exist get nothing."""
+        if guard.format_before < home.FORMAT:
+            from lockgate.release.roles import home_grants
+
+            guard.guard.alone(home_grants(self.settings.roles))
+
+    def _look_for_drift(self, guard: Guard, history: History) -> None:
+        """Say loudly, before anything is applied on top of it, that somebody changed the schema by hand."""
+        from lockgate.migrations import drift
+
+        if not history.rows:
+            return
+        seen = drift.compare(guard.work)
+        if seen.verdict is Verdict.FAIL:
+            named = ", ".join(str(change) for change in seen.changes[:10])
+            self.report.notes.append(f"SCHEMA_DRIFT before this run: {seen.note}: {named}")
+            self.log.tell("drift", f"{seen.note}: {named}")
 
     def _preflight(self, guard: Guard, plan: Plan) -> None:
         """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""

@@ -7,6 +7,7 @@ from lockgate.migrations.files import Migration
 from lockgate.migrations.history import read_history
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.plan import resolve
+from lockgate.postgres import home
 from lockgate.postgres.target import Target
 from lockgate.record.verdict import Verdict
 from lockgate.release.up import connect_patiently
@@ -41,7 +42,7 @@ def verify(
     """Read the database and compare it with the files up to revision ``until`` ("" means all)."""
     wire = connect_patiently(target, "verify", limits, None)
     try:
-        if wire.value("SELECT pg_catalog.to_regclass('lockgate.fence') IS NOT NULL") != "t":
+        if not home.exists(wire):
             return [
                 _check("history-exists", False, "there is no schema lockgate: nothing was ever applied here")
             ]
@@ -76,5 +77,13 @@ def verify(
             not invalid,
             f"invalid: {', '.join(invalid)}" if invalid else "every index is valid",
         ),
-        Check("schema-drift", seen.verdict, seen.note or f"the live schema is the one that the history left, {seen.digest[:12]}"),
+        Check("schema-drift", seen.verdict, _told(seen)),
     ]
+
+
+def _told(seen: drift.Drift) -> str:
+    if seen.verdict is Verdict.PASS:
+        return f"the live schema is the one that the history left, {seen.digest[:12]}"
+    named = ", ".join(str(change) for change in seen.changes[:20])
+    more = f" and {len(seen.changes) - 20} more" if len(seen.changes) > 20 else ""
+    return f"{seen.note}: {named}{more}" if named else seen.note
