@@ -101,7 +101,10 @@ def _enum_use(file: str, statements: list[Statement]) -> list[Problem]:
             continue
         kind, value = statement.enum_value
         for later in statements[number + 1 :]:
-            if later.enum_value is None and value in later.text and value in literals(later.text):
+            shown = (
+                value in later.text or "'" in value or "\\" in later.text
+            )  # a quoted value is spelled otherwise
+            if later.enum_value is None and shown and value in literals(later.text):
                 problems.append(
                     problem(
                         "FILE_ENUM_USE",

@@ -5,13 +5,20 @@ import re
 
 import msgspec
 
+from lockgate.postgres.durations import Limit
+
 DOWN_LINE = re.compile(r"^--[ \t]*lockgate:[ \t]*down[ \t]*\r?$\n?", re.MULTILINE)
 _LINE = re.compile(r"^[ \t]*--[ \t]*lockgate:(?P<rest>.*)$", re.MULTILINE)
-_PAIR = re.compile(r'(?P<key>[a-z_]+)(?:=(?P<value>"(?:[^"\\]|\\.)*"|\S+))?(?:\s+|$)')
+_MEANT = re.compile(
+    r"^[ \t]*(?:--|/\*)[-* \t]*lockgate[ \t]*(?::|[a-z_]+[ \t]*=)", re.MULTILINE | re.IGNORECASE
+)
+"""A comment that its writer takes for a directive, although it is none: another case, a blank before the colon."""
+_PAIR = re.compile(r'(?P<key>[a-z_]+)(?:=(?P<value>"(?:[^"\\]|\\.)*"|[^\s"]\S*))?(?:\s+|$)')
+_LINE_END = re.compile(r"[\r\n]")
 _HAZARD = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*$")
 _MOVE = re.compile(r"^move:[a-z0-9][a-z0-9_-]*$")
-_LIMIT = re.compile(r"^\d+(\.\d+)?(ms|s|min|h|d)?$")
-_COUNT = re.compile(r"^\d+(\.\d+)?$")
+_COUNT = re.compile(r"^[0-9]{1,18}(\.[0-9]+)?$")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 HEADER_KEYS = frozenset({"phase", "transaction", "lock_timeout", "statement_timeout", "after"})
 
 
@@ -52,8 +59,14 @@ def parse(text: str) -> Directives:
     Header directives stand in the leading comment, ``allow=`` directly above the statement it covers. Raises
     ``DirectiveError`` for anything unknown, doubled, malformed or out of place.
     """
-    if "lockgate:" not in text:
+    if "lockgate" not in text.lower():
         return Directives()
+    for match in _MEANT.finditer(text):
+        if not _LINE.match(text, match.start()):
+            line = text.count("\n", 0, match.start()) + 1
+            raise DirectiveError(
+                line, "this looks like a directive and is none; write `-- lockgate: key=value`"
+            )
     header_end = _leading_comment_end(text)
     values: dict[str, object] = {}
     allows: list[Allow] = []
@@ -115,7 +128,11 @@ def _header(key: str, value: str, line: int) -> object:
         if value not in ("on", "off"):
             raise DirectiveError(line, f"transaction={value}: it is on or off")
         return value == "on"
-    return _checked(_LIMIT, key, value, line, "a time limit such as 3s or 15min")
+    try:
+        Limit.parse(value)
+    except ValueError as error:
+        raise DirectiveError(line, f"{key}={value[:40]}: {error}") from None
+    return value
 
 
 def _checked(pattern: re.Pattern[str], key: str, value: str, line: int, what: str) -> str:
@@ -145,7 +162,7 @@ def _allow(pairs: dict[str, str | None], line: int) -> Allow:
     if not _HAZARD.match(hazard):
         raise DirectiveError(line, f"allow={hazard}: this is not the name of a hazard")
     try:
-        date = datetime.date.fromisoformat(until)
+        date = datetime.date.fromisoformat(until if _DATE.fullmatch(until) else "")
     except ValueError:
         raise DirectiveError(line, f"until={until}: write the date as YYYY-MM-DD") from None
     return Allow(hazard, date, why, line)
@@ -158,8 +175,8 @@ def _leading_comment_end(text: str) -> int:
         if text[position].isspace():
             position += 1
         elif text.startswith("--", position):
-            end = text.find("\n", position)
-            position = size if end < 0 else end + 1
+            end = _LINE_END.search(text, position)  # as the server has it, a lone CR ends a comment too
+            position = end.end() if end else size
         elif text.startswith("/*", position):
             depth, position = 1, position + 2
             while position < size and depth:

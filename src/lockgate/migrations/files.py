@@ -11,7 +11,7 @@ import msgspec
 from lockgate.migrations.directives import DOWN_LINE
 from lockgate.migrations.finding import Problem, problem
 
-FILE_PATTERN = re.compile(r"^(\d{13})_([a-z0-9_]+)\.sql$")
+FILE_PATTERN = re.compile(r"([0-9]{13})_([a-z0-9_]+)\.sql\Z")
 """<13 digits of epoch milliseconds>_<name>.sql, as the sources have it."""
 LEDGER_NAME = "checksums.json"
 
@@ -120,7 +120,9 @@ def _read(path: str, shown: str, limit: int, problems: list[Problem]) -> bytes |
 
 def _read_whole(descriptor: int, size: int, limit: int) -> bytes:
     """All bytes of the file, also when it grew since its size was read; never more than ``limit`` and one."""
-    raw = os.read(descriptor, size + 1)  # a buffer of the limit's size for each file would cost more than the reading
+    raw = os.read(
+        descriptor, size + 1
+    )  # a buffer of the limit's size for each file would cost more than the reading
     while len(raw) > size and len(raw) <= limit and (more := os.read(descriptor, limit)):
         raw += more
     return raw

@@ -92,7 +92,7 @@ def compare_with(directory: Path, revision: str) -> list[Problem]:
 def _entries(raw: bytes) -> dict[str, str]:
     try:
         files = json.loads(raw).get("files", {})
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
     return files if isinstance(files, dict) else {}
 

@@ -12,7 +12,7 @@ from lockgate.migrations.files import LEDGER_NAME, Migration
 from lockgate.migrations.finding import Problem, problem
 from lockgate.record.artifact import write_atomically
 
-_HEX = re.compile(r"^[0-9a-f]{64}$")
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -32,6 +32,8 @@ def read_ledger(directory: Path) -> tuple[Ledger | None, list[Problem]]:
     try:
         if path.is_symlink():
             return None, [problem("LEDGER_FORMAT", LEDGER_NAME, 0, "the ledger is a symbolic link")]
+        if path.exists() and not path.is_file():
+            return None, [problem("LEDGER_FORMAT", LEDGER_NAME, 0, "the ledger is not a regular file")]
         raw = path.read_bytes()
     except FileNotFoundError:
         return None, [problem("LEDGER_MISSING", LEDGER_NAME, 0, "there is no ledger")]
@@ -41,7 +43,7 @@ def read_ledger(directory: Path) -> tuple[Ledger | None, list[Problem]]:
         ]
     try:
         data = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return None, [problem("LEDGER_FORMAT", LEDGER_NAME, 0, f"not JSON: {error}")]
     wrong = _wrong(data)
     if wrong:
@@ -63,7 +65,7 @@ def _wrong(data: object) -> str:
     if unknown:
         return f"unknown key {sorted(unknown)[0]!r}"
     for name, value in files.items():
-        if not isinstance(value, str) or not _HEX.match(value):
+        if not isinstance(value, str) or not _HEX.fullmatch(value):
             return f"the sum of {name[:80]!r} is not a sha256 in hex"
     return ""
 

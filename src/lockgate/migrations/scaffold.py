@@ -1,13 +1,17 @@
 """A new migration file, and a new project: written exclusively, never over something that is there."""
 
+import fcntl
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lockgate.errors import ConfigError
 from lockgate.migrations.files import FILE_PATTERN, read_directory
 from lockgate.migrations.ledger import read_ledger, write_ledger
+from lockgate.record.reasons import Exit
 
 _TEMPLATE = """\
 -- {title}
@@ -53,20 +57,32 @@ def create(
     """
     made = slug(name)
     if not directory.is_dir():
-        raise ConfigError(f"{directory} is not there", "NO_FILES", next="lockgate init")
+        raise ConfigError(f"{directory} is not there", "NO_FILES", next="lockgate init", exit=Exit.USAGE)
     ledger, problems = read_ledger(directory)
     if ledger is None and any(p.id != "LEDGER_MISSING" for p in problems):
         raise ConfigError(problems[0].message, problems[0].id)
-    while True:
-        path = directory / f"{next_revision(directory, now)}_{made}.sql"
-        try:
-            with path.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(_TEMPLATE.format(title=name) if text is None else text)
-            break
-        except FileExistsError:
-            continue  # two `new` in one millisecond: take the next one
-    add_to_ledger(directory, path.name)
+    with _alone_in(directory):
+        while True:
+            path = directory / f"{next_revision(directory, now)}_{made}.sql"
+            try:
+                with path.open("x", encoding="utf-8", newline="\n") as file:
+                    file.write(_TEMPLATE.format(title=name) if text is None else text)
+                break
+            except FileExistsError:
+                continue  # somebody made the same name by hand in this millisecond: take the next one
+        add_to_ledger(directory, path.name)
     return path
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock: two `new` at once would each write the ledger without the other's file."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def add_to_ledger(directory: Path, name: str) -> None:

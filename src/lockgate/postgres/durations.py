@@ -3,7 +3,7 @@
 import re
 from typing import Self
 
-_TEXT = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?\s*$")
+_TEXT = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?\s*")
 _UNIT = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, None: 1000}
 _LARGEST = 2_147_483_647  # the server keeps them in a 32-bit int of milliseconds
 
@@ -21,7 +21,7 @@ class Limit:
     @classmethod
     def parse(cls, text: str | float) -> Self:
         """Read ``3s``, ``250ms``, ``15min``, ``1h`` or a bare number of seconds. Raises ``ValueError``."""
-        match = _TEXT.match(str(text))
+        match = _TEXT.fullmatch(str(text))
         if not match:
             raise ValueError(f"{text!r} is not a time limit; write for example 3s, 250ms or 15min")
         return cls(round(float(match[1]) * _UNIT[match[2]]))
@@ -36,7 +36,7 @@ class Limit:
         return f"{self.milliseconds}ms"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.milliseconds == other.milliseconds  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.milliseconds == other.milliseconds
 
     def __hash__(self) -> int:
         return hash((type(self), self.milliseconds))

@@ -4,6 +4,7 @@ The only other reader of the parser is ``postgres.tree``, which knows far more f
 decides whether and how a statement may run at all.
 """
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -11,7 +12,16 @@ from typing import Any
 
 import msgspec
 import postgast
+from google.protobuf.message import DecodeError
 from postgast.errors import PgQueryError
+
+from lockgate.postgres.chains import LONGEST, find_long_chain
+
+with contextlib.suppress(ImportError):
+    # Without this the tree of an expression of 50 terms ('a' || 'b' || ...) is deeper than the decoder takes.
+    from google._upb._message import SetAllowOversizeProtos
+
+    SetAllowOversizeProtos(True)
 
 Node = Any
 """A node of the parser's tree (a protobuf message without stubs)."""
@@ -64,12 +74,14 @@ class ScriptError(Exception):
 
 
 _META = re.compile(r"\\\S*")
-_COPY_STDIN = re.compile(r"^[ \t]*copy\b[^;]*\bfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
+_COPY_STDIN = re.compile(r"^[ \t]*copy\b[^;]{0,2000}\bfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
 _SUSPECT = re.compile(
-    r"pg_advisory_unlock|set_config|pg_read_file|pg_read_binary_file|pg_ls_dir|pg_stat_file|lo_import|lo_export|dblink|pg_terminate_backend|pg_cancel_backend"
+    r"pg_advisory_unlock|set_config|pg_read_file|pg_read_binary_file|pg_ls_\w*dir|pg_stat_file|lo_import|lo_export|dblink|pg_terminate_backend|pg_cancel_backend"
     r"|pg_reload_conf|pg_rotate_logfile|pg_promote|pg_switch_wal|pg_file_write|session_replication_role|discard\s+all",
     re.IGNORECASE,
 )
+_ESCAPED_NAME = re.compile(r"\bU&\"", re.IGNORECASE)
+"""U&"..." spells a name that the text does not show."""
 _LONG_NAME = re.compile(rb"[^\s\"'();,.\x00-\x1f]{64,}|\"(?:[^\"]|\"\"){64,}\"")
 
 
@@ -80,10 +92,7 @@ def split(text: str, *, allow_functions: frozenset[str] = frozenset()) -> list[S
     comments and semicolons. ``allow_functions`` are functions that the project allows although they reach outside.
     Raises ``ScriptError``.
     """
-    try:
-        tree = postgast.parse(text)
-    except PgQueryError as error:
-        raise _explain(text, error) from None
+    tree = _parse(text)
     raw = text.encode()
     ascii_only = len(raw) == len(text)
     newlines = _Lines(raw)
@@ -109,6 +118,28 @@ def split(text: str, *, allow_functions: frozenset[str] = frozenset()) -> list[S
     if problem:
         raise problem
     return statements
+
+
+def _parse(text: str) -> Node:
+    """The parser's tree of ``text``. Raises ``ScriptError``, also for what the parser would not survive."""
+    nul = text.find("\0")
+    if nul >= 0:  # the parser takes a C string and would not see what follows
+        raise ScriptError("FILE_NUL", text.count("\n", 0, nul) + 1, "a NUL byte")
+    try:
+        chain = find_long_chain(text)
+        if chain is not None:
+            line = text.encode().count(b"\n", 0, chain) + 1
+            raise ScriptError(
+                "FILE_SIZE", line, f"an expression of more than {LONGEST} parts overflows the parser"
+            )
+        return postgast.parse(text)
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise ScriptError("FILE_ENCODING", line, "half of a surrogate pair") from None
+    except PgQueryError as error:
+        raise _explain(text, error) from None
+    except DecodeError:
+        raise ScriptError("FILE_SIZE", 1, "an expression is nested too deeply to be judged") from None
 
 
 class _Lines:
@@ -153,7 +184,7 @@ def _statement(
     need = _NEEDS.get(kind)
     if need:
         facts["needs"] = need(node)
-    if "problem" not in facts and _SUSPECT.search(text):
+    if "problem" not in facts and (_SUSPECT.search(text) or _ESCAPED_NAME.search(text)):
         problem = _suspect(text, kind, node, allowed)
         if problem:
             facts["problem"] = problem
@@ -169,11 +200,15 @@ def _transaction(node: Node, text: str) -> dict[str, Any]:
 
 def _variable_set(node: Node, text: str) -> dict[str, Any]:
     name = node.name.lower()
-    if name in ("role", "session_authorization", "session_replication_role") or name.startswith("lockgate."):
+    if name in _SESSION_SETTINGS or name.startswith("lockgate."):
         return {"problem": ("FILE_SESSION_STATE", f"SET {name}")}
+    wanted = _READ_AS_JUDGED.get(name)
+    value = _word(node.args[0].a_const) if node.args else ""
+    if wanted and value and value not in wanted:
+        return {"problem": ("FILE_SESSION_STATE", f"SET {name} = {value}")}
     if name == "transaction" or name.startswith("session characteristics"):
         return {"problem": ("FILE_TRANSACTION_CONTROL", "SET TRANSACTION")}
-    if " ".join(text.upper().split()[:2]) == "RESET ALL":
+    if node.kind == _RESET_ALL:
         return {"problem": ("FILE_SESSION_STATE", "RESET ALL")}
     return {}
 
@@ -346,6 +381,7 @@ _NEEDS: dict[str, Callable[[Node], tuple[str, str]]] = {
     "alter_table_stmt": _own,
     "index_stmt": _own,
 }
+_RESET_ALL = postgast.pg_query_pb2.VariableSetKind.Value("VAR_RESET_ALL")
 _DETACH = postgast.pg_query_pb2.AlterTableType.Value("AT_DetachPartition")
 _OUTSIDE = "works outside this database; that is provisioning, not a migration"
 _JUDGES: dict[str, Callable[[Node, str], dict[str, Any]]] = {
@@ -388,19 +424,19 @@ _JUDGES: dict[str, Callable[[Node, str], dict[str, Any]]] = {
 
 _SESSION_FUNCTIONS = frozenset({"pg_advisory_unlock", "pg_advisory_unlock_all", "pg_advisory_unlock_shared"})
 _SESSION_SETTINGS = frozenset({"role", "session_authorization", "session_replication_role"})
+_READ_AS_JUDGED = {
+    "client_encoding": frozenset({"utf8", "utf-8", "unicode"}),
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+}
+"""Settings with the values under which the server reads the file as the parser did."""
 
 
 def _suspect(text: str, kind: str, node: Node, allowed: frozenset[str]) -> tuple[str, str] | None:
     if kind in ("do_stmt", "create_function_stmt"):
         # The body is text in a language of its own; a DO block runs now, a function only when it is called.
-        match = _SUSPECT.search(text)
-        name = match[0].lower() if match else ""
-        if (
-            kind == "create_function_stmt"
-            or name in ("set_config", "")
-            or name in allowed
-            or (name == "dblink" and "dblink" in allowed)
-        ):
+        found = (match[0].lower() for match in _SUSPECT.finditer(text))
+        name = next((name for name in found if name != "set_config" and name not in allowed), "")
+        if kind == "create_function_stmt" or not name:
             return None
         code = (
             "FILE_SESSION_STATE"
@@ -416,21 +452,36 @@ def _suspect(text: str, kind: str, node: Node, allowed: frozenset[str]) -> tuple
             return ("FILE_SESSION_STATE", f"{name}() can drop lockgate's own lock")
         if name == "set_config":
             setting = call.args[0].a_const.sval.sval.lower() if call.args else ""
-            if setting in _SESSION_SETTINGS or setting.startswith("lockgate."):
+            value = _word(call.args[1].a_const) if len(call.args) > 1 else ""
+            other = value not in _READ_AS_JUDGED.get(setting, {value})
+            if setting in _SESSION_SETTINGS or setting.startswith("lockgate.") or other:
                 return ("FILE_SESSION_STATE", f"set_config('{setting}')")
         elif _SUSPECT.fullmatch(name) or name.startswith("dblink"):
             return ("FILE_FORBIDDEN", f"{name}() reaches outside this database")
     return None
 
 
+def _word(constant: Node) -> str:
+    """A constant of SET or set_config as a word."""
+    kind = constant.WhichOneof("val")
+    if kind == "ival":
+        return str(constant.ival.ival)
+    return str(constant.sval.sval).lower() if kind == "sval" else ""
+
+
 def _calls(message: Node) -> Iterator[Node]:
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        for child in value if _repeated(field) else (value,):
-            if field.message_type.name == "FuncCall":
-                yield child
-            yield from _calls(child)
+    return (child for name, child in _walk(message) if name == "FuncCall")
+
+
+def _walk(message: Node) -> Iterator[tuple[str, Node]]:
+    """Every message below this one with the name of its type; without recursion, for trees that are deep."""
+    left = [message]
+    while left:
+        for field, value in left.pop().ListFields():
+            if field.message_type is not None:
+                for child in value if _repeated(field) else (value,):
+                    yield field.message_type.name, child
+                    left.append(child)
 
 
 def _repeated(field: Node) -> bool:
@@ -440,20 +491,12 @@ def _repeated(field: Node) -> bool:
 
 def literals(text: str) -> set[str]:
     """Every string literal of ``text``; for the check of enum values used where they are added."""
-    found: set[str] = set()
-
-    def walk(message: Node) -> None:
-        for field, value in message.ListFields():
-            if field.message_type is None:
-                continue
-            for child in value if _repeated(field) else (value,):
-                if field.message_type.name == "A_Const" and child.WhichOneof("val") == "sval":
-                    found.add(child.sval.sval)
-                walk(child)
-
-    for item in postgast.parse(text).stmts:
-        walk(item.stmt)
-    return found
+    return {
+        child.sval.sval
+        for item in postgast.parse(text).stmts
+        for name, child in _walk(item.stmt)
+        if name == "A_Const" and child.WhichOneof("val") == "sval"
+    }
 
 
 def _bad_name(text: str, raw: bytes, lines: _Lines) -> ScriptError | None:
@@ -495,4 +538,4 @@ def probe_index(text: str, table: str) -> str:
     node.relation.schemaname = "pg_temp"
     node.relation.catalogname = ""
     node.relation.relname = table
-    return postgast.deparse(tree)
+    return str(postgast.deparse(tree))

@@ -1,5 +1,7 @@
 """Where a command works: one database, named so that it can be shown without its secrets."""
 
+import os
+
 from psycopg import conninfo
 from psycopg.errors import Error as DriverError
 
@@ -42,9 +44,18 @@ class Target:
 
     @property
     def local(self) -> bool:
-        """True when the host is a unix socket directory or the loopback address."""
-        host = self._parameters.get("host", "")
-        return host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1", "")
+        """True when every host is a unix socket directory or the loopback address."""
+        # What the URL leaves out, libpq takes from the environment or a service file; every one of several hosts counts.
+        if self._named("service", "PGSERVICE"):
+            return False
+        given = self._named("hostaddr", "PGHOSTADDR") or self._named("host", "PGHOST")
+        return all(
+            host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1", "")
+            for host in given.split(",")
+        )
+
+    def _named(self, parameter: str, variable: str) -> str:
+        return self._parameters.get(parameter) or os.environ.get(variable, "")
 
     @property
     def sslmode(self) -> str:

@@ -349,7 +349,7 @@ def _server_error(result: "pq.abc.PGresult", index: int) -> ServerError:
 
 
 _LATER = (
-    "starting up", "shutting down", "in recovery mode", "not yet accepting connections", "too many clients", "too many connections",
+    "starting up", "shutting down", "in recovery mode", "not yet accepting connections", "system is not accepting connections", "too many clients", "too many connections",
     "remaining connection slots", "no more connections allowed",
 )  # fmt: skip
 """What a server or a pooler says that has no room now. A failed connect carries no SQLSTATE, so the words have to do."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lockgate.record.points import point
 
-SHA_PATTERN = re.compile(r"^[0-9a-f]{7,64}$")
+SHA_PATTERN = re.compile(r"[0-9a-f]{7,64}\Z")
 """A git sha (or another hex name) of a release; nothing that could leave the artifact folder."""
 
 

@@ -72,7 +72,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("EOL_ONLY", "A file differs from its checksum in line ends only.", _UNTOUCHED, "Add `*.sql -text` to .gitattributes and check the file out again.", Exit.FOUND),
     Reason("IMMUTABLE_EDITED", "A file that existed at the base revision was edited, deleted or re-locked.", _UNTOUCHED, "Restore it; put the change into a new file.", Exit.FOUND),
     # -- plan -------------------------------------------------------------------------------------
-    Reason("CHECKSUM_MISMATCH", "An applied file was edited: its bytes are not those that were applied.", _UNTOUCHED, "Restore the file; or lockgate repair --revision R --reason ... --actor ...", Exit.REFUSED),
+    Reason("CHECKSUM_MISMATCH", "An applied file was edited: its bytes are not those that were applied.", _UNTOUCHED, "Restore the file; or lockgate repair --accept-file R --reason ... --actor ...", Exit.REFUSED),
     Reason("OUT_OF_ORDER", "A pending file is older than the newest applied revision.", _UNTOUCHED, "Give it a newer revision: lockgate new NAME, and move the SQL there.", Exit.REFUSED),
     Reason("MIGRATION_MISSING", "The database has a revision, older than the newest file, that the files lack.", _UNTOUCHED, "Restore the file from version control.", Exit.REFUSED),
     Reason("HISTORY_AHEAD", "The database has newer revisions than these files: this checkout is behind.", _UNTOUCHED, "Run the migrations of the newest release; an older image's job is not the one to migrate.", Exit.REFUSED),

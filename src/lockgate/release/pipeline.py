@@ -119,7 +119,8 @@ class Release:
         )
         bad = [c for c in self._checks if not c.passed]
         if bad:
-            code = "SCHEMA_DRIFT" if [c.id for c in bad] == ["schema-drift"] else "VERIFY_FAILED"
+            named = {"schema-drift": "SCHEMA_DRIFT", "history-equals-plan": "STATUS_DISAGREES"}
+            code = named.get(bad[0].id, "VERIFY_FAILED") if len(bad) == 1 else "VERIFY_FAILED"
             raise RunFailed(
                 "; ".join(f"{c.id}: {c.details}" for c in bad),
                 code,

@@ -9,12 +9,15 @@ from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import AppliedFile
 from lockgate.postgres import home
 from lockgate.postgres.target import Target
+from lockgate.record.reasons import REASONS
 from lockgate.release.artifact import document
 from lockgate.release.up import RunReport, connect_patiently
 
 _RUN = """
 SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''), COALESCE(before_rev, ''), COALESCE(after_rev, ''),
-       round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text
+       round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text,
+       to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+       to_char(COALESCE(finished_at, heartbeat_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
   FROM lockgate.run WHERE release_id = $1 ORDER BY started_at DESC LIMIT 1
 """
 _FILES = """
@@ -39,21 +42,33 @@ def rebuild(target: Target, sha: str, limits: Limits) -> dict[str, Any]:
         files = wire.one(_FILES, sha).rows
     finally:
         wire.close()
-    run_id, state, code, message, operator, epoch, plan, before, after, seconds, details = (
+    run_id, state, code, message, operator, epoch, plan, before, after, seconds, details, started, ended = (
         c or "" for c in runs[0]
     )
-    timeline = msgspec.json.decode(details).get("timeline", [])
+    kept = msgspec.json.decode(details)
+    known: dict[str, Any] = kept.get("report", {})
+    telling = {f["revision"]: f for f in known.get("applied", [])}
+    applied = [
+        AppliedFile(
+            r[0] or "", r[1] or "", r[2] or "", int(r[3] or 0),
+            telling.get(r[0], {}).get("attempts", 1), telling.get(r[0], {}).get("note", ""),
+        )
+        for r in files
+    ]  # fmt: skip
     report = RunReport(
         run_id, status={"succeeded": "pass", "held": "hold"}.get(state, "fail"), plan_hash=plan, before=before, after=after, epoch=int(epoch),
-        operator=operator, elapsed_seconds=float(seconds or 0), timeline=timeline,
-        applied=[AppliedFile(r[0] or "", r[1] or "", r[2] or "", int(r[3] or 0)) for r in files],
+        operator=operator, elapsed_seconds=float(seconds or 0), timeline=known.get("timeline", []), applied=applied,
+        pending=known.get("pending", []), database_identity=known.get("databaseIdentity", {}), notes=known.get("notes", []),
     )  # fmt: skip
     content = document(sha, report, [], None, timeout_seconds=round(limits.run_timeout.seconds))
-    status = {"pass": "succeeded", "hold": "unknown", "fail": "failed"}[report.status]
+    row = REASONS.get(code)
     return {
         **content,
         "reasonCode": code,
         "reason": message,
-        "executionStatus": status,
+        "state": row.state if row else "",
+        "next": row.next if row else "",
+        "executionSummary": {"status": report.status, "startTime": started, "endTime": ended},
+        "failure": kept.get("failure", {}),
         "logsSource": "rebuilt from the database",
     }

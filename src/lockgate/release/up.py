@@ -29,6 +29,7 @@ from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
+from lockgate.record.redact import redact, redact_value
 from lockgate.record.verdict import Verdict
 from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
 from lockgate.release.project import Files, prepare_files, refuse_problems
@@ -376,8 +377,8 @@ class Run:
                     self.identity.run_id,
                     state,
                     failure.code if failure else "",
-                    failure.message if failure else "",
-                    self._details(),
+                    redact(failure.message) if failure else "",
+                    self._details(failure),
                 ),
             )
         ]
@@ -416,9 +417,15 @@ class Run:
         finally:
             wire.close()
 
-    def _details(self) -> str:
+    def _details(self, failure: LockgateError | None) -> str:
+        """What the artifact of this run can be made from again; what the history holds itself is left out."""
+        self._close_report(failure)
+        r = self.report
+        telling = [f for f in r.applied if f.attempts > 1 or f.note]
+        short = msgspec.structs.replace(r, applied=telling, timeline=r.timeline[-200:])
+        fields = {k: v for k, v in (failure.details if failure else {}).items() if k != "report"}
         return msgspec.json.encode(
-            {"timeline": [msgspec.to_builtins(e) for e in self.log.events[-200:]]}
+            redact_value(msgspec.to_builtins({"report": short, "failure": fields}, str_keys=True))
         ).decode()
 
     # -- parts of a round ---------------------------------------------------------------------------

@@ -1,0 +1,269 @@
+"""Write the pages that are made from the code: commands, configuration, reason codes, schemas.
+
+``python tools/generate_docs.py`` writes them, ``--check`` exits 1 with a diff when one of them is not what the code says.
+"""
+
+import difflib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+import msgspec
+
+from lockgate.cli.main import COMMANDS, app
+from lockgate.config import Artifacts, EmbeddedServer, Environment, Migrations, Roles, Settings
+from lockgate.record import schemas
+from lockgate.record.reasons import REASONS, Exit
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_MADE = "<!-- Made by tools/generate_docs.py from the code. Change the code, then run `make docs`. -->\n"
+
+EXITS: dict[Exit, str] = {
+    Exit.OK: "done, nothing to do, or ready",
+    Exit.FOUND: "the check found something: findings, pending files, drift",
+    Exit.USAGE: "the call or the configuration is wrong",
+    Exit.FAILED: "a step failed; the error tells what is applied and what is not",
+    Exit.REFUSED: "refused before any change, or a contract-phase file is held",
+    Exit.HOLD: "nobody can tell whether this is done or safe: a person has to look",
+    Exit.UNREACHABLE: "the database cannot be reached",
+    Exit.BUG: "a bug in lockgate",
+    Exit.BUSY: "another runner holds the lock; trying again later is right",
+    Exit.PRIVILEGE: "the role lacks a privilege",
+    Exit.INTERRUPTED: "interrupted (SIGINT): cancelled, rolled back, recorded",
+    Exit.TERMINATED: "terminated (SIGTERM): cancelled, rolled back, recorded",
+}
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "migrations": Migrations,
+    "roles": Roles,
+    "embedded": EmbeddedServer,
+    "env.NAME": Environment,
+    "artifacts": Artifacts,
+}
+"""Table of ``lockgate.toml`` → the struct behind it."""
+
+KEYS: dict[str, str] = {
+    "migrations.directory": "Where the migration files and their ledger are, from the folder of `lockgate.toml`.",
+    "migrations.lock_timeout": "How long one statement may wait for one lock before the file is rolled back and tried again. `0` waits without end.",
+    "migrations.lock_retries": "How often a file is tried again after a lock time-out, a deadlock or a serialization failure; the pauses grow, with jitter.",
+    "migrations.statement_timeout": "How long one statement may run.",
+    "migrations.concurrent_timeout": "The same for a statement that no transaction can hold, such as a concurrent index build.",
+    "migrations.file_timeout": "How long one file may run, all its statements together.",
+    "migrations.run_timeout": "How long the whole run may take. `MIGRATION_TIMEOUT_SECONDS` goes before it.",
+    "migrations.max_lock_victims": "How many sessions may queue behind our statement before it is cancelled.",
+    "migrations.max_file_bytes": "The largest file that is read.",
+    "migrations.max_statements": "The most statements that one file may hold.",
+    "migrations.allow_functions": "Functions that reach outside the database or into the session, and are allowed all the same, by name.",
+    "migrations.reconnect_seconds": "How long a run waits for the server after it lost the connection.",
+    "roles.owner": "The role that owns the schemas; it cannot log in.",
+    "roles.migrator": "The role that `lockgate up` logs in as.",
+    "roles.app": "The role of the application: it reads and writes rows.",
+    "roles.reader": "The role that only reads.",
+    "roles.schemas": "The schemas that the grants are for.",
+    "embedded.version": "PostgreSQL's major version, 16 or 18. Each has data of its own.",
+    "embedded.idle_seconds": "After how many seconds without a client the server stops by itself.",
+    "env.NAME.url_env": "The name of the variable that holds the URL of this environment. The URL never stands in the file.",
+    "env.NAME.protected": "No `down`; `up` demands approvals; a URL that leaves the machine must say `sslmode=verify-full`.",
+    "artifacts.directory": "Where a release leaves its artifacts, in `deploy/<sha>/`.",
+}
+"""What each key means. A test fails when a key of the structs is missing here, or one here is gone there."""
+
+VARIABLES: dict[str, str] = {
+    "DATABASE_URL": "The target, where neither `--env` nor `--database-url` names one.",
+    "MIGRATION_TIMEOUT_SECONDS": "The time limit of the whole run in seconds; goes before `migrations.run_timeout`.",
+    "MIGRATION_LOCK_TIMEOUT": "Goes before `migrations.lock_timeout`.",
+    "MIGRATION_STATEMENT_TIMEOUT": "Goes before `migrations.statement_timeout`.",
+    "LOCKGATE_ROLE": "`app` says that this process is an application: every command that changes something refuses.",
+    "NO_COLOR": "Any text switches colour off.",
+    "TERM": "`dumb` switches control codes and the progress bar off.",
+    "SUDO_UID": "Set by sudo: whom the embedded server runs as, when lockgate runs as root.",
+}
+"""The environment variables that lockgate reads. libpq reads its own (PGPASSFILE, PGSSLROOTCERT ...) besides."""
+
+
+def reasons_page() -> str:
+    """docs/reasons.md, from record/reasons.py."""
+    parts = [
+        "# Reason codes\n",
+        _MADE,
+        "Every error carries one of these codes, in text and in JSON (`reasonCode`), with the state of the world and the next command.\n",
+    ]
+    for row in REASONS.values():
+        parts.append(
+            _safe(
+                f"## `{row.code}`\n\n{row.meaning} Exit {int(row.exit)}.\n\n- State: {row.state}\n- Next: {row.next}\n"
+            )
+        )
+    return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """docs/commands.md, from click."""
+    parts = [
+        "# Commands\n",
+        _MADE,
+        "`lockgate COMMAND --help` prints the same. With `--format json` a command prints one document on stdout and nothing else;\n"
+        "[schemas.md](schemas.md) lists their schemas. A document of a command has `command`, that of an error has `exitCode`.\n",
+        "## Exit codes\n",
+        _table(("code", "meaning"), ((str(int(code)), text) for code, text in EXITS.items())),
+    ]
+    context = click.Context(app, info_name="lockgate")
+    for name in COMMANDS:
+        command = app.get_command(context, name)
+        assert command is not None
+        parts += _command_parts(command, f"lockgate {name}")
+        if isinstance(command, click.Group):
+            inner = click.Context(command, info_name=name, parent=context)
+            for child in command.list_commands(inner):
+                found = command.get_command(inner, child)
+                assert found is not None
+                parts += _command_parts(found, f"lockgate {name} {child}")
+    return "\n".join(parts)
+
+
+def _command_parts(command: click.Command, words: str) -> Iterator[str]:
+    usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+    yield f"## `{words}`\n"
+    yield f"`{words} {usage}`\n"
+    yield _safe(inspect.cleandoc(command.help or "")) + "\n"
+    rows = [
+        _option_row(parameter)
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+    ]
+    yield _table(("option", "default", "meaning"), rows)
+
+
+def _option_row(option: click.Option) -> tuple[str, str, str]:
+    name = " ".join(option.opts)
+    if isinstance(option.type, click.Choice):
+        name += f" {'|'.join(option.type.choices)}"
+    elif not option.is_flag:
+        name += f" {option.metavar or option.type.name.upper()}"
+    default: Any = option.default
+    shown = (
+        ""
+        if option.is_flag or option.required or not isinstance(default, (str, int, float))
+        else f"`{default}`"
+    )
+    return f"`{name}`".replace("|", "\\|"), "required" if option.required else shown, option.help or ""
+
+
+def configuration_page() -> str:
+    """docs/configuration.md, from config.py."""
+    parts = [
+        "# Configuration\n",
+        _MADE,
+        "`lockgate.toml` in the working directory, or the file of `--config`; relative paths start from its folder. Every key has a default,\n"
+        "except where it says so; a key that is not listed here is an error. Without a file the defaults hold.\n",
+        "A time limit is a text such as `250ms`, `3s`, `15min` or `1h`.\n",
+    ]
+    for section, struct in SECTIONS.items():
+        doc = (struct.__doc__ or "").replace("``", "`")
+        parts += [
+            f"## `[{section}]`\n",
+            doc.partition(": ")[2][:1].upper() + doc.partition(": ")[2][1:] + "\n",
+        ]
+        parts.append(_table(("key", "type", "default", "meaning"), _key_rows(section, struct)))
+    parts += [
+        "## Environment variables\n",
+        _table(("variable", "meaning"), ((f"`{k}`", v) for k, v in VARIABLES.items())),
+    ]
+    parts.append("The variable that `url_env` names holds the URL of that environment.\n")
+    return "\n".join(parts)
+
+
+def _key_rows(section: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str, ...]]:
+    hints = get_type_hints(struct)
+    for field in msgspec.structs.fields(struct):
+        default = None if field.default is msgspec.NODEFAULT else field.default
+        kind = {str: "text", int: "whole number", bool: "true or false"}.get(
+            hints[field.name], "list of texts"
+        )
+        if isinstance(default, str) and field.name.endswith("timeout"):
+            kind = "time limit"
+        shown = "none: required" if default is None else f"`{json.dumps(default)}`"
+        yield f"`{field.name}`", kind, shown, KEYS.get(f"{section}.{field.name}", "")
+
+
+def schemas_page() -> str:
+    """docs/schemas.md, from the published schemas."""
+    rows = []
+    for name in schemas.names():
+        schema = json.loads(schemas.text(name))
+        rows.append(
+            (
+                f"[`{name}`](../src/lockgate/record/schemas/{name}.schema.json)",
+                schema["title"],
+                schema["description"],
+            )
+        )
+    return "\n".join(
+        [
+            "# JSON Schemas\n",
+            _MADE,
+            "Everything that lockgate writes as JSON has a schema (draft 2020-12) in the package `lockgate.record.schemas`, and real output is\n"
+            "validated against it by the tests. The schemas are closed, so that a test notices every new field; a reader should ignore fields that\n"
+            "it does not know. A field that goes away or changes its meaning gets a new `schemaVersion`.\n",
+            _table(("schema", "of", "what it holds"), rows),
+        ]
+    )
+
+
+def _safe(text: str) -> str:
+    """``text`` with every ``<`` outside of code shown as it is, not read as HTML."""
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", text)
+    )
+
+
+def _table(head: tuple[str, ...], rows: Any) -> str:
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(_safe(" | ".join(row)) for row in rows)]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+PAGES = {
+    "reasons.md": reasons_page,
+    "commands.md": commands_page,
+    "configuration.md": configuration_page,
+    "schemas.md": schemas_page,
+}
+"""The generated pages of docs/."""
+
+
+def stale() -> str:
+    """A diff of every page that is not what the code says; "" when all are fresh."""
+    diffs = []
+    for name, make in PAGES.items():
+        path = DOCS / name
+        there = path.read_text("utf-8") if path.is_file() else ""
+        diffs += difflib.unified_diff(
+            there.splitlines(keepends=True),
+            make().splitlines(keepends=True),
+            f"docs/{name}",
+            "what the code says",
+        )
+    return "".join(diffs)
+
+
+def main() -> int:
+    """Write or check the pages; the exit code."""
+    if sys.argv[1:] == ["--check"]:
+        diff = stale()
+        if diff:
+            sys.stdout.write(diff + "\nStale pages: run `make docs`.\n")
+        return 1 if diff else 0
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), "utf-8")
+        print(f"docs/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    assert set(SECTIONS) <= {f.name for f in msgspec.structs.fields(Settings)} | {"env.NAME"}
+    raise SystemExit(main())
