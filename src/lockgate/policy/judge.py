@@ -1,0 +1,219 @@
+"""Files in order, each statement against the model of all before it: facts, findings, suppressions."""
+
+from collections.abc import Iterable
+from datetime import date
+
+from msgspec import Struct
+
+from lockgate.policy import rules  # noqa: F401 - fills the registry
+from lockgate.policy.facts import Facts, facts_of
+from lockgate.policy.finding import Finding, StatementFacts
+from lockgate.policy.hazard import Hazard
+from lockgate.policy.judging import Tree
+from lockgate.policy.model.replay import replay
+from lockgate.policy.model.schema import Schema
+from lockgate.policy.phase import CONTRACT, EXPAND, takes_away
+from lockgate.policy.registry import HAZARDS, ON_ACTION, ON_EVERY, ON_FILE, ON_STATEMENT, ON_TREE
+from lockgate.policy.subject import File, Hit, Judged, Options, Subject
+from lockgate.policy.suppression import Suppression, suppressions_of
+from lockgate.postgres.tree import SyntaxProblem, statements_of
+from lockgate.postgres.tree import words as w
+
+
+class Source(Struct, frozen=True):
+    """A migration file as plain values: its text and what its directives say."""
+
+    name: str
+    text: str
+    # "", "expand" or "contract"
+    phase: str = ""
+    transactional: bool = True
+
+
+class Judgement(Struct):
+    """What the policy says of one file."""
+
+    file: str
+    # The phase that its statements belong to.
+    phase: str
+    findings: list[Finding]
+    statements: list[StatementFacts]
+
+
+class Judge:
+    """Walks files in order. ``replay`` only learns from a file; ``judge`` also says what is wrong with it."""
+
+    def __init__(self, options: Options | None = None, *, today: date, schema: Schema | None = None) -> None:
+        self.options = options or Options()
+        self.schema = schema or Schema(version=self.options.server.version)
+        self.today = today
+        self.files: list[File] = []
+        self._count = 0
+
+    def replay(self, text: str) -> None:
+        """Learn what ``text`` builds, without judging it. What does not parse teaches nothing."""
+        number, self._count = self._count, self._count + 1
+        try:
+            located = statements_of(text)
+        except SyntaxProblem:
+            return
+        self._open()
+        for item in located:
+            replay(self.schema, item.statement, number)
+
+    def _open(self) -> None:
+        """Each file starts on a fresh session: settings of the file before are gone."""
+        self.schema.search_path = ["public"]
+        self.schema.time_zone = "UTC"
+
+    def judge(self, source: Source) -> Judgement:
+        """Judge one file and learn from it."""
+        number, self._count = self._count, self._count + 1
+        file = File(source.name, number, source.phase, source.transactional)
+        try:
+            located = statements_of(source.text)
+        except SyntaxProblem as problem:
+            return self._unparsed(source, problem)
+        self._open()
+        self.files.append(file)
+        file.total = len(located)
+        findings: list[Finding] = []
+        shown: list[StatementFacts] = []
+        taken: list[tuple[int, str]] = []
+        for item in located:
+            facts = facts_of(item.statement, self.schema, self.options.server)
+            away = takes_away(item.statement, facts, self.schema, number)
+            if away:
+                taken.append((item.line, away))
+            subject = Subject(item.statement, facts, item.line, file, self.schema, self.options)
+            self._apply_rules(subject, away, findings)
+            replay(self.schema, item.statement, number)
+            file.judged.append(Judged(item.statement, facts, item.line))
+            shown.append(_shown(source.name, item.line, facts))
+        phase = CONTRACT if taken else EXPAND
+        for row, check in ON_FILE:
+            self._note(findings, row, check(Tree([file], self.schema, self.options)), file, 1, phase)
+        if source.phase == EXPAND and taken:
+            findings.extend(_misplaced(source.name, taken))
+        listed = suppressions_of(source.text, [item.line for item in located])
+        if listed:
+            findings = self._suppress(findings, listed, file)
+        return Judgement(source.name, phase, findings, shown)
+
+    def finish(self) -> list[Finding]:
+        """What can only be said when all files are known."""
+        findings: list[Finding] = []
+        tree = Tree(self.files, self.schema, self.options)
+        for row, check in ON_TREE:
+            for file, hit in check(tree):
+                findings.append(self._finding(row, hit, file, hit.line, file.declared or EXPAND))
+        return findings
+
+    def _apply_rules(self, subject: Subject, away: str, findings: list[Finding]) -> None:
+        statement = subject.statement
+        phase = CONTRACT if away else EXPAND
+        for row, check in ON_STATEMENT.get(type(statement), ()):
+            self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
+        for row, check in ON_EVERY:
+            self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
+        if isinstance(statement, w.AlterTable):
+            for action in statement.actions:
+                subject.action = action
+                for row, check in ON_ACTION.get(type(action), ()):
+                    self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
+
+    def _note(
+        self,
+        findings: list[Finding],
+        row: Hazard,
+        hits: Iterable[Hit],
+        file: File,
+        line: int,
+        phase: str,
+        subject: Subject | None = None,
+    ) -> None:
+        for hit in hits:
+            findings.append(self._finding(row, hit, file, hit.line or line, phase, subject))
+
+    def _finding(
+        self, row: Hazard, hit: Hit, file: File, line: int, phase: str, subject: Subject | None = None
+    ) -> Finding:
+        severity = hit.severity or row.severity
+        if not hit.severity and row.contract_severity and file.declared == CONTRACT:
+            severity = row.contract_severity
+        evidence = "read"
+        if subject is not None:
+            if row.by_size and hit.relation and subject.small(hit.relation):
+                severity = "info"
+                evidence = f"read; snapshot: {hit.relation} has about {subject.rows(hit.relation)} rows"
+            locks = ", ".join(f"{key} {mode.name}" for key, mode in subject.facts.locks.items())
+            if locks:
+                evidence += f"; locks: {locks}"
+            if subject.facts.rewrites:
+                evidence += f"; rewrites: {', '.join(subject.facts.rewrites)}"
+        return Finding(row.id, file.name, line, severity, phase, hit.message, hit.fix, evidence)
+
+    def _suppress(self, findings: list[Finding], listed: list[Suppression], file: File) -> list[Finding]:
+        """Take away what a valid allowance covers; report those that do not count or hide nothing."""
+        kept = findings
+        reports: list[Finding] = []
+        for item in listed:
+            problem = item.problem(self.today, HAZARDS)
+            if problem is not None:
+                reports.append(_report(problem[0], problem[1], file, item.line))
+                continue
+            covered = [
+                finding
+                for finding in kept
+                if finding.line == item.covers
+                and finding.id == item.hazard
+                and HAZARDS[finding.id].suppressible
+            ]
+            if not covered:
+                reports.append(
+                    _report("suppression-useless", f"allow={item.hazard} hides nothing here", file, item.line)
+                )
+            kept = [finding for finding in kept if finding not in covered]
+        return kept + reports
+
+    def _unparsed(self, source: Source, problem: SyntaxProblem) -> Judgement:
+        line = source.text.encode("utf-8", "surrogatepass").count(b"\n", 0, max(problem.offset, 0)) + 1
+        finding = Finding(
+            "not-understood",
+            source.name,
+            line,
+            "error",
+            EXPAND,
+            f"PostgreSQL cannot parse this: {problem.message}",
+        )
+        return Judgement(source.name, source.phase or EXPAND, [finding], [])
+
+
+def _report(id: str, message: str, file: File, line: int) -> Finding:
+    row = HAZARDS[id]
+    return Finding(
+        id, file.name, line, row.severity, file.declared or EXPAND, message, row.workaround, "read"
+    )
+
+
+def _misplaced(name: str, taken: list[tuple[int, str]]) -> list[Finding]:
+    row = HAZARDS["phase-contract-in-expand"]
+    return [
+        Finding(
+            row.id, name, line, row.severity, CONTRACT,
+            f"{what} takes something from the release that is still running, and this file declares phase=expand",
+            row.workaround, "read",
+        )
+        for line, what in taken
+    ]  # fmt: skip
+
+
+_MODES = {mode: mode.name for mode in w.LockMode}
+
+
+def _shown(name: str, line: int, facts: Facts) -> StatementFacts:
+    locks = {key: _MODES[mode] for key, mode in facts.locks.items()}
+    return StatementFacts(
+        name, line, facts.kind, facts.understood, facts.transactional, locks, facts.rewrites, facts.scans,
+        facts.opaque, facts.visible, facts.reversible,
+    )  # fmt: skip

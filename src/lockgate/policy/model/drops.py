@@ -1,0 +1,292 @@
+"""What goes when something is dropped: one answer, used for its locks and for replaying it."""
+
+from lockgate.policy.model.schema import Relation, Schema
+from lockgate.postgres.tree.words import Name
+
+
+class Closure:
+    """Everything a drop takes with it.
+
+    ``gone`` are relations and indexes that cease to exist; ``touched`` are those that survive but are changed and so
+    locked (the other side of a foreign key, the parent of a partition, the table of an index).
+    """
+
+    __slots__ = ("columns", "constraints", "gone", "schema", "touched", "types")
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.gone: dict[str, None] = {}
+        self.touched: dict[str, None] = {}
+        self.constraints: list[tuple[str, str]] = []
+        self.columns: list[tuple[str, str]] = []
+        self.types: list[str] = []
+
+    def relation(self, key: str, *, cascade: bool) -> None:
+        """A table, view, sequence, …"""
+        if key in self.gone:
+            return
+        self.gone[key] = None
+        state = self.schema.relations.get(key)
+        if state is None:
+            return
+        for index in state.indexes:
+            self.gone[index] = None
+        for sequence in state.owned_sequences:
+            self.relation(sequence, cascade=cascade)
+        for child in state.children:
+            child_state = self.schema.relations.get(child)
+            if cascade or (child_state is not None and child_state.partition):
+                self.relation(child, cascade=cascade)
+        for constraint in state.constraints.values():
+            # What a partition repeats of its parent has its triggers on the parent's side only.
+            if constraint.kind == "foreign" and constraint.references and not constraint.inherited:
+                self._other_side(constraint.references)
+        for child, name in state.referenced_by:
+            if child not in self.gone and cascade:
+                self.constraint(child, name)
+        if state.partition:
+            for parent in state.parents:
+                self.touched[parent] = None
+            if cascade:
+                # A key that points to the partitioned table hangs on every partition's index.
+                for above in self.schema.ancestors(key):
+                    for child, name in list(self.schema.relations[above].referenced_by):
+                        if child not in self.gone:
+                            self.constraint(child, name)
+            for parent in state.parents:
+                default = getattr(self.schema.relations.get(parent), "default_partition", "")
+                if default:
+                    self.touched[default] = None
+        if cascade:
+            for view in state.dependents:
+                self.relation(view, cascade=True)
+            if state.kind == "S":
+                self._defaults_from(key)
+
+    def _other_side(self, key: str) -> None:
+        self.touched[key] = None
+        for child in self.schema.partitions(key):
+            self.touched[child] = None
+
+    def _defaults_from(self, sequence: str) -> None:
+        for key, state in self.schema.relations.items():
+            for column in state.columns.values():
+                if column.sequence == sequence:
+                    self.touched[key] = None
+
+    def constraint(self, table: str, name: str) -> None:
+        """One constraint of a table; its index, and for a foreign key the other side's triggers, go with it."""
+        self.touched[table] = None
+        self.constraints.append((table, name))
+        state = self.schema.relations.get(table)
+        if state is None or name not in state.constraints:
+            return
+        constraint = state.constraints[name]
+        if constraint.index:
+            self.gone[constraint.index] = None
+        if constraint.kind == "foreign":
+            self._other_side(constraint.references)
+            for child in self.schema.partitions(table):
+                self.touched[child] = None
+                for own in self.schema.relations[child].constraints.values():
+                    same = (own.references, own.columns) == (constraint.references, constraint.columns)
+                    if own.inherited and own.kind == "foreign" and same:
+                        self.constraints.append((child, own.name))
+        if constraint.kind in ("unique", "primary"):
+            for child, other in list(state.referenced_by):
+                reference = getattr(self.schema.relations.get(child), "constraints", {}).get(other)
+                if reference is not None and reference.ref_index == constraint.index:
+                    self.constraint(child, other)
+        for child in self.schema.descendants(table):
+            child_state = self.schema.relations.get(child)
+            if (
+                child_state is not None
+                and name in child_state.constraints
+                and child_state.constraints[name].inherited
+            ):
+                self.constraint(child, name)
+            elif child_state is not None and constraint.index:
+                for below in self.schema.index_descendants(constraint.index):
+                    index = self.schema.indexes[below]
+                    if index.table == child:
+                        self.gone[below] = None
+                        self.touched[child] = None
+                        if index.constraint:
+                            self.constraints.append((child, index.constraint))
+
+    def index(self, key: str) -> None:
+        """An index: its table is locked too, and for a partitioned one all partitions."""
+        self.gone[key] = None
+        state = self.schema.indexes.get(key)
+        if state is None:
+            return
+        self.touched[state.table] = None
+        for child in self.schema.index_descendants(key):
+            self.gone[child] = None
+            self.touched[self.schema.indexes[child].table] = None
+        for child in self.schema.descendants(state.table):
+            if state.children or self.schema.relations[state.table].kind == "p":
+                self.touched[child] = None
+
+    def column(self, table: str, column: str, *, cascade: bool) -> None:
+        """A column: indexes, constraints and with CASCADE views that use it."""
+        self.touched[table] = None
+        self.columns.append((table, column))
+        state = self.schema.relations.get(table)
+        if state is None:
+            return
+        for constraint in list(state.constraints.values()):
+            if column in constraint.columns or (constraint.kind == "check" and column in constraint.columns):
+                self.constraint(table, constraint.name)
+        for index in self.schema.indexes_reading(table, column):
+            if index.key not in self.gone:
+                self.gone[index.key] = None
+        sequence = state.columns[column].sequence if column in state.columns else ""
+        if sequence in state.owned_sequences:
+            self.relation(sequence, cascade=cascade)
+        for child, name in list(state.referenced_by):
+            reference = getattr(self.schema.relations.get(child), "constraints", {}).get(name)
+            if reference is not None and column in reference.ref_columns and cascade:
+                self.constraint(child, name)
+        if cascade:
+            for view in state.dependents:
+                view_state = self.schema.relations.get(view)
+                if view_state is not None and column in view_state.source_columns:
+                    self.relation(view, cascade=True)
+        for child in state.children:
+            child_state = self.schema.relations.get(child)
+            if child_state is not None and column in child_state.columns:
+                self.column(child, column, cascade=cascade)
+
+    def user_type(self, key: str, *, cascade: bool) -> None:
+        """A type or domain; with CASCADE the columns of that type go."""
+        self.types.append(key)
+        if cascade:
+            for table, column in self.schema.columns_of_type(key):
+                self.column(table, column, cascade=True)
+            for table in self.schema.tables_of_type(key):
+                self.relation(table, cascade=True)
+        if key in self.schema.relations:
+            self.gone[key] = None
+
+
+def closure_of(
+    schema: Schema, kind: str, names: tuple[Name, ...], subs: tuple[str, ...], *, cascade: bool
+) -> Closure:
+    """What a DROP of ``kind`` takes with it."""
+    closure = Closure(schema)
+    for position, name in enumerate(names):
+        if kind in ("table", "view", "matview", "sequence", "foreign_table"):
+            key = schema.resolve(name)
+            closure.relation(key, cascade=cascade)
+        elif kind == "index":
+            closure.index(schema.resolve(name))
+        elif kind in ("type", "domain"):
+            closure.user_type(schema.type_key(name.schema, name.name), cascade=cascade)
+        elif kind in ("trigger", "rule", "policy"):
+            key = schema.resolve(name)
+            closure.touched[key] = None
+            state = schema.relations.get(key)
+            if kind == "trigger" and state is not None:
+                for child in schema.descendants(key):
+                    if subs[position] in schema.relations[child].triggers:
+                        closure.touched[child] = None
+        elif kind == "schema" and cascade:
+            _whole_schema(closure, name.name)
+        elif kind in ("function", "procedure", "routine") and cascade:
+            for key, relation in schema.relations.items():
+                if any(trigger.function == name.name for trigger in relation.triggers.values()):
+                    closure.touched[key] = None
+        elif kind == "statistic_ext":
+            table = schema.statistics.get(schema.type_key(name.schema, name.name)) or _statistics_table(
+                schema, name
+            )
+            if table:
+                closure.touched[table] = None
+    return closure
+
+
+def _statistics_table(schema: Schema, name: Name) -> str:
+    for key, table in schema.statistics.items():
+        if key == name.name or key.endswith("." + name.name):
+            return table
+    return ""
+
+
+def _whole_schema(closure: Closure, schema_name: str) -> None:
+    prefix = schema_name + "."
+    inside = [
+        key
+        for key in closure.schema.relations
+        if (key.startswith(prefix) if schema_name != "public" else "." not in key)
+    ]
+    for key in inside:
+        closure.relation(key, cascade=True)
+
+
+def forget(schema: Schema, closure: Closure) -> None:
+    """Take what the closure names out of the model."""
+    for table, name in closure.constraints:
+        _forget_constraint(schema, table, name)
+    for table, column in closure.columns:
+        state = schema.relations.get(table)
+        if state is not None:
+            state.columns.pop(column, None)
+            for name in [c.name for c in state.constraints.values() if column in c.columns]:
+                _forget_constraint(schema, table, name)
+    for key in closure.gone:
+        if key in schema.indexes:
+            forget_index(schema, key)
+        elif key in schema.relations:
+            _forget_relation(schema, schema.relations[key])
+    for key in closure.types:
+        schema.types.pop(key, None)
+
+
+def _forget_constraint(schema: Schema, table: str, name: str) -> None:
+    state = schema.relations.get(table)
+    constraint = state.constraints.pop(name, None) if state is not None else None
+    if constraint is None:
+        return
+    if constraint.kind == "foreign":
+        other = schema.relations.get(constraint.references)
+        if other is not None and (table, name) in other.referenced_by:
+            other.referenced_by.remove((table, name))
+    if constraint.index:
+        forget_index(schema, constraint.index)
+
+
+def forget_index(schema: Schema, key: str) -> None:
+    """Take one index out of the model."""
+    index = schema.indexes.pop(key, None)
+    if index is None:
+        return
+    table = schema.relations.get(index.table)
+    if table is not None and key in table.indexes:
+        table.indexes.remove(key)
+    parent = schema.indexes.get(index.parent)
+    if parent is not None and key in parent.children:
+        parent.children.remove(key)
+
+
+def _forget_relation(schema: Schema, state: Relation) -> None:
+    key = state.key
+    for name in list(state.constraints):
+        _forget_constraint(schema, key, name)
+    for index in list(state.indexes):
+        forget_index(schema, index)
+    for parent in state.parents:
+        other = schema.relations.get(parent)
+        if other is not None:
+            if key in other.children:
+                other.children.remove(key)
+            if other.default_partition == key:
+                other.default_partition = ""
+    for source, _ in state.sources:
+        other = schema.relations.get(source)
+        if other is not None and key in other.dependents:
+            other.dependents.remove(key)
+    owner = schema.relations.get(state.owner_table)
+    if owner is not None and key in owner.owned_sequences:
+        owner.owned_sequences.remove(key)
+    schema.relations.pop(key, None)

@@ -1,0 +1,210 @@
+"""Replaying a statement: the model before becomes the model after.
+
+Replay never judges and never fails: a statement on something the model does not know changes nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
+from lockgate.policy.model.drops import closure_of, forget
+from lockgate.policy.model.schema import Relation, Schema, Trigger, UserType, key_of, schema_of
+from lockgate.postgres.tree import words as w
+
+
+def replay(schema: Schema, statement: w.Statement, file: int) -> None:
+    """Change ``schema`` as ``statement`` of file number ``file`` would."""
+    handler = _HANDLERS.get(type(statement))
+    if handler is not None:
+        handler(schema, statement, file)
+
+
+def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
+    closure = closure_of(schema, word.kind, word.names, word.subs, cascade=word.cascade)
+    forget(schema, closure)
+    for position, name in enumerate(word.names):
+        state = schema.get(name)
+        if word.kind == "schema":
+            schema.schemas.pop(name.name, None)
+        elif word.kind == "extension":
+            schema.extensions.pop(name.name, None)
+        elif word.kind in ("function", "procedure", "routine"):
+            schema.functions.pop(schema.type_key(name.schema, name.name), None)
+        elif word.kind == "statistic_ext":
+            schema.statistics.pop(schema.type_key(name.schema, name.name), None)
+        elif state is not None and word.kind == "trigger":
+            for key in (state.key, *schema.descendants(state.key)):
+                schema.relations[key].triggers.pop(word.subs[position], None)
+        elif state is not None and word.kind in ("policy", "rule"):
+            listed = state.policies if word.kind == "policy" else state.rules
+            if word.subs[position] in listed:
+                listed.remove(word.subs[position])
+
+
+def _view(schema: Schema, word: w.CreateView, file: int) -> None:
+    key = schema.resolve(word.name) if word.replace else schema.new_key(word.name, word.persistence)
+    before = schema.relations.get(key)
+    if before is not None and before.kind == "v":
+        for source, _ in before.sources:
+            other = schema.relations.get(source)
+            if other is not None and key in other.dependents:
+                other.dependents.remove(key)
+    dependents = before.dependents if before is not None else []
+    schema.relations[key] = replay_tables.from_query(schema, key, "v", word.query, file)
+    schema.relations[key].dependents = dependents
+
+
+def _trigger(schema: Schema, word: w.CreateTrigger, _file: int) -> None:
+    state = schema.get(word.table)
+    if state is None:
+        return
+    tables = [state.key, *schema.descendants(state.key)] if word.row and state.kind == "p" else [state.key]
+    for key in tables:
+        function = word.function.name if word.function else ""
+        schema.relations[key].triggers[word.name] = Trigger(word.name, word.row, function)
+
+
+def _policy(schema: Schema, word: w.Policy, _file: int) -> None:
+    state = schema.get(word.table)
+    if state is not None and word.create and word.name not in state.policies:
+        state.policies.append(word.name)
+
+
+def _rule(schema: Schema, word: w.CreateRule, _file: int) -> None:
+    state = schema.get(word.table)
+    if state is not None and word.name not in state.rules:
+        state.rules.append(word.name)
+
+
+def _sequence(schema: Schema, word: w.CreateSequence, file: int) -> None:
+    key = schema.new_key(word.name, word.persistence)
+    if key in schema.relations:
+        return
+    schema.relations[key] = Relation(key, "S", persistence=word.persistence, created_file=file)
+    if word.owned_by is not None:
+        replay_tables.own_sequence(schema, key, word.owned_by[0], word.owned_by[1])
+
+
+def _alter_sequence(schema: Schema, word: w.AlterSequence, _file: int) -> None:
+    state = schema.get(word.name)
+    if state is None or not (word.owned_by or word.owned_by_none):
+        return
+    owner = schema.relations.get(state.owner_table)
+    if owner is not None and state.key in owner.owned_sequences:
+        owner.owned_sequences.remove(state.key)
+    state.owner_table = ""
+    if word.owned_by is not None:
+        replay_tables.own_sequence(schema, state.key, word.owned_by[0], word.owned_by[1])
+
+
+def _create_type(schema: Schema, word: w.CreateType, file: int) -> None:
+    key = schema.type_key(word.name.schema, word.name.name)
+    schema.types[key] = UserType(key, word.kind, list(word.labels), created_file=file)
+    if word.kind == "composite":
+        state = Relation(key, "c", created_file=file)
+        for column in word.columns:
+            replay_tables.add_column(schema, state, column)
+        schema.relations[key] = state
+
+
+def _alter_enum(schema: Schema, word: w.AlterEnum, _file: int) -> None:
+    state = schema.types.get(schema.type_key(word.name.schema, word.name.name))
+    if state is None:
+        return
+    if word.renamed_from:
+        state.labels = [word.value if label == word.renamed_from else label for label in state.labels]
+    elif word.value not in state.labels:
+        state.labels.append(word.value)
+
+
+def _create_domain(schema: Schema, word: w.CreateDomain, file: int) -> None:
+    key = schema.type_key(word.name.schema, word.name.name)
+    constraints: dict[str, bool] = {}
+    for constraint in word.constraints:
+        number = len(constraints) or ""
+        constraints[constraint.name or f"{word.name.name}_check{number}"] = not constraint.not_valid
+    schema.types[key] = UserType(key, "domain", [], word.base, constraints, word.not_null, file)
+
+
+def _alter_domain(schema: Schema, word: w.AlterDomain, _file: int) -> None:
+    state = schema.types.get(schema.type_key(word.name.schema, word.name.name))
+    if state is None:
+        return
+    if word.what == "add" and word.constraint is not None:
+        name = word.constraint.name or f"{word.name.name}_check{len(state.constraints) or ''}"
+        state.constraints[name] = not word.constraint.not_valid
+    elif word.what == "drop":
+        state.constraints.pop(word.constraint_name, None)
+    elif word.what == "validate":
+        state.constraints[word.constraint_name] = True
+    elif word.what in ("set_not_null", "drop_not_null"):
+        state.not_null = word.what == "set_not_null"
+
+
+def _create_schema(schema: Schema, word: w.CreateSchema, file: int) -> None:
+    schema.schemas.setdefault(word.name, file)
+    path = schema.search_path
+    schema.search_path = [word.name, *path]
+    for element in word.elements:
+        replay(schema, element, file)
+    schema.search_path = path
+
+
+def _extension(schema: Schema, word: w.CreateExtension, _file: int) -> None:
+    if word.create:
+        schema.extensions.setdefault(word.name, word.version)
+
+
+def _function(schema: Schema, word: w.CreateFunction, _file: int) -> None:
+    schema.functions[schema.type_key(word.name.schema, word.name.name)] = word.volatility
+
+
+def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
+    if word.table is None:
+        return
+    table = schema.resolve(word.table)
+    name = word.name.name
+    if not name:
+        taken = {key.rpartition(".")[2] for key in schema.statistics}
+        number = ""
+        while f"{word.table.name}_stat{number}" in taken:
+            number = str(int(number or 0) + 1)
+        name = f"{word.table.name}_stat{number}"
+    schema.statistics[key_of(word.name.schema or schema_of(table), name)] = table
+
+
+def _set(schema: Schema, word: w.SetVariable, _file: int) -> None:
+    name = word.name.lower()
+    if name == "search_path" or (word.reset and name == "all"):
+        path = [value for part in word.values for value in part.split(",")]
+        schema.search_path = [
+            value.strip().strip('"') for value in path if value.strip() != "pg_catalog"
+        ] or ["public"]
+    if name == "timezone":
+        schema.time_zone = word.values[0] if word.values else "UTC"
+
+
+_HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
+    w.CreateTable: replay_tables.create_table,
+    w.CreateTableAs: replay_tables.create_table_as,
+    w.CreateIndex: replay_indexes.create_index,
+    w.AlterTable: replay_alter.alter_table,
+    w.Rename: replay_rename.rename,
+    w.SetSchema: replay_rename.set_schema,
+    w.Drop: _drop,
+    w.CreateView: _view,
+    w.CreateTrigger: _trigger,
+    w.Policy: _policy,
+    w.CreateRule: _rule,
+    w.CreateSequence: _sequence,
+    w.AlterSequence: _alter_sequence,
+    w.CreateType: _create_type,
+    w.AlterEnum: _alter_enum,
+    w.CreateDomain: _create_domain,
+    w.AlterDomain: _alter_domain,
+    w.CreateSchema: _create_schema,
+    w.CreateExtension: _extension,
+    w.CreateFunction: _function,
+    w.CreateStatistics: _statistics,
+    w.SetVariable: _set,
+}

@@ -1,0 +1,173 @@
+"""Replaying RENAME and SET SCHEMA: a new name, followed through every reference."""
+
+from lockgate.policy.model import replay_indexes as indexes
+from lockgate.policy.model.schema import Schema, key_of, schema_of
+from lockgate.postgres.tree import words as w
+
+
+def rename(schema: Schema, word: w.Rename, _file: int) -> None:
+    """RENAME of relations, columns, constraints and types."""
+    key = schema.resolve(word.name)
+    if word.kind in ("table", "view", "matview", "sequence", "foreign_table", "index"):
+        if key in schema.indexes:
+            indexes.rename_index(schema, key, word.new)
+        else:
+            _move(schema, key, key_of(schema_of(key), word.new))
+    elif word.kind in ("column", "attribute"):
+        _rename_column(schema, key, word.sub, word.new)
+    elif word.kind == "tabconstraint":
+        _rename_constraint(schema, key, word.sub, word.new)
+    elif word.kind in ("type", "domain"):
+        _rename_type(schema, schema.type_key(word.name.schema, word.name.name), word.new)
+
+
+def _rename_constraint(schema: Schema, key: str, old: str, new: str) -> None:
+    for name in (key, *schema.descendants(key)):
+        state = schema.relations.get(name)
+        constraint = state.constraints.get(old) if state is not None else None
+        if state is None or constraint is None or (name != key and constraint.kind != "check"):
+            continue
+        if constraint.index:
+            indexes.rename_index(schema, constraint.index, new)
+            continue
+        state.constraints.pop(old)
+        constraint.name = new
+        state.constraints[new] = constraint
+        if constraint.kind == "foreign":
+            other = schema.relations.get(constraint.references)
+            if other is not None and (name, old) in other.referenced_by:
+                other.referenced_by[other.referenced_by.index((name, old))] = (name, new)
+
+
+def _rename_type(schema: Schema, key: str, new: str) -> None:
+    state = schema.types.pop(key, None)
+    if state is None:
+        return
+    bare = key.rpartition(".")[2]
+    state.key = key_of(schema_of(key), new)
+    schema.types[state.key] = state
+    for relation in schema.relations.values():
+        for column in relation.columns.values():
+            if column.type.name == bare and schema.type_key(column.type.schema, bare) == key:
+                column.type = w.TypeName(new, column.type.schema, column.type.mods, column.type.array)
+    if key in schema.relations:
+        _move(schema, key, state.key)
+
+
+def _swapped(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple([new if name == old else name for name in names]) if old in names else names
+
+
+def _rename_column(schema: Schema, key: str, old: str, new: str) -> None:
+    for name in (key, *schema.descendants(key)):
+        state = schema.relations.get(name)
+        if state is None or old not in state.columns:
+            continue
+        state.columns = {new if column == old else column: value for column, value in state.columns.items()}
+        state.columns[new].name = new
+        for column in state.columns.values():
+            column.reads = _swapped(column.reads, old, new)
+        for constraint in state.constraints.values():
+            constraint.columns = _swapped(constraint.columns, old, new)
+            constraint.not_null = _swapped(constraint.not_null, old, new)
+            if constraint.references == name:
+                constraint.ref_columns = _swapped(constraint.ref_columns, old, new)
+        for index in schema.indexes_of(name):
+            index.columns = _swapped(index.columns, old, new)
+            index.reads = _swapped(index.reads, old, new)
+        for child, label in state.referenced_by:
+            other = schema.relations.get(child)
+            if other is not None and label in other.constraints:
+                other.constraints[label].ref_columns = _swapped(
+                    other.constraints[label].ref_columns, old, new
+                )
+        for view in state.dependents:
+            if view in schema.relations:
+                dependent = schema.relations[view]
+                dependent.source_columns = _swapped(dependent.source_columns, old, new)
+
+
+def _move(schema: Schema, old: str, new: str) -> None:
+    """Give a relation another key and follow every reference to it."""
+    schema.plain_names = False
+    state = schema.relations.pop(old, None)
+    if state is None:
+        return
+    state.key = new
+    schema.relations[new] = state
+    for index in schema.indexes_of(new):
+        index.table = new
+    for parent in state.parents:
+        other = schema.relations.get(parent)
+        if other is not None:
+            other.children = [new if child == old else child for child in other.children]
+            if other.default_partition == old:
+                other.default_partition = new
+    for child in state.children:
+        other = schema.relations.get(child)
+        if other is not None:
+            other.parents = [new if parent == old else parent for parent in other.parents]
+    for constraint in state.constraints.values():
+        other = schema.relations.get(constraint.references) if constraint.references else None
+        if other is not None:
+            other.referenced_by = [
+                (new if table == old else table, name) for table, name in other.referenced_by
+            ]
+        if constraint.references == old:
+            constraint.references = new
+            state.referenced_by = [
+                (new if table == old else table, name) for table, name in state.referenced_by
+            ]
+    for relation in schema.relations.values():
+        # Partitions repeat the keys of their parent, so every table may point here.
+        for constraint in relation.constraints.values():
+            if constraint.references == old:
+                constraint.references = new
+    for view in state.dependents:
+        other = schema.relations.get(view)
+        if other is not None:
+            other.sources = [(new if source == old else source, mode) for source, mode in other.sources]
+    for source, _ in state.sources:
+        other = schema.relations.get(source)
+        if other is not None:
+            other.dependents = [new if view == old else view for view in other.dependents]
+    for sequence in state.owned_sequences:
+        schema.relations[sequence].owner_table = new
+    keeper = schema.relations.get(state.owner_table)
+    if keeper is not None:
+        keeper.owned_sequences = [new if item == old else item for item in keeper.owned_sequences]
+    if state.kind == "S":
+        for relation in schema.relations.values():
+            for column in relation.columns.values():
+                if column.sequence == old:
+                    column.sequence = new
+    for name, table in schema.statistics.items():
+        if table == old:
+            schema.statistics[name] = new
+
+
+def set_schema(schema: Schema, word: w.SetSchema, _file: int) -> None:
+    """SET SCHEMA: indexes and owned sequences move along."""
+    if word.kind in ("type", "domain"):
+        old_type = schema.type_key(word.name.schema, word.name.name)
+        state = schema.types.pop(old_type, None)
+        if state is not None:
+            bare = old_type.rpartition(".")[2]
+            for relation in schema.relations.values():
+                for column in relation.columns.values():
+                    if column.type.name == bare:
+                        column.type = w.TypeName(bare, word.schema, column.type.mods, column.type.array)
+            state.key = key_of(word.schema, bare)
+            schema.types[state.key] = state
+            if old_type in schema.relations:
+                _move(schema, old_type, state.key)
+        return
+    old = schema.resolve(word.name)
+    table = schema.relations.get(old)
+    if table is None:
+        return
+    _move(schema, old, key_of(word.schema, old.rpartition(".")[2]))
+    for key in list(table.indexes):
+        indexes.move_index(schema, key, key_of(word.schema, key.rpartition(".")[2]))
+    for sequence in list(table.owned_sequences):
+        _move(schema, sequence, key_of(word.schema, sequence.rpartition(".")[2]))

@@ -1,0 +1,311 @@
+"""The schema as plain mutable records, and the look-ups that facts and rules need.
+
+A relation is keyed by its name as reports show it: unqualified in ``public``, else ``schema.name``. The records
+are msgspec structs, so a model can be written to a cache or read from a snapshot as it stands.
+"""
+
+from msgspec import Struct, field
+
+from lockgate.postgres.tree.words import Name, TypeName
+
+
+class Column(Struct):
+    """A column as it stands now."""
+
+    name: str
+    type: TypeName
+    not_null: bool = False
+    has_default: bool = False
+    default_functions: tuple[str, ...] = ()
+    identity: str = ""
+    generated: str = ""
+    # Columns that a generated column reads.
+    reads: tuple[str, ...] = ()
+    sequence: str = ""
+    collation: str = ""
+    # NOT NULL of PostgreSQL 18 that is not validated yet proves nothing.
+    not_null_valid: bool = True
+    # NOT NULL said of this very table, not only inherited: since 18 it survives the parent's DROP NOT NULL.
+    own_not_null: bool = False
+    # Since 18, a NOT NULL set on ONLY a table that has children is not inherited by later ones either.
+    not_null_only_here: bool = False
+
+
+class Constraint(Struct):
+    """A constraint as it stands now. ``kind`` as in the vocabulary."""
+
+    name: str
+    kind: str
+    columns: tuple[str, ...] = ()
+    valid: bool = True
+    enforced: bool = True
+    not_null: tuple[str, ...] = ()
+    references: str = ""
+    ref_columns: tuple[str, ...] = ()
+    index: str = ""
+    # The unique index on the other side that a foreign key hangs on.
+    ref_index: str = ""
+    no_inherit: bool = False
+    inherited: bool = False
+    on_delete: str = "a"
+    created_file: int = -1
+
+
+class Index(Struct):
+    """An index as it stands now. ``columns`` has "" for an expression."""
+
+    key: str
+    table: str
+    columns: tuple[str, ...] = ()
+    # What the server calls the index's own columns, included ones too: names are made up from these.
+    names: tuple[str, ...] = ()
+    # Every column that the index reads: keys, included columns, expressions and predicate.
+    reads: tuple[str, ...] = ()
+    unique: bool = False
+    primary: bool = False
+    partial: bool = False
+    expressions: bool = False
+    # Expressions and predicate by shape; empty for plain columns.
+    shapes: tuple[str, ...] = ()
+    method: str = "btree"
+    opclasses: tuple[str, ...] = ()
+    constraint: str = ""
+    valid: bool = True
+    parent: str = ""
+    children: list[str] = field(default_factory=list)
+    created_file: int = -1
+    # Set when a concurrent build may have left it invalid: the file that built it.
+    concurrently: bool = False
+
+
+class Trigger(Struct):
+    """A user trigger."""
+
+    name: str
+    row: bool = False
+    function: str = ""
+
+
+class Relation(Struct):
+    """A table, partitioned table, view, materialized view, sequence, foreign table or composite type.
+
+    ``kind`` is PostgreSQL's relkind: r, p, v, m, S, f, c.
+    """
+
+    key: str
+    kind: str
+    columns: dict[str, Column] = field(default_factory=dict)
+    constraints: dict[str, Constraint] = field(default_factory=dict)
+    indexes: list[str] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+    partition: bool = False
+    default_partition: str = ""
+    partition_columns: tuple[str, ...] = ()
+    # Foreign keys elsewhere that point here: (table, constraint).
+    referenced_by: list[tuple[str, str]] = field(default_factory=list)
+    # Views whose query names this relation.
+    dependents: list[str] = field(default_factory=list)
+    # What a view's query names: (relation, lock mode).
+    sources: list[tuple[str, int]] = field(default_factory=list)
+    # Column names that occur in a view's query; "*" stands for all.
+    source_columns: tuple[str, ...] = ()
+    owned_sequences: list[str] = field(default_factory=list)
+    owner_table: str = ""
+    triggers: dict[str, Trigger] = field(default_factory=dict)
+    policies: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
+    statistics: list[str] = field(default_factory=list)
+    row_security: bool = False
+    replica_identity: str = "d"
+    persistence: str = "p"
+    of_type: str = ""
+    # Empty: the default of the database.
+    tablespace: str = ""
+    # Empty: the role that runs the migrations.
+    owner: str = ""
+    created_file: int = -1
+    rows: int = -1
+    bytes: int = -1
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether there is a file on disk that a rewrite would replace."""
+        return self.kind in "rmS"
+
+
+class UserType(Struct):
+    """An enum, domain, composite, range or base type."""
+
+    key: str
+    kind: str
+    labels: list[str] = field(default_factory=list)
+    base: TypeName | None = None
+    constraints: dict[str, bool] = field(default_factory=dict)
+    not_null: bool = False
+    created_file: int = -1
+
+    @property
+    def constrained(self) -> bool:
+        """Whether values must be checked when they become this domain."""
+        return self.not_null or bool(self.constraints)
+
+
+class Schema(Struct):
+    """Everything that the earlier statements built."""
+
+    relations: dict[str, Relation] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    types: dict[str, UserType] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
+    schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
+    extensions: dict[str, str] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
+    search_path: list[str] = field(default_factory=lambda: ["public"])
+    time_zone: str = "UTC"
+    # No table was renamed, moved or inherited yet, so a made-up constraint name can only clash in its own table.
+    plain_names: bool = True
+    # Replay differs in a few places by major version.
+    version: int = 16
+
+    # -- names -------------------------------------------------------------------------------------
+
+    def resolve(self, name: Name) -> str:
+        """The key of an existing relation or index; for an unknown one the key it would have."""
+        if name.schema:
+            return key_of(name.schema, name.name)
+        plain = name.name
+        for schema in ("pg_temp", *self.search_path):
+            key = key_of(schema, plain)
+            if key in self.relations or key in self.indexes:
+                return key
+        return key_of(self.search_path[0] if self.search_path else "public", plain)
+
+    def new_key(self, name: Name, persistence: str = "p") -> str:
+        """The key that a relation created as ``name`` gets."""
+        if persistence == "t":
+            return key_of("pg_temp", name.name)
+        if name.schema:
+            return key_of(name.schema, name.name)
+        return key_of(self.search_path[0] if self.search_path else "public", name.name)
+
+    def get(self, name: Name) -> Relation | None:
+        """The relation called ``name``, when the model knows it."""
+        return self.relations.get(self.resolve(name))
+
+    def type_key(self, schema: str, name: str) -> str:
+        """The key of a user type."""
+        if schema:
+            return key_of(schema, name)
+        for path in self.search_path:
+            key = key_of(path, name)
+            if key in self.types:
+                return key
+        return key_of(self.search_path[0] if self.search_path else "public", name)
+
+    def user_type(self, type: TypeName) -> UserType | None:
+        """The enum, domain or composite behind ``type``, when it is one."""
+        if not self.types:
+            return None
+        return self.types.get(self.type_key(type.schema, type.name))
+
+    # -- families ----------------------------------------------------------------------------------
+
+    def descendants(self, key: str) -> list[str]:
+        """All children of a relation, nearest first; partitions and inheritance alike."""
+        found: list[str] = []
+        relation = self.relations.get(key)
+        if relation is None or not relation.children:
+            return found
+        queue = list(relation.children)
+        while queue:
+            child = queue.pop(0)
+            if child not in found:
+                found.append(child)
+                state = self.relations.get(child)
+                if state is not None:
+                    queue.extend(state.children)
+        return found
+
+    def partitions(self, key: str) -> list[str]:
+        """All partitions below a relation; children by inheritance alone do not count."""
+        relation = self.relations.get(key)
+        return self.descendants(key) if relation is not None and relation.kind == "p" else []
+
+    def ancestors(self, key: str) -> list[str]:
+        """The partitioned tables above a partition, nearest first."""
+        found: list[str] = []
+        state = self.relations.get(key)
+        while state is not None and state.partition and state.parents:
+            found.append(state.parents[0])
+            state = self.relations.get(state.parents[0])
+        return [name for name in found if name in self.relations]
+
+    def index_descendants(self, key: str) -> list[str]:
+        """All indexes attached below a partitioned index."""
+        found: list[str] = []
+        queue = [key]
+        while queue:
+            index = self.indexes.get(queue.pop(0))
+            if index is not None:
+                found.extend(index.children)
+                queue.extend(index.children)
+        return found
+
+    def indexes_of(self, key: str) -> list[Index]:
+        """The indexes of a relation."""
+        relation = self.relations.get(key)
+        if relation is None:
+            return []
+        return [self.indexes[name] for name in relation.indexes if name in self.indexes]
+
+    def indexes_reading(self, key: str, column: str) -> list[Index]:
+        """The indexes of a relation that read ``column``."""
+        return [index for index in self.indexes_of(key) if column in index.reads]
+
+    def columns_of_type(self, type_key: str) -> list[tuple[str, str]]:
+        """(relation, column) of every table column whose type is ``type_key``, also through other domains."""
+        found = []
+        for key, relation in self.relations.items():
+            if relation.kind in "rpfm":
+                for column in relation.columns.values():
+                    if self._is_of(column.type, type_key):
+                        found.append((key, column.name))
+        return found
+
+    def tables_of_type(self, type_key: str) -> list[str]:
+        """The tables made OF a composite type."""
+        return [key for key, state in self.relations.items() if state.of_type == type_key]
+
+    def _is_of(self, type: TypeName, type_key: str) -> bool:
+        state: UserType | None = self.user_type(type)
+        while state is not None:
+            if state.key == type_key:
+                return True
+            state = self.user_type(state.base) if state.kind == "domain" and state.base else None
+        return False
+
+    def proves_not_null(self, relation: Relation, column: str) -> str:
+        """What proves that ``column`` holds no NULL: the name of a constraint, "NOT NULL", or ""."""
+        state = relation.columns.get(column)
+        if state is not None and state.not_null and state.not_null_valid:
+            return "NOT NULL"
+        for constraint in relation.constraints.values():
+            if (
+                constraint.kind == "check"
+                and constraint.valid
+                and constraint.enforced
+                and column in constraint.not_null
+            ):
+                return constraint.name
+        return ""
+
+
+def key_of(schema: str, name: str) -> str:
+    """The name as reports show it."""
+    return name if schema in ("public", "") else f"{schema}.{name}"
+
+
+def schema_of(key: str) -> str:
+    """The schema in a key."""
+    return key.rpartition(".")[0] or "public"

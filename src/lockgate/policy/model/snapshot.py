@@ -1,0 +1,46 @@
+"""The catalogue snapshot: what `lockgate snapshot` writes of a live database, and what the model starts from.
+
+The file holds the schema with row estimates and sizes, and no row of data: CI needs no credentials to judge against
+it. It is the model itself as JSON, so whatever the model learns to know, a snapshot can say.
+
+    {"schemaVersion": "1", "serverVersion": 16, "takenAt": "2030-01-01T00:00:00Z", "schemaRev": "1700000000000",
+     "schema": {"relations": {"orders": {"key": "orders", "kind": "r", "rows": 120000, "bytes": 9437184,
+                                         "columns": {…}, "constraints": {…}, "indexes": ["orders_pkey"]}},
+                "indexes": {…}, "types": {…}, "functions": {…}, "extensions": {…}}}
+"""
+
+from msgspec import DecodeError, Struct, json
+
+from lockgate.errors import ConfigError
+from lockgate.policy.model.schema import Schema
+
+SCHEMA_VERSION = "1"
+
+
+class Snapshot(Struct, frozen=True, rename="camel"):
+    """A model with where and when it was taken."""
+
+    schema_version: str
+    server_version: int
+    taken_at: str
+    schema: Schema
+    # The newest applied revision at that time: files up to it are in the snapshot already.
+    schema_rev: str = ""
+
+
+def read(source: bytes) -> Snapshot:
+    """The snapshot in ``source``. Raises ``ConfigError`` when it is none, or of another version."""
+    try:
+        snapshot = json.decode(source, type=Snapshot)
+    except DecodeError as error:
+        raise ConfigError(f"the snapshot cannot be read: {error}") from error
+    if snapshot.schema_version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"the snapshot has schemaVersion {snapshot.schema_version}, this lockgate reads {SCHEMA_VERSION}"
+        )
+    return snapshot
+
+
+def write(snapshot: Snapshot) -> bytes:
+    """The snapshot as JSON, with stable order and line breaks, so that it can be kept in version control."""
+    return json.format(json.encode(snapshot, order="sorted"), indent=1) + b"\n"

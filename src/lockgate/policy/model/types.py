@@ -1,0 +1,123 @@
+"""Does a change of column type rewrite the table? Read from the server's own cast rules.
+
+The server rewrites unless the conversion is a relabelling: same bytes, new name. Length and precision casts that
+only widen are simplified away by the types' support functions, and so count as relabelling.
+"""
+
+from lockgate.policy.model.schema import Column, Schema
+from lockgate.postgres.tree.words import AlterType, TypeName
+
+# Binary-coercible pairs of built-in types that an ALTER TYPE can use (assignment or implicit casts).
+_RELABEL = {
+    ("varchar", "text"), ("text", "varchar"), ("bpchar", "bpchar"), ("varchar", "bpchar"), ("text", "bpchar"),
+    ("cidr", "inet"), ("bit", "varbit"), ("varbit", "bit"), ("xml", "text"), ("xml", "varchar"),
+    ("int4", "oid"), ("oid", "int4"), ("int4", "regclass"), ("regclass", "int4"), ("oid", "regclass"),
+    ("regclass", "oid"), ("oid", "regproc"), ("oid", "regprocedure"), ("oid", "regtype"), ("regtype", "oid"),
+    ("regproc", "oid"), ("regprocedure", "oid"), ("int4", "regtype"), ("regtype", "int4"), ("oid", "regrole"),
+    ("regrole", "oid"), ("oid", "regnamespace"), ("regnamespace", "oid"),
+    ("text", "citext"), ("citext", "text"), ("varchar", "citext"), ("citext", "varchar"),
+}  # fmt: skip
+
+# The operator class a btree, hash or brin index picks by default; equal means the index is kept.
+_OPERATOR_FAMILY = {
+    "varchar": "text", "text": "text", "citext": "citext", "bpchar": "bpchar", "cidr": "inet", "inet": "inet",
+    "bit": "bit", "varbit": "varbit", "regclass": "oid", "regtype": "oid", "regproc": "oid",
+    "regprocedure": "oid", "regrole": "oid", "regnamespace": "oid", "name": "name",
+}  # fmt: skip
+
+_TEMPORAL = {"timestamp": 6, "timestamptz": 6, "time": 6, "timetz": 6}
+_UTC_NAMES = {"utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "zulu", "etc/zulu", "universal", "0"}
+
+
+def is_utc(zone: str) -> bool:
+    """Whether a TimeZone setting is a fixed offset of zero, which makes timestamp ↔ timestamptz a relabelling."""
+    return zone.lower() in _UTC_NAMES
+
+
+def rewrites(schema: Schema, column: Column, action: AlterType) -> bool:
+    """Whether ``action`` on ``column`` makes the server write the whole table again."""
+    steps = _steps(column, action)
+    if steps is None:
+        return True
+    source = column.type
+    for target in steps:
+        if _step_rewrites(schema, source, target):
+            return True
+        source = target
+    return False
+
+
+def _steps(column: Column, action: AlterType) -> list[TypeName] | None:
+    """The chain of types that the value passes; None when USING is more than casts of the same column."""
+    if action.using is None:
+        return [action.type]
+    if action.using.cast_of != column.name:
+        return None
+    return [*action.using.casts, action.type]
+
+
+def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
+    source_state, target_state = schema.user_type(source), schema.user_type(target)
+    if source.array or target.array:
+        return not (
+            source.array
+            and target.array
+            and (source.schema, source.name) == (target.schema, target.name)
+            and _keeps_length(source, target)
+        )
+    if source_state is not None and target_state is not None and source_state.key == target_state.key:
+        return False
+    # A domain value is stored as its base type; becoming a constrained domain means checking every row.
+    if target_state is not None and target_state.kind == "domain":
+        base = target_state.base
+        if base is None or target_state.constrained:
+            return True
+        return _step_rewrites(schema, source, base)
+    if source_state is not None and source_state.kind == "domain" and source_state.base is not None:
+        return _step_rewrites(schema, source_state.base, target)
+    if source_state is not None or target_state is not None:
+        return True
+    if source.name == target.name:
+        return not _keeps_length(source, target)
+    if {source.name, target.name} == {"timestamp", "timestamptz"}:
+        return not (is_utc(schema.time_zone) and _keeps_length(source, target))
+    if (source.name, target.name) in _RELABEL:
+        # The relabelled value has no length of its own, so any limit has to be checked; varchar keeps its own.
+        return bool(target.mods)
+    return True
+
+
+def _keeps_length(source: TypeName, target: TypeName) -> bool:
+    """Whether every value of ``source`` fits ``target`` by declaration, so that the length cast is dropped."""
+    name = target.name
+    if not target.mods:
+        return True
+    if source.mods == target.mods and source.name == target.name:
+        return True
+    if name in _TEMPORAL:
+        if target.mods[0] >= _TEMPORAL[name]:
+            return True
+        return bool(source.mods) and source.mods[0] <= target.mods[0]
+    if not source.mods:
+        return False
+    if name in ("varchar", "varbit"):
+        return source.mods[0] <= target.mods[0]
+    if name == "numeric":
+        scale = source.mods[1] if len(source.mods) > 1 else 0
+        new_scale = target.mods[1] if len(target.mods) > 1 else 0
+        return scale == new_scale and source.mods[0] <= target.mods[0]
+    return False
+
+
+def index_survives(schema: Schema, source: TypeName, target: TypeName) -> bool:
+    """Whether an index on the column is kept (not built again) when the table is not rewritten."""
+    return _family(schema, source) == _family(schema, target)
+
+
+def _family(schema: Schema, type: TypeName) -> tuple[str, bool]:
+    base = type
+    state = schema.user_type(base)
+    while state is not None and state.kind == "domain" and state.base is not None:
+        base = state.base
+        state = schema.user_type(base)
+    return _OPERATOR_FAMILY.get(base.name, f"{base.schema}.{base.name}"), base.array

@@ -1,0 +1,219 @@
+"""Hazards of family A: indexes."""
+
+from collections.abc import Iterator
+
+from lockgate.policy.hazard import INFO, WARNING, Hazard
+from lockgate.policy.registry import rule
+from lockgate.policy.subject import Hit, Subject
+from lockgate.postgres.tree import words as w
+
+_SETUP = "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint, placed_at timestamptz);"
+_SETUP_INDEX = _SETUP + "\nCREATE INDEX orders_customer_id_idx ON orders (customer_id);"
+_PARTED = """CREATE TABLE events (id bigint NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE events_2030 PARTITION OF events FOR VALUES FROM ('2030-01-01') TO ('2031-01-01');"""
+
+
+@rule(
+    Hazard(
+        id="idx-create-blocking",
+        name="Index built while writes wait",
+        detects="CREATE [UNIQUE] INDEX without CONCURRENTLY on a table that earlier files created.",
+        effect="Every INSERT, UPDATE and DELETE on the table waits until the whole table has been read.",
+        lock="ShareLock",
+        workaround="CREATE INDEX CONCURRENTLY in a file of its own with `-- lockgate: transaction=off`.",
+        by_size=True,
+        source="PostgreSQL documentation, CREATE INDEX, Building Indexes Concurrently; observed",
+        setup=_SETUP,
+        bad="CREATE INDEX orders_customer_id_idx ON orders (customer_id);",
+        good="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
+    ),
+    on=w.CreateIndex,
+)
+def create_blocking(subject: Subject) -> Iterator[Hit]:
+    """A plain build on an existing table; a partitioned parent is a hazard of its own."""
+    word = subject.statement
+    assert isinstance(word, w.CreateIndex)
+    if word.concurrently or subject.new or (subject.table is not None and subject.table.kind == "p"):
+        return
+    keys = ", ".join(key.column or "(…)" for key in word.keys)
+    unique = "UNIQUE " if word.unique else ""
+    fix = f"CREATE {unique}INDEX CONCURRENTLY {word.name} ON {subject.key} ({keys});".replace("  ", " ")
+    yield Hit(
+        f"writes to {subject.key} wait while the index {word.name or ''} is built".replace("  ", " "),
+        f"In a file of its own, with -- lockgate: transaction=off\n{fix}",
+        subject.key,
+    )
+
+
+@rule(
+    Hazard(
+        id="idx-partitioned-parent",
+        name="Index on a partitioned table",
+        detects="CREATE INDEX on a partitioned parent, which builds on every partition at once.",
+        effect="Writes to every partition wait until all of them have been read.",
+        lock="ShareLock",
+        workaround="CREATE INDEX ON ONLY the parent, CONCURRENTLY on each partition, then ALTER INDEX … ATTACH PARTITION.",
+        by_size=True,
+        source="PostgreSQL documentation, Table Partitioning, Partition Maintenance; observed",
+        setup=_PARTED,
+        bad="CREATE INDEX events_at_idx ON events (at);",
+        good="CREATE INDEX events_at_idx ON ONLY events (at);",
+    ),
+    on=w.CreateIndex,
+)
+def partitioned_parent(subject: Subject) -> Iterator[Hit]:
+    """A build that recurses into partitions."""
+    word = subject.statement
+    assert isinstance(word, w.CreateIndex)
+    if word.only or subject.new or subject.table is None or subject.table.kind != "p":
+        return
+    children = subject.schema.descendants(subject.key)
+    steps = [f"CREATE INDEX {word.name} ON ONLY {subject.key} (…);"]
+    steps += [f"CREATE INDEX CONCURRENTLY {child}_{word.name} ON {child} (…);" for child in children]
+    steps += [f"ALTER INDEX {word.name} ATTACH PARTITION {child}_{word.name};" for child in children]
+    yield Hit(
+        f"writes to {subject.key} and its {len(children)} partitions wait while the index is built on each of them",
+        "\n".join(steps),
+        subject.key,
+    )
+
+
+@rule(
+    Hazard(
+        id="idx-drop-blocking",
+        name="Index dropped under the strongest lock",
+        detects="DROP INDEX without CONCURRENTLY.",
+        effect="Reads and writes of the index's table wait behind it, and it waits behind every running query.",
+        lock="AccessExclusiveLock",
+        workaround="DROP INDEX CONCURRENTLY in a file of its own with `-- lockgate: transaction=off`.",
+        by_size=True,
+        source="PostgreSQL documentation, DROP INDEX; observed",
+        setup=_SETUP_INDEX,
+        bad="DROP INDEX orders_customer_id_idx;",
+        good="-- lockgate: transaction=off\nDROP INDEX CONCURRENTLY orders_customer_id_idx;",
+    ),
+    on=w.Drop,
+)
+def drop_blocking(subject: Subject) -> Iterator[Hit]:
+    """A plain drop of an index on a table of an earlier file."""
+    word = subject.statement
+    assert isinstance(word, w.Drop)
+    if word.kind != "index" or word.concurrently:
+        return
+    for name in word.names:
+        key = subject.schema.resolve(name)
+        index = subject.schema.indexes.get(key)
+        table = index.table if index is not None else ""
+        if table and subject.is_new(table):
+            continue
+        yield Hit(
+            f"all access to {table or 'the table of ' + key} waits while {key} is dropped",
+            f"In a file of its own, with -- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {key};",
+            table,
+        )
+
+
+@rule(
+    Hazard(
+        id="idx-reindex-blocking",
+        name="Index built again while writes wait",
+        detects="REINDEX without CONCURRENTLY.",
+        effect="Writes to the table wait, and so does every query that would use the index.",
+        lock="ShareLock, AccessExclusiveLock on each index",
+        workaround="REINDEX … CONCURRENTLY in a file of its own with `-- lockgate: transaction=off`.",
+        by_size=True,
+        source="PostgreSQL documentation, REINDEX; observed",
+        setup=_SETUP_INDEX,
+        bad="REINDEX TABLE orders;",
+        good="-- lockgate: transaction=off\nREINDEX TABLE CONCURRENTLY orders;",
+    ),
+    on=w.Reindex,
+)
+def reindex_blocking(subject: Subject) -> Iterator[Hit]:
+    """A plain REINDEX."""
+    word = subject.statement
+    assert isinstance(word, w.Reindex)
+    if not word.concurrently and not subject.is_new(subject.key):
+        what = f"{word.kind.upper()} CONCURRENTLY {subject.key}"
+        yield Hit(f"writes wait while {subject.key} is indexed again", f"REINDEX {what};", subject.key)
+
+
+def _concurrent(word: w.Statement) -> bool:
+    if isinstance(word, w.AlterTable):
+        return any(
+            isinstance(action, w.DetachPartition) and action.how == "concurrently" for action in word.actions
+        )
+    return bool(getattr(word, "concurrently", False)) and not isinstance(word, w.Refresh)
+
+
+@rule(
+    Hazard(
+        id="idx-concurrently-in-tx",
+        name="CONCURRENTLY inside a transaction",
+        detects="A statement that PostgreSQL refuses inside a transaction, in a file that runs in one.",
+        effect="The server refuses it with 25001 and the file fails.",
+        workaround="Give the file `-- lockgate: transaction=off` and put nothing else in it.",
+        suppressible=False,
+        source="PostgreSQL documentation, CREATE INDEX; observed",
+        setup=_SETUP,
+        bad="CREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
+        good="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
+    ),
+    on=(w.CreateIndex, w.Drop, w.Reindex, w.AlterTable, w.Vacuum, w.Cluster, w.Utility),
+)
+def concurrently_in_transaction(subject: Subject) -> Iterator[Hit]:
+    """Whatever is not transactional needs a file that says so."""
+    if subject.file.transactional and not subject.facts.transactional:
+        what = "CONCURRENTLY" if _concurrent(subject.statement) else subject.facts.kind
+        yield Hit(
+            f"{what} cannot run inside a transaction, and this file runs in one",
+            "-- lockgate: transaction=off",
+        )
+
+
+@rule(
+    Hazard(
+        id="idx-concurrently-mixed-file",
+        name="CONCURRENTLY beside other statements",
+        detects="A concurrent statement that shares its non-transactional file with others.",
+        effect="When it fails half way, part of the file is applied and part is not.",
+        severity=WARNING,
+        workaround="One concurrent statement a file.",
+        source="facts/hazards.md A",
+        setup=_SETUP,
+        bad="""-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);
+COMMENT ON TABLE orders IS 'one row an order';""",
+        good="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
+    ),
+    on=(w.CreateIndex, w.Drop, w.Reindex),
+)
+def concurrently_mixed(subject: Subject) -> Iterator[Hit]:
+    """More than one statement in the file of a concurrent one."""
+    if _concurrent(subject.statement) and subject.file.total > 1 and not subject.file.transactional:
+        yield Hit(
+            f"{subject.facts.kind} CONCURRENTLY shares its file with {subject.file.total - 1} other statements"
+        )
+
+
+@rule(
+    Hazard(
+        id="idx-name-required",
+        name="Index without a name",
+        detects="CREATE INDEX that leaves the name to the server.",
+        effect="The name depends on what exists, so environments drift and later files cannot rely on it.",
+        severity=INFO,
+        workaround="Name the index.",
+        source="facts/hazards.md A",
+        setup=_SETUP,
+        bad="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY ON orders (customer_id);",
+        good="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
+    ),
+    on=w.CreateIndex,
+)
+def name_required(subject: Subject) -> Iterator[Hit]:
+    """No name in the text."""
+    word = subject.statement
+    assert isinstance(word, w.CreateIndex)
+    if not word.name:
+        yield Hit(f"the index on {subject.key} has no name")

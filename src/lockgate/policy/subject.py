@@ -1,0 +1,110 @@
+"""What a rule gets to look at."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from lockgate.policy.facts import Facts, Server
+from lockgate.policy.model.schema import Relation, Schema
+from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.words import LockMode, Name
+
+
+class Hit(Struct, frozen=True):
+    """What a rule answers: a message with the user's own names, and the safe way in SQL where there is one."""
+
+    message: str
+    fix: str = ""
+    # The relation that the hit is about: its size may lower the severity.
+    relation: str = ""
+    # Overrides the severity of the hazard.
+    severity: str = ""
+    line: int = 0
+
+
+class Options(Struct, frozen=True):
+    """The settings of the policy, as plain values."""
+
+    server: Server = Server()
+    # default, or early-stage, which lets destructive resets pass with a warning
+    profile: str = "default"
+    # Tables with fewer rows, by the snapshot, are small.
+    small_rows: int = 1000
+
+
+class Judged(Struct):
+    """A statement with its facts, as later statements of the file see it."""
+
+    statement: w.Statement
+    facts: Facts
+    line: int
+
+
+class File(Struct):
+    """The file under judgement."""
+
+    name: str
+    number: int
+    # The phase that the file declares; empty when it says nothing.
+    declared: str = ""
+    transactional: bool = True
+    judged: list[Judged] = []
+    total: int = 0
+
+
+class Subject:
+    """One statement before the model of everything that ran earlier.
+
+    ``action`` is set for rules on sub-actions of ALTER TABLE; ``key`` and ``table`` are the relation that the
+    statement is about. ``schema`` is the state *before* the statement and must not be changed.
+    """
+
+    __slots__ = ("action", "facts", "file", "key", "line", "options", "schema", "statement", "table")
+
+    def __init__(
+        self, statement: w.Statement, facts: Facts, line: int, file: File, schema: Schema, options: Options
+    ) -> None:
+        self.statement = statement
+        self.facts = facts
+        self.line = line
+        self.file = file
+        self.schema = schema
+        self.options = options
+        self.action: w.Action | None = None
+        name = (
+            getattr(statement, "table", None)
+            or getattr(statement, "target", None)
+            or getattr(statement, "name", None)
+        )
+        self.key = schema.resolve(name) if isinstance(name, Name) else ""
+        self.table: Relation | None = schema.relations.get(self.key)
+
+    def is_new(self, key: str) -> bool:
+        """Whether ``key`` was created by this same file: nobody uses it yet, and it holds little."""
+        state = self.schema.relations.get(key)
+        if state is not None:
+            return state.created_file == self.file.number
+        index = self.schema.indexes.get(key)
+        return index is not None and self.is_new(index.table)
+
+    @property
+    def new(self) -> bool:
+        """Whether the statement's own relation was created by this file."""
+        return self.table is not None and self.table.created_file == self.file.number
+
+    def rows(self, key: str) -> int:
+        """The row estimate of a snapshot, or -1."""
+        state = self.schema.relations.get(key)
+        return -1 if state is None else state.rows
+
+    def small(self, key: str) -> bool:
+        """Whether a snapshot shows that ``key`` is small."""
+        return 0 <= self.rows(key) < self.options.small_rows
+
+    def busy_locks(self, least: LockMode) -> list[str]:
+        """Relations that older files built and that this statement locks with ``least`` or more."""
+        return [key for key, mode in self.facts.locks.items() if mode >= least and not self.is_new(key)]
+
+    def earlier(self) -> Iterator[Judged]:
+        """The statements of the file before this one."""
+        return iter(self.file.judged)

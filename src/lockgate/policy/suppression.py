@@ -1,0 +1,64 @@
+"""``-- lockgate: allow=<hazard> until=YYYY-MM-DD reason="…"`` directly above the one statement it covers."""
+
+import re
+from collections.abc import Container
+from datetime import date
+
+from msgspec import Struct
+
+_LINE = re.compile(r"^\s*--\s*lockgate:\s*(?P<rest>.*\ballow\s*=.*)$")
+_PAIR = re.compile(r"(?P<key>[a-z_]+)\s*=\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>\S+))")
+
+
+class Suppression(Struct, frozen=True):
+    """One allowance and the statement line it stands above; ``covers`` is 0 when it stands above none."""
+
+    hazard: str
+    line: int
+    covers: int
+    until: str = ""
+    reason: str = ""
+
+    def problem(self, today: date, known: Container[str]) -> tuple[str, str] | None:
+        """Why it does not count: (hazard id, message), or None when it does."""
+        if self.hazard not in known:
+            return "suppression-unknown", f"allow={self.hazard}: there is no such hazard"
+        if not self.reason.strip():
+            return "rep-suppression-expired", f"allow={self.hazard} gives no reason"
+        try:
+            end = date.fromisoformat(self.until)
+        except ValueError:
+            return "rep-suppression-expired", f"allow={self.hazard} has no end date until=YYYY-MM-DD"
+        if end < today:
+            return "rep-suppression-expired", f"allow={self.hazard} ended on {self.until}"
+        return None
+
+
+def suppressions_of(text: str, statement_lines: list[int]) -> list[Suppression]:
+    """The allowances in ``text``. Only comment lines may stand between one and its statement."""
+    if "allow" not in text or "lockgate:" not in text:
+        return []
+    found = []
+    starts = set(statement_lines)
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        pairs = {
+            m["key"]: m["quoted"] if m["quoted"] is not None else m["bare"]
+            for m in _PAIR.finditer(match["rest"])
+        }
+        below = number + 1
+        while below <= len(lines) and lines[below - 1].lstrip().startswith("--") and below not in starts:
+            below += 1
+        found.append(
+            Suppression(
+                pairs.get("allow", ""),
+                number,
+                below if below in starts else 0,
+                pairs.get("until", ""),
+                pairs.get("reason", ""),
+            )
+        )
+    return found

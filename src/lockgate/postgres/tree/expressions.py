@@ -1,0 +1,335 @@
+"""What can be told of an expression or a query without evaluating it.
+
+Expressions and queries are walked as plain dicts: they are small or rare, and every node kind may occur.
+"""
+
+from typing import Any
+
+from msgspec import Raw, json
+
+from lockgate.postgres.tree.words import Access, Expression, LockMode, Name, Query, TypeName
+
+CONSTANT = Expression(constant=True)
+
+_decode = json.Decoder().decode
+_CONST_PREFIX = b'{"A_Const"'
+
+# The server spells these as grammar, not as function calls; by name they join the functions of an expression.
+_NOT_NULL_SAFE = "IS_NOT_NULL"
+
+
+class _Seen:
+    """What one walk gathers."""
+
+    __slots__ = ("accesses", "columns", "functions", "literals", "sequences")
+
+    def __init__(self) -> None:
+        self.accesses: dict[tuple[str, str, LockMode, bool], None] = {}
+        self.functions: dict[str, None] = {}
+        self.columns: dict[str, None] = {}
+        self.literals: list[str] = []
+        self.sequences: list[str] = []
+
+    def relation(self, node: dict[str, Any], mode: LockMode) -> None:
+        self.accesses[node.get("schemaname", ""), node["relname"], mode, not node.get("inh", False)] = None
+
+    def access_list(self) -> tuple[Access, ...]:
+        return tuple(Access(Name(schema, name), mode, only) for schema, name, mode, only in self.accesses)
+
+
+def strings(items: list[dict[str, Any]]) -> list[str]:
+    """The parts of a dotted name."""
+    return [item["String"].get("sval", "") for item in items if "String" in item]
+
+
+def name_of_parts(parts: list[str]) -> Name:
+    """A name from its dotted parts; a database part in front is dropped."""
+    return Name(parts[-2] if len(parts) > 1 else "", parts[-1])
+
+
+def type_of_dict(node: dict[str, Any]) -> TypeName:
+    """A type from its decoded node."""
+    parts = strings(node.get("names", []))
+    schema = parts[-2] if len(parts) > 1 else ""
+    mods = tuple(
+        const["ival"].get("ival", 0)
+        for mod in node.get("typmods", ())
+        if isinstance(const := mod.get("A_Const"), dict) and "ival" in const
+    )
+    return TypeName(
+        parts[-1] if parts else "",
+        "" if schema == "pg_catalog" else schema,
+        mods,
+        bool(node.get("arrayBounds")),
+    )
+
+
+def expression_of(raw: Raw) -> Expression | None:
+    """The expression in ``raw``, or None when there is none."""
+    source = bytes(raw)
+    if not source:
+        return None
+    if source.startswith(_CONST_PREFIX):
+        if b'"sval"' not in source:
+            return CONSTANT
+        value = _decode(source)["A_Const"]
+        return Expression(constant=True, literal=value.get("sval", {}).get("sval", ""))
+    return expression_of_node(_decode(source))
+
+
+def expression_of_node(node: Any) -> Expression:
+    """The expression of a decoded node."""
+    seen = _Seen()
+    _walk(node, seen, frozenset(), LockMode.AccessShareLock)
+    column, casts = _cast_chain(node)
+    return Expression(
+        constant=not (seen.functions or seen.columns or seen.accesses),
+        functions=tuple(seen.functions),
+        columns=tuple(seen.columns),
+        not_null=tuple(_proves_not_null(node)),
+        accesses=seen.access_list(),
+        cast_of=column,
+        casts=tuple(casts),
+        literal=_literal(node),
+        sequences=tuple(seen.sequences),
+    )
+
+
+def query_of_node(node: Any) -> tuple[Query, tuple[str, ...]]:
+    """The query of a decoded statement node, and the string literals in it."""
+    seen = _Seen()
+    _walk(node, seen, frozenset(), LockMode.AccessShareLock)
+    columns, star = _output_columns(node)
+    query = Query(seen.access_list(), tuple(seen.functions), columns, star, tuple(seen.columns))
+    return query, tuple(seen.literals)
+
+
+def _literal(node: Any) -> str | None:
+    while isinstance(node, dict):
+        if "TypeCast" in node:
+            node = node["TypeCast"].get("arg")
+        elif "A_Const" in node:
+            sval = node["A_Const"].get("sval")
+            return None if sval is None else sval.get("sval", "")
+        else:
+            return None
+    return None
+
+
+def _cast_chain(node: Any) -> tuple[str, list[TypeName]]:
+    casts: list[TypeName] = []
+    while isinstance(node, dict):
+        if "TypeCast" in node:
+            cast = node["TypeCast"]
+            casts.append(type_of_dict(cast["typeName"]))
+            node = cast.get("arg")
+        elif "ColumnRef" in node:
+            parts = strings(node["ColumnRef"].get("fields", []))
+            casts.reverse()
+            return (parts[-1], casts) if parts else ("", [])
+        else:
+            break
+    return "", []
+
+
+def _proves_not_null(node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    if "BoolExpr" in node and node["BoolExpr"].get("boolop") == "AND_EXPR":
+        return [name for arg in node["BoolExpr"].get("args", ()) for name in _proves_not_null(arg)]
+    test = node.get("NullTest")
+    if test and test.get("nulltesttype") == _NOT_NULL_SAFE and "ColumnRef" in test.get("arg", {}):
+        parts = strings(test["arg"]["ColumnRef"].get("fields", []))
+        return parts[-1:]
+    return []
+
+
+def _walk(node: Any, seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    """Gather relations, functions, columns and literals below ``node``; ``ctes`` are names that are no tables."""
+    if isinstance(node, list):
+        for item in node:
+            if isinstance(item, (dict, list)):
+                _walk(item, seen, ctes, mode)
+        return
+    for key, value in node.items():
+        if not isinstance(value, (dict, list)):
+            continue
+        leaf = _LEAVES.get(key)
+        if leaf is not None and isinstance(value, dict):
+            leaf(value, seen, ctes, mode)
+        else:
+            _walk(value, seen, ctes, mode)
+
+
+def _range_var(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    if "relname" in node and (node.get("schemaname") or node["relname"] not in ctes):
+        seen.relation(node, mode)
+
+
+def _column_ref(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:
+    parts = strings(node.get("fields", []))
+    if parts:
+        seen.columns[parts[-1]] = None
+
+
+def _constant(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:
+    if "sval" in node:
+        seen.literals.append(node["sval"].get("sval", ""))
+
+
+def _func_call(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    parts = strings(node.get("funcname", []))
+    name = ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
+    seen.functions[name] = None
+    if name in ("nextval", "setval"):
+        literal = _literal((node.get("args") or [None])[0])
+        if literal:
+            seen.sequences.append(literal)
+    for key, value in node.items():
+        if key != "funcname" and isinstance(value, (dict, list)):
+            _walk(value, seen, ctes, mode)
+
+
+def _value_function(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:
+    seen.functions[str(node.get("op", "")).removeprefix("SVFOP_").lower()] = None
+
+
+def _set_to_default(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:
+    seen.functions["default"] = None
+
+
+def _with(node: dict[str, Any], seen: _Seen, ctes: frozenset[str]) -> frozenset[str]:
+    clause = node.get("withClause")
+    if not clause:
+        return ctes
+    items = [item["CommonTableExpr"] for item in clause.get("ctes", ())]
+    if clause.get("recursive"):
+        ctes |= {item["ctename"] for item in items}
+    for item in items:
+        _walk(item.get("ctequery", {}), seen, ctes, LockMode.AccessShareLock)
+        ctes |= {item["ctename"]}
+    return ctes
+
+
+def _select(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
+    ctes = _with(node, seen, ctes)
+    locked = _locked_names(node)
+    for key, value in node.items():
+        if key in ("larg", "rarg"):
+            _select(value, seen, ctes, LockMode.AccessShareLock)
+        elif key == "fromClause":
+            for item in value:
+                _walk(item, seen, ctes, LockMode.AccessShareLock)
+                if locked is not None:
+                    _lock_rows(item, seen, ctes, locked)
+        elif key not in ("withClause", "lockingClause", "intoClause") and isinstance(value, (dict, list)):
+            _walk(value, seen, ctes, LockMode.AccessShareLock)
+
+
+def _locked_names(node: dict[str, Any]) -> set[str] | None:
+    clauses = node.get("lockingClause")
+    if not clauses:
+        return None
+    names: set[str] = set()
+    for item in clauses:
+        relations = item["LockingClause"].get("lockedRels")
+        if not relations:
+            return set()
+        names |= {relation["RangeVar"]["relname"] for relation in relations}
+    return names
+
+
+def _lock_rows(item: Any, seen: _Seen, ctes: frozenset[str], locked: set[str]) -> None:
+    """FOR UPDATE and its kin: RowShareLock on the tables of FROM, or on those named by OF."""
+    if "RangeVar" in item:
+        relation = item["RangeVar"]
+        alias = relation.get("alias", {}).get("aliasname", relation["relname"])
+        if (not locked or alias in locked) and (
+            relation.get("schemaname") or relation["relname"] not in ctes
+        ):
+            seen.relation(relation, LockMode.RowShareLock)
+    elif "JoinExpr" in item:
+        for side in ("larg", "rarg"):
+            _lock_rows(item["JoinExpr"].get(side, {}), seen, ctes, locked)
+
+
+def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
+    """INSERT, UPDATE, DELETE, MERGE: RowExclusiveLock on the target."""
+    ctes = _with(node, seen, ctes)
+    if "relation" in node:
+        seen.relation(node["relation"], LockMode.RowExclusiveLock)
+    for key, value in node.items():
+        if key not in ("withClause", "relation") and isinstance(value, (dict, list)):
+            _walk(value, seen, ctes, LockMode.AccessShareLock)
+
+
+_LEAVES = {
+    "RangeVar": _range_var,
+    "ColumnRef": _column_ref,
+    "A_Const": _constant,
+    "FuncCall": _func_call,
+    "SQLValueFunction": _value_function,
+    "SetToDefault": _set_to_default,
+    "SelectStmt": _select,
+    "InsertStmt": _writes,
+    "UpdateStmt": _writes,
+    "DeleteStmt": _writes,
+    "MergeStmt": _writes,
+}
+
+
+def _output_columns(node: Any) -> tuple[tuple[str, ...] | None, bool]:
+    select = node.get("SelectStmt") if isinstance(node, dict) else None
+    while select and "larg" in select:
+        select = select["larg"]
+    if not select:
+        return None, False
+    names: list[str] = []
+    for item in select.get("targetList", ()):
+        target = item["ResTarget"]
+        if "name" in target:
+            names.append(target["name"])
+            continue
+        value = target.get("val", {})
+        if "ColumnRef" in value and any("A_Star" in field for field in value["ColumnRef"].get("fields", ())):
+            return None, True
+        names.append(derived_name(value))
+    return tuple(names), False
+
+
+def derived_name(value: Any) -> str:
+    """The name PostgreSQL gives an unnamed output column or index expression."""
+    while isinstance(value, dict) and value:
+        kind, node = next(iter(value.items()))
+        if kind == "ColumnRef":
+            parts = strings(node.get("fields", []))
+            return parts[-1] if parts else "?column?"
+        if kind == "FuncCall":
+            return strings(node["funcname"])[-1]
+        if kind == "TypeCast":
+            inner = derived_name(node.get("arg"))
+            if inner != "?column?":
+                return inner
+            return type_of_dict(node["typeName"]).name
+        if kind == "CollateClause":
+            value = node.get("arg")
+            continue
+        fixed = _FIXED_NAMES.get(kind)
+        if kind == "MinMaxExpr":
+            return "greatest" if node.get("op") == "IS_GREATEST" else "least"
+        if kind == "SQLValueFunction":
+            return str(node.get("op", "")).removeprefix("SVFOP_").lower()
+        if kind == "A_Expr" and node.get("kind") == "AEXPR_NULLIF":
+            return "nullif"
+        return fixed or "?column?"
+    return "?column?"
+
+
+_FIXED_NAMES = {
+    "CoalesceExpr": "coalesce",
+    "CaseExpr": "case",
+    "A_ArrayExpr": "array",
+    "RowExpr": "row",
+    "XmlSerialize": "xmlserialize",
+    "GroupingFunc": "grouping",
+}

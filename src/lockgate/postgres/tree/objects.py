@@ -1,0 +1,227 @@
+"""Readers of types, domains, sequences, functions, extensions and statistics."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import json
+
+from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.expressions import (
+    expression_of_node,
+    name_of_parts,
+    query_of_node,
+    strings,
+    type_of_dict,
+)
+from lockgate.postgres.tree.library import SyntaxProblem, tree_json
+from lockgate.postgres.tree.nodes import ColumnDef, ConstraintNode
+from lockgate.postgres.tree.wording import column_of, constraint_of
+
+Tree = dict[str, Any]
+
+_column = json.Decoder(ColumnDef).decode
+_constraint = json.Decoder(ConstraintNode).decode
+
+
+def _name(node: Tree) -> w.Name:
+    return w.Name(node.get("schemaname", ""), node["relname"])
+
+
+def _constraint_of(node: Tree) -> w.Constraint:
+    return constraint_of(_constraint(json.encode(node)))
+
+
+def _options(node: Tree) -> dict[str, Any]:
+    return {item["DefElem"]["defname"]: item["DefElem"].get("arg", {}) for item in node.get("options", ())}
+
+
+def _owner(options: dict[str, Any]) -> tuple[tuple[w.Name, str] | None, bool]:
+    arg = options.get("owned_by")
+    if not arg:
+        return None, False
+    parts = strings(arg["List"].get("items", []))
+    if len(parts) < 2:
+        return None, True
+    return (name_of_parts(parts[:-1]), parts[-1]), False
+
+
+def _create_sequence(node: Tree) -> w.CreateSequence:
+    owner, _ = _owner(_options(node))
+    sequence = node["sequence"]
+    return w.CreateSequence(
+        _name(sequence), owner, node.get("if_not_exists", False), sequence.get("relpersistence", "p")
+    )
+
+
+def _alter_sequence(node: Tree) -> w.AlterSequence:
+    options = _options(node)
+    owner, none = _owner(options)
+    return w.AlterSequence(
+        _name(node["sequence"]), tuple(options), owner, none, node.get("missing_ok", False)
+    )
+
+
+def _enum(node: Tree) -> w.CreateType:
+    return w.CreateType(
+        name_of_parts(strings(node["typeName"])), "enum", tuple(strings(node.get("vals", [])))
+    )
+
+
+def _composite(node: Tree) -> w.CreateType:
+    columns = [column_of(_column(json.encode(item["ColumnDef"]))) for item in node.get("coldeflist", ())]
+    return w.CreateType(_name(node["typevar"]), "composite", (), tuple(columns))
+
+
+def _range(node: Tree) -> w.CreateType:
+    return w.CreateType(name_of_parts(strings(node["typeName"])), "range")
+
+
+def _define(node: Tree) -> w.Statement:
+    kind = node["kind"].removeprefix("OBJECT_").lower()
+    if kind == "type":
+        return w.CreateType(
+            name_of_parts(strings(node["defnames"])), "base" if node.get("definition") else "shell"
+        )
+    return w.Utility("CREATE " + kind.upper())
+
+
+def _alter_enum(node: Tree) -> w.AlterEnum:
+    return w.AlterEnum(
+        name_of_parts(strings(node["typeName"])),
+        node["newVal"],
+        node.get("oldVal", ""),
+        "newValNeighbor" in node,
+        node.get("skipIfNewValExists", False),
+    )
+
+
+def _create_domain(node: Tree) -> w.CreateDomain:
+    constraints: list[w.Constraint] = []
+    default, not_null = None, False
+    for item in node.get("constraints", ()):
+        constraint = item["Constraint"]
+        kind = constraint["contype"]
+        if kind == "CONSTR_NOTNULL":
+            not_null = True
+        elif kind == "CONSTR_DEFAULT":
+            default = expression_of_node(constraint["raw_expr"])
+        elif kind == "CONSTR_CHECK":
+            constraints.append(_constraint_of(constraint))
+    return w.CreateDomain(
+        name_of_parts(strings(node["domainname"])),
+        type_of_dict(node["typeName"]),
+        tuple(constraints),
+        default,
+        not_null,
+    )
+
+
+_DOMAIN_ACTIONS = {
+    "T": "default", "N": "drop_not_null", "O": "set_not_null", "C": "add", "X": "drop", "V": "validate",
+}  # fmt: skip
+
+
+def _alter_domain(node: Tree) -> w.AlterDomain:
+    definition = node.get("def", {})
+    constraint = _constraint_of(definition["Constraint"]) if "Constraint" in definition else None
+    what = _DOMAIN_ACTIONS[node["subtype"]]
+    if what == "add" and constraint is not None and constraint.kind == "not_null":
+        what = "set_not_null"
+    return w.AlterDomain(name_of_parts(strings(node["typeName"])), what, constraint, node.get("name", ""))
+
+
+def _create_function(node: Tree) -> w.CreateFunction:
+    options = _function_options(node)
+    language = options.get("language", "sql" if "sql_body" in node else "")
+    body = options.get("as", "")
+    accesses: tuple[w.Access, ...] = ()
+    opaque = True
+    if "sql_body" in node:
+        accesses, opaque = query_of_node(node["sql_body"])[0].accesses, False
+    elif language == "sql" and body:
+        accesses, opaque = _body_accesses(body)
+    return w.CreateFunction(
+        name_of_parts(strings(node["funcname"])),
+        node.get("replace", False),
+        node.get("is_procedure", False),
+        language,
+        options.get("volatility", "volatile"),
+        options.get("security") == "true",
+        "set:search_path" in options,
+        accesses,
+        opaque,
+        body,
+    )
+
+
+def _function_options(node: Tree) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in node.get("options", ()):
+        element = item["DefElem"]
+        arg = element.get("arg", {})
+        if "String" in arg:
+            found[element["defname"]] = arg["String"].get("sval", "")
+        elif "List" in arg:
+            found[element["defname"]] = "".join(strings(arg["List"].get("items", []))[:1])
+        elif "Boolean" in arg:
+            found[element["defname"]] = "true" if arg["Boolean"].get("boolval") else "false"
+        elif "VariableSetStmt" in arg:
+            found["set:" + arg["VariableSetStmt"].get("name", "")] = "true"
+    if "language" in found:
+        found["language"] = found["language"].lower()
+    return found
+
+
+def _body_accesses(body: str) -> tuple[tuple[w.Access, ...], bool]:
+    """The server validates the body of an SQL function when it is created, and so locks what it names."""
+    try:
+        tree = json.decode(tree_json(body.encode("utf-8", "surrogatepass")))
+    except SyntaxProblem:
+        return (), True
+    return query_of_node(tree.get("stmts", []))[0].accesses, False
+
+
+def _create_extension(node: Tree) -> w.CreateExtension:
+    return _extension(node, create=True)
+
+
+def _alter_extension(node: Tree) -> w.CreateExtension:
+    return _extension(node, create=False)
+
+
+def _extension(node: Tree, *, create: bool) -> w.CreateExtension:
+    options = {key: arg.get("String", {}).get("sval", "") for key, arg in _options(node).items()}
+    return w.CreateExtension(
+        node["extname"],
+        create,
+        options.get("new_version", ""),
+        options.get("schema", ""),
+        node.get("if_not_exists", False),
+    )
+
+
+def _statistics(node: Tree) -> w.CreateStatistics:
+    relations = [item["RangeVar"] for item in node.get("relations", ()) if "RangeVar" in item]
+    names = strings(node.get("defnames", []))
+    return w.CreateStatistics(
+        name_of_parts(names) if names else w.Name("", ""),
+        _name(relations[0]) if relations else None,
+        node.get("if_not_exists", False),
+    )
+
+
+READERS: dict[str, Callable[[Tree], w.Statement]] = {
+    "CreateSeqStmt": _create_sequence,
+    "AlterSeqStmt": _alter_sequence,
+    "CreateEnumStmt": _enum,
+    "CompositeTypeStmt": _composite,
+    "CreateRangeStmt": _range,
+    "DefineStmt": _define,
+    "AlterEnumStmt": _alter_enum,
+    "CreateDomainStmt": _create_domain,
+    "AlterDomainStmt": _alter_domain,
+    "CreateFunctionStmt": _create_function,
+    "CreateExtensionStmt": _create_extension,
+    "AlterExtensionStmt": _alter_extension,
+    "CreateStatsStmt": _statistics,
+}

@@ -1,0 +1,199 @@
+"""Readers of queries: SELECT, DML, views, and what wraps a query."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import structs
+
+from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.expressions import expression_of_node, query_of_node, strings
+from lockgate.postgres.tree.wording import Unknown
+
+Tree = dict[str, Any]
+
+_EMPTY = w.Query()
+
+
+def _name(node: Tree) -> w.Name:
+    return w.Name(node.get("schemaname", ""), node["relname"])
+
+
+def _select(node: Tree) -> w.Statement:
+    into = _into(node)
+    query, literals = query_of_node({"SelectStmt": node})
+    if into:
+        return w.CreateTableAs(_name(into["rel"]), query, persistence=into["rel"].get("relpersistence", "p"))
+    return w.Dml("select", query, where="whereClause" in node, literals=literals)
+
+
+def _into(node: Tree) -> Tree | None:
+    while "larg" in node:
+        node = node["larg"]
+    into: Tree | None = node.get("intoClause")
+    return into
+
+
+def _insert(node: Tree) -> w.Dml:
+    query, literals = query_of_node({"InsertStmt": node})
+    select = node.get("selectStmt", {}).get("SelectStmt", {})
+    return w.Dml(
+        "insert",
+        query,
+        _name(node["relation"]),
+        values="valuesLists" in select or "selectStmt" not in node,
+        columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
+        on_conflict="onConflictClause" in node,
+        default_values="selectStmt" not in node,
+        returning="returningClause" in node,
+        literals=literals,
+    )
+
+
+def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
+    def read(node: Tree) -> w.Dml:
+        query, literals = query_of_node({box: node})
+        columns = [item["ResTarget"].get("name", "") for item in node.get("targetList", ())]
+        return w.Dml(
+            kind,
+            query,
+            _name(node["relation"]),
+            where="whereClause" in node or kind == "merge",
+            columns=tuple(columns),
+            returning="returningClause" in node,
+            literals=literals,
+        )
+
+    return read
+
+
+def _copy(node: Tree) -> w.Dml:
+    if "query" in node:
+        query, _ = query_of_node(node["query"])
+        return w.Dml("copy to", query)
+    name = _name(node["relation"])
+    writes = node.get("is_from", False)
+    mode = w.LockMode.RowExclusiveLock if writes else w.LockMode.AccessShareLock
+    return w.Dml(
+        "copy from" if writes else "copy to", w.Query((w.Access(name, mode),)), name if writes else None
+    )
+
+
+def _create_as(node: Tree) -> w.CreateTableAs:
+    into = node["into"]
+    if "ExecuteStmt" in node["query"]:
+        raise Unknown("CREATE TABLE AS EXECUTE: the prepared query is not known")
+    query, _ = query_of_node(node["query"])
+    names = [item["String"]["sval"] for item in into.get("colNames", ())]
+    if names:
+        query = structs.replace(query, columns=tuple(names))
+    return w.CreateTableAs(
+        _name(into["rel"]),
+        query,
+        node.get("objtype") == "OBJECT_MATVIEW",
+        not into.get("skipData", False),
+        node.get("if_not_exists", False),
+        into["rel"].get("relpersistence", "p"),
+    )
+
+
+def _view(node: Tree) -> w.CreateView:
+    query, _ = query_of_node(node["query"])
+    aliases = tuple(strings(node.get("aliases", [])))
+    if aliases:
+        query = structs.replace(query, columns=aliases)
+    options = [item["DefElem"]["defname"] for item in node.get("options", ())]
+    return w.CreateView(
+        _name(node["view"]),
+        query,
+        node.get("replace", False),
+        node["view"].get("relpersistence", "p"),
+        tuple(options),
+    )
+
+
+def _explain(node: Tree) -> w.Statement:
+    inner = _wrapped(node["query"])
+    if isinstance(inner, w.Dml):
+        return inner
+    if isinstance(inner, w.CreateTableAs):
+        # EXPLAIN without ANALYZE creates nothing; with ANALYZE it does. Both plan the query.
+        return w.Dml("explain", inner.query)
+    raise Unknown("EXPLAIN of something that is no query")
+
+
+def _cursor(node: Tree) -> w.Statement:
+    return _wrapped(node["query"])
+
+
+def _prepare(node: Tree) -> w.Utility:
+    return w.Utility("PREPARE", name=node.get("name", ""))
+
+
+def _execute(node: Tree) -> w.Statement:
+    raise Unknown("EXECUTE: the prepared query is not known")
+
+
+def _wrapped(node: Tree) -> w.Statement:
+    ((kind, body),) = node.items()
+    reader = READERS.get(kind)
+    if reader is None:
+        raise Unknown(f"a wrapped {kind}")
+    return reader(body)
+
+
+def _trigger(node: Tree) -> w.CreateTrigger:
+    timing = node.get("timing", 0)
+    return w.CreateTrigger(
+        node["trigname"],
+        _name(node["relation"]),
+        node.get("row", False),
+        node.get("replace", False),
+        node.get("isconstraint", False),
+        "before" if timing & 2 else "instead" if timing & 64 else "after",
+        node.get("events", 0),
+        w.Name("", strings(node["funcname"])[-1]),
+        _name(node["constrrel"]) if "constrrel" in node else None,
+    )
+
+
+def _rule(node: Tree) -> w.CreateRule:
+    query, _ = query_of_node({"actions": node.get("actions", []), "where": node.get("whereClause", {})})
+    return w.CreateRule(
+        node["rulename"],
+        _name(node["relation"]),
+        node.get("replace", False),
+        query.accesses,
+        node.get("instead", False),
+    )
+
+
+def _policy(create: bool) -> Callable[[Tree], w.Policy]:
+    def read(node: Tree) -> w.Policy:
+        expressions = [expression_of_node(node[key]) for key in ("qual", "with_check") if key in node]
+        accesses = tuple([access for expression in expressions for access in expression.accesses])
+        always = any("boolval" in node.get(key, {}).get("A_Const", {}) for key in ("qual", "with_check"))
+        return w.Policy(
+            node["policy_name"], _name(node["table"]), create, accesses, always, node.get("permissive", False)
+        )
+
+    return read
+
+
+READERS: dict[str, Callable[[Tree], w.Statement]] = {
+    "SelectStmt": _select,
+    "InsertStmt": _insert,
+    "UpdateStmt": _writes("update", "UpdateStmt"),
+    "DeleteStmt": _writes("delete", "DeleteStmt"),
+    "MergeStmt": _writes("merge", "MergeStmt"),
+    "CopyStmt": _copy,
+    "CreateTableAsStmt": _create_as,
+    "ViewStmt": _view,
+    "ExplainStmt": _explain,
+    "DeclareCursorStmt": _cursor,
+    "PrepareStmt": _prepare,
+    "ExecuteStmt": _execute,
+    "CreateTrigStmt": _trigger,
+    "RuleStmt": _rule,
+    "CreatePolicyStmt": _policy(True),
+    "AlterPolicyStmt": _policy(False),
+}

@@ -1,0 +1,119 @@
+"""The parts that words are made of: names, types, expressions, columns, constraints."""
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+
+class LockMode(IntEnum):
+    """Table-level lock modes in PostgreSQL's own order: a higher number conflicts with more."""
+
+    AccessShareLock = 1
+    RowShareLock = 2
+    RowExclusiveLock = 3
+    ShareUpdateExclusiveLock = 4
+    ShareLock = 5
+    ShareRowExclusiveLock = 6
+    ExclusiveLock = 7
+    AccessExclusiveLock = 8
+
+
+class Word(Struct, frozen=True, gc=False):
+    """Base of all words: immutable, and left out of cycle collection."""
+
+
+class Name(Word, frozen=True):
+    """A possibly qualified name. ``schema`` is empty when the text gave none."""
+
+    schema: str
+    name: str
+
+
+class TypeName(Word, frozen=True):
+    """A type by PostgreSQL's internal name (``int8``, ``varchar``), with modifiers and array dimensions."""
+
+    name: str
+    schema: str = ""
+    mods: tuple[int, ...] = ()
+    array: bool = False
+    serial: bool = False
+
+
+class Access(Word, frozen=True):
+    """One relation that a query names, with the lock that parsing the query takes on it."""
+
+    name: Name
+    mode: LockMode
+    only: bool = False
+
+
+class Expression(Word, frozen=True):
+    """What there is to know about an expression without evaluating it."""
+
+    constant: bool = False
+    functions: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    # Columns that cannot be NULL when this expression, used as a CHECK, holds.
+    not_null: tuple[str, ...] = ()
+    accesses: tuple[Access, ...] = ()
+    # ``col`` or ``col::type`` and nothing else: (column, casts from the inside out).
+    cast_of: str = ""
+    casts: tuple[TypeName, ...] = ()
+    # A string literal, when the whole expression is one (also cast): for nextval and the like.
+    literal: str | None = None
+    sequences: tuple[str, ...] = ()
+    # The parser's tree without places, for index expressions and predicates: equal text, equal shape.
+    shape: str = ""
+
+
+class Query(Word, frozen=True):
+    """What a query touches: relations with locks, and the functions it calls."""
+
+    accesses: tuple[Access, ...] = ()
+    functions: tuple[str, ...] = ()
+    # Output column names when they can be read off the text, else None.
+    columns: tuple[str, ...] | None = None
+    star: bool = False
+    # Every column name that occurs anywhere in the query, whatever its table.
+    column_refs: tuple[str, ...] = ()
+
+
+# -- columns and constraints -----------------------------------------------------------------------
+
+
+class Constraint(Word, frozen=True):
+    """A constraint as written. ``kind``: check, foreign, unique, primary, exclude, not_null."""
+
+    kind: str
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    not_valid: bool = False
+    enforced: bool = True
+    expression: Expression | None = None
+    references: Name | None = None
+    ref_columns: tuple[str, ...] = ()
+    on_delete: str = "a"
+    on_update: str = "a"
+    using_index: str = ""
+    deferrable: bool = False
+    no_inherit: bool = False
+    method: str = ""
+    expressions: bool = False
+    # Of a column definition, not a table-level constraint.
+    inline: bool = False
+
+
+class Column(Word, frozen=True):
+    """A column definition as written."""
+
+    name: str
+    type: TypeName
+    default: Expression | None = None
+    # "" none, "a" always, "d" by default
+    identity: str = ""
+    # "" none, "s" stored, "v" virtual
+    generated: str = ""
+    not_null: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    collation: str = ""
+    sequence: Name | None = None

@@ -1,0 +1,458 @@
+"""The vocabulary: every statement as one small frozen value.
+
+Rules, facts and the schema model know these words and nothing of the parser. A word says what a statement
+*asks for*; what it costs (locks, rewrites, scans) is for ``lockgate.policy.facts`` to tell. This file has the
+statements; it also gives out ``shapes`` (names, types, columns, constraints) and ``actions`` (of ALTER TABLE).
+
+A name is kept as written: ``Name("", "t")`` is unqualified, and the model resolves it by the search path.
+"""
+
+from typing import TypeAlias
+
+from lockgate.postgres.tree.actions import Action as Action
+from lockgate.postgres.tree.actions import AddColumn as AddColumn
+from lockgate.postgres.tree.actions import AddConstraint as AddConstraint
+from lockgate.postgres.tree.actions import AlterConstraint as AlterConstraint
+from lockgate.postgres.tree.actions import AlterIdentity as AlterIdentity
+from lockgate.postgres.tree.actions import AlterType as AlterType
+from lockgate.postgres.tree.actions import AttachPartition as AttachPartition
+from lockgate.postgres.tree.actions import ClusterOn as ClusterOn
+from lockgate.postgres.tree.actions import DependsOnExtension as DependsOnExtension
+from lockgate.postgres.tree.actions import DetachPartition as DetachPartition
+from lockgate.postgres.tree.actions import DropColumn as DropColumn
+from lockgate.postgres.tree.actions import DropConstraint as DropConstraint
+from lockgate.postgres.tree.actions import DropNotNull as DropNotNull
+from lockgate.postgres.tree.actions import Inherit as Inherit
+from lockgate.postgres.tree.actions import OfType as OfType
+from lockgate.postgres.tree.actions import OwnerTo as OwnerTo
+from lockgate.postgres.tree.actions import ReplicaIdentity as ReplicaIdentity
+from lockgate.postgres.tree.actions import RowSecurity as RowSecurity
+from lockgate.postgres.tree.actions import SetAccessMethod as SetAccessMethod
+from lockgate.postgres.tree.actions import SetColumnOptions as SetColumnOptions
+from lockgate.postgres.tree.actions import SetDefault as SetDefault
+from lockgate.postgres.tree.actions import SetExpression as SetExpression
+from lockgate.postgres.tree.actions import SetLogged as SetLogged
+from lockgate.postgres.tree.actions import SetNotNull as SetNotNull
+from lockgate.postgres.tree.actions import SetOptions as SetOptions
+from lockgate.postgres.tree.actions import SetStatistics as SetStatistics
+from lockgate.postgres.tree.actions import SetStorage as SetStorage
+from lockgate.postgres.tree.actions import SetTablespace as SetTablespace
+from lockgate.postgres.tree.actions import ToggleRule as ToggleRule
+from lockgate.postgres.tree.actions import ToggleTrigger as ToggleTrigger
+from lockgate.postgres.tree.actions import ValidateConstraint as ValidateConstraint
+from lockgate.postgres.tree.shapes import Access as Access
+from lockgate.postgres.tree.shapes import Column as Column
+from lockgate.postgres.tree.shapes import Constraint as Constraint
+from lockgate.postgres.tree.shapes import Expression as Expression
+from lockgate.postgres.tree.shapes import LockMode as LockMode
+from lockgate.postgres.tree.shapes import Name as Name
+from lockgate.postgres.tree.shapes import Query as Query
+from lockgate.postgres.tree.shapes import TypeName as TypeName
+from lockgate.postgres.tree.shapes import Word as Word
+
+
+class CreateTable(Word, frozen=True):
+    """CREATE TABLE in every form but AS."""
+
+    name: Name
+    columns: tuple[Column, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    inherits: tuple[Name, ...] = ()
+    partition_of: Name | None = None
+    default_partition: bool = False
+    # "" or the strategy: list, range, hash
+    partition_by: str = ""
+    partition_columns: tuple[str, ...] = ()
+    like: tuple["Like", ...] = ()
+    of_type: Name | None = None
+    persistence: str = "p"
+    if_not_exists: bool = False
+    foreign: bool = False
+    tablespace: str = ""
+
+
+class Like(Word, frozen=True):
+    """LIKE source INCLUDING … (``options`` is the parser's bit set)."""
+
+    source: Name
+    options: int = 0
+
+
+class CreateTableAs(Word, frozen=True):
+    """CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW."""
+
+    name: Name
+    query: Query
+    materialized: bool = False
+    with_data: bool = True
+    if_not_exists: bool = False
+    persistence: str = "p"
+
+
+class CreateView(Word, frozen=True):
+    """CREATE [OR REPLACE] VIEW."""
+
+    name: Name
+    query: Query
+    replace: bool = False
+    persistence: str = "p"
+    options: tuple[str, ...] = ()
+
+
+class IndexKey(Word, frozen=True):
+    """One key of an index: a column, or an expression with the name PostgreSQL derives for it."""
+
+    column: str = ""
+    expression: Expression | None = None
+    derived_name: str = "expr"
+    opclass: str = ""
+    collation: str = ""
+
+
+class CreateIndex(Word, frozen=True):
+    """CREATE INDEX."""
+
+    name: str
+    table: Name
+    keys: tuple[IndexKey, ...]
+    include: tuple[str, ...] = ()
+    unique: bool = False
+    concurrently: bool = False
+    if_not_exists: bool = False
+    only: bool = False
+    method: str = "btree"
+    where: Expression | None = None
+    nulls_not_distinct: bool = False
+
+
+class AlterTable(Word, frozen=True):
+    """ALTER TABLE, and ALTER INDEX, SEQUENCE, VIEW, … in its forms (``kind``)."""
+
+    name: Name
+    actions: tuple[Action, ...]
+    kind: str = "table"
+    only: bool = False
+    if_exists: bool = False
+
+
+class Rename(Word, frozen=True):
+    """RENAME of an object, a column (``sub``), a constraint, …; ``kind`` is what is renamed."""
+
+    kind: str
+    name: Name
+    new: str
+    sub: str = ""
+    # What the relation is called in the text: table, view, index, …
+    relation_kind: str = "table"
+    only: bool = False
+    if_exists: bool = False
+
+
+class SetSchema(Word, frozen=True):
+    """SET SCHEMA."""
+
+    kind: str
+    name: Name
+    schema: str
+    if_exists: bool = False
+
+
+class Drop(Word, frozen=True):
+    """DROP of anything. For triggers, rules and policies ``names`` are the tables and ``subs`` the objects."""
+
+    kind: str
+    names: tuple[Name, ...]
+    subs: tuple[str, ...] = ()
+    cascade: bool = False
+    concurrently: bool = False
+    if_exists: bool = False
+
+
+class Truncate(Word, frozen=True):
+    """TRUNCATE."""
+
+    names: tuple[Name, ...]
+    only: tuple[bool, ...] = ()
+    restart: bool = False
+    cascade: bool = False
+
+
+class CreateTrigger(Word, frozen=True):
+    """CREATE TRIGGER."""
+
+    name: str
+    table: Name
+    row: bool = False
+    replace: bool = False
+    constraint: bool = False
+    # before, after, instead
+    timing: str = "after"
+    events: int = 0
+    function: Name | None = None
+    from_table: Name | None = None
+
+
+class CreateRule(Word, frozen=True):
+    """CREATE RULE."""
+
+    name: str
+    table: Name
+    replace: bool = False
+    accesses: tuple[Access, ...] = ()
+    instead: bool = False
+
+
+class Policy(Word, frozen=True):
+    """CREATE or ALTER POLICY."""
+
+    name: str
+    table: Name
+    create: bool
+    accesses: tuple[Access, ...] = ()
+    always_true: bool = False
+    permissive: bool = True
+
+
+class CreateSequence(Word, frozen=True):
+    """CREATE SEQUENCE."""
+
+    name: Name
+    owned_by: tuple[Name, str] | None = None
+    if_not_exists: bool = False
+    persistence: str = "p"
+
+
+class AlterSequence(Word, frozen=True):
+    """ALTER SEQUENCE with its options."""
+
+    name: Name
+    options: tuple[str, ...] = ()
+    owned_by: tuple[Name, str] | None = None
+    owned_by_none: bool = False
+    if_exists: bool = False
+
+
+class CreateType(Word, frozen=True):
+    """CREATE TYPE. ``kind``: enum, composite, range, base, shell."""
+
+    name: Name
+    kind: str
+    labels: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+
+
+class AlterEnum(Word, frozen=True):
+    """ALTER TYPE … ADD VALUE or RENAME VALUE."""
+
+    name: Name
+    value: str
+    renamed_from: str = ""
+    positioned: bool = False
+    if_not_exists: bool = False
+
+
+class CreateDomain(Word, frozen=True):
+    """CREATE DOMAIN."""
+
+    name: Name
+    base: TypeName
+    constraints: tuple[Constraint, ...] = ()
+    default: Expression | None = None
+    not_null: bool = False
+
+
+class AlterDomain(Word, frozen=True):
+    """ALTER DOMAIN. ``what``: add, drop, validate, set_not_null, drop_not_null, default."""
+
+    name: Name
+    what: str
+    constraint: Constraint | None = None
+    constraint_name: str = ""
+
+
+class CreateFunction(Word, frozen=True):
+    """CREATE FUNCTION or PROCEDURE: opaque but for its frame."""
+
+    name: Name
+    replace: bool = False
+    procedure: bool = False
+    language: str = ""
+    volatility: str = "volatile"
+    definer: bool = False
+    sets_search_path: bool = False
+    # Locks that validating an SQL-language body takes when the function is created.
+    accesses: tuple[Access, ...] = ()
+    opaque_body: bool = True
+    # The body of a plpgsql or SQL function, for rules that read it.
+    body: str = ""
+
+
+class CreateSchema(Word, frozen=True):
+    """CREATE SCHEMA with the statements inside it."""
+
+    name: str
+    elements: tuple["Statement", ...] = ()
+    if_not_exists: bool = False
+
+
+class CreateExtension(Word, frozen=True):
+    """CREATE or ALTER EXTENSION."""
+
+    name: str
+    create: bool = True
+    version: str = ""
+    schema: str = ""
+    if_not_exists: bool = False
+
+
+class CreateStatistics(Word, frozen=True):
+    """CREATE STATISTICS."""
+
+    name: Name
+    table: Name | None
+    if_not_exists: bool = False
+
+
+class Dml(Word, frozen=True):
+    """INSERT, UPDATE, DELETE, MERGE, SELECT, COPY, and what wraps them (``kind``)."""
+
+    kind: str
+    query: Query
+    target: Name | None = None
+    where: bool = False
+    # INSERT … VALUES always has rows; INSERT … SELECT may have none.
+    values: bool = False
+    columns: tuple[str, ...] = ()
+    on_conflict: bool = False
+    default_values: bool = False
+    returning: bool = False
+    # String literals, for rules that look for a value (a new enum label).
+    literals: tuple[str, ...] = ()
+
+
+class Refresh(Word, frozen=True):
+    """REFRESH MATERIALIZED VIEW."""
+
+    name: Name
+    concurrently: bool = False
+    with_data: bool = True
+
+
+class Reindex(Word, frozen=True):
+    """REINDEX. ``kind``: index, table, schema, system, database."""
+
+    kind: str
+    name: Name
+    concurrently: bool = False
+
+
+class Cluster(Word, frozen=True):
+    """CLUSTER; ``name`` is None for all tables."""
+
+    name: Name | None
+    index: str = ""
+
+
+class Vacuum(Word, frozen=True):
+    """VACUUM or ANALYZE; no names means every table."""
+
+    names: tuple[Name, ...]
+    vacuum: bool = True
+    full: bool = False
+    analyze: bool = False
+
+
+class LockTable(Word, frozen=True):
+    """LOCK TABLE."""
+
+    names: tuple[Name, ...]
+    mode: LockMode
+    only: tuple[bool, ...] = ()
+
+
+class Comment(Word, frozen=True):
+    """COMMENT ON, SECURITY LABEL ON."""
+
+    kind: str
+    name: Name | None
+    sub: str = ""
+
+
+class Grant(Word, frozen=True):
+    """GRANT or REVOKE on objects. ``kind`` is the kind of object, "role" for membership."""
+
+    grant: bool
+    kind: str
+    names: tuple[Name, ...] = ()
+    privileges: tuple[str, ...] = ()
+    grantees: tuple[str, ...] = ()
+    in_schema: bool = False
+
+
+class Publication(Word, frozen=True):
+    """CREATE or ALTER PUBLICATION."""
+
+    name: str
+    tables: tuple[Name, ...] = ()
+    create: bool = True
+
+
+class SetVariable(Word, frozen=True):
+    """SET, RESET; ``values`` is empty for RESET and DEFAULT."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    local: bool = False
+    reset: bool = False
+
+
+class DoBlock(Word, frozen=True):
+    """DO: understood as a thing that hides what it does."""
+
+    language: str = "plpgsql"
+    body: str = ""
+
+
+class Call(Word, frozen=True):
+    """CALL of a procedure: as opaque as a DO block."""
+
+    name: Name
+
+
+class TransactionControl(Word, frozen=True):
+    """BEGIN, COMMIT, SAVEPOINT, …: understood, and refused inside a migration file."""
+
+    kind: str
+
+
+class Utility(Word, frozen=True):
+    """A known statement that takes no relation lock worth naming. ``transactional`` False: not in a transaction."""
+
+    kind: str
+    transactional: bool = True
+    name: str = ""
+
+
+class NotUnderstood(Word, frozen=True):
+    """A statement we have no word for. It blocks."""
+
+    node: str
+    why: str
+
+
+Statement: TypeAlias = (
+    CreateTable | CreateTableAs | CreateView | CreateIndex | AlterTable | Rename | SetSchema | Drop | Truncate
+    | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
+    | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateStatistics | Dml | Refresh | Reindex
+    | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call
+    | TransactionControl | Utility | NotUnderstood
+)  # fmt: skip
+
+
+class Located(Word, frozen=True):
+    """A statement and where it stands: line from 1, byte span, and the line where its own text begins."""
+
+    statement: Statement
+    line: int
+    start: int
+    end: int

@@ -1,0 +1,1 @@
+ALTER TABLE orders ADD CONSTRAINT orders_qty_present CHECK (qty IS NOT NULL) NOT VALID;

@@ -1,0 +1,3 @@
+CREATE TABLE customers (id bigint PRIMARY KEY);
+CREATE TABLE orders (id bigint NOT NULL, customer_id bigint, qty integer);
+CREATE UNIQUE INDEX orders_pkey ON orders (id);

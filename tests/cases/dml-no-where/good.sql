@@ -1,0 +1,1 @@
+UPDATE orders SET qty = 0 WHERE id BETWEEN 1 AND 1000;

@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY ON orders (customer_id);

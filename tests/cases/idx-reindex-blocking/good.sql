@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+REINDEX TABLE CONCURRENTLY orders;

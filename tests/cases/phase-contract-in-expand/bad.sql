@@ -1,0 +1,2 @@
+-- lockgate: phase=expand
+ALTER TABLE orders DROP COLUMN qty;

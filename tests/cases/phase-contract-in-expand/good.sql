@@ -1,0 +1,2 @@
+-- lockgate: phase=expand
+ALTER TABLE orders ADD COLUMN total numeric;

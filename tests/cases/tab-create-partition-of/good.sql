@@ -1,0 +1,1 @@
+CREATE TABLE events_2032 (LIKE events INCLUDING ALL);

@@ -1,0 +1,150 @@
+"""The engine: the model, phases, suppressions, size, several files."""
+
+from datetime import date
+
+import pytest
+
+from lockgate.errors import ConfigError
+from lockgate.policy.judge import Judge, Judgement, Source
+from lockgate.policy.model.schema import Schema
+from lockgate.policy.model.snapshot import Snapshot, read, write
+
+_TODAY = date(2030, 1, 1)
+_TABLE = "CREATE TABLE orders (id bigint PRIMARY KEY, qty integer, code varchar(10));"
+
+
+def judged(text: str, *, phase: str = "", transactional: bool = True, base: str = _TABLE) -> Judgement:
+    judge = Judge(today=_TODAY)
+    judge.replay(base)
+    return judge.judge(Source("f.sql", text, phase, transactional))
+
+
+def ids(judgement: Judgement) -> list[str]:
+    return [finding.id for finding in judgement.findings]
+
+
+def test_a_table_of_the_same_file_is_exempt() -> None:
+    """Nobody uses a table before the file that creates it is committed."""
+    text = "CREATE TABLE a (x int);\nCREATE INDEX a_x ON a (x);\nALTER TABLE a ALTER COLUMN x TYPE bigint;\nDROP TABLE a;"
+    assert ids(judged(text)) == []
+
+
+def test_a_valid_check_proves_not_null() -> None:
+    """SET NOT NULL after a validated CHECK reads nothing and is no hazard; before validation it is."""
+    add = _TABLE + "ALTER TABLE orders ADD CONSTRAINT p CHECK (qty IS NOT NULL) NOT VALID;"
+    text = "ALTER TABLE orders ALTER COLUMN qty SET NOT NULL;"
+    assert ids(judged(text, base=add)) == ["col-set-not-null"]
+    proved = judged(text, base=add + "ALTER TABLE orders VALIDATE CONSTRAINT p;")
+    assert ids(proved) == []
+    assert proved.statements[0].scans == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE orders ADD COLUMN a int DEFAULT 5;",
+        "ALTER TABLE orders ADD COLUMN a timestamptz DEFAULT now();",
+        "ALTER TABLE orders ADD COLUMN a text NOT NULL DEFAULT 'x';",
+        "ALTER TABLE orders ALTER COLUMN code TYPE varchar(20);",
+        "ALTER TABLE orders ALTER COLUMN code TYPE text;",
+        "ALTER TABLE orders ALTER COLUMN qty SET STATISTICS 500;",
+        "ALTER TABLE orders SET (fillfactor = 80);",
+        "CREATE TABLE a (x int); CREATE UNIQUE INDEX a_x ON a (x);",
+        "COMMENT ON TABLE orders IS 'x';",
+        "ALTER TABLE orders ADD CONSTRAINT c CHECK (qty > 0) NOT VALID;",
+        "CREATE VIEW v AS SELECT id FROM orders;",
+        "INSERT INTO orders (id) VALUES (1);",
+    ],
+)
+def test_safe_files_raise_no_alarm(text: str) -> None:
+    """What is harmless gives nothing above info."""
+    assert [finding for finding in judged(text).findings if finding.severity != "info"] == []
+
+
+def test_a_contract_operation_in_an_expand_file_is_refused() -> None:
+    """The phase is inferred from what the statements take away, and checked against the directive."""
+    judgement = judged("ALTER TABLE orders DROP COLUMN code;", phase="expand")
+    assert judgement.phase == "contract"
+    assert "phase-contract-in-expand" in ids(judgement)
+    declared = judged("ALTER TABLE orders DROP COLUMN code;", phase="contract")
+    assert [finding.severity for finding in declared.findings] == ["info"]
+
+
+def test_a_suppression_covers_one_statement() -> None:
+    """An allowance hides its hazard on the next statement and on no other."""
+    allow = '-- lockgate: allow=idx-create-blocking until=2030-06-01 reason="empty"\n'
+    text = allow + "CREATE INDEX a ON orders (qty);\nCREATE INDEX b ON orders (code);"
+    judgement = judged(text)
+    assert [(finding.id, finding.line) for finding in judgement.findings] == [("idx-create-blocking", 3)]
+
+
+@pytest.mark.parametrize(
+    ("allow", "expected"),
+    [
+        ('allow=idx-create-blocking until=2029-12-31 reason="x"', "rep-suppression-expired"),
+        ("allow=idx-create-blocking until=2030-12-31", "rep-suppression-expired"),
+        ('allow=idx-create-blocking reason="x"', "rep-suppression-expired"),
+        ('allow=nothing-here until=2030-12-31 reason="x"', "suppression-unknown"),
+        ('allow=col-drop until=2030-12-31 reason="x"', "suppression-useless"),
+    ],
+)
+def test_a_suppression_that_does_not_count_is_reported(allow: str, expected: str) -> None:
+    """Expired, incomplete, unknown and useless allowances hide nothing and are findings themselves."""
+    found = ids(judged(f"-- lockgate: {allow}\nCREATE INDEX a ON orders (qty);"))
+    assert sorted(found) == sorted(["idx-create-blocking", expected])
+
+
+def test_an_unparsable_file_blocks() -> None:
+    """A text that PostgreSQL cannot parse is an error with its line."""
+    (finding,) = judged("SELECT 1;\nSELEC 2;").findings
+    assert (finding.id, finding.line, finding.severity) == ("not-understood", 2, "error")
+
+
+def test_a_small_table_is_not_worth_shouting_about() -> None:
+    """A snapshot that shows few rows lowers hazards of size to info."""
+    judge = Judge(today=_TODAY)
+    judge.replay(_TABLE)
+    judge.schema.relations["orders"].rows = 12
+    judgement = judge.judge(Source("f.sql", "CREATE INDEX a ON orders (qty);"))
+    assert [finding.severity for finding in judgement.findings] == ["info"]
+
+
+def test_a_constraint_that_nobody_validates_is_reported_at_the_end() -> None:
+    """Rules over several files see every file and the last state of the model."""
+    judge = Judge(today=_TODAY)
+    judge.replay(_TABLE)
+    judge.judge(Source("a.sql", "ALTER TABLE orders ADD CONSTRAINT c CHECK (qty > 0) NOT VALID;"))
+    judge.judge(Source("b.sql", "SELECT 1;"))
+    assert [(finding.id, finding.file) for finding in judge.finish()] == [("con-notvalid-forgotten", "a.sql")]
+
+
+def test_settings_of_a_file_do_not_leak_into_the_next() -> None:
+    """Each file starts with the search path of a fresh session."""
+    judge = Judge(today=_TODAY)
+    judge.replay("CREATE SCHEMA app; SET search_path = app; CREATE TABLE t (a int);")
+    shown = judge.judge(
+        Source("f.sql", "ALTER TABLE t ADD COLUMN b int;\nALTER TABLE app.t ADD COLUMN b int;")
+    )
+    assert [statement.locks for statement in shown.statements] == [
+        {"t": "AccessExclusiveLock"},
+        {"app.t": "AccessExclusiveLock"},
+    ]
+
+
+def test_the_model_survives_json() -> None:
+    """A model can be written to a cache or a snapshot and read back as it was."""
+    from msgspec import json
+
+    judge = Judge(today=_TODAY)
+    judge.replay(_TABLE + "CREATE INDEX a ON orders (qty); CREATE TYPE e AS ENUM ('x');")
+    assert json.decode(json.encode(judge.schema), type=Schema) == judge.schema
+
+
+def test_a_snapshot_is_the_model_as_json() -> None:
+    """What is written of a model is read back as the same model, and another version is refused."""
+    judge = Judge(today=_TODAY)
+    judge.replay(_TABLE)
+    taken = Snapshot("1", 16, "2030-01-01T00:00:00Z", judge.schema)
+    assert read(write(taken)) == taken
+    with pytest.raises(ConfigError):
+        read(write(taken).replace(b'"schemaVersion": "1"', b'"schemaVersion": "9"'))
