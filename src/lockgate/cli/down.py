@@ -23,8 +23,8 @@ def command(steps: int, reason: str, **shared_options: Any) -> None:
     from lockgate.migrations.limits import Limits
     from lockgate.release.amend import Desk
     from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.operator import operator_name
     from lockgate.release.project import read_files
-    from lockgate.release.up import operator_name
 
     session = Session(**shared_options)
     refuse_application_role()

@@ -16,8 +16,8 @@ def command(**shared_options: Any) -> None:
 
     from lockgate.migrations.limits import Limits
     from lockgate.migrations.plan import resolve
+    from lockgate.release.look import look
     from lockgate.release.project import prepare_files, read_files, refuse_problems
-    from lockgate.release.up import look
 
     session = Session(**shared_options)
     output = session.output

@@ -21,8 +21,8 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
 
     from lockgate.migrations.limits import Limits
     from lockgate.migrations.plan import resolve
+    from lockgate.release.look import look, read_journals
     from lockgate.release.project import read_files
-    from lockgate.release.up import look, read_journals
 
     session = Session(**shared_options)
     output = session.output

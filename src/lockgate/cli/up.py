@@ -28,8 +28,9 @@ def command(lock_wait: float, **shared_options: Any) -> None:
     from lockgate.migrations.progress import Log
     from lockgate.postgres.alarm import Alarm
     from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.operator import new_identity
     from lockgate.release.project import read_files
-    from lockgate.release.up import Run, new_identity
+    from lockgate.release.up import Run
 
     session = Session(**shared_options)
     refuse_application_role()

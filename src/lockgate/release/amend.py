@@ -16,8 +16,8 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, Wire
 from lockgate.release.authorise import refuse_application_role
+from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, refuse_problems
-from lockgate.release.up import new_identity
 
 _END = "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history) WHERE run_id = $1"
 

@@ -10,7 +10,7 @@ import msgspec
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.record.artifact import SHA_PATTERN, contained, write_atomically
 from lockgate.record.redact import redact_value
-from lockgate.release.up import RunReport
+from lockgate.release.report import RunReport
 from lockgate.release.verify import Check
 
 SCHEMA_VERSION = "2"

@@ -10,7 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
-from lockgate.release.up import connect_patiently
+from lockgate.release.look import connect_patiently
 
 _RANK = {"error": 0, "warning": 1, "info": 2}
 

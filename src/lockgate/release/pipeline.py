@@ -16,8 +16,10 @@ from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release import artifact
 from lockgate.release.authorise import refuse_application_role
+from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, read_files, refuse_problems
-from lockgate.release.up import Run, RunReport, new_identity
+from lockgate.release.report import RunReport
+from lockgate.release.up import Run
 from lockgate.release.verify import Check, verify
 
 

@@ -11,7 +11,8 @@ from lockgate.postgres import home
 from lockgate.postgres.target import Target
 from lockgate.record.reasons import REASONS
 from lockgate.release.artifact import document
-from lockgate.release.up import RunReport, connect_patiently
+from lockgate.release.look import connect_patiently
+from lockgate.release.report import RunReport
 
 _RUN = """
 SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''), COALESCE(before_rev, ''), COALESCE(after_rev, ''),

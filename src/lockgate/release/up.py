@@ -4,129 +4,38 @@ Every round starts from what the database says, so a round that was cut off anyw
 ``RunReport`` comes back (or rides on the error) and tells the same as the tables.
 """
 
-import difflib
-import getpass
-import secrets
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from lockgate.config import Settings
-from lockgate.errors import LockgateError, Refused, RunFailed, Unreachable
-from lockgate.migrations.failure import interrupted, to_fields
-from lockgate.migrations.history import History, read_history, read_source
-from lockgate.migrations.ledger import differs_in_line_ends_only
+from lockgate.errors import LockgateError, Refused, RunFailed
+from lockgate.migrations.failure import interrupted
+from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.plan import Obstacle, Plan, resolve
-from lockgate.migrations.progress import AppliedFile, Log
+from lockgate.migrations.progress import Log
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
-from lockgate.postgres.guard import Guard, RunIdentity, refuse_read_only, settle_abandoned
-from lockgate.postgres.outcome import Outcome, outcome_of
-from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
+from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
+from lockgate.postgres.settings import Facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
-from lockgate.record.redact import redact, redact_value
+from lockgate.postgres.wire import Cancelled, ConnectionLost
 from lockgate.record.verdict import Verdict
+from lockgate.release.aftermath import refuse_failover, settle_in_doubt, wait_for_server
 from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
+from lockgate.release.ending import write_end, write_end_anew
+from lockgate.release.look import connect_patiently, look, patiently
+from lockgate.release.mismatch import explain
 from lockgate.release.project import Files, prepare_files, refuse_problems
+from lockgate.release.report import RunReport
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
-    from lockgate.migrations.journal import StepRow
 
-T = TypeVar("T")
 ROUNDS = 4
 """How often a run takes over again after a lost connection before it gives up."""
-
-
-class RunReport(msgspec.Struct, rename="camel"):
-    """What a run did: the same facts for the terminal, for JSON and for the artifact."""
-
-    run_id: str
-    status: str = "pass"
-    reason_code: str = ""
-    reason: str = ""
-    plan_hash: str = ""
-    before: str = ""
-    after: str = ""
-    epoch: int = 0
-    operator: str = ""
-    elapsed_seconds: float = 0.0
-    applied: list[AppliedFile] = []
-    pending: list[str] = []
-    held_because: str = ""
-    database_identity: dict[str, str] = {}
-    notes: list[str] = []
-    timeline: list[dict[str, str]] = []
-
-
-class Looked(msgspec.Struct, frozen=True):
-    """One look at a database on one connection: its facts and its history (empty where lockgate was never run)."""
-
-    facts: Facts
-    history: History
-    format: int
-
-
-def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable: bool = False) -> Looked:
-    """Read facts and history on one connection. ``writable`` refuses a standby. Raises ``Unreachable``, ``Refused``."""
-    wire = connect_patiently(target, "look", limits, alarm)
-    try:
-        facts = (
-            prepare_session(wire, limits.session(), guard=False, local=target.local)
-            if writable
-            else read_facts(wire.one(FACTS, deadline=limits.clock() + 30))
-        )
-        if writable:
-            refuse_read_only(facts, target)
-        if not facts.home:
-            return Looked(facts, History(), 0)
-        found = home.read_format(wire)
-        home.refuse_newer(found)
-        return Looked(facts, read_history(wire), found)
-    except ServerError as error:
-        if error.sqlstate == "42501":
-            raise Refused(f"this role may not read the history: {error.message}", "PRIVILEGE") from None
-        raise
-    finally:
-        wire.close()
-
-
-def read_journals(target: Target, looked: Looked, limits: Limits) -> "dict[str, list[StepRow]]":
-    """The journals of the files that stopped half way, by revision."""
-    from lockgate.migrations.journal import read_steps
-
-    if not looked.history.partial:
-        return {}
-    wire = connect_patiently(target, "look", limits, None)
-    try:
-        return {revision: read_steps(wire, revision) for revision in looked.history.partial}
-    finally:
-        wire.close()
-
-
-def connect_patiently(
-    target: Target, name: str, limits: Limits, alarm: Alarm | None, seconds: float = 5.0
-) -> Wire:
-    """Connect, with bounded backoff while the server has no free connection or is starting."""
-    return patiently(lambda: Wire(target, name, alarm=alarm, clock=limits.clock), limits, alarm, seconds)
-
-
-def patiently(connect: Callable[[], T], limits: Limits, alarm: Alarm | None, seconds: float = 5.0) -> T:
-    """Call ``connect``, and again with growing pauses for ``seconds`` while the server has no room for it."""
-    deadline, pause = limits.clock() + seconds, 0.1
-    while True:
-        try:
-            return connect()
-        except Unreachable as error:
-            if error.code != "TOO_MANY_CONNECTIONS" or limits.clock() >= deadline:
-                raise
-        (alarm.sleep if alarm is not None else time.sleep)(pause)
-        pause = min(pause * 2, 1.0)
 
 
 def _of_lockgate_itself(error: ServerError) -> RunFailed:
@@ -139,19 +48,9 @@ def _of_lockgate_itself(error: ServerError) -> RunFailed:
     )
 
 
-def new_identity(kind: str, release_id: str | None = None) -> RunIdentity:
-    """The identity of a new run by the current user."""
-    return RunIdentity(secrets.token_hex(8), kind, operator_name(), release_id)
-
-
-def operator_name() -> str:
-    """Who runs this: the login name, or the number of a user that has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in the password file
-        import os
-
-        return f"uid {os.getuid()}"
+def _unsealed(history: History) -> bool:
+    """True when the newest row has no recorded schema: an earlier run died between its last commit and that."""
+    return bool(history.rows) and history.schema_head != history.head
 
 
 class Run:
@@ -194,7 +93,8 @@ class Run:
             self._rounds()
         except LockgateError as error:
             if isinstance(error, RunFailed) and error.code in ("CONNECTION_LOST", "IN_DOUBT"):
-                self._finish_anew(error)
+                self._close_report(error)
+                write_end_anew(self.target, self.report, self.log, error, self.limits.clock)
             self._close_report(error)
             error.details["report"] = self.report
             raise
@@ -224,7 +124,7 @@ class Run:
         self.report.before = self.report.after = plan.base
         self._identify(looked.facts)
         self._refuse_obstacles(plan)
-        if not plan.pending:
+        if not plan.pending and not _unsealed(looked.history):
             self.report.plan_hash = plan.hash
             self.log.tell("up to date", f"{len(plan.applied)} applied, nothing to do")
             if looked.history.running:
@@ -239,13 +139,13 @@ class Run:
                 revision = self.log.in_flight
                 lost_on[revision] = lost_on.get(revision, 0) + 1
                 self.log.tell("connection lost", lost.message)
-                self._resolve(lost)
+                settle_in_doubt(lost, self._facts, self.target, self.limits, self.alarm, self.log)
                 if lost_on[revision] >= 2 or number == ROUNDS or self.alarm.signal:
                     raise RunFailed(
                         f"the connection was lost {'again ' if lost_on[revision] > 1 else ''}while {revision or 'nothing'} was under way: {lost.message}",
                         "CONNECTION_LOST",
                     ) from None
-                self._wait_for_server()
+                wait_for_server(self.target, self.limits, self.alarm)
                 continue
             return
 
@@ -253,7 +153,7 @@ class Run:
         with self._connect_guard() as guard:
             self.report.notes += guard.notes
             if self._facts is not None and number > 1:
-                self._refuse_failover(guard.facts)
+                refuse_failover(self._facts, guard.facts)
             self._facts = guard.facts
             guard.acquire(
                 self.lock_wait if number == 1 else self.limits.reconnect_seconds, self._tell_waiting
@@ -281,15 +181,16 @@ class Run:
                 failure = LockgateError(f"{type(error).__name__}: {error}")
                 raise
             finally:
-                if (
-                    not self._cut
-                    and not self._finish(guard.guard, failure)
-                    and not self._finish(guard.work, failure)
-                ):
-                    self.report.notes.append(
-                        "the end of the run could not be recorded; the next run marks it"
-                    )
+                if not self._cut:
+                    self._write_end(guard, failure)
                 self._cut = False
+
+    def _write_end(self, guard: Guard, failure: LockgateError | None) -> None:
+        self._close_report(failure)
+        for wire in (guard.guard, guard.work):
+            if write_end(wire, self.report, self.log, failure, self.limits.clock() + 10):
+                return
+        self.report.notes.append("the end of the run could not be recorded; the next run marks it")
 
     def _connect_guard(self) -> Guard:
         """Both connections of a round, with bounded backoff while the server has no room for them."""
@@ -345,88 +246,20 @@ class Run:
         try:
             apply(guard, plan, permit, self._prepared, self.limits, self._deadline, self.log)
         finally:
-            self._remember_schema(guard, changed=len(self.log.applied) > done)
+            if len(self.log.applied) > done or _unsealed(history):
+                self._remember_schema(guard, self.log.applied[-1].revision if self.log.applied else plan.base)
         if permit.until:
             self.report.held_because = permit.held_because
             raise Refused(permit.held_because, permit.held_code)
 
-    def _remember_schema(self, guard: Guard, *, changed: bool) -> None:
+    def _remember_schema(self, guard: Guard, revision: str) -> None:
         from lockgate.migrations import drift
 
-        if changed and guard.work.alive and guard.work.idle and not self.alarm.signal:
+        if revision and guard.work.alive and guard.work.idle and not self.alarm.signal:
             try:
-                drift.remember(guard.work, guard.epoch, self.log.applied[-1].revision)
+                drift.remember(guard.work, guard.epoch, revision)
             except (LockgateError, ServerError, Cancelled) as error:
                 self.report.notes.append(f"the schema's digest could not be recorded: {error}")
-
-    def _finish(self, wire: Wire, failure: LockgateError | None) -> bool:
-        """Write how the run ended into ``run``: whether that was possible. If not, the next runner marks it abandoned."""
-        if not self.report.epoch:
-            return True
-        if not wire.alive:
-            return False
-        state = (
-            "succeeded"
-            if failure is None
-            else {"CANCELLED": "cancelled", "IN_DOUBT": "held"}.get(failure.code, "failed")
-        )
-        calls = [
-            Call(
-                "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history), details = $5::jsonb WHERE run_id = $1",
-                (
-                    self.identity.run_id,
-                    state,
-                    failure.code if failure else "",
-                    redact(failure.message) if failure else "",
-                    self._details(failure),
-                ),
-            )
-        ]
-        if failure is not None:
-            fields = msgspec.json.encode(
-                to_fields(failure) if isinstance(failure, RunFailed) else {"message": failure.message},
-                enc_hook=str,
-            ).decode()
-            calls.append(
-                Call(
-                    "INSERT INTO lockgate.run_step (run_id, revision_id, step, outcome, reason_code, details) VALUES ($1, $2, 'apply', $3, $4, $5::jsonb)",
-                    (self.identity.run_id, self.log.in_flight or None, state, failure.code, fields),
-                )
-            )
-        try:
-            if wire.in_transaction:
-                wire.batch(
-                    [Call("ROLLBACK")],
-                    uncancellable=True,
-                    deadline=self.limits.clock() + 10,
-                    label="rollback",
-                )
-            wire.batch(calls, uncancellable=True, deadline=self.limits.clock() + 10, label="finish")
-        except (LockgateError, ServerError):
-            return False
-        return True
-
-    def _finish_anew(self, failure: RunFailed) -> None:
-        """Write the end of a run whose connections are gone through a new one, when there is one to be had."""
-        try:
-            wire = Wire(self.target, "finish", clock=self.limits.clock, connect_timeout=3)
-        except LockgateError:
-            return
-        try:
-            self._finish(wire, failure)
-        finally:
-            wire.close()
-
-    def _details(self, failure: LockgateError | None) -> str:
-        """What the artifact of this run can be made from again; what the history holds itself is left out."""
-        self._close_report(failure)
-        r = self.report
-        telling = [f for f in r.applied if f.attempts > 1 or f.note]
-        short = msgspec.structs.replace(r, applied=telling, timeline=r.timeline[-200:])
-        fields = {k: v for k, v in (failure.details if failure else {}).items() if k != "report"}
-        return msgspec.json.encode(
-            redact_value(msgspec.to_builtins({"report": short, "failure": fields}, str_keys=True))
-        ).decode()
 
     # -- parts of a round ---------------------------------------------------------------------------
 
@@ -482,7 +315,7 @@ class Run:
             return
         first = plan.obstacles[0]
         if first.code == "CHECKSUM_MISMATCH":
-            first, diff = self.explain_mismatch(first)
+            first, diff = self._explain(first)
         else:
             diff = ""
         more = "".join(f"\n  {o.code}: {o.message}" for o in plan.obstacles[1:20])
@@ -492,33 +325,13 @@ class Run:
             details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "diff": diff},
         )
 
-    def explain_mismatch(self, obstacle: Obstacle) -> tuple[Obstacle, str]:
-        """Tell a line-end difference from an edit, and show an edit as a diff against what was applied."""
+    def _explain(self, obstacle: Obstacle) -> tuple[Obstacle, str]:
         migration = next(m for m in self.files.migrations if m.revision == obstacle.revision)
         wire = connect_patiently(self.target, "look", self.limits, self.alarm)
         try:
-            applied = read_source(wire, obstacle.revision)
-            checksum = (
-                wire.value(
-                    "SELECT checksum FROM lockgate.migration_history WHERE revision_id = $1",
-                    obstacle.revision,
-                )
-                or ""
-            )
+            return explain(wire, migration, obstacle)
         finally:
             wire.close()
-        if differs_in_line_ends_only(migration.text, checksum):
-            return Obstacle(
-                "EOL_ONLY",
-                obstacle.revision,
-                f"{migration.file} differs from what was applied in line ends only",
-            ), ""
-        lines = list(
-            difflib.unified_diff(
-                applied.splitlines(), migration.text.splitlines(), "applied", migration.file, lineterm="", n=2
-            )
-        )
-        return obstacle, "\n" + "\n".join(f"    {line}" for line in lines[:60]) if lines else ""
 
     def _tell_waiting(self, holder: dict[str, str]) -> None:
         who = (
@@ -527,73 +340,6 @@ class Run:
             else "just ended"
         )
         self.log.tell("waiting", f"another runner holds the lock ({who}); waiting up to {self.lock_wait:g} s")
-
-    # -- after a lost connection --------------------------------------------------------------------
-
-    def _resolve(self, lost: ConnectionLost) -> None:
-        from lockgate.migrations.transactional import InDoubt
-
-        if not isinstance(lost, InDoubt) or self._facts is None:
-            return
-        outcome = outcome_of(
-            self.target,
-            self._facts,
-            lost.xid,
-            lost.prepared.revision,
-            alarm=self.alarm,
-            seconds=self.limits.reconnect_seconds,
-            clock=self.limits.clock,
-        )
-        file = lost.prepared.migration.file
-        if outcome is Outcome.COMMITTED:
-            m = lost.prepared.migration
-            self.log.in_flight = ""
-            self.log.done(AppliedFile(m.revision, m.name, "applied", 0, note="COMMITTED_AFTER_DISCONNECT"))
-            return
-        if outcome is Outcome.ABORTED:
-            self.log.tell("rolled back", f"{file}: its COMMIT did not reach the server; it runs again")
-            return
-        told = {
-            Outcome.ELSEWHERE: "another server or timeline answers now: there was a failover",
-            Outcome.UNREACHABLE: "the server cannot be reached",
-            Outcome.IN_PROGRESS: "the old session is still busy with it",
-            Outcome.UNKNOWN: "the server does not know the transaction any more",
-        }[outcome]
-        raise RunFailed(
-            f"{file}: the answer to COMMIT was lost, and {told}",
-            "IN_DOUBT",
-            details={"revision": lost.prepared.revision, "xid": lost.xid, "outcome": str(outcome)},
-        )
-
-    def _refuse_failover(self, now: Facts) -> None:
-        before = self._facts
-        assert before is not None
-        if (now.system_identifier, now.timeline, now.database_oid) != (
-            before.system_identifier,
-            before.timeline,
-            before.database_oid,
-        ):
-            raise RunFailed(
-                "another server or timeline answers than the one this run began on: there was a failover",
-                "CONNECTION_LOST",
-                next="lockgate plan against the new primary, then lockgate up",
-            )
-
-    def _wait_for_server(self) -> None:
-        deadline, pause = self.limits.clock() + self.limits.reconnect_seconds, 0.1
-        while True:
-            try:
-                Wire(self.target, "reconnect", clock=self.limits.clock).close()
-            except Unreachable as error:
-                if self.limits.clock() >= deadline or self.alarm.signal:
-                    raise RunFailed(
-                        f"the connection was lost and the server did not come back: {error.message}",
-                        "CONNECTION_LOST",
-                    ) from None
-            else:
-                return
-            self.alarm.sleep(pause)
-            pause = min(pause * 2, 2.0)
 
     # -- the report ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from lockgate.migrations.plan import resolve
 from lockgate.postgres import home
 from lockgate.postgres.target import Target
 from lockgate.record.verdict import Verdict
-from lockgate.release.up import connect_patiently
+from lockgate.release.look import connect_patiently
 
 _INVALID = """
 SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
