@@ -38,10 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run a directory that all its workers share; clear what dead runs left."""
+    """Leave out the long runs; give the run a directory for all its workers; clear what dead runs left."""
     config.addinivalue_line(
         "markers", "postgres(*labels): the servers this test runs on, of 16, 18 and machine"
     )
+    if "soak" not in config.option.markexpr:  # long runs only when asked for: -m soak
+        asked = config.option.markexpr
+        config.option.markexpr = f"({asked}) and not soak" if asked else "not soak"
     worker = getattr(config, "workerinput", None)
     if worker:
         config.stash[_RUN] = Path(worker["lockgate_run"])
