@@ -14,6 +14,7 @@ from lockgate.policy.hazard import Hazard
 from lockgate.policy.judge import Judge, Source
 from lockgate.policy.model.replay import replay
 from lockgate.policy.rules import HAZARDS
+from lockgate.policy.subject import Options
 from lockgate.postgres.embedded import Embedded
 from lockgate.postgres.tree import statements_of
 from support import servers
@@ -30,13 +31,19 @@ def _read(hazard: Hazard, name: str) -> str:
 
 def _source(text: str) -> Source:
     phase = "expand" if "phase=expand" in text else "contract" if "phase=contract" in text else ""
-    return Source("file.sql", text, phase, "transaction=off" not in text)
+    up, _, down = text.partition("-- lockgate: down\n")
+    after = ("move:example",) if "after=move:example" in up else ()
+    return Source("file.sql", up, phase, "transaction=off" not in text, down, after)
 
 
 def _judged(hazard: Hazard, name: str) -> list[Finding]:
-    judge = Judge(today=_TODAY)
+    judge = Judge(Options(environment=hazard.environment), today=_TODAY)
     judge.replay(hazard.setup)
-    found = judge.judge(_source(_read(hazard, name))).findings
+    for key, (rows, size) in hazard.sizes.items():
+        judge.schema.relations[key].rows, judge.schema.relations[key].bytes = rows, size
+    found: list[Finding] = []
+    for text in _read(hazard, name).split("-- next file\n"):
+        found += judge.judge(_source(text)).findings
     return found + judge.finish()
 
 

@@ -5,6 +5,8 @@ This one record feeds the report, ``lockgate explain``, the docs page, the case 
 
 from msgspec import Struct
 
+from lockgate.policy.model.environment import UNKNOWN, Environment
+
 ERROR, WARNING, INFO = "error", "warning", "info"
 
 
@@ -34,5 +36,9 @@ class Hazard(Struct, frozen=True, kw_only=True):
     setup: str = ""
     bad: str
     good: str
+    # What a snapshot says of the tables of the setup, for what only a snapshot shows: (rows, bytes).
+    sizes: dict[str, tuple[int, int]] = {}
+    # What it says of the server around them.
+    environment: Environment = UNKNOWN
     # The examples cannot be run or measured inside a transaction on a bare server; says why.
     unproven: str = ""

@@ -28,6 +28,10 @@ class Source(Struct, frozen=True):
     # "", "expand" or "contract"
     phase: str = ""
     transactional: bool = True
+    # The down section, which is not in ``text``.
+    down: str = ""
+    # ``after=move:…``: the moves that must be reconciled first.
+    after: tuple[str, ...] = ()
 
 
 class Judgement(Struct):
@@ -48,6 +52,7 @@ class Judge:
         self.schema = schema or Schema(version=self.options.server.version)
         self.today = today
         self.files: list[File] = []
+        self._allowances: list[tuple[File, Suppression]] = []
         self._count = 0
 
     def replay(self, text: str) -> None:
@@ -69,7 +74,10 @@ class Judge:
     def judge(self, source: Source) -> Judgement:
         """Judge one file and learn from it."""
         number, self._count = self._count, self._count + 1
-        file = File(source.name, number, source.phase, source.transactional)
+        file = File(
+            source.name, number, source.phase, source.transactional,
+            text=source.text, down=source.down, after=source.after,
+        )  # fmt: skip
         try:
             located = statements_of(source.text)
         except SyntaxProblem as problem:
@@ -106,7 +114,13 @@ class Judge:
         tree = Tree(self.files, self.schema, self.options)
         for row, check in ON_TREE:
             for file, hit in check(tree):
-                findings.append(self._finding(row, hit, file, hit.line, file.declared or EXPAND))
+                if not file.declared or file.declared in row.phases:
+                    findings.append(self._finding(row, hit, file, hit.line or 1, file.declared or EXPAND))
+        for file, item in self._allowances:
+            covered = [found for found in findings if found.file == file.name and _covers(item, found)]
+            if not covered:
+                findings.append(_useless(item, file))
+            findings = [found for found in findings if found not in covered]
         return findings
 
     def _apply_rules(self, subject: Subject, away: str, findings: list[Finding]) -> None:
@@ -132,6 +146,8 @@ class Judge:
         phase: str,
         subject: Subject | None = None,
     ) -> None:
+        if (file.declared or phase) not in row.phases:
+            return
         for hit in hits:
             findings.append(self._finding(row, hit, file, hit.line or line, phase, subject))
 
@@ -162,17 +178,12 @@ class Judge:
             if problem is not None:
                 reports.append(_report(problem[0], problem[1], file, item.line))
                 continue
-            covered = [
-                finding
-                for finding in kept
-                if finding.line == item.covers
-                and finding.id == item.hazard
-                and HAZARDS[finding.id].suppressible
-            ]
+            if any(row.id == item.hazard for row, _ in ON_TREE):
+                self._allowances.append((file, item))
+                continue
+            covered = [finding for finding in kept if _covers(item, finding)]
             if not covered:
-                reports.append(
-                    _report("suppression-useless", f"allow={item.hazard} hides nothing here", file, item.line)
-                )
+                reports.append(_useless(item, file))
             kept = [finding for finding in kept if finding not in covered]
         return kept + reports
 
@@ -187,6 +198,15 @@ class Judge:
             f"PostgreSQL cannot parse this: {problem.message}",
         )
         return Judgement(source.name, source.phase or EXPAND, [finding], [])
+
+
+def _covers(item: Suppression, finding: Finding) -> bool:
+    same = finding.line == item.covers and finding.id == item.hazard
+    return same and HAZARDS[finding.id].suppressible
+
+
+def _useless(item: Suppression, file: File) -> Finding:
+    return _report("suppression-useless", f"allow={item.hazard} hides nothing here", file, item.line)
 
 
 def _report(id: str, message: str, file: File, line: int) -> Finding:

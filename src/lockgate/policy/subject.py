@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from lockgate.policy.facts import Facts, Server
+from lockgate.policy.model.environment import UNKNOWN, Environment
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode, Name
@@ -30,6 +31,19 @@ class Options(Struct, frozen=True):
     profile: str = "default"
     # Tables with fewer rows, by the snapshot, are small.
     small_rows: int = 1000
+    # From here on a table is large: reading it under a lock is an outage.
+    big_rows: int = 1_000_000
+    big_bytes: int = 1 << 30
+    # More rows than this may not change in one transaction.
+    row_limit: int = 100_000
+    # Statements that the organisation forbids, by the first words of their kind.
+    forbidden: tuple[str, ...] = ("ALTER SYSTEM",)
+    # Types that no column may have, by PostgreSQL's internal names; at first those that only its catalogues use.
+    forbidden_types: tuple[str, ...] = ("char", "name", "oid", "xid", "cid", "tid")
+    # Columns that every new table must have.
+    required_columns: tuple[str, ...] = ()
+    # What a snapshot says of the server around the schema.
+    environment: Environment = UNKNOWN
 
 
 class Judged(Struct):
@@ -50,6 +64,11 @@ class File(Struct):
     transactional: bool = True
     judged: list[Judged] = []
     total: int = 0
+    text: str = ""
+    # The down section, as text.
+    down: str = ""
+    # The moves that must be reconciled before it may run.
+    after: tuple[str, ...] = ()
 
 
 class Subject:

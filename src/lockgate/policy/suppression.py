@@ -1,13 +1,11 @@
 """``-- lockgate: allow=<hazard> until=YYYY-MM-DD reason="…"`` directly above the one statement it covers."""
 
-import re
 from collections.abc import Container
 from datetime import date
 
 from msgspec import Struct
 
-_LINE = re.compile(r"^\s*--\s*lockgate:\s*(?P<rest>.*\ballow\s*=.*)$")
-_PAIR = re.compile(r"(?P<key>[a-z_]+)\s*=\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>\S+))")
+from lockgate.migrations.directives import LINE, DirectiveError, pairs_of
 
 
 class Suppression(Struct, frozen=True):
@@ -41,24 +39,32 @@ def suppressions_of(text: str, statement_lines: list[int]) -> list[Suppression]:
     found = []
     starts = set(statement_lines)
     lines = text.split("\n")
-    for number, line in enumerate(lines, 1):
-        match = _LINE.match(line)
-        if match is None:
+    for match in LINE.finditer(text):
+        number = text.count("\n", 0, match.start()) + 1
+        pairs = _allowance(match["rest"].strip(), number)
+        if pairs is None:
             continue
-        pairs = {
-            m["key"]: m["quoted"] if m["quoted"] is not None else m["bare"]
-            for m in _PAIR.finditer(match["rest"])
-        }
         below = number + 1
         while below <= len(lines) and lines[below - 1].lstrip().startswith("--") and below not in starts:
             below += 1
         found.append(
             Suppression(
-                pairs.get("allow", ""),
+                pairs.get("allow") or "",
                 number,
                 below if below in starts else 0,
-                pairs.get("until", ""),
-                pairs.get("reason", ""),
+                pairs.get("until") or "",
+                pairs.get("reason") or "",
             )
         )
     return found
+
+
+def _allowance(rest: str, line: int) -> dict[str, str | None] | None:
+    """The parts of an ``allow=`` line; empty for one that cannot be read, which then allows nothing."""
+    if "allow" not in rest:
+        return None
+    try:
+        pairs = pairs_of(rest, line)
+    except DirectiveError:
+        return {}
+    return pairs if "allow" in pairs else None

@@ -75,6 +75,26 @@ def alter_table(draft: Draft, word: w.AlterTable) -> None:
         handler = _HANDLERS.get(type(action))
         if handler is not None:
             handler(draft, key, state, action, word.only)
+    if len(word.actions) > 1:
+        _drops_own_proof(draft, key, word)
+
+
+def _drops_own_proof(draft: Draft, key: str, word: w.AlterTable) -> None:
+    """Drops come first whatever the text says, so a CHECK that goes proves nothing to the same statement."""
+    dropped = [action.name for action in word.actions if isinstance(action, w.DropConstraint)]
+    columns: list[str] = []
+    for action in word.actions if dropped else ():
+        if isinstance(action, w.SetNotNull):
+            columns.append(action.column)
+        elif isinstance(action, w.AddConstraint) and action.constraint.kind == "primary":
+            columns += action.constraint.columns
+    if columns:
+        for name in [key] if word.only else [key, *draft.schema.descendants(key)]:
+            relation = draft.schema.relations.get(name)
+            if relation is not None and not all(
+                draft.schema.proves_not_null(relation, column, dropped) for column in columns
+            ):
+                draft.scan(name)
 
 
 def _is_not_null(state: Relation, name: str) -> bool:
@@ -122,6 +142,7 @@ def _access_method(
     """Another access method means another heap. The one that every server starts with changes nothing."""
     if action.method not in ("heap", "") and (state is None or state.kind != "p"):
         draft.storage(key)
+        draft.scan(key)
 
 
 def _logged(draft: Draft, key: str, state: Relation | None, action: w.SetLogged, only: bool) -> None:

@@ -153,7 +153,8 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
     written = relation.kind in "rm" and rewrites(draft.schema, column, action)
     if relation.kind == "c":
         return
-    collation_kept = not action.collation or action.collation == column.collation
+    # Without COLLATE the column goes back to the default of its type.
+    collation_kept = action.collation == column.collation
     if written:
         draft.storage(name)
         draft.scan(name)

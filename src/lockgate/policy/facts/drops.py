@@ -35,7 +35,8 @@ def drop(draft: Draft, word: w.Drop) -> None:
         draft.lock(key, LockMode.AccessExclusiveLock)
     mode = LockMode.ShareUpdateExclusiveLock if word.kind == "statistic_ext" else LockMode.AccessExclusiveLock
     for key in closure.touched:
-        draft.lock(key, mode)
+        if not (word.if_exists and key in draft.facts.unknown):
+            draft.lock(key, mode)
     if word.kind in ("owned", "extension") and word.cascade:
         draft.facts.reversible = None
     if word.kind == "subscription" or word.kind == "database":

@@ -8,7 +8,7 @@ from typing import Any
 
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
 from lockgate.policy.model.drops import closure_of, forget
-from lockgate.policy.model.schema import Relation, Schema, Trigger, UserType, key_of, schema_of
+from lockgate.policy.model.schema import Published, Relation, Schema, Trigger, UserType, key_of, schema_of
 from lockgate.postgres.tree import words as w
 
 
@@ -32,6 +32,8 @@ def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
             schema.functions.pop(schema.type_key(name.schema, name.name), None)
         elif word.kind == "statistic_ext":
             schema.statistics.pop(schema.type_key(name.schema, name.name), None)
+        elif word.kind == "publication":
+            schema.publications.pop(name.name, None)
         elif state is not None and word.kind == "trigger":
             for key in (state.key, *schema.descendants(state.key)):
                 schema.relations[key].triggers.pop(word.subs[position], None)
@@ -173,6 +175,19 @@ def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
     schema.statistics[key_of(word.name.schema or schema_of(table), name)] = table
 
 
+def _publication(schema: Schema, word: w.Publication, _file: int) -> None:
+    before = schema.publications.get(word.name)
+    if before is None or word.create:
+        before = schema.publications[word.name] = Published(all_tables=word.all_tables)
+    if word.what == "set":
+        before.tables.clear()
+    for name, columns in zip(word.tables, word.columns, strict=True):
+        if word.what == "drop":
+            before.tables.pop(schema.resolve(name), None)
+        else:
+            before.tables[schema.resolve(name)] = columns
+
+
 def _set(schema: Schema, word: w.SetVariable, _file: int) -> None:
     name = word.name.lower()
     if name == "search_path" or (word.reset and name == "all"):
@@ -206,5 +221,6 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateExtension: _extension,
     w.CreateFunction: _function,
     w.CreateStatistics: _statistics,
+    w.Publication: _publication,
     w.SetVariable: _set,
 }

@@ -81,8 +81,7 @@ def _alter_type(schema: Schema, state: Relation, action: w.AlterType, _file: int
                 for index in schema.indexes_reading(relation.key, action.column):
                     index.opclasses = ()
             column.type = action.type
-            if action.collation:
-                column.collation = action.collation
+            column.collation = action.collation
 
 
 def _set_default(schema: Schema, state: Relation, action: w.SetDefault, _file: int, only: bool) -> None:
@@ -142,6 +141,13 @@ def _drop_constraint(
 ) -> None:
     closure = Closure(schema)
     closure.constraint(state.key, action.name)
+    for table, name in closure.constraints:
+        relation = schema.relations.get(table)
+        constraint = relation.constraints.get(name) if relation is not None else None
+        if relation is None or constraint is None:
+            continue
+        if constraint.kind == "check" and constraint.valid:
+            relation.lost_proofs.update(dict.fromkeys(constraint.not_null, name))
     forget(schema, closure)
 
 

@@ -13,7 +13,7 @@ def copy_index(schema: Schema, state: Relation, index: Index, file: int) -> Inde
     name = made_up(bare(state.key), middle, label, taken)
     copy = Index(
         key_of(schema_of(state.key), name), state.key, index.columns, index.names, index.reads, index.unique, index.primary,
-        index.partial, index.expressions, index.shapes, index.method, index.opclasses, created_file=file,
+        index.partial, index.expressions, index.shapes, index.method, index.opclasses, index.orders, created_file=file,
     )  # fmt: skip
     if index.constraint:
         copy.constraint = name
@@ -131,6 +131,9 @@ def built_index(schema: Schema, word: w.CreateIndex, file: int) -> Index | None:
         shapes=(*shapes, word.where.shape) if word.where is not None else tuple(shapes),
         method=word.method,
         opclasses=tuple([item.opclass for item in word.keys]),
+        orders=tuple([f"{item.collation} {item.order}".strip() for item in word.keys])
+        if any(item.collation or item.order for item in word.keys)
+        else (),
         valid=not (word.only and state.kind == "p" and bool(state.children)),
         created_file=file,
         concurrently=word.concurrently,

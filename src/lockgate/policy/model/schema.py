@@ -4,6 +4,8 @@ A relation is keyed by its name as reports show it: unqualified in ``public``, e
 are msgspec structs, so a model can be written to a cache or read from a snapshot as it stands.
 """
 
+from collections.abc import Collection
+
 from msgspec import Struct, field
 
 from lockgate.postgres.tree.words import Name, TypeName
@@ -69,6 +71,8 @@ class Index(Struct):
     shapes: tuple[str, ...] = ()
     method: str = "btree"
     opclasses: tuple[str, ...] = ()
+    # Collation and order of each key, where they are not the default; empty when all are.
+    orders: tuple[str, ...] = ()
     constraint: str = ""
     valid: bool = True
     parent: str = ""
@@ -127,6 +131,8 @@ class Relation(Struct):
     created_file: int = -1
     rows: int = -1
     bytes: int = -1
+    # Columns whose proof of NOT NULL went with a CHECK that was dropped: column → constraint.
+    lost_proofs: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_storage(self) -> bool:
@@ -151,6 +157,13 @@ class UserType(Struct):
         return self.not_null or bool(self.constraints)
 
 
+class Published(Struct):
+    """A publication: table → the columns it names, empty for all of them."""
+
+    tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    all_tables: bool = False
+
+
 class Schema(Struct):
     """Everything that the earlier statements built."""
 
@@ -161,6 +174,7 @@ class Schema(Struct):
     schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
     extensions: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)
+    publications: dict[str, Published] = field(default_factory=dict)
     search_path: list[str] = field(default_factory=lambda: ["public"])
     time_zone: str = "UTC"
     # No table was renamed, moved or inherited yet, so a made-up constraint name can only clash in its own table.
@@ -285,8 +299,11 @@ class Schema(Struct):
             state = self.user_type(state.base) if state.kind == "domain" and state.base else None
         return False
 
-    def proves_not_null(self, relation: Relation, column: str) -> str:
-        """What proves that ``column`` holds no NULL: the name of a constraint, "NOT NULL", or ""."""
+    def proves_not_null(self, relation: Relation, column: str, without: Collection[str] = ()) -> str:
+        """What proves that ``column`` holds no NULL: the name of a constraint, "NOT NULL", or "".
+
+        ``without`` are constraints that do not count.
+        """
         state = relation.columns.get(column)
         if state is not None and state.not_null and state.not_null_valid:
             return "NOT NULL"
@@ -296,6 +313,7 @@ class Schema(Struct):
                 and constraint.valid
                 and constraint.enforced
                 and column in constraint.not_null
+                and constraint.name not in without
             ):
                 return constraint.name
         return ""

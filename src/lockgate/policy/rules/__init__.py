@@ -1,11 +1,34 @@
 """All rules, one file a family. Importing this package fills the registry."""
 
 from lockgate.policy.registry import HAZARDS as HAZARDS
+from lockgate.policy.rules import access as access
+from lockgate.policy.rules import backfill as backfill
+from lockgate.policy.rules import batches as batches
+from lockgate.policy.rules import catalogue as catalogue
 from lockgate.policy.rules import columns as columns
+from lockgate.policy.rules import columns_change as columns_change
+from lockgate.policy.rules import columns_design as columns_design
+from lockgate.policy.rules import columns_settings as columns_settings
 from lockgate.policy.rules import constraints as constraints
+from lockgate.policy.rules import constraints_change as constraints_change
+from lockgate.policy.rules import constraints_design as constraints_design
+from lockgate.policy.rules import copies as copies
 from lockgate.policy.rules import data as data
+from lockgate.policy.rules import environment as environment
+from lockgate.policy.rules import harmless as harmless
 from lockgate.policy.rules import indexes as indexes
+from lockgate.policy.rules import indexes_change as indexes_change
+from lockgate.policy.rules import indexes_design as indexes_design
+from lockgate.policy.rules import locking as locking
 from lockgate.policy.rules import objects as objects
+from lockgate.policy.rules import repository as repository
+from lockgate.policy.rules import routines as routines
+from lockgate.policy.rules import sessions as sessions
 from lockgate.policy.rules import tables as tables
+from lockgate.policy.rules import tables_change as tables_change
+from lockgate.policy.rules import tables_design as tables_design
 from lockgate.policy.rules import transactions as transactions
+from lockgate.policy.rules import triggers as triggers
 from lockgate.policy.rules import types as types
+from lockgate.policy.rules import types_change as types_change
+from lockgate.policy.rules import views as views

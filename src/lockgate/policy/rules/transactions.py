@@ -1,5 +1,6 @@
 """Hazards of family H, and those that the engine itself reports."""
 
+import re
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import WARNING, Hazard
@@ -43,7 +44,7 @@ _TIMEOUTS = (
     Hazard(
         id="tx-timeout-bad-value",
         name="Timeout switched off",
-        detects="SET of a timeout to 0 or DEFAULT, or RESET of it.",
+        detects="SET of a timeout to 0 or DEFAULT, or RESET of it; a lock_timeout above a minute, or one set after the first lock.",
         effect="A statement may wait for a lock for ever, with every later query behind it.",
         workaround="`-- lockgate: lock_timeout=…` or `statement_timeout=…` in the head of the file.",
         source="facts/hazards.md H",
@@ -60,6 +61,32 @@ def timeout_off(subject: Subject) -> Iterator[Hit]:
     name = word.name.lower()
     if name in _TIMEOUTS and (not word.values or word.values[0].rstrip(" smhind") in ("0", "")):
         yield Hit(f"{name} is switched off", f"-- lockgate: {name}=2s")
+    elif name == "lock_timeout" and _milliseconds(word.values[0]) > _LONGEST_WAIT:
+        yield Hit(
+            f"everybody who comes later waits behind a lock for up to {word.values[0]}",
+            f"-- lockgate: {name}=2s",
+            severity=WARNING,
+        )
+    elif name == "lock_timeout":
+        for judged in subject.earlier():
+            held = [key for key, mode in judged.facts.locks.items() if mode >= w.LockMode.ShareLock]
+            if any(not subject.is_new(key) for key in held):
+                yield Hit(
+                    f"{held[0]} was locked in line {judged.line}, before this timeout",
+                    f"-- lockgate: {name}={word.values[0]}",
+                    severity=WARNING,
+                )
+                return
+
+
+_LONGEST_WAIT = 60_000
+_UNITS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "": 1}
+
+
+def _milliseconds(value: str) -> float:
+    """What SET makes of a value; 0 for what it would refuse."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", value)
+    return float(match[1]) * _UNITS.get(match[2], 0) if match is not None else 0
 
 
 @rule(

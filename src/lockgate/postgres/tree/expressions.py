@@ -279,6 +279,8 @@ _LEAVES = {
 
 
 def _output_columns(node: Any) -> tuple[tuple[str, ...] | None, bool]:
+    if isinstance(node, dict) and "InsertStmt" in node:
+        return None, _output_columns(node["InsertStmt"].get("selectStmt"))[1]
     select = node.get("SelectStmt") if isinstance(node, dict) else None
     while select and "larg" in select:
         select = select["larg"]

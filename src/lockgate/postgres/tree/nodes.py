@@ -151,6 +151,8 @@ class IndexElem(Node):
     expr: Raw = _EMPTY
     collation: list[StringNode] = []
     opclass: list[StringNode] = []
+    ordering: str = ""
+    nulls_ordering: str = ""
 
 
 class IndexElemNode(Node, rename={"node": "IndexElem"}):

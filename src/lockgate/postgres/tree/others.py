@@ -181,11 +181,20 @@ def _grant_role(node: Tree) -> w.Grant:
 
 def _publication(node: Tree, *, create: bool) -> w.Publication:
     tables = []
+    columns = []
     for item in node.get("pubobjects", ()):
         table = item["PublicationObjSpec"].get("pubtable")
         if table:
             tables.append(_name(table["relation"]))
-    return w.Publication(node["pubname"], tuple(tables), create)
+            columns.append(tuple(strings(table.get("columns", []))))
+    return w.Publication(
+        node["pubname"],
+        tuple(tables),
+        create,
+        tuple(columns),
+        node.get("for_all_tables", False),
+        {"AP_DropObjects": "drop", "AP_SetObjects": "set"}.get(node.get("action", ""), "add"),
+    )
 
 
 def _set(node: Tree) -> w.SetVariable:

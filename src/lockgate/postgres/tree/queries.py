@@ -40,6 +40,7 @@ def _insert(node: Tree) -> w.Dml:
         "insert",
         query,
         _name(node["relation"]),
+        where="whereClause" in select,
         values="valuesLists" in select or "selectStmt" not in node,
         columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
         on_conflict="onConflictClause" in node,
@@ -171,9 +172,18 @@ def _policy(create: bool) -> Callable[[Tree], w.Policy]:
     def read(node: Tree) -> w.Policy:
         expressions = [expression_of_node(node[key]) for key in ("qual", "with_check") if key in node]
         accesses = tuple([access for expression in expressions for access in expression.accesses])
-        always = any("boolval" in node.get(key, {}).get("A_Const", {}) for key in ("qual", "with_check"))
+        constants = [
+            node.get(key, {}).get("A_Const", {}).get("boolval", {}) for key in ("qual", "with_check")
+        ]
         return w.Policy(
-            node["policy_name"], _name(node["table"]), create, accesses, always, node.get("permissive", False)
+            node["policy_name"],
+            _name(node["table"]),
+            create,
+            accesses,
+            # A false constant comes as an empty object.
+            any(constant.get("boolval", False) for constant in constants),
+            node.get("permissive", False),
+            node.get("cmd_name", ""),
         )
 
     return read

@@ -104,10 +104,21 @@ def _shaped(raw: Raw) -> w.Expression | None:
 def _key(node: IndexElem) -> w.IndexKey:
     opclass = node.opclass[-1].String.sval if node.opclass else ""
     collation = node.collation[-1].String.sval if node.collation else ""
+    order = _ORDERS.get((node.ordering == "SORTBY_DESC", node.nulls_ordering), "")
     if node.name:
-        return w.IndexKey(node.name, opclass=opclass, collation=collation)
+        return w.IndexKey(node.name, opclass=opclass, collation=collation, order=order)
     name = derived_name(_any(node.expr))
-    return w.IndexKey("", _shaped(node.expr), "expr" if name == "?column?" else name, opclass, collation)
+    return w.IndexKey(
+        "", _shaped(node.expr), "expr" if name == "?column?" else name, opclass, collation, order
+    )
+
+
+_ORDERS = {
+    (False, "SORTBY_NULLS_FIRST"): "nulls first",
+    (True, "SORTBY_NULLS_LAST"): "desc nulls last",
+    (True, "SORTBY_NULLS_FIRST"): "desc",
+    (True, "SORTBY_NULLS_DEFAULT"): "desc",
+}
 
 
 def alter_table(body: Raw) -> w.AlterTable:
@@ -225,7 +236,7 @@ def _of_type(command: AlterTableCmd) -> w.OfType:
 
 def _owner(command: AlterTableCmd) -> w.OwnerTo:
     role = _any(command.newowner)
-    return w.OwnerTo(role.get("rolename", role.get("roletype", "")))
+    return w.OwnerTo(role.get("rolename") or role.get("roletype", "").removeprefix("ROLESPEC_").lower())
 
 
 def _alter_constraint(command: AlterTableCmd) -> w.AlterConstraint:

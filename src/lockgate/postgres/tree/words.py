@@ -107,6 +107,8 @@ class IndexKey(Word, frozen=True):
     derived_name: str = "expr"
     opclass: str = ""
     collation: str = ""
+    # "" is ascending with NULLs last; else "desc", "desc nulls last" or "nulls first".
+    order: str = ""
 
 
 class CreateIndex(Word, frozen=True):
@@ -211,6 +213,8 @@ class Policy(Word, frozen=True):
     accesses: tuple[Access, ...] = ()
     always_true: bool = False
     permissive: bool = True
+    # all, select, insert, update, delete; empty for ALTER, which cannot change it
+    command: str = ""
 
 
 class CreateSequence(Word, frozen=True):
@@ -390,11 +394,14 @@ class Grant(Word, frozen=True):
 
 
 class Publication(Word, frozen=True):
-    """CREATE or ALTER PUBLICATION."""
+    """CREATE or ALTER PUBLICATION. ``columns`` are those of each table, empty for all; ``what``: add, drop, set."""
 
     name: str
     tables: tuple[Name, ...] = ()
     create: bool = True
+    columns: tuple[tuple[str, ...], ...] = ()
+    all_tables: bool = False
+    what: str = "add"
 
 
 class SetVariable(Word, frozen=True):

@@ -1,0 +1,2 @@
+ALTER TABLE orders ALTER COLUMN code TYPE varchar(10) COLLATE "C";
+ALTER TABLE orders ALTER COLUMN code TYPE varchar(20);

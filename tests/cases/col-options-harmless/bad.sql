@@ -1,0 +1,2 @@
+ALTER TABLE orders ALTER COLUMN code SET STATISTICS 500;
+ALTER TABLE orders SET (fillfactor = 80);

@@ -1,0 +1,1 @@
+CREATE TABLE items (id bigint, order_id bigint, open boolean, big boolean);

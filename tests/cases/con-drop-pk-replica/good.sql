@@ -1,0 +1,2 @@
+ALTER TABLE orders REPLICA IDENTITY USING INDEX orders_number_key;
+ALTER TABLE orders DROP CONSTRAINT orders_pkey;

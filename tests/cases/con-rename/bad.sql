@@ -1,0 +1,1 @@
+ALTER TABLE orders RENAME CONSTRAINT qty_present TO orders_qty_present;

@@ -1,0 +1,2 @@
+ALTER TABLE customers ADD COLUMN name text;
+ALTER TABLE orders VALIDATE CONSTRAINT qty_positive;

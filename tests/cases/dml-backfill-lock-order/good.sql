@@ -1,0 +1,7 @@
+DO $$
+BEGIN
+  LOOP
+    UPDATE orders SET total = qty WHERE id IN (SELECT id FROM orders WHERE total IS NULL ORDER BY id LIMIT 1000);
+    EXIT WHEN NOT FOUND;
+  END LOOP;
+END $$;

@@ -1,0 +1,1 @@
+UPDATE orders SET total = qty WHERE total IS NULL;

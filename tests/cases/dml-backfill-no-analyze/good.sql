@@ -1,0 +1,2 @@
+UPDATE orders SET total = qty WHERE total IS NULL;
+ANALYZE orders;

@@ -1,0 +1,5 @@
+UPDATE orders SET total = qty WHERE id BETWEEN 1 AND 1000;
+-- next file
+-- lockgate: phase=contract
+-- lockgate: after=move:example
+ALTER TABLE orders DROP COLUMN qty;

@@ -1,0 +1,1 @@
+DELETE FROM orders WHERE qty = 0 AND id BETWEEN 1 AND 1000;

@@ -1,0 +1,1 @@
+INSERT INTO archive (id) SELECT id FROM orders WHERE id < 10;

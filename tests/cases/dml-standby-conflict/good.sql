@@ -1,0 +1,1 @@
+CREATE INDEX orders_qty ON orders (qty);

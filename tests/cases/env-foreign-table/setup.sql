@@ -1,0 +1,5 @@
+CREATE TABLE orders (id bigint PRIMARY KEY);
+DROP FOREIGN DATA WRAPPER IF EXISTS elsewhere CASCADE;
+CREATE FOREIGN DATA WRAPPER elsewhere;
+CREATE SERVER remote FOREIGN DATA WRAPPER elsewhere;
+CREATE FOREIGN TABLE rates (id bigint, rate numeric) SERVER remote;

@@ -1,0 +1,1 @@
+ALTER TABLE events_0 SET (fillfactor = 90);

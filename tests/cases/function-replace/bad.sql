@@ -1,0 +1,1 @@
+DROP FUNCTION short(text);

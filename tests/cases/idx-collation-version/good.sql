@@ -1,0 +1,3 @@
+-- lockgate: transaction=off
+REINDEX TABLE CONCURRENTLY orders;
+ALTER COLLATION plain REFRESH VERSION;

@@ -1,0 +1,3 @@
+-- lockgate: transaction=off
+SELECT pg_try_advisory_lock(4711);
+CREATE INDEX CONCURRENTLY orders_code_idx ON orders (code);

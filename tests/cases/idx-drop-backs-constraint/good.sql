@@ -1,0 +1,2 @@
+-- lockgate: phase=contract
+ALTER TABLE orders DROP CONSTRAINT orders_code_key;

@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_customer_id_code_idx ON orders (customer_id, code);

@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY events_payload_idx ON events USING gin (payload jsonb_path_ops);

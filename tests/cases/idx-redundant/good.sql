@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_code_idx ON orders (code);

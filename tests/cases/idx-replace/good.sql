@@ -1,0 +1,3 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_customer_id_code_idx ON orders (customer_id, code);
+DROP INDEX CONCURRENTLY orders_customer_id_idx;

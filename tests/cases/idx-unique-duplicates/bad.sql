@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE UNIQUE INDEX CONCURRENTLY orders_code_key ON orders (code);

@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+DROP INDEX CONCURRENTLY orders_1_idx;

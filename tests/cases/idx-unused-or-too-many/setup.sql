@@ -1,0 +1,10 @@
+CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint, code text, qty integer, placed_at date);
+CREATE INDEX orders_1_idx ON orders (qty, (customer_id % 2));
+CREATE INDEX orders_2_idx ON orders (qty, (customer_id % 3));
+CREATE INDEX orders_3_idx ON orders (qty, (customer_id % 4));
+CREATE INDEX orders_4_idx ON orders (qty, (customer_id % 5));
+CREATE INDEX orders_5_idx ON orders (qty, (customer_id % 6));
+CREATE INDEX orders_6_idx ON orders (qty, (customer_id % 7));
+CREATE INDEX orders_7_idx ON orders (qty, (customer_id % 8));
+CREATE INDEX orders_8_idx ON orders (qty, (customer_id % 9));
+CREATE INDEX orders_9_idx ON orders (qty, (customer_id % 10));

@@ -1,0 +1,2 @@
+-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_qty_idx ON orders (qty);

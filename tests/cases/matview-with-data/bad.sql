@@ -1,0 +1,1 @@
+CREATE MATERIALIZED VIEW totals AS SELECT id, qty FROM orders;

@@ -1,0 +1,1 @@
+COMMENT ON POLICY own_rows ON orders IS 'a tenant sees its own rows';

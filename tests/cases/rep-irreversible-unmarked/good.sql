@@ -1,0 +1,2 @@
+-- lockgate: phase=contract
+DELETE FROM orders WHERE id < 10;

@@ -1,0 +1,2 @@
+CREATE TABLE orders (id bigint PRIMARY KEY, tenant text);
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY;

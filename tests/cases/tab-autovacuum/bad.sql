@@ -1,0 +1,1 @@
+ALTER TABLE orders SET (autovacuum_enabled = false);

@@ -1,0 +1,2 @@
+-- lockgate: phase=contract
+DROP TABLE orders CASCADE;

@@ -1,0 +1,3 @@
+-- lockgate: phase=contract
+DROP VIEW order_list;
+DROP TABLE orders;

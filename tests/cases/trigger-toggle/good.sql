@@ -1,0 +1,1 @@
+SET LOCAL orders.quiet = 'on';

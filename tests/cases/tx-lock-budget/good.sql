@@ -1,0 +1,1 @@
+ALTER TABLE customers ADD CHECK (id > 0);

@@ -1,0 +1,2 @@
+SET LOCAL search_path = biling, public;
+CREATE TABLE notes (id bigint PRIMARY KEY);

@@ -1,0 +1,1 @@
+CREATE TABLE billing.notes (id bigint PRIMARY KEY);

@@ -1,0 +1,3 @@
+ALTER TABLE orders ADD COLUMN note text;
+COMMENT ON TABLE customers IS 'who buys';
+ALTER TABLE orders ADD COLUMN size integer;

@@ -1,0 +1,2 @@
+CREATE TABLE moods (name text PRIMARY KEY);
+INSERT INTO moods (name) VALUES ('sad'), ('ok');
