@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: commands, configuration, reason codes, schemas.
+"""Write the pages that are made from the code: commands, configuration, hazards, reason codes, schemas.
 
 ``python tools/generate_docs.py`` writes them, ``--check`` exits 1 with a diff when one of them is not what the code says.
 """
@@ -15,8 +15,10 @@ from typing import Any, get_type_hints
 import click
 import msgspec
 
+from lockgate.cli.explain import severity_of
 from lockgate.cli.main import COMMANDS, app
 from lockgate.config import Artifacts, EmbeddedServer, Environment, Migrations, Roles, Settings
+from lockgate.policy.rules import HAZARDS
 from lockgate.record import schemas
 from lockgate.record.reasons import REASONS, Exit
 
@@ -215,6 +217,40 @@ def schemas_page() -> str:
     )
 
 
+def hazards_page() -> str:
+    """docs/hazards.md, from the records of the policy's rules."""
+    rows = sorted(HAZARDS.values(), key=lambda row: row.id)
+    parts = [
+        "# Hazards\n",
+        _MADE,
+        "What the policy looks for in a migration file, with the lock, the effect and the safe way. `lockgate explain ID` prints the same.\n"
+        "The examples are run on PostgreSQL by the tests. [policy.md](policy.md) tells how files are judged and how to allow a finding.\n",
+        _table(
+            ("hazard", "severity", "what"),
+            ((f"[`{row.id}`](#{row.id})", row.severity, _cell(row.name)) for row in rows),
+        ),
+    ]
+    for row in rows:
+        facts = [
+            ("Looks for", row.detects),
+            ("Lock", row.lock),
+            ("Effect", row.effect),
+            ("Instead", row.workaround),
+            ("Severity", severity_of(row)),
+            ("Source", row.source),
+        ]
+        lines = "".join(f"- {name}: {_safe(text)}\n" for name, text in facts if text)
+        parts.append(f"## {row.id}\n\n{_safe(row.name)}.\n\n{lines}")
+        for title, text in (("Before", row.setup), ("Bad", row.bad), ("Good", row.good)):
+            if text:
+                parts.append(f"{title}:\n\n```sql\n{text.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def _safe(text: str) -> str:
     """``text`` with every ``<`` outside of code shown as it is, not read as HTML."""
     return "".join(
@@ -231,6 +267,7 @@ PAGES = {
     "reasons.md": reasons_page,
     "commands.md": commands_page,
     "configuration.md": configuration_page,
+    "hazards.md": hazards_page,
     "schemas.md": schemas_page,
 }
 """The generated pages of docs/."""

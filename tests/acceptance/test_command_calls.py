@@ -181,7 +181,8 @@ def test_new(plain: Project):
     assert document["file"].endswith(f"{document['revision']}_add_orders_note.sql")
     answer = plain.json("check")
     assert answer.code == 1
-    assert [f["id"] for f in answer.document("check")["findings"]] == ["FILE_EMPTY"]
+    errors = [f["id"] for f in answer.document("check")["findings"] if f["severity"] == "error"]
+    assert errors == ["FILE_EMPTY"]
     assert plain.text("new", "next").out.strip().endswith("_next.sql")
     assert plain.json("new", "!!!").code == 2
 
@@ -197,7 +198,7 @@ def test_new_twice_in_one_millisecond(plain: Project):
     one = create(plain.directory, "same", "SELECT 1;\n", now=lambda: FIRST + 500)
     two = create(plain.directory, "same", "SELECT 2;\n", now=lambda: FIRST + 500)
     assert [path.name[:13] for path in (one, two)] == [str(FIRST + 500), str(FIRST + 501)]
-    assert plain.json("check").document("check")["findings"] == []
+    assert plain.json("check").code == 0
 
 
 def test_no_color_and_dumb_terminals(shop: Project):

@@ -49,8 +49,9 @@ def test_version_and_help_import_nothing(tmp_path, arguments):
 
 
 def test_check_needs_no_driver_and_help_of_a_command_nothing(shop: Project):
-    """check judges files without the driver and without rich; the help of a command loads no engine."""
-    assert not imported(shop, "check") & {"psycopg", "rich"}
+    """check judges files without the driver, rich, protobuf and formats that were not asked for; help loads no engine."""
+    modules = imported(shop, "check")
+    assert not modules & {"psycopg", "rich", "google", "postgast", "lockgate.cli.reports.sarif"}
     assert not imported(shop, "up", "--help") & {"psycopg", "postgast", "rich"}
     assert not imported(shop, "new", "next") & {"psycopg", "postgast", "rich"}
 

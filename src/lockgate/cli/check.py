@@ -1,73 +1,135 @@
 """``lockgate check``."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lockgate.cli.options import Session, leave, shared
+from lockgate.cli.options import Session, leave, shared, usage
+from lockgate.cli.output import Format
 from lockgate.record.reasons import Exit
+
+if TYPE_CHECKING:
+    from lockgate.cli.reports.report import Report
+    from lockgate.policy.model.snapshot import Snapshot
+    from lockgate.release.review import Review
 
 
 @click.command("check")
-@shared(target=False)
+@shared(
+    target=False,
+    formats=tuple(Format),
+    help="sarif, github, gitlab and junit for CI, markdown for a summary.",
+)
 @click.option(
     "--since",
     metavar="REV",
     default=None,
-    help="Also refuse edits, deletions and re-locked entries of files that existed at this git revision.",
+    help="Judge only files that are not in this git revision, and refuse edits, deletions and re-locked entries of those that are.",
 )
+@click.option(
+    "--snapshot",
+    metavar="FILE",
+    default=None,
+    help="Start from the schema in this file; files up to its revision are in it already and are not judged by the policy.",
+)
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @click.option(
     "--write-ledger",
     is_flag=True,
     help="First write checksums.json anew from the files that are there; --since and the databases still refuse edits of old ones.",
 )
-def command(since: str | None, write_ledger: bool, **shared_options: Any) -> None:
-    """Judge files and ledger without a database. Exits 1 when something is found."""
-    import msgspec
+def command(
+    since: str | None, snapshot: str | None, strict: bool, write_ledger: bool, **shared_options: Any
+) -> None:
+    """Judge files, ledger and policy without a database. Exits 1 when there is an error.
 
-    from lockgate.migrations.immutable import compare_with
+    The file contract says what may stand in a file at all; the policy says what it locks, rewrites and takes from a
+    running release, against the schema that the earlier files built. `lockgate explain ID` tells about a finding.
+    """
+    from datetime import UTC, datetime
+
     from lockgate.migrations.ledger import write_ledger as write
-    from lockgate.release.project import prepare_files, read_files
+    from lockgate.release.project import read_files
+    from lockgate.release.review import review
 
     session = Session(**shared_options)
-    output = session.output
     directory = session.settings.path(session.settings.migrations.directory)
+    start = None if snapshot is None else _snapshot(snapshot)
     if write_ledger:
         found = read_files(session.settings)
         if found.migrations:
             write(directory, {m.file: m.checksum for m in found.migrations})
-    files = read_files(session.settings)
-    prepared, problems = prepare_files(files.migrations, session.settings)
-    problems = [*files.problems, *problems]
-    if since is not None:
-        problems += compare_with(directory, since)
-    statements = [
-        {
-            "file": p.migration.file,
-            "line": s.line,
-            "kind": s.kind,
-            "understood": True,
-            "opaque": s.opaque,
-            "transactional": s.alone is None,
-        }
-        for p in prepared.values()
-        for s in p.statements
-    ]
-    problems.sort(key=lambda p: (p.file, p.line))
-    findings = [{**msgspec.to_builtins(p), "phase": "", "evidence": ""} for p in problems]
-    output.json(
-        {"command": "check", "files": len(files.migrations), "findings": findings, "statements": statements}
-    )
-    for p in problems:
-        where = f"{p.file}:{p.line}" if p.line else p.file
-        output.say(f"{where}: {output.mark(p.id, 'bad')}: {p.message}")
-        output.say(f"    fix: {p.fix}")
-    if problems:
-        output.say(
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {len(files.migrations)} files"
-        )
+    answer = review(session.settings, today=datetime.now(UTC).date(), since=since, snapshot=start)
+    failed = any(f.severity == "error" or (strict and f.severity == "warning") for f in answer.findings)
+    _print(session, answer, directory, strict=strict)
+    leave(Exit.FOUND if failed else Exit.OK)
+
+
+def _snapshot(name: str) -> "Snapshot":
+    from lockgate.policy.model.snapshot import read
+
+    try:
+        return read(Path(name).read_bytes())
+    except OSError as error:
+        raise usage(f"--snapshot {name}: {error.strerror}", next="lockgate check --help") from None
+
+
+def _print(session: Session, answer: "Review", directory: Path, *, strict: bool) -> None:
+    output = session.output
+    if output.format is Format.JSON:
+        output.json(_document(answer), {"statements": _statements(answer)})
+        return
+    from lockgate import __version__
+    from lockgate.cli.reports.report import Report, repository_path
+    from lockgate.record.redact import redact
+
+    people = output.format is Format.TEXT
+    report = Report(
+        answer.findings,
+        tuple(answer.texts),
+        len(answer.statements),
+        directory.as_posix() if people else repository_path(directory),
+        answer.texts,
+        __version__,
+        strict,
+    ).redacted(redact)
+    if people:
+        from lockgate.cli.reports.text import render
+
+        output.document("".join(f"{line}\n" for line in render(report, output.mark, notes=output.verbose)))
     else:
-        output.say(
-            f"{output.mark('clean', 'good')}: {len(files.migrations)} files, {len(statements)} statements"
-        )
-    leave(Exit.FOUND if problems else Exit.OK)
+        output.document(_rendered(report, output.format))
+
+
+def _document(answer: "Review") -> dict[str, Any]:
+    shown = ("id", "file", "line", "severity", "phase", "message", "fix", "evidence")
+    return {
+        "command": "check",
+        "files": answer.files,
+        "findings": [{name: getattr(finding, name) for name in shown} for finding in answer.findings],
+    }
+
+
+def _statements(answer: "Review") -> Any:
+    """The facts of each statement, redacted: its words are few and come again and again, so each is looked at once."""
+    from lockgate.record.redact import redact, redact_value
+
+    words: set[str] = set()
+    statements = []
+    for s in answer.statements:
+        words.update((s.file, s.kind), s.locks, s.rewrites, s.scans)
+        statements.append(
+            {
+                "file": s.file, "line": s.line, "kind": s.kind, "understood": s.understood, "opaque": s.opaque,
+                "transactional": s.transactional, "locks": s.locks, "rewrites": s.rewrites, "scans": s.scans,
+            }
+        )  # fmt: skip
+    return redact_value(statements) if any(redact(word) != word for word in words) else statements
+
+
+def _rendered(report: "Report", format: Format) -> str:
+    """The report in a format of other programs; only the module of that format is imported."""
+    from importlib import import_module
+
+    return str(import_module(f"lockgate.cli.reports.{format.value}").render(report))

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Start a project: lockgate.toml, db/migrations/, an example, a CI workflow."),
     "new": ("new", "Create the next migration file and put it into the ledger."),
     "check": ("check", "Judge files and ledger without a database."),
+    "explain": ("explain", "Tell what a hazard or a reason code means, and what to do."),
     "plan": ("plan", "What `up` would do, with the hash that approvals bind to."),
     "up": ("up", "Apply pending migrations: the one production path."),
     "status": ("status", "What is applied, pending and in the way."),

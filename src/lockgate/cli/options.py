@@ -19,15 +19,20 @@ if TYPE_CHECKING:  # naming them costs the import of the driver, which most comm
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def shared(*, target: bool = True) -> Callable[[F], F]:
-    """The options of every command; with ``target`` also those that say which database."""
+def shared(
+    *, target: bool = True, formats: tuple[Format, ...] = (Format.TEXT, Format.JSON), help: str = ""
+) -> Callable[[F], F]:
+    """The options of every command; with ``target`` also those that say which database.
+
+    ``formats`` are what ``--format`` takes here, ``help`` what its help adds for those beyond text and json.
+    """
     options = [
         click.option(
             "--format",
-            type=click.Choice([f.value for f in Format]),
+            type=click.Choice([f.value for f in formats]),
             default=Format.TEXT.value,
             show_default=True,
-            help="text for people, json for programs.",
+            help=f"text for people, json for programs.{help and ' ' + help}",
         ),
         click.option(
             "--config", metavar="PATH", default=None, help="Configuration file (default: lockgate.toml)."

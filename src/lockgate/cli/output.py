@@ -21,10 +21,15 @@ SCHEMA_VERSION = "1"
 
 
 class Format(StrEnum):
-    """What ``--format`` takes."""
+    """What ``--format`` takes: the first two everywhere, the others where a command says so."""
 
     TEXT = "text"
     JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    JUNIT = "junit"
+    MARKDOWN = "markdown"
 
 
 class Output:
@@ -56,17 +61,27 @@ class Output:
         """A line beside the answer, on stderr."""
         _write(sys.stderr, redact(text) + "\n")
 
-    def json(self, document: dict[str, Any]) -> None:
-        """The one document of a JSON answer, with its ``schemaVersion``, secrets redacted."""
+    def json(self, document: dict[str, Any], ready: dict[str, Any] | None = None) -> None:
+        """The one document of a JSON answer, with its ``schemaVersion``, secrets redacted.
+
+        ``ready`` goes behind it as it is: large parts that the command has redacted itself.
+        """
         if self.format is Format.JSON and not self.done:
             import msgspec
 
             self.done = True
             plain = msgspec.to_builtins({"schemaVersion": SCHEMA_VERSION, **document}, str_keys=True)
+            redacted = redact_value(plain)
+            assert isinstance(redacted, dict)
             _write(
                 sys.stdout,
-                msgspec.json.format(msgspec.json.encode(redact_value(plain)), indent=2).decode() + "\n",
+                msgspec.json.format(msgspec.json.encode({**redacted, **(ready or {})}), indent=2).decode()
+                + "\n",
             )
+
+    def document(self, text: str) -> None:
+        """The whole answer in a format of its own; whoever made ``text`` has redacted what it is made of."""
+        _write(sys.stdout, text)
 
     def mark(self, word: str, kind: str) -> str:
         """``word`` in the colour of ``kind`` (good, bad, warn, dim, bold) where colour is wanted."""

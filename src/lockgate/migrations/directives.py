@@ -8,7 +8,7 @@ import msgspec
 from lockgate.postgres.durations import Limit
 
 DOWN_LINE = re.compile(r"^--[ \t]*lockgate:[ \t]*down[ \t]*\r?$\n?", re.MULTILINE)
-_LINE = re.compile(r"^[ \t]*--[ \t]*lockgate:(?P<rest>.*)$", re.MULTILINE)
+LINE = re.compile(r"^[ \t]*--[ \t]*lockgate:(?P<rest>.*)$", re.MULTILINE)
 _MEANT = re.compile(
     r"^[ \t]*(?:--|/\*)[-* \t]*lockgate[ \t]*(?::|[a-z_]+[ \t]*=)", re.MULTILINE | re.IGNORECASE
 )
@@ -62,7 +62,7 @@ def parse(text: str) -> Directives:
     if "lockgate" not in text.lower():
         return Directives()
     for match in _MEANT.finditer(text):
-        if not _LINE.match(text, match.start()):
+        if not LINE.match(text, match.start()):
             line = text.count("\n", 0, match.start()) + 1
             raise DirectiveError(
                 line, "this looks like a directive and is none; write `-- lockgate: key=value`"
@@ -71,9 +71,9 @@ def parse(text: str) -> Directives:
     values: dict[str, object] = {}
     allows: list[Allow] = []
     after: list[str] = []
-    for match in _LINE.finditer(text):
+    for match in LINE.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
-        pairs = _pairs(match["rest"].strip(), line)
+        pairs = pairs_of(match["rest"].strip(), line)
         if "allow" in pairs:
             allows.append(_allow(pairs, line))
             continue
@@ -100,7 +100,8 @@ def parse(text: str) -> Directives:
     return msgspec.structs.replace(Directives(), **values, allows=tuple(allows), after=tuple(after))
 
 
-def _pairs(rest: str, line: int) -> dict[str, str | None]:
+def pairs_of(rest: str, line: int) -> dict[str, str | None]:
+    """The keys and values of one directive (what stands behind ``lockgate:``). Raises ``DirectiveError``."""
     if not rest:
         raise DirectiveError(line, "an empty directive")
     pairs: dict[str, str | None] = {}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lockgate.errors import ConfigError
@@ -26,23 +27,44 @@ def files_at(directory: Path, revision: str) -> dict[str, bytes]:
         why=f"git does not know the revision {revision!r}",
     )
     listing = _git(directory, "ls-tree", "-z", revision, "./", why="git cannot list the directory")
-    found: dict[str, bytes] = {}
+    names: list[str] = []
+    blobs: list[bytes] = []
     for entry in listing.split(b"\0"):
         if b"\t" not in entry:
             continue
         meta, name = entry.split(b"\t", 1)
         file = name.decode("utf-8", "replace")
         if meta.split()[1] == b"blob" and (FILE_PATTERN.match(file) or file == LEDGER_NAME):
-            found[file] = _git(
-                directory, "cat-file", "blob", meta.split()[2].decode(), why="git cannot read a file"
-            )
-    return found
+            names.append(file)
+            blobs.append(meta.split()[2])
+    if not names:
+        return {}
+    wanted = b"".join(blob + b"\n" for blob in blobs)
+    answer = _git(directory, "cat-file", "--batch", why="git cannot read the files", stdin=wanted)
+    return dict(zip(names, _contents(answer, blobs), strict=True))
 
 
-def _git(directory: Path, *arguments: str, why: str) -> bytes:
+def _contents(answer: bytes, blobs: list[bytes]) -> Iterator[bytes]:
+    """The blobs in what ``git cat-file --batch`` answers: a line `<id> blob <size>`, the bytes, a line end, each."""
+    at = 0
+    for blob in blobs:
+        end = answer.find(b"\n", at)
+        head = answer[at:end].split()
+        if head[:2] != [blob, b"blob"]:
+            raise ConfigError(f"git cannot read the object {blob.decode()}", "USAGE", next="git fsck")
+        at = end + 1 + int(head[2])
+        yield answer[end + 1 : at]
+        at += 1
+
+
+def _git(directory: Path, *arguments: str, why: str, stdin: bytes = b"") -> bytes:
     try:
         done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, check=False, timeout=60
+            ["git", "-C", str(directory), *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(
@@ -58,14 +80,15 @@ def _git(directory: Path, *arguments: str, why: str) -> bytes:
     return done.stdout
 
 
-def compare_with(directory: Path, revision: str) -> list[Problem]:
-    """What happened since ``revision`` to files that existed there and must not change."""
-    base = files_at(directory, revision)
-    ledger_then = _entries(base.pop(LEDGER_NAME, b"{}"))
+def compare_with(directory: Path, revision: str, base: Mapping[str, bytes]) -> list[Problem]:
+    """What happened since ``revision`` to files that existed there (``base``, of ``files_at``) and must not change."""
+    ledger_then = _entries(base.get(LEDGER_NAME, b"{}"))
     ledger_path = directory / LEDGER_NAME
     ledger_now = _entries(ledger_path.read_bytes()) if ledger_path.is_file() else {}
     problems = []
     for name, raw in sorted(base.items()):
+        if name == LEDGER_NAME:
+            continue
         path = directory / name
         if path.is_symlink() or not path.is_file():
             problems.append(problem("IMMUTABLE_EDITED", name, 0, f"existed at {revision} and is gone"))

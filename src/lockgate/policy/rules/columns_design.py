@@ -56,7 +56,7 @@ def add_json(subject: Subject) -> Iterator[Hit]:
         effect="A Rails release that is still running looks for the class that each row names.",
         severity=INFO,
         workaround="Another name; or set inheritance_column, deploy, then add it.",
-        source="facts/hazards.md B",
+        source="Field practice with columns",
         setup=_SETUP,
         bad="ALTER TABLE orders ADD COLUMN type text;",
         good="ALTER TABLE orders ADD COLUMN kind text;",

@@ -145,7 +145,7 @@ def check_validating(subject: Subject) -> Iterator[Hit]:
         lock=_AX,
         workaround="Validate in a file of its own.",
         by_size=True,
-        source="facts/hazards.md C",
+        source="Field practice with constraints",
         setup=_SETUP,
         bad="ALTER TABLE orders ADD CONSTRAINT qty_positive CHECK (qty > 0) NOT VALID;\n"
         "ALTER TABLE orders VALIDATE CONSTRAINT qty_positive;",
@@ -288,7 +288,7 @@ def exclude(subject: Subject) -> Iterator[Hit]:
         effect="Rows from before were never checked; the planner and readers cannot trust it.",
         severity=WARNING,
         workaround="ALTER TABLE … VALIDATE CONSTRAINT in a later file.",
-        source="facts/hazards.md C",
+        source="Field practice with constraints",
         setup=_SETUP,
         bad="ALTER TABLE orders ADD CONSTRAINT qty_positive CHECK (qty > 0) NOT VALID;",
         good="ALTER TABLE orders ADD CONSTRAINT qty_positive CHECK (qty > 0) NOT VALID;\n"

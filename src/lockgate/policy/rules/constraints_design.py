@@ -120,7 +120,7 @@ def _plain(schema: Schema, kind: w.TypeName) -> str:
         effect="Every check casts, joins may not use the index, and the narrower side runs out first.",
         severity=WARNING,
         workaround="The same type on both sides.",
-        source="facts/hazards.md C",
+        source="Field practice with constraints",
         setup=_SETUP,
         bad="ALTER TABLE orders ADD CONSTRAINT orders_customer_fk FOREIGN KEY (short_id) REFERENCES customers (id) NOT VALID;",
         good=_FK,

@@ -58,7 +58,7 @@ def _walk(tree: Tree) -> Iterator[tuple[File, Judged]]:
         detects="A trigger that keeps a copy in step is made after the statement that fills the copy.",
         effect="What the application writes between the two is in the original and never in the copy.",
         workaround="First the trigger, in a file of its own; then the copy.",
-        source="facts/hazards.md G",
+        source="Field practice with backfills",
         setup=_SETUP
         + "\nCREATE FUNCTION to_total() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.total := NEW.qty; RETURN NEW; END $$;",
         bad="""CREATE OR REPLACE FUNCTION to_total() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.total := NEW.qty; RETURN NEW; END $$;
@@ -119,7 +119,7 @@ def _new(tree: Tree, key: str, file: File) -> bool:
         effect="What the copy missed is gone for good.",
         severity=WARNING,
         workaround="Copy by a move and name it (`-- lockgate: after=move:<name>`), or let the server look at every copied row: a validated CHECK, SET NOT NULL, or a DO block that raises.",
-        source="facts/hazards.md G",
+        source="Field practice with backfills",
         setup=_SETUP,
         bad="UPDATE orders SET total = qty WHERE id BETWEEN 1 AND 1000;\n-- next file\n-- lockgate: phase=contract\nALTER TABLE orders DROP COLUMN qty;",
         good="UPDATE orders SET total = qty WHERE id BETWEEN 1 AND 1000;\n-- next file\n-- lockgate: phase=contract\n-- lockgate: after=move:example\nALTER TABLE orders DROP COLUMN qty;",
@@ -170,7 +170,7 @@ def _missed(what: str, copy: _Copy, line: int) -> Hit:
         effect="The release before knows only the old column, the next one only the new: there is no moment when both can run.",
         severity=WARNING,
         workaround="Add now; drop in a contract file once no release that reads the old column runs or may be rolled back to.",
-        source="facts/hazards.md G",
+        source="Field practice with backfills",
         setup=_SETUP,
         bad="ALTER TABLE orders ADD COLUMN amount integer;\nALTER TABLE orders DROP COLUMN qty;",
         good="ALTER TABLE orders ADD COLUMN amount integer;",

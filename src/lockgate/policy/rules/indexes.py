@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lockgate.policy.hazard import INFO, WARNING, Hazard
+from lockgate.policy.hazard import INFO, Hazard
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -176,10 +176,10 @@ def concurrently_in_transaction(subject: Subject) -> Iterator[Hit]:
         id="idx-concurrently-mixed-file",
         name="CONCURRENTLY beside other statements",
         detects="A concurrent statement that shares its non-transactional file with others.",
-        effect="When it fails half way, part of the file is applied and part is not.",
-        severity=WARNING,
+        effect="When it fails half way, part of the file is applied; the journal goes on at the right statement, but a reviewer sees one file that is neither applied nor pending.",
+        severity=INFO,
         workaround="One concurrent statement a file.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP,
         bad="""-- lockgate: transaction=off
 CREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);
@@ -204,7 +204,7 @@ def concurrently_mixed(subject: Subject) -> Iterator[Hit]:
         effect="The name depends on what exists, so environments drift and later files cannot rely on it.",
         severity=INFO,
         workaround="Name the index.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP,
         bad="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY ON orders (customer_id);",
         good="-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",

@@ -252,7 +252,7 @@ def drop_backs_constraint(subject: Subject) -> Iterator[Hit]:
         effect="Between the two, queries that need it read the whole table.",
         severity=WARNING,
         workaround="Build the new one under another name, drop the old one, rename.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP_INDEX,
         bad="DROP INDEX orders_customer_id_idx;\nCREATE INDEX orders_customer_id_idx ON orders (customer_id, code);",
         good=_OFF

@@ -34,7 +34,7 @@ _BIG_ROWS = 50_000_000
         effect="Every write maintains a wide index, of which queries mostly use the first columns.",
         severity=INFO,
         workaround="Keep the columns that queries filter by; INCLUDE those that they only read.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP,
         bad=_OFF + "CREATE INDEX CONCURRENTLY orders_wide_idx ON orders (customer_id, code, qty, placed_at);",
         good=_OFF + "CREATE INDEX CONCURRENTLY orders_wide_idx ON orders (customer_id, code, qty);",
@@ -67,7 +67,7 @@ def too_many_columns(subject: Subject) -> Iterator[Hit]:
         effect="Every write maintains both, and only one is needed.",
         severity=INFO,
         workaround="Keep the longer one.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP_INDEX,
         bad=_OFF + "CREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
         good=_OFF + "CREATE INDEX CONCURRENTLY orders_code_idx ON orders (code);",
@@ -140,7 +140,7 @@ def _leads(short: Index, long: Index) -> bool:
         effect="Every insert and most updates maintain all of them, and autovacuum reads them all.",
         severity=INFO,
         workaround="Look for indexes that pg_stat_user_indexes shows as never read, and drop them.",
-        source="facts/hazards.md A",
+        source="Field practice with indexes",
         setup=_SETUP
         + "".join(
             f"\nCREATE INDEX orders_{number}_idx ON orders (qty, (customer_id % {number + 1}));"

@@ -58,7 +58,7 @@ def drop(subject: Subject) -> Iterator[Hit]:
         effect="The old release knows only the old name, the new one only the new: one of the two fails.",
         lock=_AX,
         workaround="Keep the old name alive as a view until nobody uses it.",
-        source="facts/hazards.md D",
+        source="Field practice with tables and partitions",
         setup=_SETUP,
         bad="ALTER TABLE orders RENAME TO purchases;",
         good="CREATE VIEW purchases AS SELECT * FROM orders;",

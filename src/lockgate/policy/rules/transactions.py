@@ -47,7 +47,7 @@ _TIMEOUTS = (
         detects="SET of a timeout to 0 or DEFAULT, or RESET of it; a lock_timeout above a minute, or one set after the first lock.",
         effect="A statement may wait for a lock for ever, with every later query behind it.",
         workaround="`-- lockgate: lock_timeout=…` or `statement_timeout=…` in the head of the file.",
-        source="facts/hazards.md H",
+        source="Field practice with locks and sessions",
         setup=_SETUP,
         bad="SET lock_timeout = 0;\nALTER TABLE orders ADD COLUMN a text;",
         good="SET LOCAL lock_timeout = '2s';\nALTER TABLE orders ADD COLUMN a text;",

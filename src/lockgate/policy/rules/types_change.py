@@ -64,7 +64,7 @@ def enum_ordering(subject: Subject) -> Iterator[Hit]:
         effect="The old release still writes and compares the old label: its statements fail.",
         contract_severity=INFO,
         workaround="Add the new label, move rows and code over to it, then take the old one away in a file with `-- lockgate: phase=contract`.",
-        source="facts/hazards.md E",
+        source="Field practice with types",
         setup=_ENUM,
         bad="ALTER TYPE mood RENAME VALUE 'ok' TO 'fine';",
         good="ALTER TYPE mood ADD VALUE 'fine' AFTER 'ok';",

@@ -60,7 +60,7 @@ def replace(subject: Subject) -> Iterator[Hit]:
         lock=f"{_AX} on the view",
         contract_severity=INFO,
         workaround="Stop using it in one release, drop it with the next, in a file with `-- lockgate: phase=contract`.",
-        source="facts/hazards.md F",
+        source="Field practice with views, routines and triggers",
         setup=_SETUP,
         bad="DROP VIEW order_list;",
         good="CREATE VIEW order_list_2 AS SELECT id, qty FROM orders;",
