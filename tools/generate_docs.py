@@ -51,6 +51,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 
 KEYS: dict[str, str] = {
     "migrations.directory": "Where the migration files and their ledger are, from the folder of `lockgate.toml`.",
+    "migrations.contract_directory": "Where the contract files of recipes wait until `lockgate promote` dates them.",
     "migrations.lock_timeout": "How long one statement may wait for one lock before the file is rolled back and tried again. `0` waits without end.",
     "migrations.lock_retries": "How often a file is tried again after a lock time-out, a deadlock or a serialization failure; the pauses grow, with jitter.",
     "migrations.statement_timeout": "How long one statement may run.",

@@ -10,14 +10,17 @@ import msgspec
 from lockgate.errors import ConfigError
 
 FILE_NAME = "lockgate.toml"
-_DURATION = re.compile(r"^\s*\d+(\.\d+)?\s*(ms|s|min|h|d)?\s*$")
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_DURATION = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?\s*")
+_UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, None: 1000}
+_LONGEST = 2_147_483_647  # milliseconds; the server keeps a time limit in 32 bits
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[migrations]``: where the files are, and the limits of a run. Durations are texts such as ``3s``, ``15min``."""
 
     directory: str = "db/migrations"
+    contract_directory: str = "db/contract"
     lock_timeout: str = "3s"
     lock_retries: int = 8
     statement_timeout: str = "15min"
@@ -110,13 +113,21 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
     return settings
 
 
+def _milliseconds(text: str) -> int | None:
+    """The time limit ``text`` in milliseconds; None when it is none, or longer than the server can count."""
+    match = _DURATION.fullmatch(text)
+    value = round(float(match[1]) * _UNITS[match[2]]) if match else _LONGEST + 1
+    return value if value <= _LONGEST else None
+
+
 def _from_environment(migrations: Migrations, environ: Mapping[str, str]) -> Migrations:
     changes: dict[str, str] = {}
     seconds = environ.get("MIGRATION_TIMEOUT_SECONDS")
     if seconds is not None:
-        if not re.fullmatch(r"[1-9]\d{0,6}", seconds.strip()):
+        number = seconds.strip()
+        if not re.fullmatch(r"[1-9][0-9]{0,6}", number) or int(number) * 1000 > _LONGEST:
             raise ConfigError(
-                f"MIGRATION_TIMEOUT_SECONDS={seconds!r} is not a whole number of seconds above 0"
+                f"MIGRATION_TIMEOUT_SECONDS={seconds!r} is not a whole number of seconds from 1 to {_LONGEST // 1000}"
             )
         changes["run_timeout"] = f"{seconds.strip()}s"
     for variable, key in (
@@ -125,7 +136,7 @@ def _from_environment(migrations: Migrations, environ: Mapping[str, str]) -> Mig
     ):
         value = environ.get(variable)
         if value is not None:
-            if not _DURATION.match(value):
+            if _milliseconds(value) is None:
                 raise ConfigError(f"{variable}={value!r} is not a time limit such as 3s or 15min")
             changes[key] = value
     return msgspec.structs.replace(migrations, **changes) if changes else migrations
@@ -135,10 +146,10 @@ def _validate(settings: Settings, file: str) -> None:
     m = settings.migrations
     for key in ("lock_timeout", "statement_timeout", "concurrent_timeout", "file_timeout", "run_timeout"):
         value = getattr(m, key)
-        if not _DURATION.match(value):
+        if _milliseconds(value) is None:
             raise ConfigError(f"{file}: migrations.{key} = {value!r} is not a time limit such as 3s or 15min")
     for key in ("file_timeout", "run_timeout"):
-        if float(re.match(r"\s*([\d.]+)", getattr(m, key))[1]) == 0:  # type: ignore[index]
+        if not _milliseconds(getattr(m, key)):
             raise ConfigError(f"{file}: migrations.{key} must be above 0")
     for key, low, high in (
         ("lock_retries", 0, 1000),
@@ -151,12 +162,13 @@ def _validate(settings: Settings, file: str) -> None:
             raise ConfigError(f"{file}: migrations.{key} must be between {low} and {high}")
     for name, directory in (
         ("migrations.directory", m.directory),
+        ("migrations.contract_directory", m.contract_directory),
         ("artifacts.directory", settings.artifacts.directory),
     ):
         if not directory or "\0" in directory:
             raise ConfigError(f"{file}: {name} is empty or holds a NUL byte")
     for name in settings.env:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ConfigError(f"{file}: env.{name!s:.80}: a name is made of a-z, 0-9, - and _")
     if settings.embedded.version not in (16, 18):
         raise ConfigError(f"{file}: embedded.version is 16 or 18")

@@ -34,5 +34,7 @@ def command(until: str, reason: str, actor: str, **shared_options: Any) -> None:
         Amendment(actor, reason),
     )
     done = desk.baseline(until)
+    for note in desk.notes:
+        session.output.note(f"note: {note}")
     session.output.json({"command": "baseline", "target": str(target), "adopted": done})
     session.output.say(f"adopted {len(done)} files, now at {done[-1]}; nothing was run")

@@ -37,5 +37,7 @@ def command(steps: int, reason: str, **shared_options: Any) -> None:
         Amendment(operator_name(), reason),
     )
     done = desk.down(steps)
+    for note in desk.notes:
+        session.output.note(f"note: {note}")
     session.output.json({"command": "down", "target": str(target), "undone": done})
     session.output.say(f"undone {', '.join(done)}")

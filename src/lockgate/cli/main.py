@@ -14,8 +14,10 @@ from lockgate.record.reasons import Exit
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Start a project: lockgate.toml, db/migrations/, an example, a CI workflow."),
     "new": ("new", "Create the next migration file and put it into the ledger."),
+    "promote": ("promote", "Date a waiting contract file and move it to the migrations."),
     "check": ("check", "Judge files and ledger without a database."),
     "explain": ("explain", "Tell what a hazard or a reason code means, and what to do."),
+    "snapshot": ("snapshot", "Write the schema of a live database to a file, without data, for `check`."),
     "plan": ("plan", "What `up` would do, with the hash that approvals bind to."),
     "up": ("up", "Apply pending migrations: the one production path."),
     "status": ("status", "What is applied, pending and in the way."),
@@ -67,6 +69,9 @@ def app() -> None:
 def main() -> None:
     """Run the command line; never returns."""
     # Start-up only makes objects that stay; looking for garbage in them costs 5 %.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us; nothing that we print may cost the run
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     gc.set_threshold(50_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

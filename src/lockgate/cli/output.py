@@ -1,5 +1,6 @@
 """Where words go: text for people, one JSON document for programs, progress on a terminal, plain lines in a pipe."""
 
+import io
 import os
 import sys
 import traceback
@@ -128,8 +129,8 @@ def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except (BrokenPipeError, ValueError):
-        # The reader went away. The run goes on: its truth is in the database, not in this pipe.
+    except (OSError, ValueError):
+        # The reader went away, or the disk behind it is full. The run goes on: its truth is in the database, not in this pipe.
         null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives as long as the process
         if stream is sys.stdout:
             sys.stdout = null
@@ -165,7 +166,9 @@ def show_usage(error: "click.ClickException") -> Exit:
     """Print an error of the call itself: click's own words for people, the error document for programs."""
     output = _output()
     if output.format is Format.TEXT:
-        error.show()
+        words = io.StringIO()
+        error.show(file=words)  # click repeats what was typed, which may be a URL with its password
+        _write(sys.stderr, redact(words.getvalue()))
         return Exit.USAGE
     context = getattr(error, "ctx", None)
     return show_error(

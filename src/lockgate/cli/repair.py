@@ -81,5 +81,7 @@ def command(
         done = desk.discard_journal(discard_journal)
     else:
         done = desk.accept_chain()
+    for note in desk.notes:
+        session.output.note(f"note: {note}")
     session.output.json({"command": "repair", "target": str(target), "repair": chosen[0], "revisions": done})
     session.output.say(f"repaired ({chosen[0]}): {', '.join(done[-5:])}; recorded in lockgate.history_event")

@@ -36,7 +36,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         if steps or looked.history.partial
         else {}
     )
-    clean = not plan.pending and not plan.obstacles and not files.problems
+    clean = not plan.pending and not plan.obstacles and not files.problems and not looked.history.partial
     output.json(
         {
             "command": "status", "target": str(target), "clean": clean, "planHash": plan.hash, "revision": plan.base, "compatFloor": looked.history.compat_floor,

@@ -11,12 +11,15 @@ import msgspec
 from lockgate.errors import Refused, RunFailed
 from lockgate.migrations.contract import Prepared
 from lockgate.migrations.history import CANONICAL, History, Row
+from lockgate.migrations.limits import Limits
 from lockgate.migrations.session import WorkSession
 from lockgate.postgres import concurrent
 from lockgate.postgres.concurrent import State
 from lockgate.postgres.guard import Guard
-from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.script import Statement
+from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.wire import Call, Wire
+from lockgate.record.reasons import Exit
 
 _EVENT = """
 INSERT INTO lockgate.history_event (kind, revision_id, actor, reason, before, after, run_id, head_before)
@@ -176,11 +179,11 @@ def discard_journal(guard: Guard, revision: str, who: Amendment) -> None:
     )
 
 
-def down(guard: Guard, item: Prepared, row: Row, who: Amendment) -> None:
+def down(guard: Guard, item: Prepared, row: Row, who: Amendment, limits: Limits) -> None:
     """Run the down section of the newest file and take its row out, in one transaction where it can hold.
 
-    Statements that no transaction can hold run first, one by one; each looks whether it is done already, so a ``down``
-    that was cut off is simply repeated. Raises ``RunFailed`` with the server's word.
+    Statements that no transaction can hold run first, one by one, without a lock time-out; each looks whether it is done
+    already, so a ``down`` that was cut off is simply repeated. Raises ``RunFailed`` that tells what is undone.
     """
     if not item.down:
         raise Refused(
@@ -189,24 +192,57 @@ def down(guard: Guard, item: Prepared, row: Row, who: Amendment) -> None:
             next="Write a new migration that goes forward.",
         )
     wire = guard.work
+    outside: list[str] = []
     try:
         for statement in item.down:
             if statement.alone is not None:
-                found = concurrent.examine(wire, statement.alone, statement.text, resumed=True)
-                for heal in found.heal:
-                    wire.alone(heal)
-                if found.state is not State.DONE and not found.then_done:
-                    wire.alone(statement.text)
+                _undo_alone(wire, statement, limits)
+                outside.append(" ".join(statement.text.split())[:80])
         inside = [Call(s.text) for s in item.down if s.alone is None]
-        gone = [
-            Call("DELETE FROM lockgate.migration_history WHERE revision_id = $1", (row.revision,)),
-            Call("DELETE FROM lockgate.migration_step WHERE revision_id = $1", (row.revision,)),
-        ]
-        _change(guard, "down", row.revision, who, msgspec.to_builtins(row), None, [*inside, *gone])
+        _change(
+            guard, "down", row.revision, who, msgspec.to_builtins(row), None, [*inside, *_gone(row.revision)]
+        )
     except ServerError as error:
         _undo(wire)
+        told = (
+            f"Of its down section this has run and stays: {'; '.join(outside)}."
+            if outside
+            else "Nothing of its down section stays."
+        )
         raise RunFailed(
             f"the down section of {item.migration.file} failed: {error.message}",
-            "MIGRATION_EXECUTION_FAILED",
-            details={"sqlstate": error.sqlstate, "revision": row.revision},
+            reason_of(error.sqlstate),
+            state=told,
+            exit=Exit.FAILED,
+            details={"sqlstate": error.sqlstate, "revision": row.revision, "outside": outside},
         ) from None
+
+
+def _undo_alone(wire: Wire, statement: Statement, limits: Limits) -> None:
+    assert statement.alone is not None
+    found = concurrent.examine(wire, statement.alone, statement.text, resumed=True)
+    wire.batch(
+        [
+            Call("SET lock_timeout = 0"),
+            Call(f"SET statement_timeout = '{limits.concurrent_timeout.setting()}'"),
+        ]
+    )
+    try:
+        for heal in found.heal:
+            wire.alone(heal)
+        if found.state is not State.DONE and not found.then_done:
+            wire.alone(statement.text)
+    finally:
+        if wire.alive:
+            back = (limits.lock_timeout.setting(), limits.statement_timeout.setting())
+            wire.batch(
+                [Call(f"SET lock_timeout = '{back[0]}'"), Call(f"SET statement_timeout = '{back[1]}'")],
+                uncancellable=True,
+            )
+
+
+def _gone(revision: str) -> list[Call]:
+    return [
+        Call("DELETE FROM lockgate.migration_history WHERE revision_id = $1", (revision,)),
+        Call("DELETE FROM lockgate.migration_step WHERE revision_id = $1", (revision,)),
+    ]

@@ -1,7 +1,5 @@
 """Apply a plan, file by file, under a guard and with a permit. The one production path."""
 
-import msgspec
-
 from lockgate.errors import Refused, RunFailed
 from lockgate.migrations.contract import Prepared
 from lockgate.migrations.failure import interrupted
@@ -48,6 +46,7 @@ def apply(
             _still_in_time(guard, limits, run, item)
             log.in_flight = revision
             if item.directives.transaction:
+                _refuse_changed_mode(session, item)
                 file = apply_transactional(session, item, limits, run, warden, log)
             else:
                 file = JournalRunner(session, item, limits, run, warden, log).apply()
@@ -62,6 +61,17 @@ def apply(
         warden.stop()
 
 
+def _refuse_changed_mode(session: WorkSession, item: Prepared) -> None:
+    """A file that stopped half way without a transaction may not start again in one: its done statements would run twice."""
+    if item.revision in session.partial:
+        raise RunFailed(
+            f"{item.migration.file} stopped half way as a transaction=off file and now says it is transactional",
+            "PARTIAL",
+            next="Give it back `-- lockgate: transaction=off`, then lockgate up; or undo by hand what is done and lockgate repair --discard-journal",
+            details={"revision": item.revision},
+        )
+
+
 def _still_in_time(guard: Guard, limits: Limits, run: Deadline, item: Prepared) -> None:
     if guard.alarm.signal:
         raise interrupted(f"stopped before {item.migration.file}", guard.alarm.signal)
@@ -71,10 +81,3 @@ def _still_in_time(guard: Guard, limits: Limits, run: Deadline, item: Prepared) 
             run.cause.code,
             details={"revision": item.revision},
         )
-
-
-class Remaining(msgspec.Struct, frozen=True, rename="camel"):
-    """What a run leaves: applied and pending revisions, by name."""
-
-    applied: tuple[str, ...]
-    pending: tuple[str, ...]

@@ -8,7 +8,7 @@ from lockgate.errors import Interrupted, RunFailed
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.blockers import Sighting
 from lockgate.postgres.sqlstate import ServerError, reason_of
-from lockgate.record.reasons import Exit
+from lockgate.record.reasons import ROLLED_BACK, UNTOUCHED, Exit, reason
 from lockgate.record.redact import redact
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ def failed(
     if sighting is not None and code in ("LOCK_TIMEOUT", "DEADLOCK", "LOCK_VICTIMS", "STATEMENT_TIMEOUT"):
         details.update(sighting.fields())
         text += _in_the_way(sighting)
-    return RunFailed(
-        text, code, next=redact(error.hint) or None if code == "PRIVILEGE" else None, details=details
-    )
+    row = reason(code)
+    # Some codes are written for refusals before a run; here the server refused in the middle of one.
+    state = ROLLED_BACK if row.state == UNTOUCHED else None
+    leaving = None if row.exit in (Exit.FAILED, Exit.PRIVILEGE) else Exit.FAILED
+    hint = redact(error.hint) or None if code == "PRIVILEGE" else None
+    return RunFailed(text, code, state=state, next=hint, exit=leaving, details=details)
 
 
 def cancelled(prepared: "Prepared", cause: Cause, sighting: Sighting | None, signal: int) -> RunFailed:

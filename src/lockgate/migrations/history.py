@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lockgate.postgres.wire import Call, Wire
+from lockgate.errors import Refused
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Call, Cancelled, Wire
 
 # Each field as <bytes>:<text>, so that no two different rows give the same text. The expression is sent with every
 # query and uses built-in functions only: a function stored in the database could be changed by who tampers.
 _FIELDS = (
     "prev_hash", "ordinal::text", "revision_id", "checksum", "name", "phase", "state", "operator", "run_id", "COALESCE(release_id, '')",
-    "(extract(epoch FROM applied_at) * 1000000)::bigint::text", "duration_ms::text", "xid", "epoch::text", "tool_version", "COALESCE(schema_digest, '')",
+    "(extract(epoch FROM started_at) * 1000000)::bigint::text", "(extract(epoch FROM applied_at) * 1000000)::bigint::text", "duration_ms::text", "xid", "epoch::text", "tool_version", "COALESCE(schema_digest, '')",
 )  # fmt: skip
 CANONICAL = " || ".join(f"pg_catalog.octet_length({field})::text || ':' || {field}" for field in _FIELDS)
 
@@ -64,8 +66,26 @@ SELECT head, ordinal::text, compat_floor, COALESCE(schema_head, ''), COALESCE(sc
 
 
 def read_history(wire: Wire) -> History:
-    """Read the whole history in one round trip and check its chain. The schema ``lockgate`` must exist."""
-    rows, fence = wire.batch([Call(_ROWS), Call(_FENCE)], label="history")
+    """Read the whole history in one round trip and check its chain. The schema ``lockgate`` must exist.
+
+    Rows and fence are seen at one moment: a run that commits meanwhile must not look like tampering.
+    """
+    try:
+        _, rows, fence, _ = wire.batch(
+            [
+                Call("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                Call(_ROWS),
+                Call(_FENCE),
+                Call("COMMIT"),
+            ],
+            label="history",
+        )
+    except (ServerError, Cancelled) as error:
+        if wire.alive and wire.in_transaction:
+            wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+        if isinstance(error, ServerError) and error.sqlstate in _GONE:
+            return History(broken=f"the schema lockgate is damaged: {error.message}")
+        raise
     if not fence.rows:
         return History(broken="the fence row is gone")
     head, ordinal, floor, schema_head, schema_digest, partial, running = (
@@ -78,6 +98,10 @@ def read_history(wire: Wire) -> History:
         head=head, compat_floor=floor, broken=_break(rows.rows, head, int(ordinal)), partial=tuple(p for p in partial.split(",") if p),
         schema_head=schema_head, schema_digest=schema_digest, running=running,
     )  # fmt: skip
+
+
+_GONE = frozenset({"42P01", "42703"})
+"""A table or a column is not there."""
 
 
 def _break(rows: Sequence[tuple[str | None, ...]], head: str, ordinal: int) -> str:
@@ -100,8 +124,14 @@ def _break(rows: Sequence[tuple[str | None, ...]], head: str, ordinal: int) -> s
 
 
 def read_source(wire: Wire, revision: str) -> str:
-    """The text that was applied as ``revision``; "" when the revision is unknown."""
-    return (
-        wire.value("SELECT source_text FROM lockgate.migration_history WHERE revision_id = $1", revision)
-        or ""
-    )
+    """The text that was applied as ``revision``; "" when the revision is unknown.
+
+    The chain holds the text's checksum, not the text, so that is looked at here. Raises ``Refused`` when it differs.
+    """
+    rows = wire.one(
+        "SELECT source_text, checksum FROM lockgate.migration_history WHERE revision_id = $1", revision
+    ).rows
+    text, checksum = (cell or "" for cell in rows[0]) if rows else ("", "")
+    if rows and hashlib.sha256(text.encode()).hexdigest() != checksum:
+        raise Refused(f"the text that is kept of revision {revision} was changed", "HISTORY_TAMPERED")
+    return text

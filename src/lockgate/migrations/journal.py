@@ -9,17 +9,18 @@ import hashlib
 import msgspec
 
 from lockgate.errors import RunFailed
+from lockgate.migrations import transactional
 from lockgate.migrations.contract import Prepared
 from lockgate.migrations.failure import cancelled, failed
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.progress import AppliedFile, Log
-from lockgate.migrations.session import WorkSession, statement
+from lockgate.migrations.session import WorkSession, sets_something, statement
 from lockgate.migrations.transactional import InDoubt
 from lockgate.postgres import concurrent
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.concurrent import State
 from lockgate.postgres.script import ScriptError, Statement, split
-from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
 
@@ -69,6 +70,7 @@ class JournalRunner:
         self.warden = warden
         self.log = log
         self.lock, self.limit = limits.of_file(prepared.directives)
+        self._reset = any(sets_something(s) for s in prepared.statements)
         file = Deadline(
             limits.clock() + max(limits.file_timeout.seconds, limits.concurrent_timeout.seconds),
             Cause("FILE_TIMEOUT", "ran longer than its time limit"),
@@ -89,6 +91,8 @@ class JournalRunner:
         for number, item in enumerate(self.prepared.statements, 1):
             row = rows.get(number)
             if row is not None and row.state == "done":
+                if item.kind == "variable_set_stmt":
+                    self.wire.one(item.text)  # the session is new: what comes after relies on the setting
                 continue
             if item.alone is None:
                 self._in_transaction(number, item)
@@ -125,6 +129,24 @@ class JournalRunner:
     # -- a statement in a transaction of its own ----------------------------------------------------
 
     def _in_transaction(self, number: int, item: Statement) -> None:
+        """Run one statement with its journal row, retrying what was rolled back whole: lock time-out, deadlock, serialization."""
+        attempt = 1
+        while True:
+            try:
+                return self._try(number, item)
+            except RunFailed as failure:
+                again = failure.details.get("sqlstate") in RETRY and attempt <= self.limits.lock_retries
+                if not again or self.limits.clock() >= self.deadline.at:
+                    raise
+                pause = self.limits.pause(attempt)
+                self.log.tell(
+                    "retrying",
+                    f"attempt {attempt} of {self.limits.lock_retries + 1}: {failure.code}, again in {pause:.1f} s. {failure.message}",
+                )
+                self.session.guard.alarm.sleep(pause)
+                attempt += 1
+
+    def _try(self, number: int, item: Statement) -> None:
         calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]
         calls += [
             Call(f"SET LOCAL lock_timeout = '{self.lock.setting()}'"),
@@ -142,12 +164,8 @@ class JournalRunner:
             replies = self.wire.batch(
                 calls, deadline=self.deadline.at, cause=self.deadline.cause, label="step"
             )
-            if self.session.judge(replies[-3], self.lock, self.limit):
-                self.session.rollback()
-                raise RunFailed(
-                    f"{self.prepared.migration.file}:{item.line}: the statement changes the session; use SET LOCAL in a transactional file",
-                    "SESSION_LEAK",
-                )
+            # What the statement left in the session holds for the rest of its file, as its author expects.
+            self._reset = self.session.judge(replies[-3], self.lock, self.limit) or self._reset
             self._fenced(replies[-2].rows)
         except ServerError as error:
             self.session.rollback()
@@ -161,7 +179,10 @@ class JournalRunner:
             self.warden.end()
         try:
             self.wire.batch(
-                [Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit"
+                [Call("COMMIT")],
+                uncancellable=True,
+                deadline=self.limits.clock() + transactional.COMMIT_GRACE,
+                label="commit",
             )
         except ServerError as error:
             self.session.rollback()
@@ -231,7 +252,7 @@ class JournalRunner:
                 item, error, number, limit.milliseconds, self.limits.clock() - started
             ) from None
         except Cancelled as stop:
-            if stop.error is not None:
+            if stop.error is not None or not stop.sent:
                 raise self._cancelled(stop, number) from None
             # It succeeded before the cancel arrived; a signal is heard again before the next statement.
         finally:
@@ -271,11 +292,14 @@ class JournalRunner:
         row = replies[2].rows[0]
         try:
             self.wire.batch(
-                [Call("COMMIT")], uncancellable=True, deadline=self.limits.clock() + 60, label="commit"
+                [Call("COMMIT")],
+                uncancellable=True,
+                deadline=self.limits.clock() + transactional.COMMIT_GRACE,
+                label="commit",
             )
         except ConnectionLost as lost:
             raise InDoubt(lost.message, self.prepared, row[0] or "") from None
-        if reset:
+        if reset or self._reset:
             self.session.reset()
         return AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts)
 

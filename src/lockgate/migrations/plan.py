@@ -80,6 +80,10 @@ def resolve(migrations: tuple[Migration, ...], history: History) -> Plan:
                     "CHECKSUM_MISMATCH", row.revision, f"{migration.file} is not the file that was applied"
                 )
             )
+    for revision in history.partial:
+        if revision not in files:
+            told = f"{revision} stopped half way, and its file is gone or renamed: its first statements would run again"
+            obstacles.append(Obstacle("PARTIAL", revision, told))
     pending = []
     for migration in sorted(migrations, key=lambda m: m.revision):
         if migration.revision in known:
@@ -104,5 +108,6 @@ _RANK = {
     "MIGRATION_MISSING": 2,
     "CHECKSUM_MISMATCH": 3,
     "EOL_ONLY": 4,
-    "OUT_OF_ORDER": 5,
+    "PARTIAL": 5,
+    "OUT_OF_ORDER": 6,
 }

@@ -61,7 +61,7 @@ def create(
     ledger, problems = read_ledger(directory)
     if ledger is None and any(p.id != "LEDGER_MISSING" for p in problems):
         raise ConfigError(problems[0].message, problems[0].id)
-    with _alone_in(directory):
+    with alone_in(directory):
         while True:
             path = directory / f"{next_revision(directory, now)}_{made}.sql"
             try:
@@ -75,7 +75,7 @@ def create(
 
 
 @contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
+def alone_in(directory: Path) -> Iterator[None]:
     """Hold the directory's lock: two `new` at once would each write the ledger without the other's file."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -9,6 +9,7 @@ from lockgate.migrations.files import Migration
 from lockgate.migrations.history import CANONICAL
 from lockgate.postgres.durations import LockTimeout, StatementTimeout
 from lockgate.postgres.guard import GUARD_KEY, WORK_KEY, Guard, key_halves
+from lockgate.postgres.script import Statement
 from lockgate.postgres.settings import apply_settings, in_milliseconds
 from lockgate.postgres.wire import Call, Reply
 
@@ -25,12 +26,19 @@ def statement(name: str) -> str:
     )
 
 
+def sets_something(item: Statement) -> bool:
+    """True for a statement that may leave a setting behind (SET, set_config): the session is made anew after its file."""
+    return item.kind == "variable_set_stmt" or "set_config" in item.text.lower()
+
+
 class WorkSession:
     """What a run does on the guard's work connection around the statements of its files."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
         self.wire = guard.work
+        rows = self.wire.one("SELECT DISTINCT revision_id FROM lockgate.migration_step").rows
+        self.partial = frozenset(row[0] or "" for row in rows)
         for name in ("check", "record"):
             self.wire.prepare(f"lockgate_{name}", statement(name))
 
@@ -88,7 +96,7 @@ class WorkSession:
                 f"the {'guard' if guard_lock == '0' else 'work'} session no longer holds its lock",
                 "LOCK_LOST",
             )
-        if user != facts.user or session_user != self.guard.guard_facts.user or replication != "origin":
+        if user != facts.user or session_user != facts.session_user or replication != "origin":
             raise RunFailed(
                 f"the file left the session as {user} (session user {session_user}, replication role {replication})",
                 "SESSION_LEAK",
@@ -115,7 +123,12 @@ class WorkSession:
             ],
             label="reset",
         )  # fmt: skip
-        apply_settings(self.wire, self.guard.settings.wanted(guard=True, local=self.guard.target.local))
+        apply_settings(
+            self.wire,
+            self.guard.settings.wanted(
+                guard=True, local=self.guard.target.local, version=self.guard.facts.version
+            ),
+        )
 
     def rollback(self) -> None:
         """Roll back if anything is open; the connection stays usable."""

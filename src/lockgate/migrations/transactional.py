@@ -11,7 +11,7 @@ from lockgate.migrations.contract import Prepared
 from lockgate.migrations.failure import cancelled, failed
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.progress import AppliedFile, Log
-from lockgate.migrations.session import WorkSession
+from lockgate.migrations.session import WorkSession, sets_something
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.script import Statement
 from lockgate.postgres.sqlstate import RETRY, ServerError
@@ -133,7 +133,7 @@ def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadlin
         warden.end()
     if not session.wire.in_transaction:
         raise RunFailed(f"{prepared.migration.file} ended the transaction that it ran in", "SESSION_LEAK")
-    reset = session.judge(replies[-2], lock, limit)
+    reset = session.judge(replies[-2], lock, limit) or any(sets_something(s) for s in prepared.statements)
     if not replies[-1].rows:
         raise RunFailed(f"a newer run holds the fence; {prepared.migration.file} was rolled back", "FENCED")
     row = replies[-1].rows[0]

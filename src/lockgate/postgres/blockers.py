@@ -45,10 +45,10 @@ _NAMES = {
 }
 
 
-def read_blockers(wire: Wire, pid: int) -> list[Blocker]:
+def read_blockers(wire: Wire, pid: int, deadline: float | None = None) -> list[Blocker]:
     """The blocking tree of session ``pid`` as another session sees it now; empty when it does not wait."""
     found = []
-    for row in wire.one(query("blockers"), str(pid), deadline=None).rows:
+    for row in wire.one(query("blockers"), str(pid), deadline=deadline).rows:
         cell = [c or "" for c in row]
         found.append(
             Blocker(

@@ -14,7 +14,7 @@ from psycopg import sql
 from lockgate.errors import RunFailed
 from lockgate.postgres.queries import query
 from lockgate.postgres.script import Alone, probe_index
-from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.wire import Call, Wire
 
 
@@ -110,8 +110,16 @@ def _expected(wire: Wire, task: Alone, text: str, table: str) -> tuple[bool, str
             ],
             label="probe",
         )
-    except ServerError:
+    except ServerError as error:
         wire.batch([Call("ROLLBACK")], uncancellable=True)
+        if error.sqlstate in RETRY or error.sqlstate.startswith(("53", "57")):
+            raise  # no lock, no room, no time: that says nothing about the definition
+        if error.sqlstate == "42501":
+            raise RunFailed(
+                f"the role may not make the temporary table that a definition is compared on: {error.message}",
+                "PRIVILEGE",
+                next="GRANT TEMPORARY ON DATABASE ... to the migrator; lockgate roles prints it",
+            ) from None
         return False, "cannot be built on an empty copy of the table"
     row = replies[3].rows[0]
     return _shape(row[1] or "", row[0] == "t")
@@ -145,7 +153,8 @@ def reindex_leftovers(wire: Wire, index: str, table: str) -> list[str]:
     rows = wire.one(
         "SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
         "WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' AND i.indrelid = COALESCE((SELECT x.indrelid FROM pg_catalog.pg_index x "
-        "WHERE x.indexrelid = pg_catalog.to_regclass($1)), pg_catalog.to_regclass($2)) ORDER BY 1",
+        # Before PostgreSQL 16 an empty name is an error, not a null.
+        "WHERE x.indexrelid = pg_catalog.to_regclass(NULLIF($1, ''))), pg_catalog.to_regclass(NULLIF($2, ''))) ORDER BY 1",
         index,
         table,
     ).rows

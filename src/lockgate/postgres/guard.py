@@ -84,7 +84,6 @@ class Guard:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self.epoch = 0
-        self.format_before = home.FORMAT
         self.abandoned: list[str] = []
         self.notes: list[str] = []
         self.work = Wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
@@ -138,14 +137,22 @@ class Guard:
 
     # -- taking over ------------------------------------------------------------------------------
 
-    def acquire(self, wait: float, on_wait: Callable[[dict[str, str]], None] | None = None) -> None:
-        """Take both locks and raise the epoch, within ``wait`` seconds. Raises ``Busy`` that names the holder."""
+    def acquire(
+        self,
+        wait: float,
+        on_wait: Callable[[dict[str, str]], None] | None = None,
+        grants: Callable[[], str] | None = None,
+    ) -> None:
+        """Take both locks and raise the epoch, within ``wait`` seconds. Raises ``Busy`` that names the holder.
+
+        ``grants`` are for the tables of the schema ``lockgate`` where they have to be made first.
+        """
         deadline = self.clock() + wait
         self._poll(self.guard, GUARD_KEY, deadline, on_wait)
         self._poll(self.work, WORK_KEY, deadline, on_wait)
         # From here on the work session is never idle for long; one that is has lost its runner without a word.
         self.work.one("SET idle_session_timeout = '60000ms'")
-        self.format_before = home.bring_up(self.guard)
+        home.bring_up(self.guard, grants)
         self.epoch = self._take_epoch()
 
     def _poll(
@@ -175,6 +182,8 @@ class Guard:
         i = self.identity
         calls = [
             Call("BEGIN"),
+            # Normally there. Where somebody deleted it, the chain check tells; the epoch must not begin anew.
+            Call("INSERT INTO lockgate.fence (singleton, epoch) SELECT true, COALESCE(max(epoch), 0) FROM lockgate.run ON CONFLICT (singleton) DO NOTHING"),
             # Whoever is still shown as running holds neither lock any more: we have both.
             Call("UPDATE lockgate.run SET state = 'abandoned', finished_at = clock_timestamp(), message = $1 WHERE state = 'running' AND run_id <> $2 RETURNING run_id", (f"its locks were free; run {i.run_id} took over", i.run_id)),
             Call("UPDATE lockgate.fence SET epoch = epoch + 1, run_id = $1 RETURNING epoch::text", (i.run_id,)),
@@ -192,8 +201,8 @@ class Guard:
             if self.guard.alive:
                 self.guard.batch([Call("ROLLBACK")], uncancellable=True)
             raise
-        self.abandoned = [row[0] or "" for row in replies[1].rows]
-        return int(replies[2].rows[0][0] or 0)
+        self.abandoned = [row[0] or "" for row in replies[2].rows]
+        return int(replies[3].rows[0][0] or 0)
 
     # -- giving back ------------------------------------------------------------------------------
 

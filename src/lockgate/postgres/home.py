@@ -1,5 +1,6 @@
 """The one owner of the schema ``lockgate``: its formats, and how one becomes the next."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -47,24 +48,30 @@ def refuse_newer(found: int) -> None:
         )
 
 
-def bring_up(wire: Wire) -> int:
-    """Bring the schema ``lockgate`` to ``FORMAT`` and return the format found before. Call it under the guard only."""
+def bring_up(wire: Wire, grants: Callable[[], str] | None = None) -> int:
+    """Bring the schema ``lockgate`` to ``FORMAT`` and return the format found before. Call it under the guard only.
+
+    ``grants`` gives a statement that lets others at new tables. It runs in the transaction that makes them: a run that is
+    killed here leaves no table without its grants.
+    """
     found = read_format(wire)
     refuse_newer(found)
     for number, sql in steps():
         if number <= found:
             continue
+        let_in = f"{grants()};\n" if grants is not None and number == FORMAT else ""
         try:
             # One simple query: the whole step is one transaction of the server's own.
             wire.alone(
-                f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\nCOMMIT;"
+                f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\n{let_in}COMMIT;"
             )
         except ServerError as error:
             wire.batch([Call("ROLLBACK")])
             if error.sqlstate == "42501":
+                role = wire.value("SELECT current_user")
                 raise Refused(
-                    f"this role may not create the schema lockgate: {error.message}", "PRIVILEGE",
-                    next="lockgate roles prints the SQL; at least: CREATE SCHEMA lockgate AUTHORIZATION <migrator>;",
+                    f"the role {role} may not create the schema lockgate: {error.message}", "PRIVILEGE",
+                    next="lockgate roles prints the SQL; at least: CREATE SCHEMA lockgate AUTHORIZATION \"" + (role or "") + "\";",
                 ) from None  # fmt: skip
             raise
     return found

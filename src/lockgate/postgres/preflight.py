@@ -17,13 +17,17 @@ class Lack(msgspec.Struct, frozen=True):
     fix: str
 
 
-def find_lacks(wire: Wire, statements: Iterable[Statement]) -> list[Lack]:
-    """Compare what ``statements`` need with what the session's role has, in one round trip.
+def find_lacks(wire: Wire, files: Iterable[Iterable[Statement]]) -> list[Lack]:
+    """Compare what the statements of ``files`` need with what the session's role has, in one round trip.
 
     Only what can be told from the catalogue is told: a relation that does not exist yet is made by an earlier file, and
     a DO block may need anything.
     """
-    needs = {s.needs for s in statements if s.needs[0]}
+    needs: set[tuple[str, str]] = set()
+    for statements in files:
+        listed = list(statements)
+        moved = any("search_path" in s.text.lower() for s in listed)
+        needs |= {s.needs for s in listed if s.needs[0] and not (moved and _unqualified(s.needs))}
     made = {name for kind, name in needs if kind == "schema"}
     asked = sorted(need for need in needs if not (need[0] == "create" and need[1] in made))
     if not asked:
@@ -32,6 +36,12 @@ def find_lacks(wire: Wire, statements: Iterable[Statement]) -> list[Lack]:
         query("preflight"), _array([kind for kind, _ in asked]), _array([name for _, name in asked])
     ).rows
     return [_lack(*(cell or "" for cell in row)) for row in rows]
+
+
+def _unqualified(need: tuple[str, str]) -> bool:
+    """True for what is looked up along the search_path: in a file that sets it, nobody can tell here where that leads."""
+    kind, name = need
+    return (kind == "create" and not name) or (kind == "own" and '"."' not in name)
 
 
 def _lack(kind: str, name: str, role: str, why: str, owner: str) -> Lack:

@@ -73,6 +73,8 @@ class ScriptError(Exception):
         self.line = line
 
 
+_BLANKS = " \t\n\r\f\v"
+"""What the server skips; Python's own idea of a blank includes what belongs to a name here."""
 _META = re.compile(r"\\\S*")
 _COPY_STDIN = re.compile(r"^[ \t]*copy\b[^;]{0,2000}\bfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
 _SUSPECT = re.compile(
@@ -101,7 +103,7 @@ def split(text: str, *, allow_functions: frozenset[str] = frozenset()) -> list[S
         start, length = item.stmt_location, item.stmt_len
         end = start + length if length else len(raw)
         body = text[start:end] if ascii_only else raw[start:end].decode()
-        body = body.rstrip()
+        body = body.rstrip(_BLANKS)
         kind = item.stmt.WhichOneof("node") or ""
         line = newlines.at(start)
         statements.append(
@@ -357,7 +359,11 @@ def _alter_database(node: Node, text: str) -> dict[str, Any]:
 
 
 def _create_in(name: str) -> Callable[[Node], tuple[str, str]]:
-    return lambda node: ("create", getattr(node, name).schemaname)
+    def need(node: Node) -> tuple[str, str]:
+        relation = getattr(node, name)
+        return ("", "") if relation.relpersistence == "t" else ("create", relation.schemaname)
+
+    return need
 
 
 def _own(node: Node) -> tuple[str, str]:

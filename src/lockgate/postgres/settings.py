@@ -17,8 +17,8 @@ class SessionSettings(NamedTuple):
     lock_timeout: LockTimeout
     statement_timeout: StatementTimeout
 
-    def wanted(self, *, guard: bool, local: bool) -> dict[str, str]:
-        """The settings to make. ``guard`` adds the guard's own; a unix socket has no TCP settings."""
+    def wanted(self, *, guard: bool, local: bool, version: int) -> dict[str, str]:
+        """The settings to make on a server of ``version`` (as in ``server_version_num``). ``guard`` adds the guard's own; a unix socket has no TCP settings."""
         values = {
             "lock_timeout": self.lock_timeout.setting(),
             "statement_timeout": self.statement_timeout.setting(),
@@ -33,6 +33,10 @@ class SessionSettings(NamedTuple):
             "IntervalStyle": "postgres",
             "bytea_output": "hex",
         }
+        if version >= 170000:
+            values["transaction_timeout"] = (
+                "0"  # a role's own would end the session; files have limits of ours
+            )
         if guard:
             values["idle_session_timeout"] = "60000ms"
         if not local:
@@ -61,6 +65,8 @@ class Facts(NamedTuple):
     backend_start: str
     superuser: bool
     search_path: str
+    session_user: str
+    replication_role: str
 
 
 FACTS = """
@@ -74,7 +80,7 @@ SELECT current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text,
                 WHERE n.nspname = 'lockgate' AND c.relname = 'fence'),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
-       current_setting('is_superuser'), current_setting('search_path')
+       current_setting('is_superuser'), current_setting('search_path'), session_user::text, current_setting('session_replication_role')
 """
 
 
@@ -84,7 +90,7 @@ def read_facts(reply: Reply) -> Facts:
     return Facts(
         version=int(row[0] or 0), backend_pid=int(row[1] or 0), in_recovery=row[2] == "t", read_only=row[3] == "on",
         user=row[4] or "", database=row[5] or "", system_identifier=row[6] or "", timeline=row[7] or "", home=row[8] == "t",
-        database_oid=row[9] or "", backend_start=row[10] or "", superuser=row[11] == "on", search_path=row[12] or "",
+        database_oid=row[9] or "", backend_start=row[10] or "", superuser=row[11] == "on", search_path=row[12] or "", session_user=row[13] or "", replication_role=row[14] or "",
     )  # fmt: skip
 
 
@@ -95,9 +101,15 @@ def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool, local
     the connection's ``options`` is silently dropped by poolers, so only what is read back counts.
     """
     facts = read_facts(wire.one(FACTS))
+    if facts.replication_role != "origin":
+        raise Refused(
+            f"the role {facts.session_user} logs in with session_replication_role = {facts.replication_role}, which switches triggers off",
+            "SETTING_REFUSED",
+            next=f'ALTER ROLE "{facts.session_user}" RESET session_replication_role;',
+        )
     if facts.version < OLDEST:
         raise Refused(f"PostgreSQL {facts.version // 10000} is too old; lockgate needs 14 or newer", "CONFIG")
-    wanted = settings.wanted(guard=guard, local=local)
+    wanted = settings.wanted(guard=guard, local=local, version=facts.version)
     apply_settings(wire, wanted)
     return facts
 

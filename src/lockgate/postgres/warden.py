@@ -92,7 +92,7 @@ class Warden:
         wanted, victims = row[0] or "", int(row[1] or 0)
         if not wanted and not victims:
             return
-        blockers = tuple(read_blockers(wire, pid)) if wanted else ()
+        blockers = tuple(read_blockers(wire, pid, self._clock() + 10)) if wanted else ()
         with self._lock:
             if self._ticket != ticket:
                 return

@@ -33,10 +33,14 @@ class ConnectionLost(LockgateError):
 
 
 class Cancelled(Exception):
-    """Our own cancel ended the statement; ``cause`` tells why we asked."""
+    """Our own cancel ended the statement; ``cause`` tells why we asked.
 
-    def __init__(self, cause: Cause, error: ServerError | None) -> None:
+    ``error`` is None when it came too late and all succeeded, or, with ``sent`` False, when nothing was sent at all.
+    """
+
+    def __init__(self, cause: Cause, error: ServerError | None, *, sent: bool = True) -> None:
         super().__init__(cause.message)
+        self.sent = sent
         self.cause = cause
         self.error = error
 
@@ -152,7 +156,7 @@ class Wire:
             self._pg.enter_pipeline_mode()
             self._pg.send_prepare(name.encode(), sql.encode())
             self._pg.pipeline_sync()
-            self._collect(self._clock() + 30, None, uncancellable=True)
+            self._collect(None, None, uncancellable=True)
 
     def batch(
         self,
@@ -197,7 +201,7 @@ class Wire:
             cause = self._alarm.pending(self.ticket)
             if cause is not None:
                 self._alarm.take()
-                raise Cancelled(cause, None)
+                raise Cancelled(cause, None, sent=False)
 
     def _guarded(self, label: str) -> "_Guarded":
         return _Guarded(self, label)

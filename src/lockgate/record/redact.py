@@ -15,11 +15,11 @@ MASK = "********"
 _NESTED = r"(?P<nest>'{2,})[^']+(?P=nest)"
 """A literal inside a literal, as in ``EXECUTE 'ALTER ROLE a PASSWORD ''b'''``."""
 _URL = re.compile(
-    r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*:)(?P<secret>[^\s'\"]{0,4096}(?=@)|[^\s@]{0,4096})(?P<tail>@)"
+    r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,3}[^\s:/@'\"]*:)(?P<secret>[^\s'\"]{0,4096}(?=@)|[^\s@]{0,4096})(?P<tail>@)"
 )
 _PAIR = re.compile(
-    r"(?P<head>\b\w*(?:password|passwd|secret|token|api[_-]?key)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
-    rf"(?P<secret>{_NESTED}|\\+(?P<quote>[\"']).*?\\+(?P=quote)|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|['\"][^\n]*|[^\s&]+)",
+    r"(?P<head>(?P<query>[?&])?\b\w*(?:password|passwd|secret|token|api[_-]?key)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
+    rf"(?P<secret>{_NESTED}|\\+(?P<quote>[\"']).*?\\+(?P=quote)|(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\")(?=[\s,;:.)}}\]&\"'\\]|\Z)|['\"][^\n]*|(?(query)[^\s&]+|\S+))",
     re.IGNORECASE,
 )
 _SQL = re.compile(
@@ -76,7 +76,7 @@ def _without_known(text: str) -> str:
 
 
 def _by_shape(text: str) -> str:
-    if "://" in text and "@" in text:
+    if ":/" in text and "@" in text:
         text = _URL.sub(lambda m: f"{m['head']}{MASK}{m['tail']}", text)
     text = _SQL.sub(lambda m: f"{m['head']}'{MASK}'", text)
     text = _PAIR.sub(lambda m: f"{m['head']}{MASK}", text)

@@ -7,19 +7,26 @@ from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.migrations import amend, drift
 from lockgate.migrations.amend import Amendment
 from lockgate.migrations.contract import Prepared
+from lockgate.migrations.failure import interrupted
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.plan import Plan, resolve
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.guard import Guard
-from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Cancelled, Wire
+from lockgate.postgres.warden import Warden
+from lockgate.postgres.wire import Call, Cancelled, Wire
+from lockgate.record.redact import redact
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, refuse_problems
+from lockgate.release.roles import home_grants
 
 _END = "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history) WHERE run_id = $1"
+
+
+_ROLLED_BACK = "What was under way was rolled back; the history is as it was."
 
 
 class Desk:
@@ -41,6 +48,7 @@ class Desk:
         self.limits = limits
         self.who = who
         self.lock_wait = lock_wait
+        self.notes: list[str] = []
 
     def baseline(self, until: str) -> list[str]:
         """Adopt every pending file up to revision ``until``; returns their revisions."""
@@ -129,8 +137,17 @@ class Desk:
                         "USAGE",
                         next="Write a new migration that goes forward.",
                     )
+            undone: list[str] = []
             for item, row in zip(items, rows, strict=True):
-                amend.down(guard, item, row, self.who)
+                try:
+                    amend.down(guard, item, row, self.who, self.limits)
+                except RunFailed as failure:
+                    done = f"{', '.join(undone)} undone" if undone else "nothing is undone"
+                    failure.state = f"{row.revision} is still applied; {done}. {failure.state}"
+                    failure.next = "Mend the down section or the database, then lockgate down again"
+                    failure.details["undone"] = undone
+                    raise
+                undone.append(row.revision)
             return [row.revision for row in rows]
 
         return self._under_guard("down", act)
@@ -150,9 +167,9 @@ class Desk:
                 self.target, identity, self.limits.session(), alarm=alarm, clock=self.limits.clock
             ) as guard,
         ):
-            guard.acquire(self.lock_wait)
             failure: LockgateError | None = None
             try:
+                guard.acquire(self.lock_wait, grants=lambda: home_grants(self.settings.roles))
                 history = read_history(guard.work)
                 if history.broken and not tampered:
                     raise Refused(
@@ -160,39 +177,59 @@ class Desk:
                         "HISTORY_TAMPERED",
                         next="Look at it first; lockgate repair --accept-chain takes the rows as they stand.",
                     )
-                done = act(guard, history)
-                drift.remember(guard.work, guard.epoch, done[0])
-                return done
+                return self._watched(guard, history, act)
             except LockgateError as error:
                 failure = error
                 raise
             except ServerError as error:
-                failure = RunFailed(
-                    f"the server refused it: {error.message}",
-                    "PRIVILEGE" if error.sqlstate == "42501" else "MIGRATION_EXECUTION_FAILED",
-                    state="Nothing was changed: the transaction was rolled back.",
-                )
+                code = reason_of(error.sqlstate)
+                failure = RunFailed(f"the server refused it: {error.message}", code, state=_ROLLED_BACK)
                 raise failure from None
             except Cancelled as stop:
-                failure = RunFailed(
-                    stop.cause.message,
-                    stop.cause.code,
-                    state="Nothing was changed: the transaction was rolled back.",
-                )
+                failure = interrupted(stop.cause.message, alarm.signal)
+                failure.state, failure.next = _ROLLED_BACK, "Run the same command again."
                 raise failure from None
             finally:
-                self._end(guard.guard, identity.run_id, failure)
+                if guard.epoch:
+                    self._end(guard.guard, identity.run_id, failure)
 
-    @staticmethod
-    def _end(wire: Wire, run_id: str, failure: LockgateError | None) -> None:
-        if wire.alive:
-            wire.one(
-                _END,
-                run_id,
-                "succeeded" if failure is None else "failed",
-                failure.code if failure else "",
-                failure.message if failure else "",
+    def _watched(
+        self, guard: Guard, history: History, act: Callable[[Guard, History], list[str]]
+    ) -> list[str]:
+        """Do it under a warden, whose heartbeat keeps the guard's session alive, and record the schema that it leaves."""
+        warden = Warden(guard, self.limits.max_lock_victims, clock=self.limits.clock)
+        warden.start()
+        try:
+            return act(guard, history)
+        finally:
+            warden.stop()
+            if guard.work.alive and guard.work.idle and not guard.alarm.signal:
+                self._remember(guard)
+
+    def _remember(self, guard: Guard) -> None:
+        """Record the schema as it now is. What was changed is committed already, so a failure here is only noted."""
+        newest = (
+            guard.work.value("SELECT COALESCE(max(revision_id), '') FROM lockgate.migration_history") or ""
+        )
+        if newest:
+            try:
+                drift.remember(guard.work, guard.epoch, newest)
+            except (LockgateError, ServerError, Cancelled) as error:
+                self.notes.append(
+                    f"the schema's digest could not be recorded: {error}; the next lockgate up does it"
+                )
+
+    def _end(self, wire: Wire, run_id: str, failure: LockgateError | None) -> None:
+        if not wire.alive:
+            return
+        state = "succeeded" if failure is None else "cancelled" if failure.code == "CANCELLED" else "failed"
+        values = (run_id, state, failure.code if failure else "", redact(failure.message) if failure else "")
+        try:
+            wire.batch(
+                [Call(_END, values)], uncancellable=True, deadline=self.limits.clock() + 10, label="finish"
             )
+        except (LockgateError, ServerError) as error:
+            self.notes.append(f"the end of the run could not be recorded: {error}")
 
     def _plan(self, history: History) -> Plan:
         return resolve(self.files.migrations, history)

@@ -27,7 +27,7 @@ class Instance(msgspec.Struct, frozen=True, rename="camel"):
 
 _LIVE = """
 SELECT instance_id, service, release_id, schema_max FROM lockgate.instance
- WHERE heartbeat_at > clock_timestamp() - make_interval(secs => ttl_seconds) ORDER BY service, instance_id
+ WHERE heartbeat_at > pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => ttl_seconds::double precision) ORDER BY service, instance_id
 """
 
 

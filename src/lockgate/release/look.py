@@ -49,7 +49,8 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
         return Looked(facts, read_history(wire), found)
     except ServerError as error:
         if error.sqlstate == "42501":
-            raise Refused(f"this role may not read the history: {error.message}", "PRIVILEGE") from None
+            role = wire.value("SELECT current_user")
+            raise Refused(f"the role {role} may not read the history: {error.message}", "PRIVILEGE") from None
         raise
     finally:
         wire.close()

@@ -18,7 +18,8 @@ def explain(wire: Wire, migration: Migration, obstacle: Obstacle) -> tuple[Obsta
         )
         or ""
     )
-    if differs_in_line_ends_only(migration.text, checksum):
+    same = applied.replace("\r\n", "\n") == migration.text.replace("\r\n", "\n")
+    if same or differs_in_line_ends_only(migration.text, checksum):
         told = f"{migration.file} differs from what was applied in line ends only"
         return Obstacle("EOL_ONLY", obstacle.revision, told), ""
     before, after = applied.splitlines(), migration.text.splitlines()

@@ -12,6 +12,7 @@ from lockgate.migrations.progress import Event, Log
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Cancelled
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release import artifact
@@ -84,10 +85,12 @@ class Release:
             self._verify(files, alarm)
         except LockgateError as error:
             failure = error
-        except (ServerError, OSError) as error:
+        except (ServerError, Cancelled) as error:
             failure = RunFailed(
                 f"verification could not read the database: {error}", "MIGRATION_EXECUTION_QUERY_ERROR"
             )
+        except Exception as error:  # a bug must not cost the operator the artifact
+            failure = LockgateError(f"{type(error).__name__}: {error}", "BUG")
         report = self._report
         report.timeline = [msgspec.to_builtins(e) for e in self.log.events]
         report.elapsed_seconds = round(self.limits.clock() - started, 3)
@@ -121,13 +124,12 @@ class Release:
         )
         bad = [c for c in self._checks if not c.passed]
         if bad:
-            named = {"schema-drift": "SCHEMA_DRIFT", "history-equals-plan": "STATUS_DISAGREES"}
-            code = named.get(bad[0].id, "VERIFY_FAILED") if len(bad) == 1 else "VERIFY_FAILED"
+            failing = [c.id for c in bad if c.answer is Verdict.FAIL]
             raise RunFailed(
                 "; ".join(f"{c.id}: {c.details}" for c in bad),
-                code,
+                _code(failing),
                 state="The migrations are applied; the release may not go on.",
-                exit=Exit.FAILED,
+                exit=Exit.FAILED if failing else Exit.HOLD,
             )
         self.log.tell("verified", f"{len(self._checks)} checks passed")
 
@@ -148,3 +150,11 @@ class Release:
                 f"{self.root}/deploy/{self.sha}/migration.json cannot be written: {error.strerror or error}{told}",
                 "ARTIFACT_FAILED",
             ) from None
+
+
+def _code(failing: list[str]) -> str:
+    """The reason code of a verification: its own where one check failed alone, hold where none failed but one is open."""
+    if not failing:
+        return "VERIFY_HELD"
+    named = {"schema-drift": "SCHEMA_DRIFT", "history-equals-plan": "STATUS_DISAGREES"}
+    return named.get(failing[0], "VERIFY_FAILED") if len(failing) == 1 else "VERIFY_FAILED"

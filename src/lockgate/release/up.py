@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lockgate.config import Settings
-from lockgate.errors import LockgateError, Refused, RunFailed
+from lockgate.errors import Busy, LockgateError, Refused, RunFailed
 from lockgate.migrations.failure import interrupted
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.plan import Obstacle, Plan, resolve
 from lockgate.migrations.progress import Log
-from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
 from lockgate.postgres.settings import Facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, ConnectionLost
+from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release.aftermath import refuse_failover, settle_in_doubt, wait_for_server
 from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
@@ -155,11 +155,20 @@ class Run:
             if self._facts is not None and number > 1:
                 refuse_failover(self._facts, guard.facts)
             self._facts = guard.facts
-            guard.acquire(
-                self.lock_wait if number == 1 else self.limits.reconnect_seconds, self._tell_waiting
-            )
+            wait = self.lock_wait if number == 1 else self.limits.reconnect_seconds
+            wait = max(0.0, min(wait, self._deadline.at - self.limits.clock()))
+            try:
+                guard.acquire(wait, self._tell_waiting, self._grants)
+            except Busy as busy:
+                if number == 1:
+                    raise
+                # Not "nothing was changed": this run had begun, and it may well be its own old session that holds on.
+                raise RunFailed(
+                    f"the connection was lost, and now {busy.message}",
+                    "CONNECTION_LOST",
+                    details=busy.details,
+                ) from None
             self.report.epoch = guard.epoch
-            self._grant(guard)
             for run_id in guard.abandoned:
                 self.log.tell("took over", f"run {run_id} was abandoned")
             failure: LockgateError | None = None
@@ -276,12 +285,11 @@ class Run:
             refuse_problems(problems)
             self._prepared.update(prepared)
 
-    def _grant(self, guard: Guard) -> None:
-        """Let the roles of lockgate.toml at the tables that were just made; roles that do not exist get nothing."""
-        if guard.format_before < home.FORMAT:
-            from lockgate.release.roles import home_grants
+    def _grants(self) -> str:
+        """What lets the roles of lockgate.toml at the tables of lockgate; roles that do not exist get nothing."""
+        from lockgate.release.roles import home_grants
 
-            guard.guard.alone(home_grants(self.settings.roles))
+        return home_grants(self.settings.roles)
 
     def _look_for_drift(self, guard: Guard, history: History) -> None:
         """Say loudly, before anything is applied on top of it, that somebody changed the schema by hand."""
@@ -292,6 +300,14 @@ class Run:
         seen = drift.compare(guard.work)
         if seen.verdict is Verdict.FAIL:
             named = ", ".join(str(change) for change in seen.changes[:10])
+            if self.identity.kind == "release":
+                raise Refused(
+                    f"{seen.note}: {named}",
+                    "SCHEMA_DRIFT",
+                    next="Undo it, or let it stand: lockgate up applies the files on top of it and records what is there",
+                    exit=Exit.REFUSED,
+                    details={"changes": [str(change) for change in seen.changes]},
+                )
             self.report.notes.append(f"SCHEMA_DRIFT before this run: {seen.note}: {named}")
             self.log.tell("drift", f"{seen.note}: {named}")
 
@@ -299,8 +315,8 @@ class Run:
         """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
         from lockgate.postgres.preflight import find_lacks
 
-        statements = (s for revision, _ in plan.pending for s in self._prepared[revision].statements)
-        lacks = find_lacks(guard.work, statements)
+        files = (self._prepared[revision].statements for revision, _ in plan.pending)
+        lacks = find_lacks(guard.work, files)
         if lacks:
             told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
             raise Refused(
@@ -322,6 +338,7 @@ class Run:
         raise Refused(
             first.message + diff + more,
             first.code,
+            exit=Exit.REFUSED,
             details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "diff": diff},
         )
 

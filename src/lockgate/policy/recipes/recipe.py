@@ -1,0 +1,87 @@
+"""What a recipe is: parameters in, the files of a safe change out. Nothing here touches a disk or a database."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+EXPAND, CONTRACT = "expand", "contract"
+
+
+class RecipeError(ValueError):
+    """The parameters do not make a change; the message names the one that is wrong."""
+
+
+class Parameter(Struct, frozen=True):
+    """One ``--set NAME=VALUE`` of a recipe."""
+
+    name: str
+    meaning: str
+    required: bool = True
+
+
+class Step(Struct, frozen=True):
+    """One file of a change. ``waiting`` ones lie in the contract directory until they are promoted."""
+
+    name: str
+    phase: str
+    sql: str
+    why: str
+    transactional: bool = True
+    waiting: bool = False
+    # The moves that must be reconciled before it may run.
+    after: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole file: directives, what it is for, the statements."""
+        lines = [f"-- lockgate: phase={self.phase}"]
+        lines += [] if self.transactional else ["-- lockgate: transaction=off"]
+        lines += [f"-- lockgate: after=move:{move}" for move in self.after]
+        lines += ["--", *(f"-- {line}".rstrip() for line in self.why.splitlines())]
+        return "\n".join(lines) + f"\n\n{self.sql.strip()}\n"
+
+
+class Given:
+    """The values of one call, read by the recipe under their names."""
+
+    def __init__(self, name: str, values: Mapping[str, str]) -> None:
+        self.name = name
+        self._values = values
+
+    def __getitem__(self, key: str) -> str:
+        """The value of ``key``, "" where it is not given."""
+        return self._values.get(key, "")
+
+    def flag(self, key: str) -> bool:
+        """The value of ``key`` as yes or no. Raises ``RecipeError`` for anything else."""
+        value = self[key].lower()
+        if value not in ("", "yes", "no", "true", "false"):
+            raise RecipeError(f"{key}={self[key]}: it is yes or no")
+        return value in ("yes", "true")
+
+    def step(
+        self,
+        part: str,
+        sql: str,
+        why: str,
+        *,
+        transactional: bool = True,
+        after: tuple[str, ...] = (),
+    ) -> Step:
+        """An expand file of this change."""
+        return Step(f"{self.name}_{part}", EXPAND, sql, why, transactional, after=after)
+
+    def contract(self, sql: str, why: str, *, part: str = "", after: tuple[str, ...] = ()) -> Step:
+        """The file that waits until no release needs what it takes away."""
+        name = f"{self.name}_{part}" if part else self.name
+        why += f"\nIt waits here until no running release and none to roll back to needs it; then: promote {name}"
+        return Step(name, CONTRACT, sql, why, waiting=True, after=after)
+
+
+class Recipe(Struct, frozen=True):
+    """One kind of change, with the function that writes its files."""
+
+    name: str
+    does: str
+    parameters: tuple[Parameter, ...]
+    make: Callable[[Given], list[Step]]

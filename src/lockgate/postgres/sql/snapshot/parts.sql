@@ -1,0 +1,45 @@
+-- What hangs on relations or stands beside them: (what, schema, relation, name, detail).
+SELECT row_to_json(found)::text
+  FROM (
+    SELECT 'trigger' AS what, n.nspname AS schema, c.relname AS relation, g.tgname AS name, p.proname::text AS detail,
+           CASE WHEN g.tgtype::int & 1 = 1 THEN 'row' ELSE 'statement' END AS more
+      FROM pg_catalog.pg_trigger g
+      JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+     WHERE (NOT g.tgisinternal OR (g.tgparentid <> 0 AND g.tgconstraint = 0)) AND pn.nspname <> 'lockgate'
+    UNION ALL
+    SELECT 'policy', n.nspname, c.relname, y.polname, '', ''
+      FROM pg_catalog.pg_policy y JOIN pg_catalog.pg_class c ON c.oid = y.polrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    UNION ALL
+    SELECT 'rule', n.nspname, c.relname, w.rulename, '', ''
+      FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE w.rulename <> '_RETURN'
+    UNION ALL
+    SELECT 'statistics', n.nspname, c.relname, s.stxname, sn.nspname::text, ''
+      FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_class c ON c.oid = s.stxrelid
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_namespace sn ON sn.oid = s.stxnamespace
+    UNION ALL
+    SELECT 'schema', n.nspname, '', n.nspname, '', ''
+      FROM pg_catalog.pg_namespace n
+    UNION ALL
+    SELECT 'extension', '', '', x.extname, x.extversion, ''
+      FROM pg_catalog.pg_extension x
+    UNION ALL
+    SELECT 'function', n.nspname, '', p.proname,
+           CASE min(CASE p.provolatile WHEN 'v' THEN 1 WHEN 's' THEN 2 ELSE 3 END) WHEN 1 THEN 'volatile' WHEN 2 THEN 'stable' ELSE 'immutable' END, ''
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.prokind IN ('f', 'p')
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i'))
+     GROUP BY n.nspname, p.proname
+    UNION ALL
+    SELECT 'publication', '', '', b.pubname, CASE WHEN b.puballtables THEN 'all' ELSE '' END, ''
+      FROM pg_catalog.pg_publication b
+    UNION ALL
+    SELECT 'published', n.nspname, c.relname, b.pubname,
+           COALESCE((SELECT json_agg(a.attname ORDER BY a.attnum)::text FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = r.prrelid AND a.attnum = ANY (string_to_array(translate(to_jsonb(r) ->> 'prattrs', '[],"', ''), ' ')::int[])), '[]'), ''
+      FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication b ON b.oid = r.prpubid
+      JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  ) AS found
+ WHERE found.schema !~ '^pg_' AND found.schema NOT IN ('information_schema', 'lockgate')
+ ORDER BY found.what, found.schema, found.relation, found.name

@@ -1,0 +1,95 @@
+"""Recipes on disk: the expand files among the migrations, the contract files where they wait."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lockgate.config import Settings
+from lockgate.errors import ConfigError
+from lockgate.migrations.contract import prepare
+from lockgate.migrations.files import Migration
+from lockgate.migrations.scaffold import create, slug
+from lockgate.policy.recipes import RECIPES, RecipeError, Step, steps_of
+from lockgate.record.reasons import Exit
+from lockgate.release.project import refuse_problems
+
+_LONGEST_NAME = 60
+
+
+class Written(Struct, frozen=True):
+    """A file of a recipe, and where it is; without a revision where it waits or was not written."""
+
+    step: Step
+    path: Path
+    revision: str = ""
+
+
+def plan(settings: Settings, recipe: str, name: str | None, values: Mapping[str, str]) -> list[Written]:
+    """The files of ``recipe``, where they would be. Nothing is written.
+
+    Raises ``ConfigError`` for wrong parameters and for a waiting file that is there, ``CheckFailed`` for names that
+    the file contract refuses.
+    """
+    if recipe not in RECIPES:
+        raise ConfigError(
+            f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}",
+            "USAGE",
+            next="lockgate new --recipe list",
+            details={"recipes": list(RECIPES)},
+        )
+    try:
+        called = slug(name) if name else _default_name(recipe, values)
+        steps = steps_of(recipe, called, values)
+    except RecipeError as error:
+        raise ConfigError(str(error), "USAGE", next="lockgate new --recipe list") from None
+    waiting = settings.path(settings.migrations.contract_directory)
+    directory = settings.path(settings.migrations.directory)
+    files = [
+        Written(
+            step, waiting / f"{step.name}.sql" if step.waiting else directory / f"<revision>_{step.name}.sql"
+        )
+        for step in steps
+    ]
+    for file in files:
+        judged = Migration("0" * 13, file.step.name, f"{file.step.name}.sql", "", file.step.text)
+        refuse_problems(prepare(judged, settings.migrations)[1])
+        if file.step.waiting and (file.path.exists() or file.path.is_symlink()):
+            raise ConfigError(
+                f"{file.path} is there already",
+                "USAGE",
+                next="Give the change another name, or promote that file first.",
+            )
+    return files
+
+
+def write(settings: Settings, files: list[Written]) -> list[Written]:
+    """Write what ``plan`` gave: waiting files first, then the migrations in their order. All of them, or none."""
+    directory = settings.path(settings.migrations.directory)
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} is not there", "NO_FILES", next="lockgate init", exit=Exit.USAGE)
+    laid: list[Path] = []
+    dated: list[Written] = []
+    try:
+        for file in files:
+            if file.step.waiting:
+                file.path.parent.mkdir(parents=True, exist_ok=True)
+                with file.path.open("x", encoding="utf-8", newline="\n") as out:
+                    laid.append(file.path)
+                    out.write(file.step.text)
+        for file in files:
+            if not file.step.waiting:
+                path = create(directory, file.step.name, file.step.text)
+                dated.append(Written(file.step, path, path.name[:13]))
+    except BaseException:
+        # A dated file may have been read by others already, so it stays and is told by `check`; the rest is undone.
+        for path in laid if not dated else []:
+            path.unlink(missing_ok=True)
+        raise
+    return [*dated, *(file for file in files if file.step.waiting)]
+
+
+def _default_name(recipe: str, values: Mapping[str, str]) -> str:
+    of = values.get("table") or values.get("type", "")
+    words = [recipe, of, *(values.get(key, "") for key in ("column", "columns", "value", "to"))]
+    return slug("_".join(words)[:_LONGEST_NAME])

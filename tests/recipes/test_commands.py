@@ -1,0 +1,202 @@
+"""``lockgate new --recipe`` and ``lockgate promote`` as processes."""
+
+import pytest
+
+from lockgate.config import Settings
+from lockgate.errors import CheckFailed, ConfigError
+from lockgate.release.promote import promote
+from support.calls import FIRST, Project
+
+SET = ["--set", "table=orders", "--set", "column=note", "--set", "to=remark", "--set", "type=text"]
+DROP = "-- lockgate: phase=contract\nDROP TABLE orders;\n"
+
+
+@pytest.fixture
+def shop(tmp_path) -> Project:
+    """A project of one table, without a database."""
+    project = Project(tmp_path)
+    project.write("orders", "CREATE TABLE orders (id bigint PRIMARY KEY, note text);\n")
+    return project
+
+
+def _wait(project: Project, name: str, text: str | bytes = DROP) -> None:
+    folder = project.root / "db" / "contract"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.sql").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def test_a_recipe_is_written_and_checks(shop):
+    """The files are in the ledger and pass check; the contract file waits and is no migration yet."""
+    document = shop.ok("new", "new", "Call it remark", "--recipe", "rename-column", *SET)
+    assert [file["waiting"] for file in document["files"]] == [False, False, True]
+    assert all((shop.root / file["file"]).read_text() == file["text"] for file in document["files"])
+    assert (shop.root / "db/contract/call_it_remark.sql").is_file()
+    assert shop.ok("check", "check")["files"] == 3
+
+
+def test_a_recipe_names_itself(shop):
+    """Without a name the files are called after recipe, table and columns."""
+    shop.ok("new", "new", "--recipe", "rename-column", *SET)
+    assert (shop.root / "db/contract/rename_column_orders_note_remark.sql").is_file()
+
+
+def test_dry_run_writes_nothing(shop):
+    """--dry-run shows every file and leaves the folder as it was."""
+    before = sorted(shop.root.rglob("*"))
+    document = shop.ok("new", "new", "x", "--recipe", "rename-column", "--dry-run", *SET)
+    assert document["dryRun"] is True
+    answer = shop.text("new", "x", "--recipe", "rename-column", "--dry-run", *SET)
+    assert all(file["text"] in answer.out for file in document["files"])
+    assert sorted(shop.root.rglob("*")) == before
+
+
+def test_the_list_of_recipes(shop):
+    """--recipe list tells every recipe with its parameters, in both formats."""
+    document = shop.ok("new", "new", "--recipe", "list")
+    answer = shop.text("new", "--recipe", "list")
+    assert len(document["recipes"]) == 12
+    for recipe in document["recipes"]:
+        assert recipe["name"] in answer.out
+        assert all(parameter["meaning"] in answer.out for parameter in recipe["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--recipe", "rename"], "rename-column"),
+        (["--recipe", "rename-column", "--set", "table=orders"], "column"),
+        (["--recipe", "rename-column", "--set", "table"], "KEY=VALUE"),
+        (["--recipe", "rename-column", *SET, *SET], "twice"),
+        (["x", "--dry-run"], "--recipe"),
+        (["x", "--set", "a=b"], "--recipe"),
+        (["!!!", "--recipe", "rename-column", *SET], "!!!"),
+        ([], "NAME"),
+    ],
+)
+def test_wrong_calls(shop, arguments, told):
+    """Each wrong call exits 2, says what is missing, and writes nothing."""
+    before = sorted(shop.root.rglob("*"))
+    answer = shop.json("new", *arguments)
+    assert answer.code == 2
+    assert told in answer.error("USAGE")["message"]
+    assert sorted(shop.root.rglob("*")) == before
+
+
+def test_a_waiting_file_is_never_written_over(shop):
+    """The same change again is refused while its contract file waits, and no migration is written."""
+    shop.ok("new", "new", "x", "--recipe", "rename-column", *SET)
+    before = sorted(shop.root.rglob("*"))
+    assert (
+        "is there already"
+        in shop.json("new", "x", "--recipe", "rename-column", *SET).error("USAGE")["message"]
+    )
+    assert sorted(shop.root.rglob("*")) == before
+
+
+def test_promote_dates_and_moves(shop):
+    """The file gets a revision above every other, is in the ledger, and waits no more; again is refused."""
+    newest = shop.write("future", "CREATE TABLE later (id bigint PRIMARY KEY);\n", FIRST * 2)
+    _wait(shop, "drop_orders")
+    document = shop.ok("promote", "promote", "drop_orders")
+    assert document["revision"] == f"{int(newest) + 1:013d}"
+    assert (shop.root / document["file"]).read_text() == DROP
+    assert not (shop.root / document["waited"]).exists()
+    assert shop.ok("check", "check")["files"] == 3
+    assert "promoted already" in shop.json("promote", "drop_orders").error("USAGE")["message"]
+
+
+def test_a_configured_contract_directory(shop):
+    """migrations.contract_directory says where files wait; an empty one is a wrong configuration."""
+    shop.configure("[migrations]\ncontract_directory = 'later'\n")
+    shop.ok("new", "new", "x", "--recipe", "drop-table", "--set", "table=orders")
+    assert (shop.root / "later/x.sql").is_file()
+    assert shop.text("promote", "x").code == 0
+    shop.configure("[migrations]\ncontract_directory = ''\n")
+    assert "contract_directory" in shop.json("check").error("CONFIG")["message"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "../contract/x", "x.sql", "X", "", "x\n"])
+def test_promote_refuses_what_does_not_wait(shop, name):
+    """A name that is no slug, or of no file, exits 2 and tells which files wait."""
+    _wait(shop, "x")
+    error = shop.json("promote", name).error("USAGE")
+    assert error["details"]["waiting"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("DROP TABLE orders;", "FILE_DIRECTIVE"),
+        ("-- lockgate: phase=contract\n", "FILE_EMPTY"),
+        ("-- lockgate: phase=contract\nDROP TABLE;", "FILE_SYNTAX"),
+        ("-- lockgate: phase=contract\nCOMMIT;", "FILE_TRANSACTION_CONTROL"),
+        (b"\xef\xbb\xbf" + DROP.encode(), "FILE_BOM"),
+        (DROP.encode() + b"\xff", "FILE_ENCODING"),
+        ("-- lockgate: phase=contract\nDROP INDEX CONCURRENTLY i;", "FILE_NEEDS_TRANSACTION_OFF"),
+    ],
+)
+def test_promote_refuses_a_file_that_breaks_the_contract(shop, text, code):
+    """A broken file stays where it waits, and ledger and migrations stay as they were."""
+    _wait(shop, "x", text)
+    before = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
+    with pytest.raises(CheckFailed) as caught:
+        promote(Settings(root=shop.root), "x")
+    assert code in str(caught.value.details)
+    assert {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()} == before
+
+
+def test_promote_refuses_links_and_folders(shop):
+    """A symbolic link or a folder of that name is no waiting file."""
+    _wait(shop, "x")
+    folder = shop.root / "db" / "contract"
+    (folder / "link.sql").symlink_to(folder / "x.sql")
+    (folder / "folder.sql").mkdir()
+    for name, code in (("link", "FILE_SYMLINK"), ("folder", "FILE_TYPE")):
+        with pytest.raises(CheckFailed) as caught:
+            promote(Settings(root=shop.root), name)
+        assert code in str(caught.value.details)
+
+
+def test_parts_are_promoted_in_their_order(shop):
+    """The second part of a change is refused while the first one waits."""
+    _wait(shop, "x_2_drop")
+    _wait(shop, "x_1_unsync")
+    with pytest.raises(ConfigError, match="x_1_unsync goes before x_2_drop"):
+        promote(Settings(root=shop.root), "x_2_drop")
+    first = promote(Settings(root=shop.root), "x_1_unsync")
+    assert promote(Settings(root=shop.root), "x_2_drop").revision > first.revision
+
+
+def test_a_broken_ledger_stops_promotion(shop):
+    """With a ledger that cannot be read nothing is moved."""
+    _wait(shop, "x")
+    (shop.directory / "checksums.json").write_text("{")
+    with pytest.raises(ConfigError):
+        promote(Settings(root=shop.root), "x")
+    assert [p.name for p in (shop.root / "db" / "contract").iterdir()] == ["x.sql"]
+
+
+def test_a_ledger_that_cannot_be_written_undoes_the_move(shop, monkeypatch):
+    """When the entry fails, the file is back where it waited."""
+
+    def fail(directory, name):
+        raise OSError(28, "no space left")
+
+    _wait(shop, "x")
+    monkeypatch.setattr("lockgate.release.promote.add_to_ledger", fail)
+    with pytest.raises(OSError, match="no space"):
+        promote(Settings(root=shop.root), "x")
+    assert [p.name for p in (shop.root / "db" / "contract").iterdir()] == ["x.sql"]
+    assert len(list(shop.directory.glob("*.sql"))) == 1
+
+
+@pytest.mark.postgres("18")
+def test_a_recipe_goes_through_up(shop, database):
+    """A whole sequence, promoted, is applied by `lockgate up`."""
+    shop.environ["DATABASE_URL"] = database
+    shop.ok("new", "new", "x", "--recipe", "add-unique", "--set", "table=orders", "--set", "columns=note")
+    shop.ok("new", "new", "y", "--recipe", "drop-table", "--set", "table=orders")
+    assert shop.text("up").code == 0
+    shop.ok("promote", "promote", "y")
+    assert shop.text("up").code == 0
+    assert len(shop.ok("status", "status")["applied"]) == 4
