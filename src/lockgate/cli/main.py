@@ -110,7 +110,7 @@ def _leave(code: int) -> None:
         except (OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
-    sys.exit(int(code))
+    os._exit(int(code))  # taking down what was imported costs 20 ms and gives nothing back
 
 
 if __name__ == "__main__":

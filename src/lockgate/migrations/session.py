@@ -44,12 +44,12 @@ class WorkSession:
 
     def check_call(self) -> Call:
         """The call that reads the session back; its reply goes to ``judge``."""
+        return Call("lockgate_check", self._locks(), prepared=True)
+
+    def _locks(self) -> tuple[str, ...]:
+        """Where ``pg_locks`` shows our two locks: guard session, both keys in halves, database."""
         halves = (*key_halves(GUARD_KEY), *key_halves(WORK_KEY))
-        return Call(
-            "lockgate_check",
-            (str(self.guard.guard_facts.backend_pid), *halves, self.guard.facts.database_oid),
-            prepared=True,
-        )
+        return (str(self.guard.guard_facts.backend_pid), *halves, self.guard.facts.database_oid)
 
     def record_call(
         self,
@@ -66,7 +66,7 @@ class WorkSession:
             "lockgate_record",
             (
                 str(self.guard.epoch), migration.revision, migration.checksum, migration.name, phase, state, identity.operator, identity.run_id,
-                identity.release_id, started_at, __version__, schema_digest, migration.text,
+                identity.release_id, started_at, __version__, schema_digest, migration.text, *self._locks(),
             ),
             prepared=True,
         )  # fmt: skip
@@ -76,20 +76,21 @@ class WorkSession:
 
         Raises ``RunFailed`` (``LOCK_LOST``, ``SESSION_LEAK``) for what must not be committed.
         """
-        row = reply.rows[0]
-        (
-            user,
-            session_user,
-            replication,
-            search_path,
-            lock,
-            limit,
-            canary,
-            temporary,
-            guard_lock,
-            work_lock,
-            advisory,
-        ) = (c or "" for c in row)
+        return self._judge(reply.rows[0], lock_timeout, statement_timeout)
+
+    def judge_recorded(
+        self, row: tuple[str | None, ...], lock_timeout: LockTimeout, statement_timeout: StatementTimeout
+    ) -> bool:
+        """The same, from the row that the history's own statement gave back."""
+        return self._judge((*row[3:11], *(row[11] or "0 0 0").split()), lock_timeout, statement_timeout)
+
+    def _judge(
+        self, cells: tuple[str | None, ...], lock_timeout: LockTimeout, statement_timeout: StatementTimeout
+    ) -> bool:
+        user, session_user, replication, search_path, lock, limit, canary, temporary, *locks = (
+            c or "" for c in cells
+        )
+        guard_lock, work_lock, advisory = locks
         facts = self.guard.facts
         if guard_lock == "0" or work_lock == "0":
             raise RunFailed(

@@ -112,7 +112,7 @@ def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadlin
         calls.append(Call(f"SET LOCAL statement_timeout = '{limit.setting()}'"))
     first = len(calls)
     calls += [Call(s.text) for s in prepared.statements]
-    calls += [session.check_call(), session.record_call(prepared.migration, prepared.directives.phase)]
+    calls.append(session.record_call(prepared.migration, prepared.directives.phase))
     file = Deadline(
         limits.clock() + limits.file_timeout.seconds,
         Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limits.file_timeout})"),
@@ -133,10 +133,10 @@ def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadlin
         warden.end()
     if not session.wire.in_transaction:
         raise RunFailed(f"{prepared.migration.file} ended the transaction that it ran in", "SESSION_LEAK")
-    reset = session.judge(replies[-2], lock, limit) or any(sets_something(s) for s in prepared.statements)
     if not replies[-1].rows:
         raise RunFailed(f"a newer run holds the fence; {prepared.migration.file} was rolled back", "FENCED")
     row = replies[-1].rows[0]
+    reset = session.judge_recorded(row, lock, limit) or any(sets_something(s) for s in prepared.statements)
     return Sealed(row[0] or "", int(row[2] or 0), reset)
 
 

@@ -1,4 +1,5 @@
 -- The fence check and the history row, in the transaction of their effects. No row comes back when epoch $1 is over.
+-- What follows the row is the session as the file left it (see check.sql), read in the same statement to save one.
 -- /*CANONICAL*/ is replaced by the expression of history.py, so that writing and checking cannot differ.
 WITH mine AS (
   SELECT f.head, f.ordinal FROM lockgate.fence f WHERE f.epoch = $1::bigint FOR UPDATE
@@ -22,4 +23,13 @@ INSERT INTO lockgate.migration_history (revision_id, applied_at, checksum, opera
 SELECT s.revision_id, s.applied_at, s.checksum, s.operator, s.name, s.ordinal, s.phase, s.state, s.started_at, s.duration_ms,
        s.run_id, s.release_id, s.xid, s.epoch, s.tool_version, s.schema_digest, s.source_text, s.prev_hash, s.row_hash
   FROM sealed s, moved
-RETURNING xid, row_hash, duration_ms::text
+RETURNING xid, row_hash, duration_ms::text,
+       current_user::text, session_user::text, current_setting('session_replication_role'), current_setting('search_path'),
+       current_setting('lock_timeout'), current_setting('statement_timeout'), current_setting('lockgate.canary', true),
+       CASE WHEN pg_catalog.pg_my_temp_schema() = 0 THEN 'false'
+            ELSE EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.relnamespace = pg_catalog.pg_my_temp_schema())::text END,
+       (SELECT count(*) FILTER (WHERE l.pid = $14::integer AND l.classid = $15::bigint::oid AND l.objid = $16::bigint::oid AND l.objsubid = 1)::text || ' ' ||
+               count(*) FILTER (WHERE l.pid = pg_catalog.pg_backend_pid() AND l.classid = $17::bigint::oid AND l.objid = $18::bigint::oid AND l.objsubid = 1)::text || ' ' ||
+               count(*) FILTER (WHERE l.pid = pg_catalog.pg_backend_pid())::text
+          FROM pg_catalog.pg_lock_status() l
+         WHERE l.locktype = 'advisory' AND l.granted AND l.database = $19::oid)
