@@ -1,6 +1,6 @@
 """``python -m lockgate`` is the command ``lockgate``."""
 
-from lockgate.cli.main import main
+from lockgate.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -51,6 +51,9 @@ def _preload() -> None:
     for room in (record, postgres, migrations, release):
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             importlib.import_module(module.name)
+    for place, load in ((migrations, migrations.session.statement), (postgres, postgres.queries.query)):
+        for path in Path(place.__path__[0], "sql").glob("*.sql"):
+            load(path.stem)
 
 
 def say(message: dict[str, int]) -> None:

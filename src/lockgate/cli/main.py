@@ -110,8 +110,16 @@ def _leave(code: int) -> None:
         except (OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
-    os._exit(int(code))  # taking down what was imported costs 20 ms and gives nothing back
+    sys.exit(int(code))
+
+
+def run() -> None:
+    """The console script: ``main``, then out at once. Taking down what was imported costs 20 ms and gives nothing back."""
+    try:
+        main()
+    except SystemExit as leaving:
+        os._exit(leaving.code if isinstance(leaving.code, int) else Exit.OK)
 
 
 if __name__ == "__main__":
-    main()
+    run()
