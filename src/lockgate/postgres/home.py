@@ -9,16 +9,17 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Wire
 
 _FOLDER = Path(__file__).parent / "sql" / "home"
-FORMAT = 1
+FORMAT = 2
 """The newest format that this lockgate knows; ``sql/home/001.sql`` and on lead there."""
 
 
 @cache
 def steps() -> tuple[tuple[int, str], ...]:
-    """(number, SQL) of every format, oldest first."""
-    return tuple(
-        (int(path.stem), path.read_text("utf-8")) for path in sorted(_FOLDER.glob("[0-9][0-9][0-9].sql"))
-    )
+    """(number, SQL) of every format, oldest first. A format may stand in several files, one for each room that owns tables."""
+    parts: dict[int, list[str]] = {}
+    for path in sorted(_FOLDER.glob("[0-9][0-9][0-9]*.sql")):
+        parts.setdefault(int(path.stem[:3]), []).append(path.read_text("utf-8"))
+    return tuple((number, "\n".join(texts)) for number, texts in sorted(parts.items()))
 
 
 def read_format(wire: Wire) -> int:
