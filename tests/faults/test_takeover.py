@@ -6,12 +6,13 @@ import pytest
 
 from faults import invariants, look
 from faults.drive import Project
-from faults.look import at_the_brake, brake, effects, execute, run_states, session
+from faults.look import at_the_brake, brake, effects, execute, holding, run_states, session, waiting_for_lock
 from faults.relay import Line
-from faults.shapes import SHAPES, Shape, braked, table
+from faults.shapes import SHAPES, File, Shape, braked, once, table
 
 SMALL = SHAPES["small"]
 TWO = SHAPES["two files"]
+_NEWER = "UPDATE lockgate.fence SET epoch = epoch + 1, run_id = 'somebody newer'"
 pytestmark = look.SERVERS
 
 
@@ -35,26 +36,43 @@ def test_an_old_runner_wakes_up(url: str, project: Project, line: Line, moment: 
     invariants.after_rerun(url, TWO, ended)
 
 
-@pytest.mark.parametrize("shape", ["two files", "concurrent", "contract"])
-@pytest.mark.parametrize("number", [1, 2])
-def test_the_epoch_is_over(url: str, project: Project, line: Line, shape: str, number: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "name", "at"),
+    [
+        ("two files", "file:send", 1), ("contract", "file:send", 1), ("concurrent", "step:send", 1),
+        ("concurrent", "alone:received", 3),
+    ],
+)  # fmt: skip
+def test_the_epoch_is_over(url: str, project: Project, line: Line, shape: str, name: str, at: int) -> None:
     """A runner whose epoch is over may hold every lock: its next write finds no row, is rolled back, and says FENCED."""
     files = SHAPES[shape]
     project.write(*files.files)
-    name = {
-        "two files": "file:send",
-        "contract": "file:send",
-        "concurrent": "step:send" if number == 1 else "alone:received",
-    }[shape]
-    at = 3 if name == "alone:received" else number if name == "file:send" else 1
     runner = project.start(url, fault={"kind": "ask", "at": at, "name": name, "control": line.path})
     line.wait()
-    execute(url, "UPDATE lockgate.fence SET epoch = epoch + 1, run_id = 'somebody newer'")
+    execute(url, _NEWER)
     line.answer()
     ended = runner.wait()
     assert (ended.code, ended.reason) == (3, "FENCED"), ended
     invariants.after_fault(url, files, ended)
     invariants.after_rerun(url, files, project.run(url))
+
+
+def test_the_epoch_is_over_between_two_files(url: str, project: Project) -> None:
+    """A file that waits for a lock while the epoch ends is rolled back as FENCED; the one before it stays applied."""
+    waits = File(
+        "1700000000009", "waits", f"ALTER TABLE public.orders ADD COLUMN late text;\n{once('1700000000009')}\n",
+        ("SELECT count(*) = 1 FROM public.effects WHERE revision = '1700000000009'",),
+    )  # fmt: skip
+    shape = Shape("waits", (table(8, "before_it"), waits))
+    project.write(*shape.files)
+    with holding(url, "LOCK TABLE public.orders IN ACCESS EXCLUSIVE MODE"):
+        runner = project.start(url)
+        waiting_for_lock(url)
+        execute(url, _NEWER)
+    ended = runner.wait()
+    assert (ended.code, ended.reason, ended.applied) == (3, "FENCED", ["1700000000008"]), ended
+    invariants.after_fault(url, shape, ended)
+    invariants.after_rerun(url, shape, project.run(url))
 
 
 def test_the_fence_row_is_gone(url: str, project: Project) -> None:

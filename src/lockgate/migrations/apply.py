@@ -1,6 +1,6 @@
 """Apply a plan, file by file, under a guard and with a permit. The one production path."""
 
-from lockgate.errors import Refused, RunFailed
+from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.migrations.contract import Prepared
 from lockgate.migrations.failure import interrupted
 from lockgate.migrations.journal import JournalRunner
@@ -9,7 +9,7 @@ from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan
 from lockgate.migrations.progress import Log
 from lockgate.migrations.session import WorkSession
-from lockgate.migrations.transactional import apply_transactional
+from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.warden import Warden
 
@@ -35,23 +35,26 @@ def apply(
         raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
     session = WorkSession(guard)
     warden = Warden(guard, limits.max_lock_victims, look=limits.look_every(), clock=limits.clock)
+    transactional = TransactionalRunner(session, limits, run, warden, log)
     warden.start()
     try:
         for revision, checksum in plan.pending:
             if permit.until and revision >= permit.until:
                 break
             item = prepared[revision]
-            if item.migration.checksum != checksum:
-                raise Refused(f"{item.migration.file} changed since the plan was made", "PLAN_STALE")
-            _still_in_time(guard, limits, run, item)
-            log.in_flight = revision
+            stop = _why_stop(guard, session, limits, run, item, checksum)
+            if stop is not None:
+                transactional.settle()
+                raise stop
             if item.directives.transaction:
-                _refuse_changed_mode(session, item)
-                file = apply_transactional(session, item, limits, run, warden, log)
-            else:
-                file = JournalRunner(session, item, limits, run, warden, log).apply()
+                transactional.apply(item)
+                continue
+            transactional.settle()
+            log.in_flight = revision
+            file = JournalRunner(session, item, limits, run, warden, log).apply()
             log.in_flight = ""
             log.done(file)
+        transactional.settle()
     except RunFailed as failure:
         failure.details.setdefault("mostVictims", warden.most_victims)
         if failure.code == "LOCK_LOST" and warden.broken:
@@ -61,23 +64,26 @@ def apply(
         warden.stop()
 
 
-def _refuse_changed_mode(session: WorkSession, item: Prepared) -> None:
-    """A file that stopped half way without a transaction may not start again in one: its done statements would run twice."""
-    if item.revision in session.partial:
-        raise RunFailed(
+def _why_stop(
+    guard: Guard, session: WorkSession, limits: Limits, run: Deadline, item: Prepared, checksum: str
+) -> LockgateError | None:
+    """Why ``item`` may not begin now, if it may not."""
+    if item.migration.checksum != checksum:
+        return Refused(f"{item.migration.file} changed since the plan was made", "PLAN_STALE")
+    if guard.alarm.signal:
+        return interrupted(f"stopped before {item.migration.file}", guard.alarm.signal)
+    if limits.clock() >= run.at:
+        return RunFailed(
+            f"{run.cause.message} before {item.migration.file}",
+            run.cause.code,
+            details={"revision": item.revision},
+        )
+    if item.directives.transaction and item.revision in session.partial:
+        # A file that stopped half way without a transaction may not start again in one: its done statements would run twice.
+        return RunFailed(
             f"{item.migration.file} stopped half way as a transaction=off file and now says it is transactional",
             "PARTIAL",
             next="Give it back `-- lockgate: transaction=off`, then lockgate up; or undo by hand what is done and lockgate repair --discard-journal",
             details={"revision": item.revision},
         )
-
-
-def _still_in_time(guard: Guard, limits: Limits, run: Deadline, item: Prepared) -> None:
-    if guard.alarm.signal:
-        raise interrupted(f"stopped before {item.migration.file}", guard.alarm.signal)
-    if limits.clock() >= run.at:
-        raise RunFailed(
-            f"{run.cause.message} before {item.migration.file}",
-            run.cause.code,
-            details={"revision": item.revision},
-        )
+    return None

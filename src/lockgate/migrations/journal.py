@@ -78,7 +78,7 @@ class JournalRunner:
         self.deadline = Deadline.earlier(file, run)
 
     def apply(self) -> AppliedFile:
-        """Run what the journal does not show as done, then write the history row. Raises as ``apply_transactional``."""
+        """Run what the journal does not show as done, then write the history row. Raises as ``TransactionalRunner.apply``."""
         m = self.prepared.migration
         rows = {row.number: row for row in read_steps(self.wire, m.revision)}
         self._match(rows)

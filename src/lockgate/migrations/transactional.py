@@ -1,7 +1,9 @@
-"""One transactional file: its statements, the session check, the fence check and the history row in one transaction.
+"""Transactional files: statements, session check, fence check and history row of a file in one transaction.
 
-Two round trips: everything up to the history row, then COMMIT. Between them the client knows the transaction's id, so
-that a lost acknowledgement can be looked up, and has seen that the session still is what it was.
+Per file one round trip: the COMMIT of the file before travels in front of the next file's statements, with a sync of its
+own between them. What that keeps: the client knows the id of a transaction, and has seen that the session still is what it
+was, before it sends its COMMIT; only that one file can be in doubt, for the COMMIT of the next is not sent yet; and a COMMIT
+that the server refuses takes the statements behind it along, which are rolled back.
 """
 
 import msgspec
@@ -16,10 +18,13 @@ from lockgate.postgres.alarm import Cause
 from lockgate.postgres.script import Statement
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden
-from lockgate.postgres.wire import Call, Cancelled, ConnectionLost
+from lockgate.postgres.wire import Ahead, AheadRefused, Call, Cancelled, ConnectionLost
 
 COMMIT_GRACE = 60.0
 """Seconds that a COMMIT may take beyond the file's own limit before its wait is cancelled: a synchronous standby is slow."""
+_COMMIT_SLOW = Cause("RUN_TIMEOUT", "COMMIT waited too long")
+_COMMIT = Call("COMMIT")
+_STANDBY = "its COMMIT stopped waiting for a synchronous standby"
 
 
 class InDoubt(ConnectionLost):
@@ -32,11 +37,13 @@ class InDoubt(ConnectionLost):
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """What is known between the last statement and COMMIT."""
+    """A file between its history row and its COMMIT: what is known of it, and which attempt it is."""
 
+    prepared: Prepared
     xid: str
     duration_ms: int
     reset: bool
+    attempt: int
 
 
 class _Refusal(Exception):
@@ -49,113 +56,181 @@ class _Refusal(Exception):
         self.elapsed = elapsed
 
 
-def apply_transactional(
-    session: WorkSession,
-    prepared: Prepared,
-    limits: Limits,
-    run: Deadline,
-    warden: Warden,
-    log: Log,
-    *,
-    schema_digest: str | None = None,
-) -> AppliedFile:
-    """Apply one file, retrying lock time-outs, deadlocks and serialization failures: all rolled back whole before.
+class TransactionalRunner:
+    """Applies transactional files one after another. ``settle`` has to be called before anything else uses the session."""
 
-    Raises ``RunFailed``, ``InDoubt`` (after COMMIT was sent) or ``ConnectionLost`` (before: nothing was committed).
-    """
-    attempt = 1
-    while True:
-        try:
-            sealed = _fill(session, prepared, limits, run, warden)
-            note = _commit(session, prepared, sealed, limits, run)
-        except _Refusal as refusal:
-            session.rollback()
-            limit = limits.of_file(prepared.directives)[1].milliseconds
-            failure = failed(
-                prepared,
-                refusal.statement,
-                refusal.error,
-                warden.sighting,
-                limit_ms=limit,
-                elapsed=refusal.elapsed,
-            )
-            if (
-                refusal.error.sqlstate not in RETRY
-                or attempt > limits.lock_retries
-                or limits.clock() >= run.at
-            ):
-                failure.details["attempts"] = attempt
-                raise failure from None
-            pause = limits.pause(attempt)
-            log.tell(
-                "retrying",
-                f"attempt {attempt} of {limits.lock_retries + 1}: {failure.code}, again in {pause:.1f} s. {failure.message}",
-            )
-            session.guard.alarm.sleep(pause)
-            attempt += 1
-        except RunFailed:
-            session.rollback()
-            raise
-        else:
+    def __init__(self, session: WorkSession, limits: Limits, run: Deadline, warden: Warden, log: Log) -> None:
+        self.session = session
+        self.limits = limits
+        self.run = run
+        self.warden = warden
+        self.log = log
+        self._open: Sealed | None = None
+
+    def apply(self, prepared: Prepared) -> None:
+        """Run one file up to its COMMIT, which goes out with the next file or by ``settle``.
+
+        Retries lock time-outs, deadlocks and serialization failures: all were rolled back whole before. Raises
+        ``RunFailed``, ``InDoubt`` (after a COMMIT was sent) or ``ConnectionLost`` (before: nothing was committed). Whatever
+        it raises, the file before is settled.
+        """
+        self._seal(prepared, 1)
+
+    def settle(self) -> None:
+        """Commit the file that is open, if any, and tell the log. Raises as ``apply``."""
+        while self._open is not None:
+            sealed = self._open
+            self.log.in_flight = sealed.prepared.revision
+            try:
+                note = self._commit(sealed)
+            except _Refusal as refusal:
+                self._refused(sealed, refusal)
+                continue
             if sealed.reset:
-                session.reset()
-            m = prepared.migration
-            return AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, attempt, note)
+                self.session.reset()
+            self._landed(sealed, note)
 
+    def _seal(self, prepared: Prepared, attempt: int) -> None:
+        while True:
+            try:
+                sealed = self._fill(prepared, attempt)
+            except AheadRefused as ahead:
+                assert self._open is not None
+                self._refused(self._open, _Refusal(ahead.error, None))
+                self.settle()
+                continue
+            except _Refusal as refusal:
+                self._retry(prepared, refusal, attempt)
+                attempt += 1
+                continue
+            except RunFailed:
+                self.session.rollback()
+                raise
+            break
+        self._open = sealed
+        if sealed.reset:
+            self.settle()
 
-def _fill(session: WorkSession, prepared: Prepared, limits: Limits, run: Deadline, warden: Warden) -> Sealed:
-    lock, limit = limits.of_file(prepared.directives)
-    calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]
-    if lock != limits.lock_timeout:
-        calls.append(Call(f"SET LOCAL lock_timeout = '{lock.setting()}'"))
-    if limit != limits.statement_timeout:
-        calls.append(Call(f"SET LOCAL statement_timeout = '{limit.setting()}'"))
-    first = len(calls)
-    calls += [Call(s.text) for s in prepared.statements]
-    calls.append(session.record_call(prepared.migration, prepared.directives.phase))
-    file = Deadline(
-        limits.clock() + limits.file_timeout.seconds,
-        Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limits.file_timeout})"),
-    )
-    deadline = Deadline.earlier(file, run)
-    started = limits.clock()
-    warden.begin(session.wire.ticket + 1)
-    try:
-        replies = session.wire.batch(calls, deadline=deadline.at, cause=deadline.cause, label="file")
-    except ServerError as error:
-        number = error.index - first
-        statement = prepared.statements[number] if 0 <= number < len(prepared.statements) else None
-        raise _Refusal(error, statement, limits.clock() - started) from None
-    except Cancelled as stop:
-        session.rollback()
-        raise cancelled(prepared, stop.cause, warden.sighting, session.guard.alarm.signal) from None
-    finally:
-        warden.end()
-    if not session.wire.in_transaction:
-        raise RunFailed(f"{prepared.migration.file} ended the transaction that it ran in", "SESSION_LEAK")
-    if not replies[-1].rows:
-        raise RunFailed(f"a newer run holds the fence; {prepared.migration.file} was rolled back", "FENCED")
-    row = replies[-1].rows[0]
-    reset = session.judge_recorded(row, lock, limit) or any(sets_something(s) for s in prepared.statements)
-    return Sealed(row[0] or "", int(row[2] or 0), reset)
+    def _refused(self, sealed: Sealed, refusal: _Refusal) -> None:
+        """The COMMIT of ``sealed`` was refused, so it was rolled back: run it again if that can help, else raise."""
+        self._open = None
+        self.log.in_flight = sealed.prepared.revision
+        self._retry(sealed.prepared, refusal, sealed.attempt)
+        self._seal(sealed.prepared, sealed.attempt + 1)
 
-
-def _commit(session: WorkSession, prepared: Prepared, sealed: Sealed, limits: Limits, run: Deadline) -> str:
-    until = max(run.at, limits.clock()) + COMMIT_GRACE
-    try:
-        session.wire.batch(
-            [Call("COMMIT")],
-            deadline=until,
-            cause=Cause("RUN_TIMEOUT", "COMMIT waited too long"),
-            uncancellable=True,
-            label="commit",
+    def _retry(self, prepared: Prepared, refusal: _Refusal, attempt: int) -> None:
+        """Roll back and wait until the next attempt; raise when there is none."""
+        self.session.rollback()
+        limits = self.limits
+        failure = failed(
+            prepared,
+            refusal.statement,
+            refusal.error,
+            self.warden.sighting,
+            limit_ms=limits.of_file(prepared.directives)[1].milliseconds,
+            elapsed=refusal.elapsed,
         )
-    except ServerError as error:
-        raise _Refusal(error, None) from None
-    except Cancelled as stop:
-        if stop.error is not None:
-            raise _Refusal(stop.error, None) from None
-        return "its COMMIT stopped waiting for a synchronous standby"
-    except ConnectionLost as lost:
-        raise InDoubt(lost.message, prepared, sealed.xid) from None
-    return ""
+        if (
+            refusal.error.sqlstate not in RETRY
+            or attempt > limits.lock_retries
+            or limits.clock() >= self.run.at
+        ):
+            failure.details["attempts"] = attempt
+            raise failure from None
+        pause = limits.pause(attempt)
+        self.log.tell(
+            "retrying",
+            f"attempt {attempt} of {limits.lock_retries + 1}: {failure.code}, again in {pause:.1f} s. {failure.message}",
+        )
+        self.session.guard.alarm.sleep(pause)
+
+    def _landed(self, sealed: Sealed, note: str) -> None:
+        """``sealed`` is committed."""
+        m = sealed.prepared.migration
+        self._open = None
+        self.log.in_flight = ""
+        self.log.done(AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note))
+
+    def _fill(self, prepared: Prepared, attempt: int) -> Sealed:
+        limits, wire = self.limits, self.session.wire
+        lock, limit = limits.of_file(prepared.directives)
+        calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]
+        if lock != limits.lock_timeout:
+            calls.append(Call(f"SET LOCAL lock_timeout = '{lock.setting()}'"))
+        if limit != limits.statement_timeout:
+            calls.append(Call(f"SET LOCAL statement_timeout = '{limit.setting()}'"))
+        first = len(calls)
+        calls += [Call(s.text) for s in prepared.statements]
+        calls.append(self.session.record_call(prepared.migration, prepared.directives.phase))
+        ahead = self._ahead(prepared)
+        started = limits.clock()
+        deadline = self._begin(prepared, wire.ticket + 1) if ahead is None else self.run
+        try:
+            replies = wire.batch(calls, deadline=deadline.at, cause=deadline.cause, label="file", ahead=ahead)
+        except ServerError as error:
+            number = error.index - first
+            statement = prepared.statements[number] if 0 <= number < len(prepared.statements) else None
+            raise _Refusal(error, statement, limits.clock() - started) from None
+        except Cancelled as stop:
+            if not stop.sent:
+                self.settle()  # what stops this file is no reason to lose the one that only lacks its COMMIT
+            self.session.rollback()
+            signal = self.session.guard.alarm.signal
+            raise cancelled(prepared, stop.cause, self.warden.sighting, signal) from None
+        except ConnectionLost as lost:
+            if ahead is not None and not ahead.over and self._open is not None:
+                raise InDoubt(lost.message, self._open.prepared, self._open.xid) from None
+            raise
+        finally:
+            self.warden.end()
+        if not wire.in_transaction:
+            raise RunFailed(f"{prepared.migration.file} ended the transaction that it ran in", "SESSION_LEAK")
+        if not replies[-1].rows:
+            raise RunFailed(
+                f"a newer run holds the fence; {prepared.migration.file} was rolled back", "FENCED"
+            )
+        row = replies[-1].rows[0]
+        reset = self.session.judge_recorded(row, lock, limit)
+        reset = reset or any(sets_something(s) for s in prepared.statements)
+        return Sealed(prepared, row[0] or "", int(row[2] or 0), reset, attempt)
+
+    def _begin(self, prepared: Prepared, ticket: int) -> Deadline:
+        """The server turns to ``prepared`` now: its clock starts, and the warden looks after it."""
+        self.log.in_flight = prepared.revision
+        self.warden.begin(ticket)
+        limit = self.limits.file_timeout
+        cause = Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limit})")
+        return Deadline.earlier(Deadline(self.limits.clock() + limit.seconds, cause), self.run)
+
+    def _ahead(self, behind: Prepared) -> Ahead | None:
+        """The COMMIT of the open file, to go in front of the statements of ``behind``."""
+        sealed = self._open
+        if sealed is None:
+            return None
+
+        def landed(refused: ServerError | None, cut_short: bool) -> tuple[float, Cause]:
+            if refused is None:
+                self._landed(sealed, _STANDBY if cut_short else "")
+            deadline = self._begin(behind, self.session.wire.ticket)
+            return deadline.at, deadline.cause
+
+        self.log.in_flight = sealed.prepared.revision
+        return Ahead([_COMMIT], landed, deadline=self._patience(), cause=_COMMIT_SLOW, label="commit")
+
+    def _patience(self) -> float:
+        return max(self.run.at, self.limits.clock()) + COMMIT_GRACE
+
+    def _commit(self, sealed: Sealed) -> str:
+        try:
+            self.session.wire.batch(
+                [_COMMIT], deadline=self._patience(), cause=_COMMIT_SLOW, uncancellable=True, label="commit"
+            )
+        except ServerError as error:
+            raise _Refusal(error, None) from None
+        except Cancelled as stop:
+            if stop.error is not None:
+                raise _Refusal(stop.error, None) from None
+            return _STANDBY
+        except ConnectionLost as lost:
+            raise InDoubt(lost.message, sealed.prepared, sealed.xid) from None
+        return ""

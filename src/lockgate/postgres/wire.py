@@ -60,6 +60,41 @@ class Reply(NamedTuple):
     tag: str
 
 
+class Ahead:
+    """What goes out in front of a batch, in the same round trip, ended by a sync of its own: the COMMIT of the file before.
+
+    It can neither be cancelled nor be dragged along: signals and the watchdog are heard once its answer is there. Then
+    ``landed`` is called with its error, if any, and whether ``deadline`` had cut its wait short; it gives back the deadline of
+    the batch and its cause. After an error the batch is cancelled, drained, and ``AheadRefused`` raised.
+    """
+
+    __slots__ = ("calls", "cause", "deadline", "label", "landed", "over")
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        landed: "Callable[[ServerError | None, bool], tuple[float, Cause]]",
+        *,
+        deadline: float,
+        cause: Cause,
+        label: str,
+    ) -> None:
+        self.calls = calls
+        self.landed = landed
+        self.deadline = deadline
+        self.cause = cause
+        self.label = label
+        self.over = False
+
+
+class AheadRefused(Exception):
+    """The server refused what went ahead of a batch; nothing of the batch may be committed."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class Notice(NamedTuple):
     """A NOTICE or WARNING of the server."""
 
@@ -166,26 +201,34 @@ class Wire:
         cause: Cause | None = None,
         uncancellable: bool = False,
         label: str = "batch",
+        ahead: Ahead | None = None,
     ) -> list[Reply]:
-        """Send all ``calls`` at once and read all replies: one round trip.
+        """Send all ``calls`` at once, behind ``ahead``, and read all replies: one round trip.
 
         The first error skips the rest, as in a transaction. At the ``deadline`` (of the monotonic clock) the batch is
         cancelled for ``cause``; without a cause the connection counts as lost. ``uncancellable`` is for COMMIT and
         ROLLBACK: signals and the watchdog are not heard, the deadline is. Raises ``ServerError`` with the index of the
         failing call, ``Cancelled`` when our own cancel was sent (its ``error`` is None when it came too late and all
-        succeeded), ``ConnectionLost`` when the outcome is unknown.
+        succeeded), ``ConnectionLost`` when the outcome is unknown (``ahead.over`` tells of which part).
         """
         self._check_alarm(uncancellable)
+        if ahead is not None:
+            point(f"{self.name}:{ahead.label}:send")
         with self._guarded(label):
             self._pg.enter_pipeline_mode()
-            for call in calls:
-                values = [None if v is None else v.encode() for v in call.parameters]
-                if call.prepared:
-                    self._pg.send_query_prepared(call.sql.encode(), values)
-                else:
-                    self._pg.send_query_params(call.sql.encode(), values or None)
-            self._pg.pipeline_sync()
-            return self._collect(deadline, cause, uncancellable=uncancellable)
+            if ahead is not None:
+                self._send(ahead.calls)
+            self._send(calls)
+            return self._collect(deadline, cause, uncancellable=uncancellable, ahead=ahead)
+
+    def _send(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            values = [None if v is None else v.encode() for v in call.parameters]
+            if call.prepared:
+                self._pg.send_query_prepared(call.sql.encode(), values)
+            else:
+                self._pg.send_query_params(call.sql.encode(), values or None)
+        self._pg.pipeline_sync()
 
     def alone(self, sql: str, *, deadline: float | None = None, cause: Cause | None = None) -> Reply:
         """Run one statement with nothing around it: what may not run in a transaction block goes this way."""
@@ -209,19 +252,29 @@ class Wire:
     # -- waiting ----------------------------------------------------------------------------------
 
     def _collect(
-        self, deadline: float | None, cause: Cause | None, *, uncancellable: bool, pipeline: bool = True
+        self,
+        deadline: float | None,
+        cause: Cause | None,
+        *,
+        uncancellable: bool,
+        pipeline: bool = True,
+        ahead: Ahead | None = None,
     ) -> list[Reply]:
         replies: list[Reply] = []
         failure: ServerError | None = None
+        refused: ServerError | None = None
         cancelled: Cause | None = None
-        if deadline is None and self.patience is not None:
+        heard = not uncancellable
+        if ahead is not None:
+            deadline, cause, heard = ahead.deadline, ahead.cause, False
+        elif deadline is None and self.patience is not None:
             deadline = self._clock() + self.patience
         index = 0
         while True:
             unsent = self._pg.flush()
             if unsent or self._pg.is_busy():
                 now = self._clock()
-                if cancelled is None and not uncancellable:
+                if cancelled is None and heard:
                     cancelled = self._cancel_if_asked()
                     if cancelled is not None:
                         deadline = self._clock() + GRACE
@@ -240,7 +293,15 @@ class Wire:
                 break
             status = result.status
             if status == pq.ExecStatus.PIPELINE_SYNC:
-                break
+                if ahead is None or ahead.over:
+                    break
+                refused, failure, replies, index = failure, None, [], 0
+                deadline, cause = self._land(ahead, refused, cancelled)
+                heard = not uncancellable
+                if refused is not None or cancelled is not None:
+                    self.cancel()
+                    heard, deadline = False, self._clock() + GRACE
+                continue
             if status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY):
                 replies.append(_reply(result))
                 index += 1
@@ -259,6 +320,8 @@ class Wire:
                 raise failure
         if pipeline:
             self._pg.exit_pipeline_mode()
+        if refused is not None:
+            raise AheadRefused(refused)
         if cancelled is not None:
             # Also when it was too late and the statement succeeded: the caller must not go on as if nothing was asked.
             if self._alarm is not None:
@@ -267,6 +330,19 @@ class Wire:
         if failure is not None:
             raise failure
         return replies
+
+    def _land(
+        self, ahead: Ahead, refused: ServerError | None, cancelled: Cause | None
+    ) -> tuple[float, Cause]:
+        """What went ahead has its answer: say so at once. Half of the replies are still to come, so no error leaves a session."""
+        ahead.over = True
+        try:
+            if refused is None:
+                point(f"{self.name}:{ahead.label}:received")
+            return ahead.landed(refused, cancelled is not None)
+        except BaseException:
+            self.close()
+            raise
 
     def _wait(self, write: bool, seconds: float) -> None:
         fd = self._pg.socket
