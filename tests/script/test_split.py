@@ -1,11 +1,13 @@
 """What goes in comes out, and nothing that a file may hold brings the splitter down."""
 
+import postgast
 import pytest
 from grammar import blanks, gaps, only_filling, scripts
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockgate.postgres.script import ScriptError, Statement, literals, split
+from lockgate.postgres.script.nodes import kind_of
 
 BROAD = settings(deadline=None, max_examples=100)
 
@@ -152,3 +154,11 @@ def test_names_in_another_form():
         split('CREATE TABLE x (id int);\nCREATE TABLE "cafe\u0301" (id int)')
     assert (caught.value.code, caught.value.line) == ("FILE_IDENTIFIER", 2)
     assert split("SELECT 'cafe\u0301'")
+
+
+def test_kinds_have_the_parsers_own_names():
+    """The kind of a statement is the parser's field name for it, for every statement that the parser knows."""
+    fields = postgast.pg_query_pb2.Node.DESCRIPTOR.oneofs_by_name["node"].fields
+    statements = {f.message_type.name: f.name for f in fields if f.name.endswith("_stmt")}
+    assert len(statements) > 100
+    assert {name: kind_of({name: {}})[0] for name in statements} == statements
