@@ -6,6 +6,8 @@ was, before it sends its COMMIT; only that one file can be in doubt, for the COM
 that the server refuses takes the statements behind it along, which are rolled back.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from lockgate.errors import RunFailed
@@ -23,6 +25,7 @@ from lockgate.postgres.wire import Ahead, AheadRefused, Call, Cancelled, Connect
 COMMIT_GRACE = 60.0
 """Seconds that a COMMIT may take beyond the file's own limit before its wait is cancelled: a synchronous standby is slow."""
 _COMMIT_SLOW = Cause("RUN_TIMEOUT", "COMMIT waited too long")
+_BEGIN = Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 _COMMIT = Call("COMMIT")
 _STANDBY = "its COMMIT stopped waiting for a synchronous standby"
 
@@ -154,21 +157,21 @@ class TransactionalRunner:
     def _fill(self, prepared: Prepared, attempt: int) -> Sealed:
         limits, wire = self.limits, self.session.wire
         lock, limit = limits.of_file(prepared.directives)
-        calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]
-        if lock != limits.lock_timeout:
-            calls.append(Call(f"SET LOCAL lock_timeout = '{lock.setting()}'"))
-        if limit != limits.statement_timeout:
-            calls.append(Call(f"SET LOCAL statement_timeout = '{limit.setting()}'"))
-        first = len(calls)
-        calls += [Call(s.text) for s in prepared.statements]
-        calls.append(self.session.record_call(prepared.migration, prepared.directives.phase))
+        own = [f"lock_timeout = '{lock.setting()}'"] if lock != limits.lock_timeout else []
+        own += [f"statement_timeout = '{limit.setting()}'"] if limit != limits.statement_timeout else []
         ahead = self._ahead(prepared)
         started = limits.clock()
         deadline = self._begin(prepared, wire.ticket + 1) if ahead is None else self.run
         try:
-            replies = wire.batch(calls, deadline=deadline.at, cause=deadline.cause, label="file", ahead=ahead)
+            replies = wire.batch(
+                self._calls(prepared, own),
+                deadline=deadline.at,
+                cause=deadline.cause,
+                label="file",
+                ahead=ahead,
+            )
         except ServerError as error:
-            number = error.index - first
+            number = error.index - 1 - len(own)
             statement = prepared.statements[number] if 0 <= number < len(prepared.statements) else None
             raise _Refusal(error, statement, limits.clock() - started) from None
         except Cancelled as stop:
@@ -193,6 +196,15 @@ class TransactionalRunner:
         reset = self.session.judge_recorded(row, lock, limit)
         reset = reset or any(sets_something(s) for s in prepared.statements)
         return Sealed(prepared, row[0] or "", int(row[2] or 0), reset, attempt)
+
+    def _calls(self, prepared: Prepared, own: list[str]) -> Iterator[Call]:
+        """What the file is to the server. One by one, so that the server is at the COMMIT in front while we go on."""
+        yield _BEGIN
+        for setting in own:
+            yield Call(f"SET LOCAL {setting}")
+        for statement in prepared.statements:
+            yield Call(statement.text)
+        yield self.session.record_call(prepared.migration, prepared.directives.phase)
 
     def _begin(self, prepared: Prepared, ticket: int) -> Deadline:
         """The server turns to ``prepared`` now: its clock starts, and the warden looks after it."""

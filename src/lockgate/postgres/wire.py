@@ -6,7 +6,7 @@ whole small file costs one round trip, and the wait is ours, so that signals and
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -195,7 +195,7 @@ class Wire:
 
     def batch(
         self,
-        calls: Sequence[Call],
+        calls: Iterable[Call],
         *,
         deadline: float | None = None,
         cause: Cause | None = None,
@@ -221,7 +221,7 @@ class Wire:
             self._send(calls)
             return self._collect(deadline, cause, uncancellable=uncancellable, ahead=ahead)
 
-    def _send(self, calls: Sequence[Call]) -> None:
+    def _send(self, calls: Iterable[Call]) -> None:
         for call in calls:
             values = [None if v is None else v.encode() for v in call.parameters]
             if call.prepared:
