@@ -151,7 +151,7 @@ def test_killed_while_it_drops_an_index(url: str, project: Project) -> None:
     project.write(*CONCURRENT.files)
     with holding(url, "SELECT count(*) FROM public.orders"):
         runner = project.start(url)
-        look.waiting_for_lock(url)
+        until(lambda: session(url, "work", "wait_event_type = 'Lock' AND query LIKE 'DROP INDEX%'"))
         runner.signal(signal.SIGKILL)
         runner.wait()
         until(lambda: session(url, "work") is None, 10)

@@ -28,7 +28,7 @@ SELECT $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, f.head FROM lockgate.fence f WH
 
 _MOVE_FENCE = """
 UPDATE lockgate.fence SET head = $1, ordinal = $2::bigint,
-       compat_floor = COALESCE((SELECT max(revision_id) FROM lockgate.migration_history WHERE phase = 'contract'), '')
+       compat_floor = COALESCE((SELECT pg_catalog.max(revision_id) FROM lockgate.migration_history WHERE phase = 'contract'), '')
 """
 
 
@@ -83,7 +83,7 @@ def _rechain(wire: Wire) -> None:
             str(number),
             head,
         )
-        sealed = f"UPDATE lockgate.migration_history SET row_hash = encode(sha256(convert_to({CANONICAL}, 'UTF8')), 'hex') WHERE revision_id = $1 RETURNING row_hash"  # noqa: S608 - built from constants
+        sealed = f"UPDATE lockgate.migration_history SET row_hash = pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({CANONICAL}, 'UTF8')), 'hex') WHERE revision_id = $1 RETURNING row_hash"  # noqa: S608 - built from constants
         head = wire.value(sealed, revision) or ""
     wire.one(_MOVE_FENCE, head, str(len(rows)))
 

@@ -58,7 +58,7 @@ SELECT revision_id, checksum, name, phase, state, applied_at::text, duration_ms:
 """  # noqa: S608 - built from constants
 _FENCE = """
 SELECT head, ordinal::text, compat_floor, COALESCE(schema_head, ''), COALESCE(schema_digest, ''),
-       COALESCE((SELECT string_agg(DISTINCT s.revision_id, ',') FROM lockgate.migration_step s
+       COALESCE((SELECT pg_catalog.string_agg(DISTINCT s.revision_id, ',') FROM lockgate.migration_step s
                   WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id)), ''),
        COALESCE((SELECT r.run_id FROM lockgate.run r WHERE r.run_id = f.run_id AND r.state = 'running'), '')
   FROM lockgate.fence f

@@ -71,6 +71,7 @@ class JournalRunner:
         self.log = log
         self.lock, self.limit = limits.of_file(prepared.directives)
         self._reset = any(sets_something(s) for s in prepared.statements)
+        self._retries = 0
         file = Deadline(
             limits.clock() + max(limits.file_timeout.seconds, limits.concurrent_timeout.seconds),
             Cause("FILE_TIMEOUT", "ran longer than its time limit"),
@@ -99,9 +100,10 @@ class JournalRunner:
             else:
                 self._alone(number, item, row)
         started = self.wire.value(
-            "SELECT min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1", m.revision
+            "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",
+            m.revision,
         )
-        return self._record(attempts + 1, started)
+        return self._record(attempts + 1 + self._retries, started)
 
     def _match(self, rows: dict[int, StepRow]) -> None:
         """The journal must fit the file. A statement that did not succeed may have been edited; a done one may not."""
@@ -145,6 +147,7 @@ class JournalRunner:
                 )
                 self.session.guard.alarm.sleep(pause)
                 attempt += 1
+                self._retries += 1
 
     def _try(self, number: int, item: Statement) -> None:
         calls = [Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")]

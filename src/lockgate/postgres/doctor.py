@@ -224,7 +224,7 @@ def _runs(wire: Wire) -> list[Finding]:
         ]
         # to_regclass would fail for a role that may not use the schema.
         home = wire.value(
-            "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'lockgate' AND tablename = 'run'"
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'lockgate' AND tablename = 'run'"
         )
         runs = [LiveRun(*row) for row in _ask(wire, "runs")] if home == "1" else []
     except _Impossible as impossible:

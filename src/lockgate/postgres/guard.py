@@ -36,6 +36,7 @@ def _key(role: str) -> int:
 
 GUARD_KEY = _key("guard")
 WORK_KEY = _key("work")
+RELEASE_KEY = _key("release")
 """64-bit advisory keys, derived so that no other tool picks them by accident; advisory locks are per database."""
 
 
@@ -67,6 +68,9 @@ class Guard:
     ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``.
     """
 
+    work_wire: type[Wire] = Wire
+    """What the work session is made of; the rehearsal puts one in that observes."""
+
     def __init__(
         self,
         target: Target,
@@ -86,7 +90,7 @@ class Guard:
         self.epoch = 0
         self.abandoned: list[str] = []
         self.notes: list[str] = []
-        self.work = Wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
+        self.work = self.work_wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
         if identity.kind == "down":
             self.work.patience = (
                 None  # its statements have no deadline of ours, only the server's statement_timeout
@@ -183,14 +187,14 @@ class Guard:
         calls = [
             Call("BEGIN"),
             # Normally there. Where somebody deleted it, the chain check tells; the epoch must not begin anew.
-            Call("INSERT INTO lockgate.fence (singleton, epoch) SELECT true, COALESCE(max(epoch), 0) FROM lockgate.run ON CONFLICT (singleton) DO NOTHING"),
+            Call("INSERT INTO lockgate.fence (singleton, epoch) SELECT true, COALESCE(pg_catalog.max(epoch), 0) FROM lockgate.run ON CONFLICT (singleton) DO NOTHING"),
             # Whoever is still shown as running holds neither lock any more: we have both.
-            Call("UPDATE lockgate.run SET state = 'abandoned', finished_at = clock_timestamp(), message = $1 WHERE state = 'running' AND run_id <> $2 RETURNING run_id", (f"its locks were free; run {i.run_id} took over", i.run_id)),
+            Call("UPDATE lockgate.run SET state = 'abandoned', finished_at = pg_catalog.clock_timestamp(), message = $1 WHERE state = 'running' AND run_id <> $2 RETURNING run_id", (f"its locks were free; run {i.run_id} took over", i.run_id)),
             Call("UPDATE lockgate.fence SET epoch = epoch + 1, run_id = $1 RETURNING epoch::text", (i.run_id,)),
             Call(
                 "INSERT INTO lockgate.run (run_id, kind, state, epoch, operator, host, client_pid, guard_pid, work_pid, release_id, tool_version) "
                 "SELECT $1, $2, 'running', f.epoch, $3, $4, $5::bigint, $6::integer, $7::integer, $8, $9 FROM lockgate.fence f "
-                "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, guard_pid = excluded.guard_pid, work_pid = excluded.work_pid, heartbeat_at = clock_timestamp(), state = 'running'",
+                "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, guard_pid = excluded.guard_pid, work_pid = excluded.work_pid, heartbeat_at = pg_catalog.clock_timestamp(), state = 'running'",
                 (i.run_id, i.kind, i.operator, i.host, str(i.client_pid), str(self.guard_facts.backend_pid), str(self.facts.backend_pid), i.release_id, __version__),
             ),
             Call("COMMIT"),
@@ -222,7 +226,7 @@ class Guard:
 
 
 _SETTLE = """
-UPDATE lockgate.run SET state = 'abandoned', finished_at = clock_timestamp(), message = 'its locks were free'
+UPDATE lockgate.run SET state = 'abandoned', finished_at = pg_catalog.clock_timestamp(), message = 'its locks were free'
  WHERE state = 'running' AND (SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)) AND (SELECT pg_catalog.pg_try_advisory_xact_lock($2::bigint))
 RETURNING run_id
 """

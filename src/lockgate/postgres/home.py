@@ -26,7 +26,7 @@ def read_format(wire: Wire) -> int:
     """The format in this database; 0 where there is none."""
     if not exists(wire):
         return 0
-    return int(wire.value("SELECT max(number) FROM lockgate.format") or 0)
+    return int(wire.value("SELECT pg_catalog.max(number) FROM lockgate.format") or 0)
 
 
 THERE = """EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -70,17 +70,17 @@ class Facts(NamedTuple):
 
 
 FACTS = """
-SELECT current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery(),
-       current_setting('transaction_read_only'), current_user::text, pg_catalog.current_database()::text,
+SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery(),
+       pg_catalog.current_setting('transaction_read_only'), current_user::text, pg_catalog.current_database()::text,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
        -- The control file learns of a promotion only with the next checkpoint; the WAL that is written now knows it at once.
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint())
-            ELSE ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
+            ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
        EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE n.nspname = 'lockgate' AND c.relname = 'fence'),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
-       current_setting('is_superuser'), current_setting('search_path'), session_user::text, current_setting('session_replication_role')
+       pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('search_path'), session_user::text, pg_catalog.current_setting('session_replication_role')
 """
 
 
@@ -120,7 +120,7 @@ def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
     calls = [Call(f"SET SESSION {name} = {_quote(value)}") for name, value in wanted.items()]
     calls.append(Call(f"SET SESSION lockgate.canary = {_quote(canary)}"))
     names = [*wanted, "lockgate.canary"]
-    calls.append(Call("SELECT " + ", ".join(f"current_setting({_quote(n)})" for n in names)))
+    calls.append(Call("SELECT " + ", ".join(f"pg_catalog.current_setting({_quote(n)})" for n in names)))
     got = wire.batch(calls)[-1].rows[0]
     for name, value, seen in zip(names, [*wanted.values(), canary], got, strict=True):
         if in_milliseconds(seen or "") != in_milliseconds(value):

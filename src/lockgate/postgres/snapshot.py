@@ -154,7 +154,7 @@ _SETTINGS = {
     "lock_timeout": "5s",
     "statement_timeout": "60s",
 }
-_REVISION = "SELECT COALESCE(max(revision_id), '') FROM lockgate.migration_history"
+_REVISION = "SELECT COALESCE(pg_catalog.max(revision_id), '') FROM lockgate.migration_history"
 _TRIES = 3
 T = TypeVar("T")
 

@@ -72,7 +72,7 @@ class Warden:
                 if self._clock() - beat >= HEARTBEAT:
                     beat = self._clock()
                     wire.one(
-                        "UPDATE lockgate.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1",
+                        "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1",
                         self._guard.identity.run_id,
                         deadline=self._clock() + 10,
                     )

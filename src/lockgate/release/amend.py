@@ -23,7 +23,7 @@ from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, refuse_problems
 from lockgate.release.roles import home_grants
 
-_END = "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = clock_timestamp(), after_rev = (SELECT max(revision_id) FROM lockgate.migration_history) WHERE run_id = $1"
+_END = "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = pg_catalog.clock_timestamp(), after_rev = (SELECT pg_catalog.max(revision_id) FROM lockgate.migration_history) WHERE run_id = $1"
 
 
 _ROLLED_BACK = "What was under way was rolled back; the history is as it was."
@@ -209,7 +209,10 @@ class Desk:
     def _remember(self, guard: Guard) -> None:
         """Record the schema as it now is. What was changed is committed already, so a failure here is only noted."""
         newest = (
-            guard.work.value("SELECT COALESCE(max(revision_id), '') FROM lockgate.migration_history") or ""
+            guard.work.value(
+                "SELECT COALESCE(pg_catalog.max(revision_id), '') FROM lockgate.migration_history"
+            )
+            or ""
         )
         if newest:
             try:

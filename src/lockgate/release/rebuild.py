@@ -16,7 +16,7 @@ from lockgate.release.report import RunReport
 
 _RUN = """
 SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''), COALESCE(before_rev, ''), COALESCE(after_rev, ''),
-       round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text,
+       pg_catalog.round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text,
        to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
        to_char(COALESCE(finished_at, heartbeat_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
   FROM lockgate.run WHERE release_id = $1 ORDER BY started_at DESC LIMIT 1

@@ -5,7 +5,7 @@ WITH mine AS (
   INSERT INTO lockgate.schema_snapshot AS s (head, revision_id, digest, objects)
   SELECT m.head, $2::text, $3::text, $4::jsonb FROM mine m
   ON CONFLICT (head) DO UPDATE
-     SET revision_id = excluded.revision_id, digest = excluded.digest, objects = excluded.objects, taken_at = clock_timestamp()
+     SET revision_id = excluded.revision_id, digest = excluded.digest, objects = excluded.objects, taken_at = pg_catalog.clock_timestamp()
   RETURNING s.head
 ), dropped AS (
   DELETE FROM lockgate.schema_snapshot s

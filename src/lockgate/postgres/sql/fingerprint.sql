@@ -11,46 +11,46 @@ WITH home AS MATERIALIZED (
    WHERE d.deptype = 'e' OR (d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_cast'::regclass))
 ), rel AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relpersistence, c.relam, c.reloptions, c.reltoastrelid, c.reloftype, c.relreplident, c.relrowsecurity,
-         c.relforcerowsecurity, c.relpartbound, quote_ident(h.nspname) || '.' || quote_ident(c.relname) AS name
+         c.relforcerowsecurity, c.relpartbound, pg_catalog.quote_ident(h.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
     FROM pg_catalog.pg_class c JOIN home h ON h.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'c', 'S') AND c.relpersistence <> 't'
      AND NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
 )
-SELECT 'schema', quote_ident(h.nspname), ''
+SELECT 'schema', pg_catalog.quote_ident(h.nspname), ''
   FROM home h
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_namespace'::regclass AND e.objid = h.oid)
 
 UNION ALL
-SELECT 'table', r.name, concat_ws(' ; ',
+SELECT 'table', r.name, pg_catalog.concat_ws(' ; ',
          'kind ' || r.relkind::text, 'persistence ' || r.relpersistence::text,
          'method ' || CASE WHEN r.relam NOT IN (0, 2) THEN (SELECT a.amname FROM pg_catalog.pg_am a WHERE a.oid = r.relam)::text END,
-         'of ' || format_type(NULLIF(r.reloftype, 0), NULL),
-         'partition by ' || CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END,
-         'bound ' || pg_get_expr(r.relpartbound, r.oid),
-         'inherits ' || (SELECT string_agg(i.inhparent::regclass::text || CASE WHEN i.inhdetachpending THEN ' (detach pending)' ELSE '' END, ', ' ORDER BY i.inhseqno)
+         'of ' || pg_catalog.format_type(NULLIF(r.reloftype, 0), NULL),
+         'partition by ' || CASE r.relkind WHEN 'p' THEN pg_catalog.pg_get_partkeydef(r.oid) END,
+         'bound ' || pg_catalog.pg_get_expr(r.relpartbound, r.oid),
+         'inherits ' || (SELECT pg_catalog.string_agg(i.inhparent::regclass::text || CASE WHEN i.inhdetachpending THEN ' (detach pending)' ELSE '' END, ', ' ORDER BY i.inhseqno)
                            FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid),
-         'row security ' || NULLIF(concat(CASE WHEN r.relrowsecurity THEN 'on' END, CASE WHEN r.relforcerowsecurity THEN ' forced' END), ''),
+         'row security ' || NULLIF(pg_catalog.concat(CASE WHEN r.relrowsecurity THEN 'on' END, CASE WHEN r.relforcerowsecurity THEN ' forced' END), ''),
          'replica identity ' || NULLIF(r.relreplident, 'd')::text,
-         CASE WHEN r.reloptions IS NOT NULL THEN 'options ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o) END,
-         'toast options ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class t, unnest(t.reloptions) AS o WHERE t.oid = r.reltoastrelid),
+         CASE WHEN r.reloptions IS NOT NULL THEN 'options ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.unnest(r.reloptions) AS o) END,
+         'toast options ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class t, pg_catalog.unnest(t.reloptions) AS o WHERE t.oid = r.reltoastrelid),
          CASE WHEN r.relkind = 'f' THEN
-           (SELECT concat('server ', s.srvname, ' ', (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(f.ftoptions) AS o))
+           (SELECT pg_catalog.concat('server ', s.srvname, ' ', (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.unnest(f.ftoptions) AS o))
               FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid) END)
   FROM rel r
  WHERE r.relkind IN ('r', 'p', 'f')
 
 UNION ALL
-SELECT 'column', r.name || '.' || quote_ident(a.attname), concat_ws(' ; ',
-         'place ' || row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
-         format_type(a.atttypid, a.atttypmod),
+SELECT 'column', r.name || '.' || pg_catalog.quote_ident(a.attname), pg_catalog.concat_ws(' ; ',
+         'place ' || pg_catalog.row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
+         pg_catalog.format_type(a.atttypid, a.atttypmod),
          CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END,
          CASE WHEN a.attnotnull THEN 'not null' END,
          'identity ' || NULLIF(a.attidentity, '')::text,
          'generated ' || NULLIF(a.attgenerated, '')::text,
-         'default ' || pg_get_expr(d.adbin, d.adrelid),
+         'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid),
          CASE WHEN a.attstorage <> t.typstorage THEN 'storage ' || a.attstorage::text END,
          'compression ' || NULLIF(a.attcompression, '')::text,
-         CASE WHEN a.attfdwoptions IS NOT NULL THEN 'options ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(a.attfdwoptions) AS o) END)
+         CASE WHEN a.attfdwoptions IS NOT NULL THEN 'options ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.unnest(a.attfdwoptions) AS o) END)
   FROM rel r
   JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -60,8 +60,8 @@ SELECT 'column', r.name || '.' || quote_ident(a.attname), concat_ws(' ; ',
 UNION ALL
 -- PostgreSQL 18 keeps each NOT NULL as a constraint too: it is shown only where it says more than the column does.
 -- Foreign keys that partitions got from their parent carry names of the server's making, and say nothing new.
-SELECT 'constraint', r.name || '.' || quote_ident(k.conname), concat_ws(' ; ',
-         pg_get_constraintdef(k.oid),
+SELECT 'constraint', r.name || '.' || pg_catalog.quote_ident(k.conname), pg_catalog.concat_ws(' ; ',
+         pg_catalog.pg_get_constraintdef(k.oid),
          CASE WHEN k.contype = 'f' AND EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled <> 'O') THEN 'triggers not enabled' END)
   FROM rel r
   JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
@@ -69,9 +69,9 @@ SELECT 'constraint', r.name || '.' || quote_ident(k.conname), concat_ws(' ; ',
 
 UNION ALL
 -- The definition of an index behind a constraint is the constraint's, its storage options apart.
-SELECT 'index', format('%I.%I', h.nspname, c.relname), concat_ws(' ; ',
-         CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
-              ELSE 'constraint ' || format('%s.%I', r.name, k.conname) || concat(' with ' || array_to_string(c.reloptions, ', ')) END,
+SELECT 'index', pg_catalog.format('%I.%I', h.nspname, c.relname), pg_catalog.concat_ws(' ; ',
+         CASE WHEN k.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid)
+              ELSE 'constraint ' || pg_catalog.format('%s.%I', r.name, k.conname) || pg_catalog.concat(' with ' || pg_catalog.array_to_string(c.reloptions, ', ')) END,
          CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN NOT i.indisready THEN 'not ready' END, CASE WHEN NOT i.indislive THEN 'not live' END,
          CASE WHEN i.indisreplident THEN 'replica identity' END, CASE WHEN i.indisclustered THEN 'clustered' END,
          CASE WHEN c.relispartition THEN 'part of ' || (SELECT p.inhparent::regclass::text FROM pg_catalog.pg_inherits p WHERE p.inhrelid = c.oid) END)
@@ -82,30 +82,30 @@ SELECT 'index', format('%I.%I', h.nspname, c.relname), concat_ws(' ; ',
   LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = r.oid AND k.contype IN ('p', 'u', 'x')
 
 UNION ALL
-SELECT CASE r.relkind WHEN 'v' THEN 'view' ELSE 'matview' END, r.name, concat_ws(' ; ',
-         pg_get_viewdef(r.oid),
-         'options ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o),
-         'defaults ' || (SELECT string_agg(d.adnum || ' ' || pg_get_expr(d.adbin, d.adrelid), ', ' ORDER BY d.adnum) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = r.oid))
+SELECT CASE r.relkind WHEN 'v' THEN 'view' ELSE 'matview' END, r.name, pg_catalog.concat_ws(' ; ',
+         pg_catalog.pg_get_viewdef(r.oid),
+         'options ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.unnest(r.reloptions) AS o),
+         'defaults ' || (SELECT pg_catalog.string_agg(d.adnum || ' ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid), ', ' ORDER BY d.adnum) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = r.oid))
   FROM rel r
  WHERE r.relkind IN ('v', 'm')
 
 UNION ALL
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
-       format('%I.%I(%s)', h.nspname, p.proname, oidvectortypes(p.proargtypes)),
+       pg_catalog.format('%I.%I(%s)', h.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
        CASE p.prokind WHEN 'a' THEN
-         (SELECT concat_ws(' ; ', pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.proparallel, a.aggkind, a.aggnumdirectargs,
+         (SELECT pg_catalog.concat_ws(' ; ', pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid), p.proparallel, a.aggkind, a.aggnumdirectargs,
                            a.aggtransfn::regprocedure, a.aggfinalfn::regprocedure, a.aggcombinefn::regprocedure, a.aggserialfn::regprocedure,
                            a.aggdeserialfn::regprocedure, a.aggmtransfn::regprocedure, a.aggminvtransfn::regprocedure, a.aggmfinalfn::regprocedure,
-                           a.aggfinalextra, a.aggfinalmodify, a.aggmfinalmodify, a.aggsortop::regoperator, format_type(a.aggtranstype, NULL),
+                           a.aggfinalextra, a.aggfinalmodify, a.aggmfinalmodify, a.aggsortop::regoperator, pg_catalog.format_type(a.aggtranstype, NULL),
                            'initial ' || a.agginitval, 'moving initial ' || a.aggminitval)
             FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid)
-       ELSE pg_get_functiondef(p.oid) END
+       ELSE pg_catalog.pg_get_functiondef(p.oid) END
   FROM pg_catalog.pg_proc p JOIN home h ON h.oid = p.pronamespace
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
 
 UNION ALL
 -- The triggers of a data move call functions of the schema lockgate; they come and go with the move.
-SELECT 'trigger', r.name || '.' || quote_ident(g.tgname), concat_ws(' ; ', pg_get_triggerdef(g.oid), 'enabled ' || g.tgenabled::text)
+SELECT 'trigger', r.name || '.' || pg_catalog.quote_ident(g.tgname), pg_catalog.concat_ws(' ; ', pg_catalog.pg_get_triggerdef(g.oid), 'enabled ' || g.tgenabled::text)
   FROM rel r
   JOIN pg_catalog.pg_trigger g ON g.tgrelid = r.oid
   JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
@@ -113,10 +113,10 @@ SELECT 'trigger', r.name || '.' || quote_ident(g.tgname), concat_ws(' ; ', pg_ge
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.oid = p.pronamespace AND n.nspname = 'lockgate')
 
 UNION ALL
-SELECT 'sequence', r.name, concat_ws(' ; ',
-         'persistence ' || r.relpersistence::text, format_type(s.seqtypid, NULL), 'start ' || s.seqstart, 'increment ' || s.seqincrement,
+SELECT 'sequence', r.name, pg_catalog.concat_ws(' ; ',
+         'persistence ' || r.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL), 'start ' || s.seqstart, 'increment ' || s.seqincrement,
          'min ' || s.seqmin, 'max ' || s.seqmax, 'cache ' || s.seqcache, CASE WHEN s.seqcycle THEN 'cycle' END,
-         'owned by ' || (SELECT format('%s.%I', d.refobjid::regclass, a.attname)
+         'owned by ' || (SELECT pg_catalog.format('%s.%I', d.refobjid::regclass, a.attname)
                            FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
                           WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.objsubid = 0
                             AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') LIMIT 1))
@@ -124,17 +124,17 @@ SELECT 'sequence', r.name, concat_ws(' ; ',
  WHERE r.relkind = 'S'
 
 UNION ALL
-SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, format('%I.%I', h.nspname, t.typname),
+SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, pg_catalog.format('%I.%I', h.nspname, t.typname),
        CASE t.typtype
-         WHEN 'e' THEN 'enum ' || COALESCE((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '')
-         WHEN 'd' THEN concat_ws(' ; ', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,
+         WHEN 'e' THEN 'enum ' || COALESCE((SELECT pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '')
+         WHEN 'd' THEN pg_catalog.concat_ws(' ; ', pg_catalog.format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,
                                  CASE WHEN t.typcollation <> b.typcollation THEN 'collate ' || t.typcollation::regcollation::text END)
-         WHEN 'r' THEN (SELECT concat_ws(' ; ', 'range of ' || format_type(g.rngsubtype, NULL), 'multirange ' || format_type(g.rngmultitypid, NULL),
+         WHEN 'r' THEN (SELECT pg_catalog.concat_ws(' ; ', 'range of ' || pg_catalog.format_type(g.rngsubtype, NULL), 'multirange ' || pg_catalog.format_type(g.rngmultitypid, NULL),
                                          'collate ' || NULLIF(g.rngcollation, 0)::regcollation::text, 'class ' || o.opcname,
                                          'canonical ' || NULLIF(g.rngcanonical, 0)::regproc::text, 'difference ' || NULLIF(g.rngsubdiff, 0)::regproc::text)
                           FROM pg_catalog.pg_range g LEFT JOIN pg_catalog.pg_opclass o ON o.oid = g.rngsubopc WHERE g.rngtypid = t.oid)
          WHEN 'c' THEN 'composite'
-         ELSE concat_ws(' ; ', 'base', t.typinput, t.typoutput, t.typreceive, t.typsend, t.typlen, t.typbyval, t.typalign, t.typstorage, t.typcategory, t.typdelim) END
+         ELSE pg_catalog.concat_ws(' ; ', 'base', t.typinput, t.typoutput, t.typreceive, t.typsend, t.typlen, t.typbyval, t.typalign, t.typstorage, t.typcategory, t.typdelim) END
   FROM pg_catalog.pg_type t
   JOIN home h ON h.oid = t.typnamespace
   LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
@@ -143,7 +143,7 @@ SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, format('%I.%I', h.
    AND NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_type'::regclass AND e.objid = t.oid)
 
 UNION ALL
-SELECT 'constraint', format('%I.%I.%I', h.nspname, t.typname, k.conname), pg_get_constraintdef(k.oid)
+SELECT 'constraint', pg_catalog.format('%I.%I.%I', h.nspname, t.typname, k.conname), pg_catalog.pg_get_constraintdef(k.oid)
   FROM pg_catalog.pg_constraint k
   JOIN pg_catalog.pg_type t ON t.oid = k.contypid
   JOIN home h ON h.oid = t.typnamespace
@@ -151,54 +151,54 @@ SELECT 'constraint', format('%I.%I.%I', h.nspname, t.typname, k.conname), pg_get
    AND NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_type'::regclass AND e.objid = t.oid)
 
 UNION ALL
-SELECT 'policy', r.name || '.' || quote_ident(y.polname), concat_ws(' ; ',
+SELECT 'policy', r.name || '.' || pg_catalog.quote_ident(y.polname), pg_catalog.concat_ws(' ; ',
          'for ' || y.polcmd::text, CASE WHEN y.polpermissive THEN 'permissive' ELSE 'restrictive' END,
-         'to ' || (SELECT string_agg(CASE o WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(o)) END, ', ' ORDER BY CASE o WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(o)) END COLLATE "C")
-                     FROM unnest(y.polroles) AS o),
-         'using ' || pg_get_expr(y.polqual, y.polrelid), 'check ' || pg_get_expr(y.polwithcheck, y.polrelid))
+         'to ' || (SELECT pg_catalog.string_agg(CASE o WHEN 0 THEN 'public' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o)) END, ', ' ORDER BY CASE o WHEN 0 THEN 'public' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o)) END COLLATE "C")
+                     FROM pg_catalog.unnest(y.polroles) AS o),
+         'using ' || pg_catalog.pg_get_expr(y.polqual, y.polrelid), 'check ' || pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid))
   FROM rel r JOIN pg_catalog.pg_policy y ON y.polrelid = r.oid
 
 UNION ALL
-SELECT 'rule', r.name || '.' || quote_ident(w.rulename), concat_ws(' ; ', pg_get_ruledef(w.oid), 'enabled ' || w.ev_enabled::text)
+SELECT 'rule', r.name || '.' || pg_catalog.quote_ident(w.rulename), pg_catalog.concat_ws(' ; ', pg_catalog.pg_get_ruledef(w.oid), 'enabled ' || w.ev_enabled::text)
   FROM rel r JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid
  WHERE w.rulename <> '_RETURN'
 
 UNION ALL
-SELECT 'statistics', format('%I.%I', h.nspname, s.stxname), pg_get_statisticsobjdef(s.oid)
+SELECT 'statistics', pg_catalog.format('%I.%I', h.nspname, s.stxname), pg_catalog.pg_get_statisticsobjdef(s.oid)
   FROM pg_catalog.pg_statistic_ext s JOIN home h ON h.oid = s.stxnamespace
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_statistic_ext'::regclass AND e.objid = s.oid)
 
 UNION ALL
-SELECT 'extension', quote_ident(x.extname), concat('version ', x.extversion, ' in ', n.nspname)
+SELECT 'extension', pg_catalog.quote_ident(x.extname), pg_catalog.concat('version ', x.extversion, ' in ', n.nspname)
   FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
 
 UNION ALL
-SELECT 'event_trigger', quote_ident(v.evtname), concat_ws(' ; ',
-         v.evtevent, v.evtfoid::regprocedure, 'enabled ' || v.evtenabled::text, 'tags ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(v.evttags) AS o))
+SELECT 'event_trigger', pg_catalog.quote_ident(v.evtname), pg_catalog.concat_ws(' ; ',
+         v.evtevent, v.evtfoid::regprocedure, 'enabled ' || v.evtenabled::text, 'tags ' || (SELECT pg_catalog.string_agg(o, ', ' ORDER BY o) FROM pg_catalog.unnest(v.evttags) AS o))
   FROM pg_catalog.pg_event_trigger v
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_event_trigger'::regclass AND e.objid = v.oid)
 
 UNION ALL
-SELECT 'collation', format('%I.%I', h.nspname, c.collname), concat_ws(' ; ',
+SELECT 'collation', pg_catalog.format('%I.%I', h.nspname, c.collname), pg_catalog.concat_ws(' ; ',
          c.collprovider, c.collisdeterministic, c.collencoding, 'collate ' || c.collcollate, 'ctype ' || c.collctype,
-         'locale ' || COALESCE(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale'), 'rules ' || (to_jsonb(c) ->> 'collicurules'))
+         'locale ' || COALESCE(pg_catalog.to_jsonb(c) ->> 'colllocale', pg_catalog.to_jsonb(c) ->> 'colliculocale'), 'rules ' || (pg_catalog.to_jsonb(c) ->> 'collicurules'))
   FROM pg_catalog.pg_collation c JOIN home h ON h.oid = c.collnamespace
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_collation'::regclass AND e.objid = c.oid)
 
 UNION ALL
-SELECT 'operator', o.oid::regoperator::text, concat_ws(' ; ',
-         format_type(o.oprresult, NULL), o.oprcode::regprocedure, 'commutator ' || o.oprcom::regoperator, 'negator ' || o.oprnegate::regoperator,
+SELECT 'operator', o.oid::regoperator::text, pg_catalog.concat_ws(' ; ',
+         pg_catalog.format_type(o.oprresult, NULL), o.oprcode::regprocedure, 'commutator ' || o.oprcom::regoperator, 'negator ' || o.oprnegate::regoperator,
          'restrict ' || o.oprrest, 'join ' || o.oprjoin, CASE WHEN o.oprcanhash THEN 'hashes' END, CASE WHEN o.oprcanmerge THEN 'merges' END)
   FROM pg_catalog.pg_operator o JOIN home h ON h.oid = o.oprnamespace
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_operator'::regclass AND e.objid = o.oid)
 
 UNION ALL
-SELECT 'operator_class', format('%I.%I using %I', h.nspname, c.opcname, m.amname), concat_ws(' ; ',
-         format_type(c.opcintype, NULL), CASE WHEN c.opcdefault THEN 'default' END, 'storage ' || format_type(NULLIF(c.opckeytype, 0), NULL),
+SELECT 'operator_class', pg_catalog.format('%I.%I using %I', h.nspname, c.opcname, m.amname), pg_catalog.concat_ws(' ; ',
+         pg_catalog.format_type(c.opcintype, NULL), CASE WHEN c.opcdefault THEN 'default' END, 'storage ' || pg_catalog.format_type(NULLIF(c.opckeytype, 0), NULL),
          'family ' || f.opfname,
-         (SELECT string_agg(format('operator %s %s', o.amopstrategy, o.amopopr::regoperator), ', ' ORDER BY o.amopstrategy, o.amopopr::regoperator::text COLLATE "C")
+         (SELECT pg_catalog.string_agg(pg_catalog.format('operator %s %s', o.amopstrategy, o.amopopr::regoperator), ', ' ORDER BY o.amopstrategy, o.amopopr::regoperator::text COLLATE "C")
             FROM pg_catalog.pg_amop o WHERE o.amopfamily = c.opcfamily),
-         (SELECT string_agg(format('function %s %s', p.amprocnum, p.amproc::oid::regprocedure), ', ' ORDER BY p.amprocnum, p.amproc::oid::regprocedure::text COLLATE "C")
+         (SELECT pg_catalog.string_agg(pg_catalog.format('function %s %s', p.amprocnum, p.amproc::oid::regprocedure), ', ' ORDER BY p.amprocnum, p.amproc::oid::regprocedure::text COLLATE "C")
             FROM pg_catalog.pg_amproc p WHERE p.amprocfamily = c.opcfamily))
   FROM pg_catalog.pg_opclass c
   JOIN home h ON h.oid = c.opcnamespace
@@ -207,16 +207,16 @@ SELECT 'operator_class', format('%I.%I using %I', h.nspname, c.opcname, m.amname
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_opclass'::regclass AND e.objid = c.oid)
 
 UNION ALL
-SELECT 'cast', format('(%s AS %s)', format_type(c.castsource, NULL), format_type(c.casttarget, NULL)),
-       concat_ws(' ; ', c.castmethod, c.castcontext, NULLIF(c.castfunc, 0)::regprocedure)
+SELECT 'cast', pg_catalog.format('(%s AS %s)', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL)),
+       pg_catalog.concat_ws(' ; ', c.castmethod, c.castcontext, NULLIF(c.castfunc, 0)::regprocedure)
   FROM pg_catalog.pg_cast c
  WHERE c.oid >= 16384
    AND NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid)
 
 UNION ALL
-SELECT 'text_search_configuration', format('%I.%I', h.nspname, c.cfgname), concat_ws(' ; ',
+SELECT 'text_search_configuration', pg_catalog.format('%I.%I', h.nspname, c.cfgname), pg_catalog.concat_ws(' ; ',
          'parser ' || p.prsname,
-         (SELECT string_agg(format('%s %s', m.maptokentype, m.mapdict::regdictionary), ', ' ORDER BY m.maptokentype, m.mapseqno)
+         (SELECT pg_catalog.string_agg(pg_catalog.format('%s %s', m.maptokentype, m.mapdict::regdictionary), ', ' ORDER BY m.maptokentype, m.mapseqno)
             FROM pg_catalog.pg_ts_config_map m WHERE m.mapcfg = c.oid))
   FROM pg_catalog.pg_ts_config c
   JOIN home h ON h.oid = c.cfgnamespace
@@ -224,7 +224,7 @@ SELECT 'text_search_configuration', format('%I.%I', h.nspname, c.cfgname), conca
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_ts_config'::regclass AND e.objid = c.oid)
 
 UNION ALL
-SELECT 'text_search_dictionary', format('%I.%I', h.nspname, d.dictname), concat_ws(' ; ', t.tmplname, 'options ' || d.dictinitoption)
+SELECT 'text_search_dictionary', pg_catalog.format('%I.%I', h.nspname, d.dictname), pg_catalog.concat_ws(' ; ', t.tmplname, 'options ' || d.dictinitoption)
   FROM pg_catalog.pg_ts_dict d
   JOIN home h ON h.oid = d.dictnamespace
   JOIN pg_catalog.pg_ts_template t ON t.oid = d.dicttemplate

@@ -10,7 +10,7 @@ SELECT need.kind, need.name, current_user::text,
   LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE need.kind WHEN 'own' THEN pg_catalog.to_regclass(need.name) END
   LEFT JOIN pg_catalog.pg_namespace n ON need.kind = 'create' AND n.nspname = COALESCE(NULLIF(need.name, ''), pg_catalog.current_schema())
  WHERE CASE need.kind
-         WHEN 'extension' THEN a.name IS NULL OR (a.installed_version IS NULL AND current_setting('is_superuser') = 'off'
+         WHEN 'extension' THEN a.name IS NULL OR (a.installed_version IS NULL AND pg_catalog.current_setting('is_superuser') = 'off'
               AND NOT (EXISTS (SELECT FROM pg_catalog.pg_available_extension_versions v WHERE v.name = a.name AND v.trusted)
                        AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')))
          WHEN 'schema' THEN NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')

@@ -1,9 +1,9 @@
 -- The sessions that hold lockgate's two advisory locks: guard key ($1 high half, $2 low half), work key ($3, $4).
 SELECT l.pid::text, CASE WHEN l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid THEN 'guard' ELSE 'work' END,
        COALESCE(a.application_name, ''), COALESCE(a.usename::text, ''), COALESCE(a.client_addr::text, 'local'),
-       COALESCE(round(extract(epoch FROM clock_timestamp() - a.backend_start))::text, ''), COALESCE(a.state, '')
+       COALESCE(pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.backend_start))::text, ''), COALESCE(a.state, '')
   FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
    AND ((l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid) OR (l.classid = $3::bigint::oid AND l.objid = $4::bigint::oid))
  ORDER BY 2, l.pid

@@ -5,13 +5,13 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'index-building'
             WHEN c.relname ~ '_ccold[0-9]*$' THEN 'index-leftover-old'
             ELSE 'index-invalid' END,
        i.indexrelid::regclass::text, i.indrelid::regclass::text, COALESCE(b.pid::text, ''),
-       pg_size_pretty(COALESCE(pg_relation_size(i.indexrelid), 0)), pg_get_indexdef(i.indexrelid)
+       pg_catalog.pg_size_pretty(COALESCE(pg_catalog.pg_relation_size(i.indexrelid), 0)), pg_catalog.pg_get_indexdef(i.indexrelid)
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
   -- Other users' builds show only pid and database here, so the lock that every concurrent build holds is asked too.
   LEFT JOIN LATERAL (
     SELECT p.pid FROM pg_catalog.pg_stat_progress_create_index p
-     WHERE p.datname = current_database()
+     WHERE p.datname = pg_catalog.current_database()
        AND (p.index_relid = i.indexrelid
             OR EXISTS (SELECT FROM pg_catalog.pg_locks l
                         WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.database = p.datid AND l.relation = i.indrelid

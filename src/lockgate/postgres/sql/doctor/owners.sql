@@ -3,10 +3,10 @@
 WITH here AS (
   SELECT n.oid, n.nspname, n.nspowner
     FROM pg_catalog.pg_namespace n
-   WHERE n.nspname = 'lockgate' OR n.nspname IN (SELECT json_array_elements_text($3::json))
+   WHERE n.nspname = 'lockgate' OR n.nspname IN (SELECT pg_catalog.json_array_elements_text($3::json))
 ), thing AS (
   -- The schema public belongs to the database's owner, and may.
-  SELECT 'SCHEMA' AS kind, quote_ident(h.nspname) AS name, h.nspowner AS owner, 'pg_namespace'::regclass AS class, h.oid, h.nspname FROM here h WHERE h.nspname <> 'public'
+  SELECT 'SCHEMA' AS kind, pg_catalog.quote_ident(h.nspname) AS name, h.nspowner AS owner, 'pg_namespace'::regclass AS class, h.oid, h.nspname FROM here h WHERE h.nspname <> 'public'
   UNION ALL
   SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
          c.oid::regclass::text, c.relowner, 'pg_class'::regclass, c.oid, h.nspname
@@ -24,16 +24,16 @@ WITH here AS (
    WHERE t.typtype IN ('e', 'd', 'r')
       OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
 ), wrong AS (
-  SELECT t.kind, t.name, t.nspname, r.rolname, row_number() OVER (PARTITION BY r.rolname ORDER BY t.kind, t.name) AS number, count(*) OVER (PARTITION BY r.rolname) AS total
+  SELECT t.kind, t.name, t.nspname, r.rolname, pg_catalog.row_number() OVER (PARTITION BY r.rolname ORDER BY t.kind, t.name) AS number, pg_catalog.count(*) OVER (PARTITION BY r.rolname) AS total
     FROM thing t
     LEFT JOIN pg_catalog.pg_roles r ON r.oid = t.owner
    WHERE r.rolname IS DISTINCT FROM $1::name AND r.rolname IS DISTINCT FROM $2::name
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype = 'e')
 )
-SELECT CASE WHEN w.rolname IN (SELECT json_array_elements_text($4::json)) THEN 'owner-forbidden' ELSE 'owner-wrong' END,
-       COALESCE(w.rolname::text, 'a dropped role'), max(w.total)::text,
-       string_agg(lower(w.kind) || ' ' || w.name, ', ' ORDER BY w.number),
-       string_agg(format('ALTER %s %s OWNER TO %I;', w.kind, w.name, CASE w.nspname WHEN 'lockgate' THEN $2 ELSE $1 END), ' ' ORDER BY w.number)
+SELECT CASE WHEN w.rolname IN (SELECT pg_catalog.json_array_elements_text($4::json)) THEN 'owner-forbidden' ELSE 'owner-wrong' END,
+       COALESCE(w.rolname::text, 'a dropped role'), pg_catalog.max(w.total)::text,
+       pg_catalog.string_agg(pg_catalog.lower(w.kind) || ' ' || w.name, ', ' ORDER BY w.number),
+       pg_catalog.string_agg(pg_catalog.format('ALTER %s %s OWNER TO %I;', w.kind, w.name, CASE w.nspname WHEN 'lockgate' THEN $2 ELSE $1 END), ' ' ORDER BY w.number)
   FROM wrong w
  WHERE w.number <= 10
  GROUP BY w.rolname

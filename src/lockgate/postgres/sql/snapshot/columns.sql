@@ -1,11 +1,11 @@
 -- Columns in the order of their table. A default is only read for the functions and sequences that it names.
-SELECT row_to_json(found)::text
+SELECT pg_catalog.row_to_json(found)::text
   FROM (
-    SELECT n.nspname AS schema, c.relname AS relation, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+    SELECT n.nspname AS schema, c.relname AS relation, a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
            a.attnotnull AS not_null, a.attidentity AS identity, a.attgenerated AS generated, a.attislocal AS local,
            CASE WHEN a.attcollation <> t.typcollation THEN COALESCE((SELECT l.collname FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), '') ELSE '' END AS collation,
-           COALESCE(pg_get_expr(d.adbin, d.adrelid), '') AS expression,
-           (SELECT json_build_array(sn.nspname, s.relname) FROM pg_catalog.pg_depend o
+           COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS expression,
+           (SELECT pg_catalog.json_build_array(sn.nspname, s.relname) FROM pg_catalog.pg_depend o
               JOIN pg_catalog.pg_class s ON s.oid = o.objid AND s.relkind = 'S' JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
              WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass AND o.refobjid = c.oid
                AND o.refobjsubid = a.attnum AND o.deptype = 'i' LIMIT 1) AS identity_sequence

@@ -1,10 +1,10 @@
 -- Indexes with the server's own words for them, whether they answer, and the index of the partitioned table above.
-SELECT row_to_json(found)::text
+SELECT pg_catalog.row_to_json(found)::text
   FROM (
-    SELECT n.nspname AS schema, x.relname AS name, pg_get_indexdef(i.indexrelid) AS definition,
+    SELECT n.nspname AS schema, x.relname AS name, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
            i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisprimary AS primary,
            COALESCE(k.conname, '') AS constraint,
-           (SELECT json_build_array(pn.nspname, p.relname) FROM pg_catalog.pg_inherits h
+           (SELECT pg_catalog.json_build_array(pn.nspname, p.relname) FROM pg_catalog.pg_inherits h
               JOIN pg_catalog.pg_class p ON p.oid = h.inhparent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
              WHERE h.inhrelid = x.oid LIMIT 1) AS parent
       FROM pg_catalog.pg_index i

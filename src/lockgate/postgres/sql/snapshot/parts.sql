@@ -1,5 +1,5 @@
 -- What hangs on relations or stands beside them: (what, schema, relation, name, detail).
-SELECT row_to_json(found)::text
+SELECT pg_catalog.row_to_json(found)::text
   FROM (
     SELECT 'trigger' AS what, n.nspname AS schema, c.relname AS relation, g.tgname AS name, p.proname::text AS detail,
            CASE WHEN g.tgtype::int & 1 = 1 THEN 'row' ELSE 'statement' END AS more
@@ -26,7 +26,7 @@ SELECT row_to_json(found)::text
       FROM pg_catalog.pg_extension x
     UNION ALL
     SELECT 'function', n.nspname, '', p.proname,
-           CASE min(CASE p.provolatile WHEN 'v' THEN 1 WHEN 's' THEN 2 ELSE 3 END) WHEN 1 THEN 'volatile' WHEN 2 THEN 'stable' ELSE 'immutable' END, ''
+           CASE pg_catalog.min(CASE p.provolatile WHEN 'v' THEN 1 WHEN 's' THEN 2 ELSE 3 END) WHEN 1 THEN 'volatile' WHEN 2 THEN 'stable' ELSE 'immutable' END, ''
       FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
      WHERE p.prokind IN ('f', 'p')
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i'))
@@ -36,8 +36,8 @@ SELECT row_to_json(found)::text
       FROM pg_catalog.pg_publication b
     UNION ALL
     SELECT 'published', n.nspname, c.relname, b.pubname,
-           COALESCE((SELECT json_agg(a.attname ORDER BY a.attnum)::text FROM pg_catalog.pg_attribute a
-                      WHERE a.attrelid = r.prrelid AND a.attnum = ANY (string_to_array(translate(to_jsonb(r) ->> 'prattrs', '[],"', ''), ' ')::int[])), '[]'), ''
+           COALESCE((SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum)::text FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = r.prrelid AND a.attnum = ANY (pg_catalog.string_to_array(pg_catalog.translate(pg_catalog.to_jsonb(r) ->> 'prattrs', '[],"', ''), ' ')::int[])), '[]'), ''
       FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication b ON b.oid = r.prpubid
       JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   ) AS found

@@ -1,0 +1,91 @@
+"""A file that stopped half way without a transaction: it may not vanish, change its manner, or be taken for new."""
+
+import psycopg
+import pytest
+
+from support.calls import Answer, Project
+
+pytestmark = pytest.mark.postgres("18")
+HALF = """-- lockgate: transaction=off
+CREATE INDEX CONCURRENTLY orders_customer ON orders (customer);
+CREATE UNIQUE INDEX CONCURRENTLY orders_number ON orders (number);
+"""
+
+
+@pytest.fixture
+def half(project: Project, database: str) -> str:
+    """A project whose second file built its first index and failed at the second; the revision of that file."""
+    project.write("orders", "CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint, number bigint);\n")
+    project.ok("up", "up")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("INSERT INTO orders VALUES (1, 1, 7), (2, 1, 7)")
+    revision = project.write("index_orders", HALF)
+    failed = project.json("up")
+    assert failed.code == 3
+    failed.error("MIGRATION_EXECUTION_FAILED")
+    return revision
+
+
+def history(url: str) -> list[str]:
+    """The revisions in the history."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("SELECT revision_id FROM lockgate.migration_history ORDER BY 1").fetchall()
+        return [row[0] for row in rows]
+
+
+def refused(answer: Answer, code: str, revision: str) -> None:
+    """The call was refused for ``code`` and names the file."""
+    assert answer.code in (3, 4), answer
+    assert revision in answer.error(code)["reason"]
+
+
+def test_its_file_is_gone(project: Project, half: str, database: str):
+    """A half-done file that was deleted holds every later one back: PARTIAL, with its revision; nothing is applied."""
+    next(project.directory.glob(f"{half}_*")).unlink()
+    project.lock()
+    project.write("later", "CREATE TABLE later (id bigint PRIMARY KEY);\n")
+    refused(project.json("up"), "PARTIAL", half)
+    assert half not in history(database)
+    assert len(history(database)) == 1
+
+
+def test_its_file_has_another_revision(project: Project, half: str, database: str):
+    """A half-done file that was given a later number is not run from its beginning under the new one: PARTIAL."""
+    old = next(project.directory.glob(f"{half}_*"))
+    old.rename(old.with_name(f"{int(half) + 50}_index_orders.sql"))
+    project.lock()
+    refused(project.json("up"), "PARTIAL", half)
+    assert len(history(database)) == 1
+
+
+def test_it_became_transactional(project: Project, half: str, database: str):
+    """A half-done file that dropped transaction=off is refused: its done statements would run a second time."""
+    path = next(project.directory.glob(f"{half}_*"))
+    path.write_text("CREATE INDEX orders_customer ON orders (customer);\n")
+    project.lock()
+    answer = project.json("up", "--verbose")
+    refused(answer, "PARTIAL", half)
+    assert "transaction=off" in answer.err
+    assert half not in history(database)
+
+
+def test_it_goes_on_when_the_cause_is_mended(project: Project, half: str, database: str):
+    """With the data mended the next up goes on at the statement that failed, and the first index is not built twice."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        oid = connection.execute("SELECT 'orders_customer'::regclass::oid").fetchone()
+        connection.execute("UPDATE orders SET number = id")
+        assert [f["revision"] for f in project.ok("up", "up")["applied"]] == [half]
+        assert connection.execute("SELECT 'orders_customer'::regclass::oid").fetchone() == oid
+    assert history(database)[-1] == half
+
+
+def test_its_journal_is_given_up(project: Project, half: str, database: str):
+    """repair --discard-journal, with a reason, lets a person take the half-done state over; then its file may go."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP INDEX orders_customer")
+        connection.execute("DROP INDEX IF EXISTS orders_number")
+    next(project.directory.glob(f"{half}_*")).unlink()
+    project.lock()
+    project.ok("repair", "repair", "--discard-journal", half, "--reason", "undone by hand", "--actor", "ana")
+    project.write("later", "CREATE TABLE later (id bigint PRIMARY KEY);\n")
+    assert len(project.ok("up", "up")["applied"]) == 1
