@@ -32,6 +32,7 @@ soak: $(STAMP) ## long chaos runs: every failpoint, every fault
 
 bench: $(STAMP) ## against peers from the registries, same server, pairs in one run
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/rehearsal.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .artifacts build

@@ -18,7 +18,10 @@ import msgspec
 from lockgate.cli.explain import severity_of
 from lockgate.cli.main import COMMANDS, app
 from lockgate.config import Artifacts, EmbeddedServer, Environment, Migrations, Roles, Settings
-from lockgate.policy.rules import HAZARDS
+from lockgate.config import release as parts
+from lockgate.config.bootstrap import BootstrapStep
+from lockgate.config.policy import Policy
+from lockgate.policy.pages import every_hazard
 from lockgate.record import schemas
 from lockgate.record.reasons import REASONS, Exit
 
@@ -45,7 +48,20 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "roles": Roles,
     "embedded": EmbeddedServer,
     "env.NAME": Environment,
+    "env.NAME.approvals": parts.Approvals,
+    "env.NAME.freezes": parts.Freeze,
     "artifacts": Artifacts,
+    "policy": Policy,
+    "release": parts.Release,
+    "approvers.NAME": parts.Approver,
+    "backup": parts.Backup,
+    "workers": parts.Workers,
+    "job": parts.Job,
+    "smoke": parts.Smoke,
+    "watch": parts.Watch,
+    "watch.queries.NAME": parts.WatchQuery,
+    "notify": parts.Notify,
+    "bootstrap.NAME": BootstrapStep,
 }
 """Table of ``lockgate.toml`` → the struct behind it."""
 
@@ -71,8 +87,136 @@ KEYS: dict[str, str] = {
     "embedded.version": "PostgreSQL's major version, 16 or 18. Each has data of its own.",
     "embedded.idle_seconds": "After how many seconds without a client the server stops by itself.",
     "env.NAME.url_env": "The name of the variable that holds the URL of this environment. The URL never stands in the file.",
+    "env.NAME.regions": "Region → name of the variable that holds its URL, for `parity` and `up --all-regions`.",
+    "env.NAME.canary": "The region that `up --all-regions` takes first and alone; without one the first of the table.",
     "env.NAME.protected": "No `down`; `up` demands approvals; a URL that leaves the machine must say `sslmode=verify-full`.",
+    "env.NAME.approvals": "How many people, in which roles, approve a plan: the table below.",
+    "env.NAME.require_backup": "Whether a protected environment demands a verified backup. `false` is shouted in every artifact.",
+    "env.NAME.windows": "When a heavy plan may be released, such as `Mon-Fri 09:00-17:00 Europe/Berlin`; none: always.",
+    "env.NAME.window_impact": "`low`, `medium` or `high`: plans of this impact and above wait for a window.",
+    "env.NAME.freezes": "Times in which nothing is released: the table below.",
+    "env.NAME.same_plan_on": "An environment that the very same plan has to have passed before.",
+    "env.NAME.release": "`[env.NAME.release]` in place of `[release]`.",
+    "env.NAME.job": "The same for `[job]`.",
+    "env.NAME.backup": "The same for `[backup]`.",
+    "env.NAME.workers": "The same for `[workers]`.",
+    "env.NAME.smoke": "The same for `[smoke]`.",
+    "env.NAME.watch": "The same for `[watch]`.",
+    "env.NAME.notify": "The same for `[notify]`.",
+    "env.NAME.approvals.count": "How many different people; the one who releases is never one of them.",
+    "env.NAME.approvals.high_impact_count": "The same for a plan of high impact.",
+    "env.NAME.approvals.roles": "Roles that have to be among them, each filled by another person.",
+    "env.NAME.approvals.max_age": "The longest time that an approval holds, whatever it says itself.",
+    "env.NAME.approvals.signed": "Whether only Ed25519-signed approvals count.",
+    "env.NAME.freezes.start": "Its begin, with a zone: `2026-12-20T00:00Z`.",
+    "env.NAME.freezes.end": "Its end, with a zone.",
+    "env.NAME.freezes.reason": "Why; it is told to whoever is refused.",
+    "release.step_timeout": "How long a step may take that has no limit of its own.",
+    "release.verify_directory": "The folder of the assertions, `*.sql`, that have to hold after the migration.",
+    "release.approvals_directory": "The folder of signed approvals.",
+    "release.images": "Whether `--image` and `--rollback-image` have to be given.",
+    "release.ci_results": "JSON files that CI has to have left, each with a `status` that passed; `{sha}` is filled in.",
+    "release.rehearsal": "Whether `lockgate rehearse` has to have passed for this very plan, lately and on the same major version.",
+    "release.min_free_connections": "Free connections without which a release does not begin.",
+    "release.max_transaction_age": "The oldest open transaction that the verification lets pass.",
+    "release.max_connections_percent": "How full the server may be after the migration.",
+    "release.rollout": "The command that brings the new release live; `{sha}`, `{image}`, `{release}` and `{env}` are filled in. It has to be idempotent: after a death it may be given twice.",
+    "release.rollout_timeout": "How long the rollout may take.",
+    "release.hand_off": "Whether another deployer rolls out: the release stops before it, `lockgate release continue` goes on.",
+    "release.wait_for_instances": "Whether heartbeats of the new release have to be seen, and those of others to end.",
+    "release.drain_timeout": "How long old instances may live on once the new ones are seen.",
+    "approvers.NAME.roles": "The roles that this person may approve in.",
+    "approvers.NAME.key": "The public key of their signed approvals; `lockgate approve --new-key FILE` prints it.",
+    "backup.provider": "`pg_dump`, `pg_basebackup`, `restore-point` or `command`; empty takes none.",
+    "backup.directory": "Where backups lie. They hold all rows: their folders are for this user only.",
+    "backup.jobs": "How many tables are dumped or restored at once.",
+    "backup.max_age": "How old the backup may be that a migration rests on.",
+    "backup.timeout": "How long taking, verifying or restoring may take.",
+    "backup.command": "Takes a backup and prints one JSON object: `id`, `status`, and `lsn`, `size`, `sha256`, `systemIdentifier` where known.",
+    "backup.verify_command": "Looks at such a backup, whose id is its last word; without it nothing of it counts as verified.",
+    "backup.restore_command": "Restores such a backup; its last two words are the id and the new place.",
+    "backup.digest_max_mb": "Tables above this size are counted and not compared row by row.",
+    "backup.drill_max_age": "How long ago a restore drill may have passed; empty demands none.",
+    "workers.provider": "`command`, `sql` or `lease`; empty: there are no workers to pause.",
+    "workers.preset": "`kubectl`, `containerapp`, `systemctl` or `compose`: commands for `name`. They are not run against a platform in our tests.",
+    "workers.name": "The deployment, app, unit or service of a preset.",
+    "workers.namespace": "The namespace, resource group or project of a preset.",
+    "workers.pause": "Stops the workers; may be given twice.",
+    "workers.resume": "Starts them again; may be given twice.",
+    "workers.resume_one": "Starts one of them, for the smoke job and the watch.",
+    "workers.status": "Prints how many run: a number, nothing, or a word such as `inactive`.",
+    "workers.pause_sql": "The same as a statement.",
+    "workers.resume_sql": "The same as a statement.",
+    "workers.status_sql": "Gives how many are at work.",
+    "workers.timeout": "How long they may take to stop.",
+    "workers.poll_interval": "How often they are counted meanwhile.",
+    "workers.lease": "How long a pause holds after the last heartbeat of the release that asked for it.",
+    "workers.canary": "With the lease: the worker that comes back first, by the name that it gives to `lockgate.workers_paused(name)`.",
+    "job.provider": "`in-process`, or `command`: the migration runs on a platform.",
+    "job.name": "How the artifact calls the job.",
+    "job.start": "Starts it and prints the name of the execution. `{execution}`, `{image}`, `{sha}` and `{env}` are filled in here and below.",
+    "job.status": "Prints one word for its state.",
+    "job.logs": "Prints its log.",
+    "job.stop": "Ends it, when it outlives its time.",
+    "job.set_image": "Sets its image to the candidate's.",
+    "job.read_image": "Prints its image, which has to be the candidate's.",
+    "job.inspect": 'Prints `{"parallelism": 1, "retries": 0}`; anything else is refused.',
+    "job.poll_interval": "How often `status` is asked.",
+    "job.timeout": "How long the job may take before it is stopped.",
+    "job.call_timeout": "How long one of these commands may take.",
+    "job.trust_history": "Whether a complete history passes although the job says otherwise.",
+    "smoke.base_url": "The service, `https://...`; empty: no calls are made.",
+    "smoke.health": "The path that has to answer 200.",
+    "smoke.protected": "A path that has to answer 401 or 403 without a token and 200 with one.",
+    "smoke.token_env": "The variable that holds the token.",
+    "smoke.token_header": "The header that carries it.",
+    "smoke.token_prefix": "What stands before it.",
+    "smoke.release_header": "A header of every answer that has to name the release.",
+    "smoke.expect_release": "`sha`, `image`, or a text of its own.",
+    "smoke.retry_attempts": "How often a call is made at most.",
+    "smoke.retry_delay": "The pause between two attempts.",
+    "smoke.retry_on": "The statuses that are tried again; so are silence and the header of another release.",
+    "smoke.timeout": "How long one answer may take.",
+    "smoke.max_seconds": "An answer that took longer fails; empty: none does.",
+    "smoke.health_contains": "A text that the health answer has to hold.",
+    "smoke.authorized_contains": "A text that the authorized answer has to hold.",
+    "smoke.job": "A smoke test of the workers: a command that has to end with 0.",
+    "watch.prometheus_url": "The Prometheus that is asked; empty: nothing is watched.",
+    "watch.token_env": "The variable that holds its bearer token.",
+    "watch.window": "How long is watched. Empty: 30 minutes in a protected environment, 60 after a plan of high impact, nothing elsewhere.",
+    "watch.interval": "How often every query is asked.",
+    "watch.failure_limit": "How many failing looks of one query are forgiven.",
+    "watch.error_limit": "How many looks in a row may fail to tell anything.",
+    "watch.queries": "The queries: the table below.",
+    "watch.queries.NAME.query": "PromQL; of a vector the largest value counts.",
+    "watch.queries.NAME.max": "Its largest value.",
+    "watch.queries.NAME.min": "Its smallest value.",
+    "watch.queries.NAME.max_increase_percent": "How far it may be above what it said before the release.",
+    "watch.queries.NAME.on_empty": "`hold`, `pass` or `fail`: what no data means.",
+    "notify.webhook_env": "The variable that holds the URL of a webhook; it gets JSON by POST.",
+    "notify.command": "A command that gets the same JSON on stdin.",
+    "notify.timeout": "How long telling may take. It never fails a release.",
+    "notify.owners": "Who owns what is released; they stand in every failure report.",
+    "notify.pager": "Whom to call.",
+    "notify.channel": "Where it is talked about.",
+    "bootstrap.NAME.kind": "`secrets`, `roles`, `extensions`, `migrations`, `gate`, `parity` or `command`.",
+    "bootstrap.NAME.needs": "The steps that have to be done before. A circle is refused.",
+    "bootstrap.NAME.deadline": "How long the step may take, all its tries together; it holds while the step hangs.",
+    "bootstrap.NAME.extensions": "For `extensions`: what to create where it is missing.",
+    "bootstrap.NAME.secrets": "For `secrets`: texts such as `db=env:DB_PASSWORD`, `db=file:/run/secrets/db`, `db=command:vault read db`.",
+    "bootstrap.NAME.contract": "For `gate`: the contract, from the folder of `lockgate.toml`.",
+    "bootstrap.NAME.command": "For `command`: the words of a program that exits 0 when the condition holds.",
     "artifacts.directory": "Where a release leaves its artifacts, in `deploy/<sha>/`.",
+    "policy.profile": "`default`, or `early-stage`: before anybody depends on the data, drops, renames and resets are warnings. Every report and artifact names it.",
+    "policy.server_version": "PostgreSQL's major version, 14 to 18, that `check` judges for. A snapshot, and in `up` the server itself, say better.",
+    "policy.judge_after": "A revision: it and those before it are only learnt from. For files that were merged before the policy judged them, and cannot be edited any more.",
+    "policy.small_rows": "Tables with fewer rows, by a snapshot, are small: what only costs time on them is a note.",
+    "policy.big_rows": "Tables with as many rows or more, by a snapshot, are large: reading one under a lock is an error of its own.",
+    "policy.big_bytes": "The same by size, in bytes.",
+    "policy.row_limit": "More rows than this, by a snapshot, may not change in one transaction.",
+    "policy.forbidden_statements": "Statements that no file may hold, by the first words of their kind, such as `DROP TABLE`.",
+    "policy.forbidden_types": "Types that no column may have, by PostgreSQL's internal names (`int4`, `varchar`, `timestamp` ...).",
+    "policy.required_columns": "Columns that every new table must have.",
 }
 """What each key means. A test fails when a key of the structs is missing here, or one here is gone there."""
 
@@ -82,8 +226,27 @@ VARIABLES: dict[str, str] = {
     "MIGRATION_LOCK_TIMEOUT": "Goes before `migrations.lock_timeout`.",
     "MIGRATION_STATEMENT_TIMEOUT": "Goes before `migrations.statement_timeout`.",
     "LOCKGATE_ROLE": "`app` says that this process is an application: every command that changes something refuses.",
+    "LOCKGATE_ACTOR": "Who approves or releases, where the login does not say it.",
+    "GITHUB_ACTIONS": "Set by GitHub: a failed release annotates the run, and `GITHUB_ACTOR` is who releases.",
+    "GITHUB_ACTOR": "Who releases, in GitHub.",
+    "GITLAB_CI": "Set by GitLab: `GITLAB_USER_LOGIN` is who releases.",
+    "GITLAB_USER_LOGIN": "Who releases, in GitLab.",
+    "GITHUB_STEP_SUMMARY": "Where GitHub wants the summary of a step; a release appends its own.",
+    "LOCKGATE_CONTRACT": "The contract of the image: a path, or the JSON itself. For `gate`, `run` and `Contract.from_environment()`.",
+    "LOCKGATE_SCHEMA_MIN": "The oldest revision that the image runs on, where there is no `LOCKGATE_CONTRACT`.",
+    "LOCKGATE_SCHEMA_MAX": "The newest revision that the image was built for.",
+    "LOCKGATE_SCHEMA_DIGEST": "The digest up to that revision.",
+    "LOCKGATE_RELEASE_ID": "The release, where the contract names none.",
+    "LOCKGATE_SERVICE": "The service, where the contract names none.",
+    "LOCKGATE_SECRETS_REVISION": "The revision of the secrets that the process has; `lockgate gate secrets revision` makes it.",
+    "LOCKGATE_INDEX_HASHES": "The index generations that the process has loaded, as `name=hash,name=hash`.",
+    "LOCKGATE_HEALTH_TOKEN": "Who bears it may read the details of `/readyz` and `/startupz`.",
+    "LOCKGATE_TEST_URL": "The server on which the pytest plugin makes its databases.",
+    "LOCKGATE_EMBEDDER_KEY": "The key of an embedding endpoint (`lockgate index build --embedder http=URL=MODEL`), sent as a bearer token.",
     "NO_COLOR": "Any text switches colour off.",
     "TERM": "`dumb` switches control codes and the progress bar off.",
+    "XDG_CACHE_HOME": "Where `check` keeps what it judged before: in `lockgate/check` there, else in `~/.cache`.",
+    "HOME": "The user's folder, where `XDG_CACHE_HOME` is not set.",
     "SUDO_UID": "Set by sudo: whom the embedded server runs as, when lockgate runs as root.",
 }
 """The environment variables that lockgate reads. libpq reads its own (PGPASSFILE, PGSSLROOTCERT ...) besides."""
@@ -185,11 +348,28 @@ def _key_rows(section: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str,
     hints = get_type_hints(struct)
     for field in msgspec.structs.fields(struct):
         default = None if field.default is msgspec.NODEFAULT else field.default
-        kind = {str: "text", int: "whole number", bool: "true or false"}.get(
-            hints[field.name], "list of texts"
-        )
-        if isinstance(default, str) and field.name.endswith("timeout"):
+        hint = hints[field.name]
+        kind = {
+            str: "text",
+            int: "whole number",
+            bool: "true or false",
+            float: "number",
+            float | None: "number",
+        }.get(hint, "list of texts")
+        if (
+            "Mapping" in str(hint)
+            or (isinstance(hint, type) and issubclass(hint, msgspec.Struct))
+            or "release." in str(hint)
+        ):
+            kind = "table"
+        if hint == tuple[int, ...]:
+            kind = "list of whole numbers"
+        if isinstance(default, str) and f".{field.name}".endswith(
+            ("timeout", "max_age", "interval", "_age", "window", "delay", "max_seconds", ".lease")
+        ):
             kind = "time limit"
+        if isinstance(default, msgspec.Struct) or kind == "table":
+            default = {} if field.default is not msgspec.NODEFAULT else default
         shown = "none: required" if default is None else f"`{json.dumps(default)}`"
         yield f"`{field.name}`", kind, shown, KEYS.get(f"{section}.{field.name}", "")
 
@@ -220,7 +400,7 @@ def schemas_page() -> str:
 
 def hazards_page() -> str:
     """docs/hazards.md, from the records of the policy's rules."""
-    rows = sorted(HAZARDS.values(), key=lambda row: row.id)
+    rows = sorted(every_hazard().values(), key=lambda row: row.id)
     parts = [
         "# Hazards\n",
         _MADE,
@@ -303,5 +483,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    assert set(SECTIONS) <= {f.name for f in msgspec.structs.fields(Settings)} | {"env.NAME"}
+    assert {name.partition(".")[0] for name in SECTIONS} <= {f.name for f in msgspec.structs.fields(Settings)}
     raise SystemExit(main())

@@ -162,3 +162,53 @@ def test_blank_reason_or_actor(shop: Project, command, who):
     answer = shop.json(*command, *who)
     assert answer.code == 2
     answer.error("USAGE")
+
+
+def test_a_drifted_schema_is_accepted(shop: Project, database: str):
+    """repair --accept-schema lets the live schema stand, with who, why and what differed; nothing to accept is exit 2."""
+    shop.ok("up", "up")
+    accept = ("repair", "--accept-schema", "--reason", "made in the incident", "--actor", "ada")
+    assert shop.json(*accept).code == 2
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE customers ADD COLUMN by_hand int")
+    assert shop.json("verify").code == 1
+    shop.ok("repair", *accept)
+    assert shop.json("verify").code == 0
+    assert events(database)[-1][2:] == ("ada", "made in the incident")
+    with psycopg.connect(database, autocommit=True) as connection:
+        (after,) = connection.execute(
+            "SELECT after FROM lockgate.history_event ORDER BY id DESC LIMIT 1"
+        ).fetchone() or ({},)
+    assert [c["identity"] for c in after["changes"]] == ["column public.customers.by_hand"]
+
+
+def test_another_repair_does_not_hide_drift(shop: Project, database: str):
+    """A repair of the history leaves the recorded schema as it was: what was changed by hand is still drift after it."""
+    shop.ok("up", "up")
+    newest = shop.ok("status", "status")["applied"][-1]["revision"]
+    path = next(shop.directory.glob(f"{newest}_*"))
+    path.write_text(path.read_text() + "-- a comment\n")
+    shop.lock()
+    repair = ("repair", "--accept-file", newest, "--reason", "a comment", "--actor", "ada")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE customers ADD COLUMN by_hand int")
+    shop.ok("repair", *repair)
+    answer = shop.json("verify")
+    assert answer.code == 1
+    assert "by_hand" in answer.out
+
+
+def test_up_tells_drift_before_it_applies(shop: Project, database: str):
+    """up names what somebody changed by hand and goes on; a release with something to apply refuses before it: exit 4."""
+    shop.ok("up", "up")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE by_hand (id int)")
+    shop.write("more", "CREATE TABLE more (id bigint PRIMARY KEY);\n")
+    refused = shop.json("release", "--sha", "c" * 40)
+    assert refused.code == 4, refused
+    assert "SCHEMA_DRIFT" in refused.err
+    assert "by_hand" in refused.err
+    assert "more" not in tables(database)
+    document = shop.ok("up", "up")
+    assert any("SCHEMA_DRIFT" in note and "by_hand" in note for note in document["notes"])
+    assert shop.json("verify").code == 0

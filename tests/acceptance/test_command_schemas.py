@@ -9,7 +9,22 @@ from lockgate.cli.main import COMMANDS
 from lockgate.record import schemas
 from support.calls import validator
 
-_OTHER = {"error", "ledger", "migration-artifact", "release-show"}
+_OTHER = {
+    "api-smoke",
+    "error",
+    "gate-secrets",
+    "incident",
+    "index-validate",
+    "ledger",
+    "migration-artifact",
+    "move-verify",
+    "release-artifact",
+    "release-bundle",
+    "release-recover",
+    "release-show",
+    "up-everywhere",
+    "verification-artifact",
+}
 
 
 @pytest.mark.parametrize("name", schemas.names())
@@ -36,8 +51,8 @@ def fields(node: dict, where: str):
 
 
 def test_every_command_has_its_schema():
-    """Each command that prints a document of its own has a schema of its name; the demo prints that of release."""
-    assert set(schemas.names()) == (set(COMMANDS) - {"demo"}) | _OTHER
+    """Each command that prints a document of its own has a schema of its name; the demo prints that of release, run that of gate."""
+    assert set(schemas.names()) == (set(COMMANDS) - {"demo", "run"}) | _OTHER
 
 
 def test_schemas_are_in_the_package():

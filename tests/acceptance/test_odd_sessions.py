@@ -118,3 +118,19 @@ def test_a_lock_time_out_in_a_journalled_file(project: Project, database: str):
     assert runner.returncode == 0, (out, told + err)
     (file,) = json.loads(out)["applied"]
     assert file["attempts"] > 1
+
+
+@pytest.mark.postgres("18")
+def test_a_service_file_leads_to_a_socket(project: Project, database: str, tmp_path):
+    """The host may stand in a service file, and be a unix socket: no TCP setting is asked of that session."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    given = conninfo_to_dict(database)
+    assert str(given["host"]).startswith("/")
+    service = tmp_path / "services.conf"
+    lines = "".join(f"{name}={value}\n" for name, value in given.items())
+    service.write_text(f"[here]\n{lines}")
+    project.environ["DATABASE_URL"] = "postgresql://?service=here"
+    project.environ["PGSERVICEFILE"] = str(service)
+    project.write("one", "CREATE TABLE one (id bigint PRIMARY KEY);\n")
+    assert len(project.ok("up", "up")["applied"]) == 1

@@ -144,15 +144,37 @@ def test_roles_that_are_too_strong_or_own_too_much(project: Project, database: s
 
 CHANGING = {
     "up": [["up"]],
-    "release": [["release", "--sha", "abcdef0"]],
+    "release": [
+        ["release", "--sha", "abcdef0"], ["release", "resume"], ["release", "continue"], ["release", "replay", "abcdef0", "--reason", "r"],
+        ["release", "recover", "--choose", "restore"],
+    ],
+    "approve": [["approve", "--env", "production"]],
+    "backup": [["backup", "take"], ["backup", "verify", "b"], ["backup", "restore", "b", "--into", "n"], ["backup", "drill"]],
     "down": [["down"]],
     "baseline": [["baseline", "--until", "1700000000001", "--reason", "r", "--actor", "a"]],
     "repair": [
         ["repair", option, "1700000000001", "--reason", "r", "--actor", "a"] for option in ("--forget", "--accept-file", "--discard-journal")
     ] + [["repair", "--accept-chain", "--reason", "r", "--actor", "a"]],
     "demo": [["demo", "--example", "."]],
+    "readonly": [["readonly", "on", "--reason", "r"], ["readonly", "off"]],
+    "gate": [["gate", "secrets", "accept", "s1", "--reason", "r"], ["gate", "secrets", "retire", "s1", "--reason", "r"]],
+    "bootstrap": [["bootstrap", "--env", "live"]],
+    "move": [["move", word, "items"] for word in ("start", "backfill", "cutover", "rollback", "finish", "abort", "pause", "resume", "run", "verify")],
+    "index": [
+        ["index", "build", "docs", "--records", "r.jsonl"],
+        ["index", "swap", "docs", "--to", "0001"],
+        ["index", "rollback", "docs"],
+        ["index", "gc", "docs"],
+    ],
 }  # fmt: skip
 READING = {
+    "run",
+    "instances",
+    "parity",
+    "metrics",
+    "serve",
+    "drift",
+    "gold",
     "init",
     "new",
     "promote",
@@ -162,7 +184,11 @@ READING = {
     "verify",
     "doctor",
     "roles",
+    "rehearse",
+    "queries",
     "embedded",
+    "runbook",
+    "postmortem",
     "policy",
     "explain",
     "snapshot",

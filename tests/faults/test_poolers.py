@@ -99,3 +99,22 @@ def test_a_pooler_that_keeps_sessions_is_noted(
     assert any("proxy" in note for note in ended.document["notes"])
     assert history(direct) == [file.revision for file in TWO.files]
     assert effects(direct) == [file.revision for file in TWO.files]
+
+
+def test_a_move_refuses_a_pooler_that_shares_sessions(pgbouncer: Callable[[str], tuple[str, str]]) -> None:
+    """A data move rests on session locks too: behind a transaction pooler it is refused before anything is done."""
+    from lockgate.errors import LockgateError
+    from lockgate.moves.declaration import Declaration, Source, TargetSide
+    from lockgate.moves.opened import Where, opened
+    from lockgate.postgres.target import Target
+
+    through, direct = pgbouncer("transaction")
+    execute(direct, "CREATE TABLE item (id int PRIMARY KEY)")
+    declared = Declaration(Source("item"), TargetSide("item_new", "", True), name="items")
+    with (
+        pytest.raises(LockgateError) as caught,
+        opened(declared, Where(Target(through, source="test"), None), "test"),
+    ):
+        pass
+    assert caught.value.code == "POOLED_CONNECTION"
+    assert value(direct, "SELECT to_regnamespace('lockgate')") is None

@@ -3,11 +3,15 @@
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError
+from lockgate.policy.finding import Finding
 from lockgate.policy.judge import Judge, Judgement, Source
 from lockgate.policy.model.schema import Schema
 from lockgate.policy.model.snapshot import Snapshot, read, write
+from lockgate.policy.rules import HAZARDS
 
 _TODAY = date(2030, 1, 1)
 _TABLE = "CREATE TABLE orders (id bigint PRIMARY KEY, qty integer, code varchar(10));"
@@ -148,3 +152,84 @@ def test_a_snapshot_is_the_model_as_json() -> None:
     assert read(write(taken)) == taken
     with pytest.raises(ConfigError):
         read(write(taken).replace(b'"schemaVersion": "1"', b'"schemaVersion": "9"'))
+
+
+ALLOW = '-- lockgate: allow={} until=2999-01-01 reason="known"\n'
+PAIR = "CREATE INDEX one ON orders (id); CREATE INDEX two ON orders (id);\n"
+
+
+def test_an_allowance_covers_one_statement_of_a_line() -> None:
+    """Of two statements in one line, the allowance above it covers the first alone."""
+    judge = Judge(today=_TODAY)
+    judge.replay("CREATE TABLE orders (id bigint PRIMARY KEY);")
+    found = judge.judge(Source("f.sql", ALLOW.format("idx-create-blocking") + PAIR)).findings
+    (left,) = (one for one in found if one.id == "idx-create-blocking")
+    assert (left.statement, left.line) == (1, 2)
+    assert not [one for one in found if one.id == "suppression-useless"]
+
+
+def test_what_is_not_understood_is_never_hidden() -> None:
+    """An allowance makes it a warning with the reason in it, and the statement stays `understood: false`."""
+    judge = Judge(today=_TODAY)
+    text = ALLOW.format("not-understood") + "ALTER TABLE ALL IN TABLESPACE a SET TABLESPACE b;\n"
+    answer = judge.judge(Source("f.sql", text))
+    (left,) = (one for one in answer.findings if one.id == "not-understood")
+    assert left.severity == "warning"
+    assert "allowed until 2999-01-01: known" in left.message
+    assert [one.understood for one in answer.statements] == [False]
+
+
+def test_what_nobody_can_allow_is_said() -> None:
+    """An allowance of a hazard that cannot be allowed is an error, and hides nothing."""
+    judge = Judge(today=_TODAY)
+    found = judge.judge(Source("f.sql", ALLOW.format("tx-nesting") + "COMMIT;\n")).findings
+    assert {"tx-nesting", "suppression-unknown"} <= {one.id for one in found if one.severity == "error"}
+
+
+POOL = [
+    "CREATE INDEX {n} ON orders (qty);",
+    "ALTER TABLE orders DROP COLUMN code;",
+    "ALTER TABLE orders ALTER COLUMN qty TYPE bigint;",
+    "ALTER TABLE orders ADD COLUMN {n} serial;",
+    "UPDATE orders SET qty = 1;",
+    "COMMENT ON TABLE orders IS 'x';",
+    "ALTER TABLE ALL IN TABLESPACE a SET TABLESPACE b;",
+    "ALTER TABLE orders ADD CONSTRAINT {n} CHECK (qty > 0);",
+    "TRUNCATE orders;",
+    "BEGIN;",
+]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from(POOL), st.booleans()), min_size=1, max_size=7),
+    st.integers(0, 6),
+    st.sampled_from(sorted(HAZARDS)),
+)
+def test_an_allowance_takes_away_nothing_outside_its_span(
+    chosen: list[tuple[str, bool]], where: int, hazard: str
+) -> None:
+    """Wherever it is put and whatever it names: only that hazard on that one statement can go, and nothing else."""
+    lines: list[list[str]] = []
+    for number, (words, joined) in enumerate(chosen):
+        statement = words.format(n=f"x{number}")
+        if joined and lines:
+            lines[-1].append(statement)
+        else:
+            lines.append([statement])
+    at = where % len(lines)
+    first = sum(len(line) for line in lines[:at])
+    texts = [" ".join(line) for line in lines]
+    before = judged("\n".join(texts) + "\n").findings
+    allowed = [*texts[:at], ALLOW.format(hazard).rstrip(), *texts[at:]]
+    after = judged("\n".join(allowed) + "\n").findings
+
+    def left(findings: list[Finding], added: int) -> list[tuple[str, int, int]]:
+        return sorted(
+            (one.id, one.line - (added if one.line > at else 0), one.statement)
+            for one in findings
+            if not one.id.startswith("suppression-")
+        )
+
+    gone = set(left(before, 0)) - set(left(after, 1))
+    assert all(named == hazard and line == at + 1 and number in (first, -1) for named, line, number in gone)

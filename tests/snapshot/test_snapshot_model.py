@@ -45,7 +45,17 @@ def run(url: str, texts: list[str]) -> int:
 
 
 # Told apart neither by the catalogue nor by a rule: where it came from, how big it is, how it was written.
-_OF_FILES = {"created_file", "rows", "bytes", "owner", "lost_proofs", "concurrently", "shapes", "plain_names"}
+_OF_FILES = {
+    "created_file",
+    "rows",
+    "bytes",
+    "owner",
+    "lost_proofs",
+    "concurrently",
+    "shapes",
+    "plain_names",
+    "bound",
+}
 _SETS = {
     "children",
     "dependents",

@@ -12,6 +12,7 @@ from lockgate.record.reasons import Exit
 if TYPE_CHECKING:
     from lockgate.cli.reports.report import Report
     from lockgate.policy.model.snapshot import Snapshot
+    from lockgate.release.fixing import Mended
     from lockgate.release.review import Review
 
 
@@ -39,8 +40,32 @@ if TYPE_CHECKING:
     is_flag=True,
     help="First write checksums.json anew from the files that are there; --since and the databases still refuse edits of old ones.",
 )
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    show_default=True,
+    help="Take what was judged before from the user's cache folder.",
+)
+@click.option(
+    "--deploy",
+    metavar="PATH",
+    multiple=True,
+    help="Look also for migrations that run where an application starts: Dockerfiles, compose files, manifests, workflows, start scripts, Python. A file or a folder; can be given more than once.",
+)
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="First rewrite what is mechanical, in files that are not merged: not at --since, else not committed. Says what it did.",
+)
 def command(
-    since: str | None, snapshot: str | None, strict: bool, write_ledger: bool, **shared_options: Any
+    since: str | None,
+    snapshot: str | None,
+    deploy: tuple[str, ...],
+    fix: bool,
+    strict: bool,
+    write_ledger: bool,
+    cache: bool,
+    **shared_options: Any,
 ) -> None:
     """Judge files, ledger and policy without a database. Exits 1 when there is an error.
 
@@ -49,21 +74,42 @@ def command(
     """
     from datetime import UTC, datetime
 
-    from lockgate.migrations.ledger import write_ledger as write
-    from lockgate.release.project import read_files
+    from lockgate.release.remembered import Memory, folder_of
     from lockgate.release.review import review
 
     session = Session(**shared_options)
     directory = session.settings.path(session.settings.migrations.directory)
     start = None if snapshot is None else _snapshot(snapshot)
     if write_ledger:
+        from lockgate.migrations.ledger import write_ledger as write
+        from lockgate.release.project import read_files
+
         found = read_files(session.settings)
         if found.migrations:
             write(directory, {m.file: m.checksum for m in found.migrations})
-    answer = review(session.settings, today=datetime.now(UTC).date(), since=since, snapshot=start)
+    mended = _mend(session, since) if fix else None
+    folder = folder_of() if cache else None
+    answer = review(
+        session.settings,
+        today=datetime.now(UTC).date(),
+        since=since,
+        snapshot=start,
+        memory=None if folder is None else Memory(folder),
+    )
+    if deploy:
+        answer = _with_deployments(answer, deploy)
     failed = any(f.severity == "error" or (strict and f.severity == "warning") for f in answer.findings)
-    _print(session, answer, directory, strict=strict)
+    _print(session, answer, directory, mended, strict=strict)
     leave(Exit.FOUND if failed else Exit.OK)
+
+
+def _with_deployments(answer: "Review", paths: tuple[str, ...]) -> "Review":
+    from lockgate.release.review import with_deployments
+
+    try:
+        return with_deployments(answer, map(Path, paths))
+    except OSError as error:
+        raise usage(f"--deploy {error.filename}: {error.strerror}", next="lockgate check --help") from None
 
 
 def _snapshot(name: str) -> "Snapshot":
@@ -75,10 +121,34 @@ def _snapshot(name: str) -> "Snapshot":
         raise usage(f"--snapshot {name}: {error.strerror}", next="lockgate check --help") from None
 
 
-def _print(session: Session, answer: "Review", directory: Path, *, strict: bool) -> None:
+def _mend(session: Session, since: str | None) -> "Mended":
+    from datetime import UTC, datetime
+
+    from lockgate.release.fixing import mend
+
+    return mend(session.settings, today=datetime.now(UTC).date(), since=since)
+
+
+def _tell(session: Session, mended: "Mended") -> None:
+    """What was rewritten: to people with the answer, to others beside it."""
+    tell = session.output.say if session.output.format is Format.TEXT else session.output.note
+    for fix in mended.fixes:
+        tell(f"fixed {fix.file}:{fix.line}: {fix.id}: {fix.done}")
+    for name in mended.added:
+        tell(f"added {name}")
+    for fix in mended.left:
+        tell(f"left  {fix.file}:{fix.line}: {fix.id}: {fix.done}")
+
+
+def _print(
+    session: Session, answer: "Review", directory: Path, mended: "Mended | None", *, strict: bool
+) -> None:
     output = session.output
+    if mended is not None:
+        _tell(session, mended)
     if output.format is Format.JSON:
-        output.json(_document(answer), {"statements": _statements(answer)})
+        more = {} if mended is None else {"fixed": mended}
+        output.json({**_document(answer), **more}, {"statements": _statements(answer)})
         return
     from lockgate import __version__
     from lockgate.cli.reports.report import Report, repository_path
@@ -87,12 +157,14 @@ def _print(session: Session, answer: "Review", directory: Path, *, strict: bool)
     people = output.format is Format.TEXT
     report = Report(
         answer.findings,
-        tuple(answer.texts),
+        tuple(name for name in answer.texts if name not in answer.elsewhere),
         len(answer.statements),
         directory.as_posix() if people else repository_path(directory),
         answer.texts,
         __version__,
         strict,
+        answer.elsewhere,
+        answer.profile,
     ).redacted(redact)
     if people:
         from lockgate.cli.reports.text import render
@@ -106,6 +178,7 @@ def _document(answer: "Review") -> dict[str, Any]:
     shown = ("id", "file", "line", "severity", "phase", "message", "fix", "evidence")
     return {
         "command": "check",
+        "profile": answer.profile,
         "files": answer.files,
         "findings": [{name: getattr(finding, name) for name in shown} for finding in answer.findings],
     }

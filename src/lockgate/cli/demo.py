@@ -1,5 +1,7 @@
 """``lockgate demo``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from lockgate.cli.output import Progress
     "--sha", metavar="SHA", default=None, help="The sha to release (default: that of the checkout)."
 )
 def command(example: str, sha: str | None, **shared_options: Any) -> None:
-    """A guarded release of the example shop on an embedded PostgreSQL. Ignores DATABASE_URL; run it twice."""
+    """A guarded release of the example shop: database, backup, workers and web service, all on this machine's loopback.
+
+    Ignores DATABASE_URL; run it twice: the second release changes nothing.
+    """
     from lockgate.cli.release import show
     from lockgate.config import FILE_NAME
     from lockgate.errors import ConfigError
@@ -44,15 +49,58 @@ def command(example: str, sha: str | None, **shared_options: Any) -> None:
         f"server    pid {server.pid}, stops by itself when idle; lockgate embedded --config {folder / FILE_NAME} stop"
     )
     target = Target(server.url(), source="embedded")
-    with Alarm() as alarm, Progress(output) as progress:
+    with _world(folder, server.url(), session) as settings, Alarm() as alarm, Progress(output) as progress:
         released = Release(
-            sha or _head(), target, session.settings, Limits.of(session.settings.migrations), progress.event
+            sha or _head(), target, settings, Limits.of(settings.migrations), progress.event
         ).run(alarm)
     show(output, released)
     if not released.report.applied:
         output.say(
             "This database was migrated before, so this run was a no-op: exactly once means that a second run changes nothing."
         )
+
+
+@contextmanager
+def _world(folder: Path, url: str, session: Session) -> Iterator[Any]:
+    """The example's own platform, where it has one: its workers and its service run on a free port of loopback."""
+    import os
+    import secrets
+    import socket
+    import sys
+
+    import msgspec
+
+    from lockgate.errors import RunFailed
+    from lockgate.postgres.child import run
+
+    settings, platform = session.settings, folder.resolve() / "app" / "deploy.py"
+    if not platform.is_file():
+        yield settings
+        return
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    session.output.say(f"service   http://127.0.0.1:{port}, two workers on a queue in the database")
+    own = {
+        "SHOP_DATABASE_URL": url,
+        "SHOP_PORT": str(port),
+        "SMOKE_TOKEN": secrets.token_urlsafe(24),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        started = run([sys.executable, str(platform), "up"], seconds=60, folder=folder)
+        if not started.ok:
+            raise RunFailed(f"{platform} up: {started.told()}", "COMMAND_FAILED")
+        smoke = msgspec.structs.replace(settings.smoke, base_url=f"http://127.0.0.1:{port}")
+        yield msgspec.structs.replace(settings, smoke=smoke)
+    finally:
+        run([sys.executable, str(platform), "down"], seconds=60, folder=folder)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _head() -> str:

@@ -18,26 +18,28 @@ if TYPE_CHECKING:
 @click.argument("id", required=False)
 def command(id: str | None, **shared_options: Any) -> None:
     """Tell what the hazard or reason code ID means and what to do; without ID, list them all."""
-    from lockgate.policy.rules import HAZARDS
+    from lockgate.policy.pages import every_hazard
     from lockgate.record.reasons import REASONS
+
+    known = every_hazard()
 
     output = Session(**shared_options).output
     if id is None:
-        hazards, reasons = list(HAZARDS.values()), list(REASONS.values())
+        hazards, reasons = list(known.values()), list(REASONS.values())
         output.table(("hazard", "severity", "what"), [(h.id, h.severity, h.name) for h in hazards])
         output.say()
         output.table(
             ("reason code", "exit", "what"), [(r.code, str(int(r.exit)), r.meaning) for r in reasons]
         )
         output.say("\n`lockgate explain ID` tells more.")
-    elif id.lower() in HAZARDS:
-        hazards, reasons = [HAZARDS[id.lower()]], []
+    elif id.lower() in known:
+        hazards, reasons = [known[id.lower()]], []
         output.say("\n".join(_hazard(hazards[0], output)))
     elif id.upper() in REASONS:
         hazards, reasons = [], [REASONS[id.upper()]]
         output.say("\n".join(_reason(reasons[0], output)))
     else:
-        raise usage(_unknown(id, [*HAZARDS, *REASONS]), next="lockgate explain")
+        raise usage(_unknown(id, [*known, *REASONS]), next="lockgate explain")
     output.json(
         {
             "command": "explain",
@@ -64,6 +66,10 @@ def severity_of(row: "Hazard") -> str:
         words += f"; {row.contract_severity} in a file that declares phase=contract"
     if row.by_size:
         words += "; info where a snapshot shows that the table is small"
+    if row.destructive:
+        words += "; warning in the profile early-stage"
+    if row.lowered:
+        words += "; `allow=` makes it a warning"
     if not row.suppressible:
         words += "; `allow=` cannot hide it"
     return words

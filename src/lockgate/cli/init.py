@@ -12,6 +12,12 @@ _CI = {
     "github": (".github/workflows/migrations.yml", "github.yml"),
     "gitlab": (".gitlab/migrations.yml", "gitlab.yml"),
 }
+_DEPLOY = {
+    "kubernetes": ("deploy/kubernetes/migrate-job.yaml", "deploy/kubernetes.yml"),
+    "helm": ("deploy/helm/templates/migrate-job.yaml", "deploy/helm.yml"),
+    "compose": ("compose.migrate.yaml", "deploy/compose.yml"),
+    "aca": ("deploy/aca/migrate-job.yaml", "deploy/aca.yml"),
+}
 
 
 @click.command("init")
@@ -22,7 +28,13 @@ _CI = {
     default=None,
     help="Also write a CI workflow that checks and releases.",
 )
-def command(ci: str | None, **shared_options: Any) -> None:
+@click.option(
+    "--deploy",
+    type=click.Choice(sorted(_DEPLOY)),
+    multiple=True,
+    help="Also write the manifest of the migration job for this platform.",
+)
+def command(ci: str | None, deploy: tuple[str, ...], **shared_options: Any) -> None:
     """Start a project here: lockgate.toml, db/migrations/ with an example, .gitattributes, and a CI workflow.
 
     What is there already is left as it is.
@@ -54,6 +66,9 @@ def command(ci: str | None, **shared_options: Any) -> None:
         made.append(str(create(directory, "first_table", (_TEMPLATES / "example.sql").read_text("utf-8"))))
     if ci:
         target, template = _CI[ci]
+        write(root / target, (_TEMPLATES / template).read_text("utf-8"))
+    for platform in deploy:
+        target, template = _DEPLOY[platform]
         write(root / target, (_TEMPLATES / template).read_text("utf-8"))
     _ignore(root, made)
     session.output.json({"command": "init", "made": made, "kept": kept})

@@ -94,6 +94,11 @@ class Session:
             if environment is None:
                 known = ", ".join(sorted(self.settings.env)) or "none"
                 raise ConfigError(f"there is no environment {self._env!r} in lockgate.toml (known: {known})")
+            if not environment.url_env:
+                raise ConfigError(
+                    f"environment {self._env} has regions and no database of its own",
+                    next=f"Give env.{self._env}.url_env, or a command for all regions.",
+                )
             value = os.environ.get(environment.url_env)
             if not value:
                 raise ConfigError(

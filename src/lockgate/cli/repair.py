@@ -32,6 +32,11 @@ from lockgate.cli.options import Session, shared, usage
     is_flag=True,
     help="Make the hash chain anew over the rows as they stand (HISTORY_TAMPERED).",
 )
+@click.option(
+    "--accept-schema",
+    is_flag=True,
+    help="Let the live schema stand as what the history left (SCHEMA_DRIFT, a new major version).",
+)
 @click.option("--reason", required=True, help="Why; recorded.")
 @click.option("--actor", required=True, help="Who decided; recorded.")
 def command(
@@ -39,6 +44,7 @@ def command(
     forget: str | None,
     discard_journal: str | None,
     accept_chain: bool,
+    accept_schema: bool,
     reason: str,
     actor: str,
     **shared_options: Any,
@@ -51,6 +57,7 @@ def command(
             ("--forget", forget),
             ("--discard-journal", discard_journal),
             ("--accept-chain", accept_chain),
+            ("--accept-schema", accept_schema),
         )
         if value
     ]
@@ -79,6 +86,8 @@ def command(
         done = desk.forget(forget)
     elif discard_journal:
         done = desk.discard_journal(discard_journal)
+    elif accept_schema:
+        done = desk.accept_schema()
     else:
         done = desk.accept_chain()
     for note in desk.notes:

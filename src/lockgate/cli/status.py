@@ -81,4 +81,9 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         f"{len(looked.history.rows)} applied, {len(plan.pending)} pending"
         + ("" if clean else "" if plan.obstacles else "; next: lockgate up")
     )
+    if check and plan.pending:
+        from lockgate.record.reasons import reason
+
+        row = reason("PENDING")
+        output.note(f"lockgate: {row.code}: {row.meaning} next: {row.next}")
     leave(Exit.FOUND if check and not clean else Exit.OK)

@@ -18,11 +18,39 @@ from lockgate.cli.output import Progress
     show_default=True,
     help="How long to wait for another runner.",
 )
-def command(lock_wait: float, **shared_options: Any) -> None:
+@click.option("--all-regions", is_flag=True, help="Every region of --env: the canary first, then the rest.")
+@click.option(
+    "--tenants",
+    metavar="FILE",
+    default=None,
+    help="Every database that this file names, one a line, on the target's server.",
+)
+@click.option(
+    "--tenants-query",
+    metavar="SQL",
+    default=None,
+    help="Every database that this query names, run in the target.",
+)
+@click.option(
+    "--concurrency",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="How many databases at once, behind the canary.",
+)
+def command(
+    lock_wait: float,
+    all_regions: bool,
+    tenants: str | None,
+    tenants_query: str | None,
+    concurrency: int,
+    **shared_options: Any,
+) -> None:
     """Apply pending migrations, each exactly once.
 
     When another runner holds the lock it waits, then does what is left; 75 when it gives up. 4 when it refuses before
-    any change.
+    any change. Over many databases it stops at the first failure, and the same call goes on where it stopped.
     """
     from lockgate.migrations.limits import Limits
     from lockgate.migrations.progress import Log
@@ -34,6 +62,19 @@ def command(lock_wait: float, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     refuse_application_role()
+    if all_regions or tenants is not None or tenants_query is not None:
+        from lockgate.cli.everywhere import up_everywhere
+
+        up_everywhere(
+            session,
+            environment=shared_options["env"],
+            regions=all_regions,
+            tenants=tenants,
+            query=tenants_query,
+            concurrency=concurrency,
+            lock_wait=lock_wait,
+        )
+        return
     files = read_files(session.settings)
     target = session.target()
     with Alarm() as alarm, Progress(session.output) as progress:

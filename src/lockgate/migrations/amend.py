@@ -147,6 +147,11 @@ def forget(guard: Guard, row: Row, who: Amendment) -> None:
     _change(guard, "repair", row.revision, who, msgspec.to_builtins(row), None, delete)
 
 
+def accept_schema(guard: Guard, revision: str, who: Amendment, before: object, after: object) -> None:
+    """Record that the live schema may stand, ``after`` saying what it is now; the caller records the schema itself."""
+    _change(guard, "repair", revision, who, before, after, [])
+
+
 def accept_chain(guard: Guard, history: History, who: Amendment) -> None:
     """Make the chain anew over the rows as they stand, after a person has looked at what was changed."""
     _change(

@@ -60,17 +60,27 @@ def remember(wire: Wire, epoch: int, revision: str) -> str:
     return wire.value(statement("remember"), str(epoch), revision, live.digest, objects) or ""
 
 
-def compare(wire: Wire) -> Drift:
+def carry(wire: Wire, epoch: int) -> None:
+    """Let what is recorded of the schema stand for the head of the history as it is now: nothing of the schema was changed.
+
+    For amendments that touch rows only. One statement, under ``epoch``; drift that was there before stays drift.
+    """
+    wire.one(statement("carry"), str(epoch))
+
+
+def compare(wire: Wire, mine: str = "") -> Drift:
     """Compare the live schema with the recorded one. Two round trips, three when they differ; reads only.
+
+    ``mine`` is the id of the run that asks before it changes anything: its being under way explains no difference.
 
     HOLD too where the server refuses the look (a role that may not read the schema ``lockgate``, a table that another
     session keeps locked). Raises ``Cancelled``, ``ConnectionLost``.
     """
     try:
-        recorded = _read(wire)
+        recorded = _read(wire, mine)
         live = read_fingerprint(wire)
         drift = judge(recorded, live)
-        moved = drift.verdict is Verdict.FAIL and _read(wire) != recorded
+        moved = drift.verdict is Verdict.FAIL and _read(wire, mine) != recorded
     except ServerError as error:
         return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
     if moved:
@@ -137,7 +147,7 @@ def judge(recorded: Recorded, live: Fingerprint) -> Drift:
     )
 
 
-def _read(wire: Wire) -> Recorded:
+def _read(wire: Wire, mine: str) -> Recorded:
     try:
         rows = wire.one(statement("recorded")).rows
     except ServerError as error:
@@ -148,4 +158,6 @@ def _read(wire: Wire) -> Recorded:
         return Recorded()
     head, schema_head, digest, objects, running = rows[0]
     snapshot = msgspec.json.decode(objects, type=Snapshot) if objects else None
-    return Recorded(head or "", schema_head or "", digest or "", snapshot, running or "")
+    return Recorded(
+        head or "", schema_head or "", digest or "", snapshot, "" if running == mine else running or ""
+    )

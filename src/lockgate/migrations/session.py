@@ -127,7 +127,7 @@ class WorkSession:
         apply_settings(
             self.wire,
             self.guard.settings.wanted(
-                guard=True, local=self.guard.target.local, version=self.guard.facts.version
+                guard=True, local=self.guard.facts.by_socket, version=self.guard.facts.version
             ),
         )
 

@@ -15,7 +15,8 @@ class Finding(Struct, frozen=True):
     fix: str = ""
     # What the claim rests on: "read" from the text and the model, or "measured" on a server; then the facts.
     evidence: str = ""
-    suppressed: bool = False
+    # The number of the statement in its file that a rule met it at; -1 for what was found in the file as a whole.
+    statement: int = -1
 
 
 class StatementFacts(Struct, frozen=True, omit_defaults=False):

@@ -30,7 +30,13 @@ class Hazard(Struct, frozen=True, kw_only=True):
     phases: tuple[str, ...] = ("expand", "contract")
     # Tables known to be small lower it to info.
     by_size: bool = False
+    # A snapshot, a time-out or a try on the target could prove it harmless, as ``by_size`` always could.
+    by_target: bool = False
+    # Takes data or names away, which the profile early-stage allows.
+    destructive: bool = False
     suppressible: bool = True
+    # An allowance makes it a warning that names who takes the blame; it never hides it.
+    lowered: bool = False
     source: str
     # Statements that build what the examples change; then a file that has the hazard, and one that avoids it.
     setup: str = ""

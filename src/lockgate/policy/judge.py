@@ -1,20 +1,29 @@
 """Files in order, each statement against the model of all before it: facts, findings, suppressions."""
 
-from collections.abc import Iterable
 from datetime import date
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lockgate.policy import rules  # noqa: F401 - fills the registry
 from lockgate.policy.facts import Facts, facts_of
 from lockgate.policy.finding import Finding, StatementFacts
-from lockgate.policy.hazard import Hazard
+from lockgate.policy.hazard import ERROR, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.environment import UNKNOWN
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Schema
 from lockgate.policy.phase import CONTRACT, EXPAND, takes_away
-from lockgate.policy.registry import HAZARDS, ON_ACTION, ON_EVERY, ON_FILE, ON_STATEMENT, ON_TREE
-from lockgate.policy.subject import File, Hit, Judged, Options, Subject
+from lockgate.policy.registry import (
+    HAZARDS,
+    NEED_ENVIRONMENT,
+    ON_ACTION,
+    ON_EVERY,
+    ON_FILE,
+    ON_STATEMENT,
+    ON_TREE,
+    Check,
+)
+from lockgate.policy.subject import EARLY_STAGE, File, Hit, Judged, Options, Subject
 from lockgate.policy.suppression import Suppression, suppressions_of
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
@@ -54,6 +63,9 @@ class Judge:
         self.files: list[File] = []
         self._allowances: list[tuple[File, Suppression]] = []
         self._count = 0
+        # Statement kind → the rules that look at it, made as kinds turn up.
+        self._asked: dict[type, list[tuple[Hazard, Check]]] = {}
+        self._per_file = self._known(ON_FILE)
 
     def replay(self, text: str) -> None:
         """Learn what ``text`` builds, without judging it. What does not parse teaches nothing."""
@@ -71,12 +83,13 @@ class Judge:
         self.schema.search_path = ["public"]
         self.schema.time_zone = "UTC"
 
-    def judge(self, source: Source) -> Judgement:
-        """Judge one file and learn from it."""
+    def judge(self, source: Source, place: int = -1) -> Judgement:
+        """Judge one file and learn from it. ``place`` is that among all files that can be read, by default the next."""
         number, self._count = self._count, self._count + 1
         file = File(
             source.name, number, source.phase, source.transactional,
             text=source.text, down=source.down, after=source.after,
+            place=len(self.files) if place < 0 else place,
         )  # fmt: skip
         try:
             located = statements_of(source.text)
@@ -99,19 +112,22 @@ class Judge:
             file.judged.append(Judged(item.statement, facts, item.line))
             shown.append(_shown(source.name, item.line, facts))
         phase = CONTRACT if taken else EXPAND
-        for row, check in ON_FILE:
-            self._note(findings, row, check(Tree([file], self.schema, self.options)), file, 1, phase)
+        alone = Tree([file], self.schema, self.options)
+        for row, check in self._per_file:
+            if (file.declared or phase) in row.phases:
+                findings.extend(self._finding(row, hit, file, hit.line or 1, phase) for hit in check(alone))
         if source.phase == EXPAND and taken:
-            findings.extend(_misplaced(source.name, taken))
+            findings.extend(_misplaced(source.name, taken, self.options))
         listed = suppressions_of(source.text, [item.line for item in located])
         if listed:
             findings = self._suppress(findings, listed, file)
         return Judgement(source.name, phase, findings, shown)
 
-    def finish(self) -> list[Finding]:
-        """What can only be said when all files are known."""
+    def finish(self, last: int = -1) -> list[Finding]:
+        """What can only be said when all files are known. ``last`` is the place of the newest one."""
         findings: list[Finding] = []
-        tree = Tree(self.files, self.schema, self.options)
+        self._open()
+        tree = Tree(self.files, self.schema, self.options, last)
         for row, check in ON_TREE:
             for file, hit in check(tree):
                 if not file.declared or file.declared in row.phases:
@@ -125,31 +141,32 @@ class Judge:
 
     def _apply_rules(self, subject: Subject, away: str, findings: list[Finding]) -> None:
         statement = subject.statement
+        kind = type(statement)
+        asked = self._asked.get(kind)
+        if asked is None:
+            asked = self._asked[kind] = self._known([*ON_STATEMENT.get(kind, ()), *ON_EVERY])
         phase = CONTRACT if away else EXPAND
-        for row, check in ON_STATEMENT.get(type(statement), ()):
-            self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
-        for row, check in ON_EVERY:
-            self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
-        if isinstance(statement, w.AlterTable):
+        for row, check in asked:
+            for hit in check(subject):
+                self._note(findings, row, hit, subject, phase)
+        if kind is w.AlterTable:
+            assert isinstance(statement, w.AlterTable)
             for action in statement.actions:
                 subject.action = action
                 for row, check in ON_ACTION.get(type(action), ()):
-                    self._note(findings, row, check(subject), subject.file, subject.line, phase, subject)
+                    for hit in check(subject):
+                        self._note(findings, row, hit, subject, phase)
 
-    def _note(
-        self,
-        findings: list[Finding],
-        row: Hazard,
-        hits: Iterable[Hit],
-        file: File,
-        line: int,
-        phase: str,
-        subject: Subject | None = None,
-    ) -> None:
-        if (file.declared or phase) not in row.phases:
-            return
-        for hit in hits:
-            findings.append(self._finding(row, hit, file, hit.line or line, phase, subject))
+    def _known(self, entries: list[tuple[Hazard, Check]]) -> list[tuple[Hazard, Check]]:
+        """The rules that have something to look at."""
+        if self.options.environment != UNKNOWN:
+            return entries
+        return [(row, check) for row, check in entries if row.id not in NEED_ENVIRONMENT]
+
+    def _note(self, findings: list[Finding], row: Hazard, hit: Hit, subject: Subject, phase: str) -> None:
+        file = subject.file
+        if (file.declared or phase) in row.phases:
+            findings.append(self._finding(row, hit, file, hit.line or subject.line, phase, subject))
 
     def _finding(
         self, row: Hazard, hit: Hit, file: File, line: int, phase: str, subject: Subject | None = None
@@ -167,7 +184,11 @@ class Judge:
                 evidence += f"; locks: {locks}"
             if subject.facts.rewrites:
                 evidence += f"; rewrites: {', '.join(subject.facts.rewrites)}"
-        return Finding(row.id, file.name, line, severity, phase, hit.message, hit.fix, evidence)
+        if severity == ERROR and row.destructive and self.options.profile == EARLY_STAGE:
+            severity = WARNING
+            evidence += f"; profile {EARLY_STAGE} allows it"
+        number = -1 if subject is None else len(file.judged)
+        return Finding(row.id, file.name, line, severity, phase, hit.message, hit.fix, evidence, number)
 
     def _suppress(self, findings: list[Finding], listed: list[Suppression], file: File) -> list[Finding]:
         """Take away what a valid allowance covers; report those that do not count or hide nothing."""
@@ -185,6 +206,8 @@ class Judge:
             if not covered:
                 reports.append(_useless(item, file))
             kept = [finding for finding in kept if finding not in covered]
+            if HAZARDS[item.hazard].lowered:
+                reports += [_lowered(finding, item) for finding in covered]
         return kept + reports
 
     def _unparsed(self, source: Source, problem: SyntaxProblem) -> Judgement:
@@ -202,7 +225,12 @@ class Judge:
 
 def _covers(item: Suppression, finding: Finding) -> bool:
     same = finding.line == item.covers and finding.id == item.hazard
-    return same and HAZARDS[finding.id].suppressible
+    return same and item.statement in (-1, finding.statement) and HAZARDS[finding.id].suppressible
+
+
+def _lowered(finding: Finding, item: Suppression) -> Finding:
+    told = f"{finding.message}; allowed until {item.until}: {item.reason}"
+    return structs.replace(finding, severity=WARNING, message=told)
 
 
 def _useless(item: Suppression, file: File) -> Finding:
@@ -216,11 +244,12 @@ def _report(id: str, message: str, file: File, line: int) -> Finding:
     )
 
 
-def _misplaced(name: str, taken: list[tuple[int, str]]) -> list[Finding]:
+def _misplaced(name: str, taken: list[tuple[int, str]], options: Options) -> list[Finding]:
     row = HAZARDS["phase-contract-in-expand"]
+    severity = WARNING if options.profile == EARLY_STAGE else row.severity
     return [
         Finding(
-            row.id, name, line, row.severity, CONTRACT,
+            row.id, name, line, severity, CONTRACT,
             f"{what} takes something from the release that is still running, and this file declares phase=expand",
             row.workaround, "read",
         )

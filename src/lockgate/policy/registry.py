@@ -23,6 +23,8 @@ ON_ACTION: dict[type, list[tuple[Hazard, Check]]] = {}
 ON_EVERY: list[tuple[Hazard, Check]] = []
 ON_FILE: list[tuple[Hazard, Check]] = []
 ON_TREE: list[tuple[Hazard, Check]] = []
+NEED_ENVIRONMENT: set[str] = set()
+"""Rules that are left out where nothing is known of the server."""
 
 _ACTIONS = frozenset(w.Action.__args__)
 
@@ -36,10 +38,12 @@ def hazard(row: Hazard) -> Hazard:
 
 
 def rule(
-    row: Hazard, *, on: type | tuple[type, ...] = (), scope: str = "statement"
+    row: Hazard, *, on: type | tuple[type, ...] = (), scope: str = "statement", environment: bool = False
 ) -> Callable[[Check], Check]:
-    """Register a rule; see the top of this file."""
+    """Register a rule; see the top of this file. ``environment``: it is silent unless a snapshot tells of the server."""
     hazard(row)
+    if environment:
+        NEED_ENVIRONMENT.add(row.id)
 
     def register(check: Check) -> Check:
         entry = (row, check)

@@ -10,6 +10,9 @@ from lockgate.policy.model.schema import Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode, Name
 
+EARLY_STAGE = "early-stage"
+"""The profile of a product that nobody depends on yet: what takes data or names away is a warning."""
+
 
 class Hit(Struct, frozen=True):
     """What a rule answers: a message with the user's own names, and the safe way in SQL where there is one."""
@@ -27,7 +30,7 @@ class Options(Struct, frozen=True):
     """The settings of the policy, as plain values."""
 
     server: Server = Server()
-    # default, or early-stage, which lets destructive resets pass with a warning
+    # "default", or EARLY_STAGE
     profile: str = "default"
     # Tables with fewer rows, by the snapshot, are small.
     small_rows: int = 1000
@@ -69,6 +72,8 @@ class File(Struct):
     down: str = ""
     # The moves that must be reconciled before it may run.
     after: tuple[str, ...] = ()
+    # Its place among all files of the project, when only some are judged.
+    place: int = 0
 
 
 class Subject:

@@ -1,26 +1,33 @@
 """``-- lockgate: allow=<hazard> until=YYYY-MM-DD reason="…"`` directly above the one statement it covers."""
 
-from collections.abc import Container
+from collections.abc import Mapping
 from datetime import date
 
 from msgspec import Struct
 
 from lockgate.migrations.directives import LINE, DirectiveError, pairs_of
+from lockgate.policy.hazard import Hazard
 
 
 class Suppression(Struct, frozen=True):
-    """One allowance and the statement line it stands above; ``covers`` is 0 when it stands above none."""
+    """One allowance and the statement line it stands above; ``covers`` is 0 when it stands above none.
+
+    ``statement`` is the number of the statement that it covers, where several start in that line; else -1.
+    """
 
     hazard: str
     line: int
     covers: int
     until: str = ""
     reason: str = ""
+    statement: int = -1
 
-    def problem(self, today: date, known: Container[str]) -> tuple[str, str] | None:
+    def problem(self, today: date, known: Mapping[str, Hazard]) -> tuple[str, str] | None:
         """Why it does not count: (hazard id, message), or None when it does."""
         if self.hazard not in known:
             return "suppression-unknown", f"allow={self.hazard}: there is no such hazard"
+        if not known[self.hazard].suppressible:
+            return "suppression-unknown", f"allow={self.hazard}: nobody can allow this one; it stays"
         if not self.reason.strip():
             return "rep-suppression-expired", f"allow={self.hazard} gives no reason"
         try:
@@ -54,6 +61,7 @@ def suppressions_of(text: str, statement_lines: list[int]) -> list[Suppression]:
                 below if below in starts else 0,
                 pairs.get("until") or "",
                 pairs.get("reason") or "",
+                statement_lines.index(below) if statement_lines.count(below) > 1 else -1,
             )
         )
     return found

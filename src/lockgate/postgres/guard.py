@@ -96,7 +96,7 @@ class Guard:
                 None  # its statements have no deadline of ours, only the server's statement_timeout
             )
         try:
-            self.facts: Facts = prepare_session(self.work, settings, guard=False, local=target.local)
+            self.facts: Facts = prepare_session(self.work, settings, guard=False)
             refuse_read_only(self.facts, target)
             self.guard = Wire(target, f"guard {identity.short}", alarm=alarm, clock=clock)
         except BaseException:
@@ -104,7 +104,7 @@ class Guard:
             raise
         try:
             guard_settings = SessionSettings(settings.lock_timeout, type(settings.statement_timeout)(60_000))
-            self.guard_facts = prepare_session(self.guard, guard_settings, guard=True, local=target.local)
+            self.guard_facts = prepare_session(self.guard, guard_settings, guard=True)
             self._refuse_pooler()
         except BaseException:
             self.close()

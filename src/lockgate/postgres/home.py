@@ -57,22 +57,23 @@ def bring_up(wire: Wire, grants: Callable[[], str] | None = None) -> int:
     """
     found = read_format(wire)
     refuse_newer(found)
-    for number, sql in steps():
-        if number <= found:
-            continue
-        let_in = f"{grants()};\n" if grants is not None and number == FORMAT else ""
-        try:
-            # One simple query: the whole step is one transaction of the server's own.
-            wire.alone(
-                f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});\n{let_in}COMMIT;"
-            )
-        except ServerError as error:
-            wire.batch([Call("ROLLBACK")])
-            if error.sqlstate == "42501":
-                role = wire.value("SELECT current_user")
-                raise Refused(
-                    f"the role {role} may not create the schema lockgate: {error.message}", "PRIVILEGE",
-                    next="lockgate roles prints the SQL; at least: CREATE SCHEMA lockgate AUTHORIZATION \"" + (role or "") + "\";",
-                ) from None  # fmt: skip
-            raise
+    missing = [(number, sql) for number, sql in steps() if number > found]
+    if not missing:
+        return found
+    text = "\n".join(
+        f"{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});" for number, sql in missing
+    )
+    let_in = f"{grants()};\n" if grants is not None else ""
+    try:
+        # One simple query: all of it is one transaction of the server's own.
+        wire.alone(f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{text}\n{let_in}COMMIT;")
+    except ServerError as error:
+        wire.batch([Call("ROLLBACK")])
+        if error.sqlstate == "42501":
+            role = wire.value("SELECT current_user")
+            raise Refused(
+                f"the role {role} may not create the schema lockgate: {error.message}", "PRIVILEGE",
+                next="lockgate roles prints the SQL; at least: CREATE SCHEMA lockgate AUTHORIZATION \"" + (role or "") + "\";",
+            ) from None  # fmt: skip
+        raise
     return found

@@ -67,6 +67,8 @@ class Facts(NamedTuple):
     search_path: str
     session_user: str
     replication_role: str
+    by_socket: bool
+    """The server's end is a unix socket, whatever a URL or a proxy in between says: there are no TCP settings."""
 
 
 FACTS = """
@@ -80,7 +82,8 @@ SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_p
                 WHERE n.nspname = 'lockgate' AND c.relname = 'fence'),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
-       pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('search_path'), session_user::text, pg_catalog.current_setting('session_replication_role')
+       pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('search_path'), session_user::text, pg_catalog.current_setting('session_replication_role'),
+       pg_catalog.inet_client_addr() IS NULL
 """
 
 
@@ -91,10 +94,11 @@ def read_facts(reply: Reply) -> Facts:
         version=int(row[0] or 0), backend_pid=int(row[1] or 0), in_recovery=row[2] == "t", read_only=row[3] == "on",
         user=row[4] or "", database=row[5] or "", system_identifier=row[6] or "", timeline=row[7] or "", home=row[8] == "t",
         database_oid=row[9] or "", backend_start=row[10] or "", superuser=row[11] == "on", search_path=row[12] or "", session_user=row[13] or "", replication_role=row[14] or "",
+        by_socket=row[15] == "t",
     )  # fmt: skip
 
 
-def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool, local: bool) -> Facts:
+def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool) -> Facts:
     """Make the settings with SET, read each one back from the server, and return the session's facts.
 
     Raises ``Refused`` with ``SETTING_REFUSED`` when the server (or a proxy before it) did not keep one: SET in
@@ -109,7 +113,7 @@ def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool, local
         )
     if facts.version < OLDEST:
         raise Refused(f"PostgreSQL {facts.version // 10000} is too old; lockgate needs 14 or newer", "CONFIG")
-    wanted = settings.wanted(guard=guard, local=local, version=facts.version)
+    wanted = settings.wanted(guard=guard, local=facts.by_socket, version=facts.version)
     apply_settings(wire, wanted)
     return facts
 

@@ -401,8 +401,10 @@ class _Guarded:
 def _bare_wait(fd: int, write: bool, seconds: float) -> bool:
     import select
 
-    readable, writable, _ = select.select([fd], [fd] if write else [], [], max(0.0, seconds))
-    return bool(readable or writable)
+    # Not select(): it fails from descriptor 1024 on, and a service that embeds the gate may have thousands.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _reply(result: "pq.abc.PGresult") -> Reply:

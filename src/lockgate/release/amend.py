@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from lockgate.config import Settings
 from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.migrations import amend, drift
@@ -18,6 +20,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.warden import Warden
 from lockgate.postgres.wire import Call, Cancelled, Wire
 from lockgate.record.redact import redact
+from lockgate.record.verdict import Verdict
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, refuse_problems
@@ -93,7 +96,7 @@ class Desk:
             amend.forget(guard, history.rows[-1], self.who)
             return [revision]
 
-        return self._under_guard("repair", act)
+        return self._under_guard("repair", act, schema=True)
 
     def accept_chain(self) -> list[str]:
         """Make the hash chain anew over the rows as they stand."""
@@ -105,6 +108,25 @@ class Desk:
             return [row.revision for row in history.rows]
 
         return self._under_guard("repair", act, tampered=True)
+
+    def accept_schema(self) -> list[str]:
+        """Let the live schema stand, although it is not the one that the history left."""
+
+        def act(guard: Guard, history: History) -> list[str]:
+            seen = drift.compare(guard.work, guard.identity.run_id)
+            if seen.verdict is Verdict.PASS:
+                raise Refused(
+                    "the live schema is the one that the history left; there is nothing to repair", "USAGE"
+                )
+            if not history.rows:
+                raise Refused(seen.note, "USAGE", next="lockgate up, or lockgate baseline")
+            changes = [msgspec.to_builtins(change) for change in seen.changes]
+            amend.accept_schema(
+                guard, history.newest, self.who, {"digest": seen.expected}, {"digest": seen.digest, "changes": changes}
+            )  # fmt: skip
+            return [history.newest]
+
+        return self._under_guard("repair", act, schema=True)
 
     def discard_journal(self, revision: str) -> list[str]:
         """Drop the journal of a half-done file."""
@@ -155,8 +177,14 @@ class Desk:
     # -- the run around a change ----------------------------------------------------------------------
 
     def _under_guard(
-        self, kind: str, act: Callable[[Guard, History], list[str]], *, tampered: bool = False
+        self,
+        kind: str,
+        act: Callable[[Guard, History], list[str]],
+        *,
+        tampered: bool = False,
+        schema: bool = False,
     ) -> list[str]:
+        """``tampered``: also where the history was; ``schema``: the live schema is what counts from now on."""
         refuse_application_role()
         if kind != "repair":
             refuse_problems(self.files.problems)
@@ -177,7 +205,7 @@ class Desk:
                         "HISTORY_TAMPERED",
                         next="Look at it first; lockgate repair --accept-chain takes the rows as they stand.",
                     )
-                return self._watched(guard, history, act)
+                return self._watched(guard, history, act, schema or kind != "repair")
             except LockgateError as error:
                 failure = error
                 raise
@@ -194,9 +222,13 @@ class Desk:
                     self._end(guard.guard, identity.run_id, failure)
 
     def _watched(
-        self, guard: Guard, history: History, act: Callable[[Guard, History], list[str]]
+        self, guard: Guard, history: History, act: Callable[[Guard, History], list[str]], schema: bool
     ) -> list[str]:
-        """Do it under a warden, whose heartbeat keeps the guard's session alive, and record the schema that it leaves."""
+        """Do it under a warden, whose heartbeat keeps the guard's session alive, and record the ``schema`` that it leaves.
+
+        Where only rows were changed, the schema that was recorded before is still the right one: what somebody changed by
+        hand must not pass for ours because of a repair. A first baseline has none yet.
+        """
         warden = Warden(guard, self.limits.max_lock_victims, clock=self.limits.clock)
         warden.start()
         try:
@@ -204,9 +236,12 @@ class Desk:
         finally:
             warden.stop()
             if guard.work.alive and guard.work.idle and not guard.alarm.signal:
-                self._remember(guard)
+                if schema or not history.schema_head:
+                    self._remember(guard, fresh=True)
+                elif history.schema_head == history.head:
+                    self._remember(guard, fresh=False)
 
-    def _remember(self, guard: Guard) -> None:
+    def _remember(self, guard: Guard, *, fresh: bool) -> None:
         """Record the schema as it now is. What was changed is committed already, so a failure here is only noted."""
         newest = (
             guard.work.value(
@@ -216,7 +251,10 @@ class Desk:
         )
         if newest:
             try:
-                drift.remember(guard.work, guard.epoch, newest)
+                if fresh:
+                    drift.remember(guard.work, guard.epoch, newest)
+                else:
+                    drift.carry(guard.work, guard.epoch)
             except (LockgateError, ServerError, Cancelled) as error:
                 self.notes.append(
                     f"the schema's digest could not be recorded: {error}; the next lockgate up does it"

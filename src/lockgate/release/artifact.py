@@ -101,6 +101,16 @@ def document(
 
 def write(root: Path, sha: str, name: str, content: dict[str, Any]) -> Path:
     """Write one artifact atomically, redacted. Raises ``OSError`` (then the release has failed) and ``ConfigError``."""
+    plain = redact_value(msgspec.to_builtins(content, str_keys=True))
+    return _write(root, sha, name, msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
+
+
+def write_text(root: Path, sha: str, name: str, text: str) -> Path:
+    """The same for a text whose maker has redacted what it is made of."""
+    return _write(root, sha, name, text.encode("utf-8"))
+
+
+def _write(root: Path, sha: str, name: str, data: bytes) -> Path:
     directory = folder(root, sha)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / name
@@ -109,13 +119,7 @@ def write(root: Path, sha: str, name: str, content: dict[str, Any]) -> Path:
         kept = path.with_name(f"{path.stem}.{hash_of(root, sha, name)[:12]}{path.suffix}")
         kept.unlink(missing_ok=True)
         kept.hardlink_to(path)
-    write_atomically(
-        path,
-        msgspec.json.format(
-            msgspec.json.encode(redact_value(msgspec.to_builtins(content, str_keys=True))), indent=2
-        )
-        + b"\n",
-    )
+    write_atomically(path, data)
     return path
 
 

@@ -14,6 +14,11 @@ from lockgate.postgres.wire import Wire
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
+    from lockgate.release.judged import Judged
+    from lockgate.release.papers import Papers
+
+_SHOWN = 20
+"""How many findings a refusal tells in words; its details hold all of them."""
 
 
 class Instance(msgspec.Struct, frozen=True, rename="camel"):
@@ -43,34 +48,62 @@ def read_live_instances(wire: Wire) -> tuple[Instance, ...]:
     return tuple(Instance(r[0] or "", r[1] or "", r[2] or "", r[3] or "") for r in wire.one(_LIVE).rows)
 
 
+def refuse_findings(plan: Plan, judged: "Judged") -> None:
+    """Raise ``POLICY_REFUSED`` when a file that ``plan`` would apply holds what blocks, or was not judged.
+
+    A file that stopped half way was permitted when it began. Refusing its rest would only leave it half done.
+    """
+    wanted = {revision for revision, _ in plan.pending}
+    if not wanted <= judged.revisions:
+        missing = ", ".join(sorted(wanted - judged.revisions)[:5])
+        raise Refused(f"the policy has not judged {missing}", "PLAN_STALE")
+    findings = [found for found in judged.blocking if found.file[:13] in wanted - judged.begun]
+    if not findings:
+        return
+    shown = "".join(
+        f"\n  {found.file}:{found.line}: {found.id}: {found.message}\n    fix: {found.fix}"
+        for found in findings[:_SHOWN]
+    )
+    more = f"\n  and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    raise Refused(
+        f"{len(findings)} finding{'s' if len(findings) > 1 else ''} of the policy in pending files:{shown}{more}",
+        "POLICY_REFUSED",
+        details={"findings": [msgspec.to_builtins(found) for found in findings], "profile": judged.profile},
+    )
+
+
 def authorise(
     plan: Plan,
     prepared: "Mapping[str, Prepared]",
     target: Target,
     operator: str,
     instances: tuple[Instance, ...],
+    judged: "Judged",
+    papers: "Papers | None" = None,
 ) -> Permit:
     """Give the permit for ``plan`` on ``target``, or raise ``Refused``.
 
     A contract-phase file is held while a live instance's window ends below it; what stands before it may be applied.
-    A protected environment needs approvals and a backup, which this version cannot verify, so it is refused: unknown is
+    A protected environment needs approvals and a backup, which ``papers`` hold; without them it is refused: unknown is
     never pass.
     """
     refuse_application_role()
+    refuse_findings(plan, judged)
     if plan.obstacles:
         first = plan.obstacles[0]
         raise Refused(
             first.message, first.code, details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles]}
         )
+    granted: tuple[str, ...] = ()
     if target.protected:
-        raise Refused(
-            f"{target.environment} is protected and this plan has no approval that could be verified",
-            "APPROVAL_MISSING",
-            details={"planHash": plan.hash},
-        )
+        from lockgate.release.papers import refuse_papers
+
+        granted = refuse_papers(plan, target, papers)
     evidence = [
         f"{len(instances)} live instances",
         f"{len(plan.pending)} pending files on top of {plan.base or 'nothing'}",
+        f"policy, profile {judged.profile}: nothing blocks, {judged.warnings} warnings",
+        *granted,
     ]
     until, code, because = "", "", ""
     for revision, _checksum in plan.pending:

@@ -10,6 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
+from lockgate.release.leftovers import leftovers
 from lockgate.release.look import connect_patiently
 
 _RANK = {"error": 0, "warning": 1, "info": 2}
@@ -19,7 +20,12 @@ def checkup(target: Target, roles: Roles, limits: Limits) -> list[Finding]:
     """Every finding on ``target``, errors first. Reads only. Raises ``Unreachable``."""
     wire = connect_patiently(target, "doctor", limits, None)
     try:
-        found = [*history_checkup.examine(wire), *doctor.examine(wire, roles), *_drift(wire)]
+        found = [
+            *history_checkup.examine(wire),
+            *doctor.examine(wire, roles),
+            *_drift(wire),
+            *leftovers(wire),
+        ]
     finally:
         wire.close()
     return sorted(found, key=lambda finding: _RANK.get(finding.severity, 3))

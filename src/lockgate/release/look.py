@@ -36,7 +36,7 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
     wire = connect_patiently(target, "look", limits, alarm)
     try:
         facts = (
-            prepare_session(wire, limits.session(), guard=False, local=target.local)
+            prepare_session(wire, limits.session(), guard=False)
             if writable
             else read_facts(wire.one(FACTS, deadline=limits.clock() + 30))
         )

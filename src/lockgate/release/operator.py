@@ -13,7 +13,17 @@ def new_identity(kind: str, release_id: str | None = None) -> RunIdentity:
 
 
 def operator_name() -> str:
-    """Who runs this: the login name, or the number of a user that has none."""
+    """Who runs this: the person that ``LOCKGATE_ACTOR`` or the CI system names, else the login name or number.
+
+    A CI runner's login is the same for everybody; approvals have to know the person.
+    """
+    named = os.environ.get("LOCKGATE_ACTOR", "")
+    if not named and os.environ.get("GITHUB_ACTIONS"):
+        named = os.environ.get("GITHUB_ACTOR", "")
+    if not named and os.environ.get("GITLAB_CI"):
+        named = os.environ.get("GITLAB_USER_LOGIN", "")
+    if named.strip():
+        return named.strip()[:200]
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in the password file

@@ -7,8 +7,10 @@ import msgspec
 from lockgate.errors import ConfigError
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import AppliedFile
-from lockgate.postgres import home
+from lockgate.postgres import home, releases
+from lockgate.postgres.releases import ReleaseRow
 from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
 from lockgate.record.reasons import REASONS
 from lockgate.release.artifact import document
 from lockgate.release.look import connect_patiently
@@ -34,6 +36,9 @@ def rebuild(target: Target, sha: str, limits: Limits) -> dict[str, Any]:
         if not home.exists(wire):
             raise ConfigError("this database has no schema lockgate", "USAGE")
         runs = wire.one(_RUN, sha).rows
+        known_release = _pipeline(wire, sha)
+        if not runs and known_release:
+            return _without_run(sha, limits, known_release)
         if not runs:
             raise ConfigError(
                 f"this database knows no run of release {sha}",
@@ -72,4 +77,54 @@ def rebuild(target: Target, sha: str, limits: Limits) -> dict[str, Any]:
         "executionSummary": {"status": report.status, "startTime": started, "endTime": ended},
         "failure": kept.get("failure", {}),
         "logsSource": "rebuilt from the database",
+        **{key: known_release[key] for key in _OF_PIPELINE if key in known_release},
+    }
+
+
+_OF_PIPELINE = ("imageDigest", "rollbackDigest", "approvals", "backup")
+
+
+def _pipeline(wire: Wire, sha: str) -> dict[str, Any]:
+    """What the journal of the newest release of ``sha`` knows; empty where there is none."""
+    rows = releases.read_releases(wire, "sha = $1", sha, most=1)
+    if not rows:
+        return {}
+    row = rows[0]
+    evidence = {s.name: s.evidence for s in releases.read_steps(wire, row.release_key)}
+    backup = evidence.get("backup", {})
+    return {
+        "imageDigest": row.image_digest,
+        "rollbackDigest": row.rollback_digest,
+        "approvals": list(evidence.get("approvals", {}).get("used", [])),
+        "backup": dict(backup) if "backupId" in backup else {},
+        "row": row,
+    }
+
+
+def _without_run(sha: str, limits: Limits, known: dict[str, Any]) -> dict[str, Any]:
+    """The artifact of a release that had nothing to apply, or that ended before its run."""
+    row: ReleaseRow = known["row"]
+    status = {"succeeded": "pass", "handed-off": "pass", "held": "hold"}.get(row.state, "fail")
+    report = RunReport(
+        row.release_key,
+        status=status,
+        plan_hash=row.plan_hash,
+        before=row.base,
+        after=row.base,
+        operator=row.operator,
+    )
+    reason = REASONS.get(row.reason_code)
+    return {
+        **document(sha, report, [], None, timeout_seconds=round(limits.run_timeout.seconds)),
+        "reasonCode": row.reason_code,
+        "reason": row.message,
+        "state": reason.state if reason else "",
+        "next": reason.next if reason else "",
+        "executionSummary": {
+            "status": status,
+            "startTime": row.started_at,
+            "endTime": row.finished_at or row.started_at,
+        },
+        "logsSource": "rebuilt from the database",
+        **{key: known[key] for key in _OF_PIPELINE},
     }

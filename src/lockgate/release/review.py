@@ -1,32 +1,27 @@
-"""What is wrong with a project's files: the file contract and the policy, in one walk from the oldest to the newest."""
+"""What is wrong with a project's files: the ledger, the file contract and the policy, in one answer.
+
+What was judged before is remembered (``remembered.py``): an unchanged project is answered without loading the parser.
+"""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from lockgate.config import Settings
-from lockgate.migrations.directives import DirectiveError, Directives, parse
-from lockgate.migrations.files import Migration
 from lockgate.migrations.finding import Problem
-from lockgate.migrations.immutable import compare_with, files_at
-from lockgate.policy.facts import Server
 from lockgate.policy.finding import Finding, StatementFacts
-from lockgate.policy.judge import Judge, Judgement, Source
-from lockgate.policy.model.snapshot import Snapshot
-from lockgate.policy.registry import HAZARDS
-from lockgate.policy.subject import Options
-from lockgate.postgres.tree import SyntaxProblem, statements_of
-from lockgate.release.plain import LONGEST_TEXT, plain
 from lockgate.release.project import read_files
+from lockgate.release.remembered import Memory, Mode, Task, Walked
 
-TWINS = {
-    "tx-nesting": "FILE_TRANSACTION_CONTROL",
-    "idx-concurrently-in-tx": "FILE_NEEDS_TRANSACTION_OFF",
-    "enum-use-in-same-tx": "FILE_ENUM_USE",
-    "idx-name-required": "FILE_SYNTAX",
-}
-"""Hazard → reason code of the contract that says the same; where both are found in a file, the contract speaks."""
+if TYPE_CHECKING:
+    from lockgate.policy.model.snapshot import Snapshot
+
+LONGEST = 2_000_000
+"""Bytes of a scanned file that are shown from."""
 
 
 class Review(Struct, frozen=True):
@@ -36,41 +31,102 @@ class Review(Struct, frozen=True):
     findings: tuple[Finding, ...]
     statements: tuple[StatementFacts, ...]
     texts: dict[str, str]
+    # Files of ``--deploy`` that something was found in.
+    elsewhere: frozenset[str] = frozenset()
+    profile: str = "default"
 
 
 def review(
-    settings: Settings, *, today: date, since: str | None = None, snapshot: Snapshot | None = None
+    settings: Settings,
+    *,
+    today: date,
+    since: str | None = None,
+    snapshot: "Snapshot | None" = None,
+    memory: Memory | None = None,
 ) -> Review:
     """Judge every file of the project.
 
     With ``since`` what git has at that revision is only learnt from, and refused where it was changed. With
-    ``snapshot`` the files up to its revision keep the contract but are not judged: they are in it already.
+    ``snapshot`` the files up to its revision keep the contract but are not judged: they are in it already. ``memory``
+    gives the answers of earlier calls; None judges everything anew.
     """
-    directory = settings.path(settings.migrations.directory)
     files = read_files(settings)
     problems = list(files.problems)
     old: dict[str, bytes] = {}
     if since is not None:
+        from lockgate.migrations.immutable import compare_with, files_at
+
+        directory = settings.path(settings.migrations.directory)
         old = files_at(directory, since)
         problems += compare_with(directory, since, old)
-    walk = _Walk(settings, today, snapshot)
+    tasks = []
     for migration in files.migrations:
-        if migration.file not in old:
-            walk.judge(migration)
-        elif migration.text.encode() == old[migration.file]:
-            walk.learn(migration)
-        else:
-            walk.contract(migration)
-            walk.learn(migration)
-    judged = map(_with_fix, [*walk.findings, *walk.finish()])
-    findings = [*map(finding_of, [*problems, *walk.problems]), *judged]
-    findings.sort(key=lambda f: (f.file, f.line))
+        mode = Mode.JUDGE
+        if migration.file in old:
+            same = migration.text.encode() == old[migration.file]
+            mode = Mode.LEARN if same else Mode.CONTRACT
+        tasks.append(Task(migration, mode))
+    walked = _walk(settings, tasks, today, snapshot, memory)
+    findings = [*map(finding_of, [*problems, *walked.problems]), *walked.findings]
+    if settings.policy.profile == "early-stage":
+        findings.append(_allows_more(settings))
+    findings.sort(key=lambda found: (found.file, found.line))
     return Review(
         len(files.migrations),
         tuple(findings),
-        tuple(walk.statements),
+        tuple(walked.statements),
         {migration.file: migration.text for migration in files.migrations},
+        profile=settings.policy.profile,
     )
+
+
+def _allows_more(settings: Settings) -> Finding:
+    """Every report says so, whatever its format."""
+    return Finding(
+        "policy-early-stage",
+        settings.migrations.directory,
+        0,
+        "info",
+        "",
+        "the profile is early-stage: what takes data or names away is allowed",
+        "Take the profile out of lockgate.toml before anybody depends on the data.",
+        "read: lockgate.toml",
+    )
+
+
+def _walk(
+    settings: Settings, tasks: list[Task], today: date, snapshot: "Snapshot | None", memory: Memory | None
+) -> Walked:
+    if memory is None:
+        from lockgate.release.walk import walk_all
+
+        return walk_all(settings, tasks, today, snapshot)
+    key = memory.key(settings, tasks, today, snapshot)
+    found = memory.recall(key)
+    if found is None:
+        found = _walk_anew(settings, tasks, today, snapshot, memory)
+        memory.keep(key, found)
+    return found
+
+
+def _walk_anew(
+    settings: Settings, tasks: list[Task], today: date, snapshot: "Snapshot | None", memory: Memory
+) -> Walked:
+    """Judge what has changed since the last call, and what that can reach; or everything."""
+    from lockgate.release import parts
+    from lockgate.release.walk import walk_all
+
+    if snapshot is not None or not parts.divisible(settings, tasks):
+        return walk_all(settings, tasks, today, snapshot)
+    key = memory.place(settings, today)
+    before = memory.recall_as(key, parts.Parts)
+    after = None if before is None else parts.judge_changed(settings, tasks, today, before)
+    if after is None:
+        walked, after = parts.judge_whole(settings, tasks, today)
+    else:
+        walked = parts.put_together(after)
+    memory.keep_as(key, after)
+    return walked
 
 
 def finding_of(problem: Problem) -> Finding:
@@ -80,92 +136,31 @@ def finding_of(problem: Problem) -> Finding:
     )
 
 
-def _with_fix(finding: Finding) -> Finding:
-    """A finding never comes without what to do: where the rule has no SQL for it, the hazard's own way."""
-    return finding if finding.fix else structs.replace(finding, fix=HAZARDS[finding.id].workaround)
+def with_deployments(answer: Review, paths: Iterable[Path]) -> Review:
+    """The answer with what ``policy.deploy`` finds in ``paths``. A path that is not there raises ``OSError``."""
+    from lockgate.policy.deploy import scan
 
-
-class _Walk:
-    """The policy's judge and the contract, side by side."""
-
-    def __init__(self, settings: Settings, today: date, snapshot: Snapshot | None) -> None:
-        self.limits = settings.migrations
-        self.problems: list[Problem] = []
-        self.findings: list[Finding] = []
-        self.statements: list[StatementFacts] = []
-        self._applied = "" if snapshot is None else snapshot.schema_rev
-        if snapshot is None:
-            self._judge = Judge(today=today)
-        else:
-            server = Server(version=snapshot.server_version, role=snapshot.environment.role)
-            options = Options(server=server, environment=snapshot.environment)
-            self._judge = Judge(options, today=today, schema=snapshot.schema)
-
-    def learn(self, migration: Migration) -> None:
-        """Only learn what the file builds."""
-        if migration.revision > self._applied:
-            self._judge.replay(migration.up)
-
-    def contract(self, migration: Migration) -> list[Problem]:
-        """Judge the file by the contract alone."""
-        from lockgate.migrations.contract import prepare  # loads the parser's protobuf classes
-
-        _, found = prepare(migration, self.limits)
-        self.problems += found
-        return found
-
-    def judge(self, migration: Migration) -> None:
-        """Judge the file by contract and policy."""
-        if migration.revision <= self._applied:
-            self.contract(migration)
-            return
-        up = migration.up
-        try:
-            directives, malformed = parse(up), False
-        except DirectiveError:
-            directives, malformed = Directives(), True
-        if len(up) > LONGEST_TEXT and any(p.id == "FILE_SIZE" for p in self.contract(migration)):
-            return  # what would overflow the parser is not given to it
-        before = len(self._judge.files)
-        phase = directives.phase if directives.phase_given else ""
-        source = Source(
-            migration.file,
-            up,
-            phase,
-            directives.transaction,
-            down=migration.down or "",
-            after=directives.after,
+    found = scan(paths)
+    texts = dict(answer.texts)
+    for file in {one.file for one in found}:
+        with suppress(OSError):
+            texts[file] = Path(file).read_bytes()[:LONGEST].decode("utf-8", "replace")
+    told = [
+        Finding(
+            f.id,
+            f.file,
+            f.line,
+            f.severity,
+            "",
+            f.message,
+            f.fix,
+            f"read: {f.evidence}" if f.evidence else "read",
         )
-        judgement = self._judge.judge(source)
-        parsed = len(self._judge.files) > before
-        self.statements += judgement.statements
-        if len(up) > LONGEST_TEXT:
-            broken = [p for p in self.problems if p.file == migration.file]
-        elif not malformed and parsed and self._plain(migration, up, directives):
-            broken = []
-        else:
-            broken = self.contract(migration)
-        if not malformed and (parsed or not broken):
-            self.findings += _without_twins(judgement, broken)
-
-    def _plain(self, migration: Migration, up: str, directives: Directives) -> bool:
-        down = migration.down
-        sections = [(up, [item.statement for item in self._judge.files[-1].judged])]
-        if down is not None:
-            try:
-                sections.append((down, [item.statement for item in statements_of(down)]))
-            except SyntaxProblem:
-                return False
-        return all(
-            plain(text, words, transactional=directives.transaction, most=self.limits.max_statements)
-            for text, words in sections
-        )
-
-    def finish(self) -> list[Finding]:
-        """What can only be said of all files together."""
-        return self._judge.finish()
-
-
-def _without_twins(judgement: Judgement, broken: Iterable[Problem]) -> list[Finding]:
-    said = {problem.id for problem in broken}
-    return [finding for finding in judgement.findings if TWINS.get(finding.id) not in said]
+        for f in found
+    ]
+    return structs.replace(
+        answer,
+        findings=(*answer.findings, *told),
+        texts=texts,
+        elsewhere=frozenset(one.file for one in found),
+    )

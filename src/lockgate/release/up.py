@@ -4,6 +4,7 @@ Every round starts from what the database says, so a round that was cut off anyw
 ``RunReport`` comes back (or rides on the error) and tells the same as the tables.
 """
 
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.plan import Obstacle, Plan, resolve
 from lockgate.migrations.progress import Log
+from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
 from lockgate.postgres.settings import Facts
@@ -24,8 +26,15 @@ from lockgate.postgres.wire import Cancelled, ConnectionLost
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release.aftermath import refuse_failover, settle_in_doubt, wait_for_server
-from lockgate.release.authorise import authorise, read_live_instances, refuse_application_role
+from lockgate.release.authorise import (
+    authorise,
+    refuse_application_role,
+    refuse_findings,
+)
+from lockgate.release.beside import Beside, worth_it
 from lockgate.release.ending import write_end, write_end_anew
+from lockgate.release.floor import settle_instances
+from lockgate.release.judged import Judged
 from lockgate.release.look import connect_patiently, look, patiently
 from lockgate.release.mismatch import explain
 from lockgate.release.project import Files, prepare_files, refuse_problems
@@ -33,6 +42,7 @@ from lockgate.release.report import RunReport
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
+    from lockgate.release.papers import Papers
 
 ROUNDS = 4
 """How often a run takes over again after a lost connection before it gives up."""
@@ -67,6 +77,8 @@ class Run:
         alarm: Alarm,
         *,
         lock_wait: float = 60.0,
+        today: date | None = None,
+        break_glass: str = "",
     ) -> None:
         self.target = target
         self.files = files
@@ -77,7 +89,12 @@ class Run:
         self.alarm = alarm
         self.lock_wait = lock_wait
         self.report = RunReport(identity.run_id, operator=identity.operator)
+        self.today = today or datetime.now(UTC).date()
         self._prepared: dict[str, Prepared] = {}
+        self._judged: Judged | None = None
+        self._judging: Beside[Judged] | None = None
+        self.break_glass = break_glass
+        self.papers: Papers | None = None
         self._facts: Facts | None = None
         self._cut = False
         self._started = limits.clock()
@@ -112,6 +129,9 @@ class Run:
             self._close_report(refused)
             refused.details["report"] = self.report
             raise refused from None
+        finally:
+            if self._judging is not None:
+                self._judging.close()
         self._close_report(None)
         return self.report
 
@@ -124,13 +144,18 @@ class Run:
         self.report.before = self.report.after = plan.base
         self._identify(looked.facts)
         self._refuse_obstacles(plan)
-        if not plan.pending and not _unsealed(looked.history):
+        # An older format of our own tables is brought up too: gates and people rely on what a newer one holds.
+        if not plan.pending and not _unsealed(looked.history) and looked.format in (0, home.FORMAT):
             self.report.plan_hash = plan.hash
             self.log.tell("up to date", f"{len(plan.applied)} applied, nothing to do")
             if looked.history.running:
                 self._settle()
             return
+        if worth_it(len(plan.pending)):  # many files are judged while the server lets us in
+            self._judging = Beside(lambda: self._ask(plan, looked.history, looked.facts), Judged)
         self._prepare(plan)
+        if self._judging is None:
+            refuse_findings(plan, self._judge(plan, looked.history, looked.facts))
         lost_on: dict[str, int] = {}
         for number in range(1, ROUNDS + 1):
             try:
@@ -235,11 +260,20 @@ class Run:
             self.report.plan_hash = plan.hash
         self._refuse_obstacles(plan)
         self._prepare(plan)
+        judged = self._judge(plan, history, guard.facts)
         self._preflight(guard, plan)
         self._look_for_drift(guard, history)
         permit = authorise(
-            plan, self._prepared, self.target, self.identity.operator, read_live_instances(guard.work)
+            plan,
+            self._prepared,
+            self.target,
+            self.identity.operator,
+            settle_instances(guard, plan, self._prepared, self.identity.run_id, self.log),
+            judged,
+            self._gather_papers(guard, plan),
         )
+        for paper in permit.evidence[3:]:
+            self.log.tell("authorised", paper)
         guard.guard.one(
             "UPDATE lockgate.run SET plan_hash = $2, before_rev = COALESCE(before_rev, $3) WHERE run_id = $1",
             self.identity.run_id,
@@ -285,6 +319,49 @@ class Run:
             refuse_problems(problems)
             self._prepared.update(prepared)
 
+    def _judge(self, plan: Plan, history: History, facts: Facts) -> Judged:
+        """Ask the policy about every pending file; what was asked before the lock is not asked again."""
+        wanted = frozenset(revision for revision, _ in plan.pending)
+        if self._judging is not None:
+            self._judged = self._judging.result()
+            self._judging = None
+            self._tell_policy()
+        if self._judged is None or not wanted <= self._judged.revisions:
+            self._judged = self._ask(plan, history, facts)
+            self._tell_policy()
+        return self._judged
+
+    def _ask(self, plan: Plan, history: History, facts: Facts) -> Judged:
+        from lockgate.release.judging import judge_pending
+
+        return judge_pending(
+            self.files.migrations,
+            frozenset(revision for revision, _ in plan.pending),
+            self.settings,
+            server=facts.version // 10000,
+            configured=bool(self.target.environment),
+            fresh=not plan.base,
+            today=self.today,
+            begun=frozenset(history.partial),
+        )
+
+    def _tell_policy(self) -> None:
+        for note in self._judged.notes if self._judged is not None else ():
+            self.report.notes.append(note)
+            self.log.tell("policy", note)
+
+    def _gather_papers(self, guard: Guard, plan: Plan) -> "Papers | None":
+        """Approvals and backup of a protected target, read under the guard: right before they are relied on."""
+        if not self.target.protected:
+            return None
+        from lockgate.release.papers import gather_papers
+
+        prepared = [self._prepared[revision] for revision, _ in plan.pending]
+        self.papers = gather_papers(
+            guard.work, plan, prepared, self.settings, self.target, self.identity.operator, guard.facts, self.limits, self.break_glass
+        )  # fmt: skip
+        return self.papers
+
     def _grants(self) -> str:
         """What lets the roles of lockgate.toml at the tables of lockgate; roles that do not exist get nothing."""
         from lockgate.release.roles import home_grants
@@ -297,14 +374,14 @@ class Run:
 
         if not history.rows:
             return
-        seen = drift.compare(guard.work)
+        seen = drift.compare(guard.work, self.identity.run_id)
         if seen.verdict is Verdict.FAIL:
             named = ", ".join(str(change) for change in seen.changes[:10])
             if self.identity.kind == "release":
                 raise Refused(
                     f"{seen.note}: {named}",
                     "SCHEMA_DRIFT",
-                    next="Undo it, or let it stand: lockgate up applies the files on top of it and records what is there",
+                    next="Undo it, or let it stand: lockgate repair --accept-schema --reason ... --actor ...",
                     exit=Exit.REFUSED,
                     details={"changes": [str(change) for change in seen.changes]},
                 )

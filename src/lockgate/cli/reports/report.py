@@ -27,6 +27,10 @@ class Report(Struct, frozen=True):
     texts: Mapping[str, str]
     version: str
     strict: bool = False
+    # Files that were scanned for deployments: their names are paths already.
+    elsewhere: frozenset[str] = frozenset()
+    # The profile of the policy.
+    profile: str = "default"
 
     @property
     def files(self) -> int:
@@ -35,7 +39,9 @@ class Report(Struct, frozen=True):
 
     def path(self, file: str) -> str:
         """``file`` from the root of the repository. What is no file of the folder (the folder itself) stays as it is."""
-        return f"{self.folder}/{file}" if self.folder and "/" not in file else file
+        if self.folder and "/" not in file and file not in self.elsewhere:
+            return f"{self.folder}/{file}"
+        return file
 
     def line(self, finding: Finding) -> str:
         """The line that ``finding`` points at; empty for a whole file."""

@@ -7,7 +7,7 @@ from msgspec import json
 
 from lockgate.cli.reports.report import Report
 from lockgate.policy.hazard import ERROR, INFO, WARNING
-from lockgate.policy.rules import HAZARDS
+from lockgate.policy.pages import every_hazard
 from lockgate.record.reasons import REASONS
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -56,7 +56,7 @@ def _location(path: str, line: int) -> dict[str, Any]:
 
 
 def _rule(id: str) -> dict[str, Any]:
-    row = HAZARDS.get(id)
+    row = every_hazard().get(id)
     if row is not None:
         return {
             "id": id,

@@ -19,6 +19,8 @@ def render(report: Report, mark: Mark, *, notes: bool = False) -> Iterator[str]:
             hidden += 1
             continue
         yield from _finding(report, finding, mark)
+    if report.profile != "default":
+        yield f"{mark(f'profile {report.profile}', 'warn')}: what takes data or names away is allowed"
     tally = report.tally()
     if hidden:
         tally += " (--verbose shows notes)"

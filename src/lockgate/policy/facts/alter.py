@@ -20,6 +20,7 @@ from lockgate.policy.facts.alter_constraints import (
 )
 from lockgate.policy.facts.alter_partitions import attach, detach, inherit
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay_alter import SELF
 from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
@@ -77,13 +78,16 @@ def alter_table(draft: Draft, word: w.AlterTable) -> None:
             handler(draft, key, state, action, word.only)
     if len(word.actions) > 1:
         _drops_own_proof(draft, key, word)
+        if state is not None:
+            _makes_again(draft, state, word)
 
 
 def _drops_own_proof(draft: Draft, key: str, word: w.AlterTable) -> None:
-    """Drops come first whatever the text says, so a CHECK that goes proves nothing to the same statement."""
+    """Drops come first whatever the text says, so a proof that goes proves nothing to the same statement."""
     dropped = [action.name for action in word.actions if isinstance(action, w.DropConstraint)]
+    freed = {action.column for action in word.actions if isinstance(action, w.DropNotNull)}
     columns: list[str] = []
-    for action in word.actions if dropped else ():
+    for action in word.actions if dropped or freed else ():
         if isinstance(action, w.SetNotNull):
             columns.append(action.column)
         elif isinstance(action, w.AddConstraint) and action.constraint.kind == "primary":
@@ -92,9 +96,25 @@ def _drops_own_proof(draft: Draft, key: str, word: w.AlterTable) -> None:
         for name in [key] if word.only else [key, *draft.schema.descendants(key)]:
             relation = draft.schema.relations.get(name)
             if relation is not None and not all(
-                draft.schema.proves_not_null(relation, column, dropped) for column in columns
+                draft.schema.proves_not_null(
+                    relation, column, [*dropped, "NOT NULL"] if column in freed else dropped
+                )
+                for column in columns
             ):
                 draft.scan(name)
+
+
+def _makes_again(draft: Draft, state: Relation, word: w.AlterTable) -> None:
+    """An index that goes with its constraint and comes back under its name has other storage."""
+    for action in word.actions:
+        if isinstance(action, w.DropConstraint) and action.name in state.constraints:
+            index = state.constraints[action.name].index
+            for other in word.actions if index else ():
+                made = other.constraint if isinstance(other, w.AddConstraint) else None
+                if made is not None and made.kind in ("primary", "unique") and not made.using_index:
+                    name = made.name or (f"{bare(state.key)}_pkey" if made.kind == "primary" else "")
+                    if name == bare(index):
+                        draft.rewrite(index)
 
 
 def _is_not_null(state: Relation, name: str) -> bool:
@@ -166,6 +186,8 @@ def _identity(draft: Draft, key: str, state: Relation | None, action: w.AlterIde
     column = state.columns.get(action.column) if state is not None else None
     if column is not None and column.identity and column.sequence and action.what != "add":
         draft.lock(column.sequence, _AX if action.what == "drop" else _SRX)
+        if action.sequence:
+            draft.rewrite(column.sequence)
 
 
 def _replica(draft: Draft, key: str, state: Relation | None, action: w.ReplicaIdentity, only: bool) -> None:

@@ -127,7 +127,7 @@ def drop_column(draft: Draft, key: str, state: Relation | None, action: w.DropCo
     """DROP COLUMN with what hangs on it. Bytes stay; nothing is written."""
     draft.facts.reversible = False
     closure = Closure(draft.schema)
-    closure.column(key, action.column, cascade=action.cascade)
+    closure.column(key, action.column, cascade=action.cascade, only=only)
     draft.lock_all(list(closure.gone), _AX)
     draft.lock_all(list(closure.touched), _AX)
     draft.see(f"column {key}.{action.column} is gone")
@@ -169,8 +169,11 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
             and not index.partial
             # The server does not try to keep what belongs to an index of the parent.
             and not index.parent
-            and collation_kept
-            and index_survives(draft.schema, column.type, action.type)
+            and (
+                # What is only included is not sorted by.
+                column.name not in index.columns
+                or (collation_kept and index_survives(draft.schema, column.type, action.type))
+            )
         )
         if not kept and not written and relation.has_storage:
             draft.rewrite(index.key)

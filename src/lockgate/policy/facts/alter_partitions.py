@@ -27,6 +27,8 @@ def attach(draft: Draft, key: str, state: Relation | None, action: w.AttachParti
         for below in (child, *schema.descendants(child)):
             draft.scan(below)
     draft.see(f"{child} answers for {key}")
+    # What the partition has to hold is worked out up to the root.
+    draft.lock_all(schema.ancestors(key), LockMode.AccessShareLock)
     if state is None:
         return
     if state.default_partition:

@@ -56,7 +56,9 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
             draft.lock_all(schema.descendants(key), mode)
             if draft.server.version >= 18:
                 for child in schema.descendants(key):
-                    draft.indexes(child, LockMode.AccessShareLock)
+                    below = schema.relations.get(child)
+                    if below is not None and below.kind != "p":
+                        draft.indexes(child, LockMode.AccessShareLock)
 
 
 def lock_table(draft: Draft, word: w.LockTable) -> None:

@@ -121,8 +121,11 @@ def grant(draft: Draft, word: w.Grant) -> None:
 def publication(draft: Draft, word: w.Publication) -> None:
     """ShareUpdateExclusiveLock on the tables named."""
     draft.facts.kind = "CREATE PUBLICATION" if word.create else "ALTER PUBLICATION"
-    for name in word.tables:
-        key, state = draft.known(name)
+    before = draft.schema.publications.get(word.name) if word.what == "set" else None
+    named = [draft.known(name)[0] for name in word.tables]
+    # SET takes the others out, and locks them for it.
+    for key in (*named, *(before.tables if before is not None else ())):
+        state = draft.schema.relations.get(key)
         draft.lock(key, LockMode.ShareUpdateExclusiveLock)
         if state is not None and state.kind != "p":
             draft.lock_all(draft.schema.descendants(key), LockMode.ShareUpdateExclusiveLock)

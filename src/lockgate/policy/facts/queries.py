@@ -1,7 +1,8 @@
 """Queries and what is made of them: views, CREATE TABLE AS, REFRESH, DML, functions."""
 
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.model.schema import Schema
+from lockgate.policy.model.routing import pruned, route
+from lockgate.policy.model.schema import Column, Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -102,8 +103,11 @@ def dml(draft: Draft, word: w.Dml) -> None:
     """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
     draft.facts.kind = word.kind.upper()
     draft.facts.reversible = word.kind in ("select", "explain", "copy to")
+    _called(draft, word)
+    if _prunes(draft, word):
+        return
     if word.target is None:
-        planned(draft, word.query.accesses)
+        (parsed if word.unplanned else planned)(draft, word.query.accesses)
         return
     target = draft.schema.resolve(word.target)
     others = tuple(
@@ -128,6 +132,50 @@ def dml(draft: Draft, word: w.Dml) -> None:
     draft.see(f"rows of {target} change")
 
 
+_PRUNING = frozenset({"select", "update", "delete"})
+
+
+def _prunes(draft: Draft, word: w.Dml) -> bool:
+    """A query of one partitioned table, whose key WHERE holds equal to constants, plans the partitions of that key only."""
+    accesses = word.query.accesses
+    if not word.equals or len({access.name for access in accesses}) != 1 or word.kind not in _PRUNING:
+        return False
+    key, state = draft.known(accesses[0].name)
+    if state is None or state.kind != "p" or accesses[0].only:
+        return False
+    mode = max(access.mode for access in accesses)
+    for name in (key, *pruned(draft.schema, state, dict(word.equals))):
+        draft.lock(name, mode)
+        draft.indexes(name, mode)
+    if word.target is not None:
+        draft.see(f"rows of {key} change")
+    return True
+
+
+_ONE_ROW = frozenset({"max", "min", "count", "sum", "avg"})
+"""Aggregates: a query of them has its row whatever the tables hold."""
+
+
+def _called(draft: Draft, word: w.Dml) -> None:
+    """Sequences that the one row of a SELECT asks for a value, or sets."""
+    query = word.query
+    if word.kind != "select" or (query.accesses and _ONE_ROW.isdisjoint(query.functions)):
+        return
+    found = [draft.schema.resolve(_named(name)) for name in query.sequences]
+    for table, column in query.serials:
+        state = draft.schema.get(_named(table))
+        own = state.columns.get(column) if state is not None else None
+        if own is not None and own.sequence:
+            found.append(own.sequence)
+    for key in found:
+        draft.lock(key, LockMode.RowExclusiveLock)
+
+
+def _named(text: str) -> w.Name:
+    schema, _, name = text.rpartition(".")
+    return w.Name(*(part[1:-1] if part.startswith('"') else part.lower() for part in (schema, name)))
+
+
 def _insert(draft: Draft, target: str, word: w.Dml) -> None:
     """Indexes of the target are locked only while rows go in, but ON CONFLICT plans with them. Which partition
     a row goes to is for the row to say."""
@@ -140,12 +188,37 @@ def _insert(draft: Draft, target: str, word: w.Dml) -> None:
         for source, _ in state.sources:
             _insert(draft, source, word)
         return
-    if word.on_conflict:
+    if word.infers:
         draft.indexes(target, mode)
     if word.values:
+        if state.partition:
+            # The first row is held against the bounds, and these are worked out from the parents.
+            draft.lock_all(draft.schema.ancestors(target), LockMode.AccessShareLock)
+        names = list(word.columns or state.columns)
+        if state.kind == "p":
+            _routed(draft, state, names, word)
+        given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
         for column in state.columns.values():
-            if column.sequence and column.name not in word.columns and (word.columns or word.default_values):
+            if column.sequence and column.name not in given:
                 draft.lock(column.sequence, mode)
+
+
+def _routed(draft: Draft, state: Relation, names: list[str], word: w.Dml) -> None:
+    """The partitions that rows of constants go to; where that cannot be told, the table alone is claimed."""
+    found: list[str] = []
+    for row in word.rows:
+        values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
+        values.update({name: "?" for name in state.columns if name not in values})
+        values.update(dict(zip(names, row, strict=False)))
+        path = route(draft.schema, state, values)
+        if path is None:
+            return
+        found += path
+    draft.lock_all(found, LockMode.RowExclusiveLock)
+
+
+def _filled(column: Column) -> bool:
+    return column.has_default or bool(column.identity or column.generated or column.sequence)
 
 
 def create_function(draft: Draft, word: w.CreateFunction) -> None:

@@ -128,8 +128,8 @@ class Closure:
             if state.children or self.schema.relations[state.table].kind == "p":
                 self.touched[child] = None
 
-    def column(self, table: str, column: str, *, cascade: bool) -> None:
-        """A column: indexes, constraints and with CASCADE views that use it."""
+    def column(self, table: str, column: str, *, cascade: bool, only: bool = False) -> None:
+        """A column: indexes, constraints and with CASCADE views that use it. With ``only`` children keep theirs."""
         self.touched[table] = None
         self.columns.append((table, column))
         state = self.schema.relations.get(table)
@@ -155,7 +155,11 @@ class Closure:
                     self.relation(view, cascade=True)
         for child in state.children:
             child_state = self.schema.relations.get(child)
-            if child_state is not None and column in child_state.columns:
+            if child_state is None or column not in child_state.columns:
+                continue
+            if only:
+                self.touched[child] = None
+            else:
                 self.column(child, column, cascade=cascade)
 
     def user_type(self, key: str, *, cascade: bool) -> None:

@@ -27,10 +27,13 @@ def alter_table(schema: Schema, word: w.AlterTable, file: int) -> None:
         return
     # The server works through the actions in passes, whatever their order in the text.
     actions = sorted(word.actions, key=_pass) if len(word.actions) > 1 else word.actions
+    # What a composite type gains or loses, the tables made OF it gain or lose.
+    typed = [schema.relations[name] for name in schema.tables_of_type(key)] if state.kind == "c" else []
     for action in actions:
         handler = _ACTIONS.get(type(action))
         if handler is not None:
-            handler(schema, state, action, file, word.only)
+            for relation in (state, *typed):
+                handler(schema, relation, action, file, word.only)
 
 
 _PASSES: dict[type, int] = {
@@ -69,7 +72,7 @@ def _add_column(schema: Schema, state: Relation, action: w.AddColumn, file: int,
 
 def _drop_column(schema: Schema, state: Relation, action: w.DropColumn, _file: int, only: bool) -> None:
     closure = Closure(schema)
-    closure.column(state.key, action.column, cascade=action.cascade)
+    closure.column(state.key, action.column, cascade=action.cascade, only=only)
     forget(schema, closure)
 
 
@@ -148,6 +151,12 @@ def _drop_constraint(
             continue
         if constraint.kind == "check" and constraint.valid:
             relation.lost_proofs.update(dict.fromkeys(constraint.not_null, name))
+        elif constraint.kind == "not_null":
+            for key in (table, *(schema.descendants(table) if not only else ())):
+                for column in constraint.columns:
+                    own = schema.relations[key].columns.get(column)
+                    if own is not None and (key == table or not own.own_not_null):
+                        own.not_null = False
     forget(schema, closure)
 
 
@@ -156,10 +165,19 @@ def _validate(schema: Schema, state: Relation, action: w.ValidateConstraint, _fi
         constraint = relation.constraints.get(action.name)
         if constraint is not None:
             constraint.valid = True
-            if constraint.kind == "not_null":
+            for below in _family(schema, relation, only) if constraint.kind == "not_null" else ():
                 for name in constraint.columns:
-                    if name in relation.columns:
-                        relation.columns[name].not_null_valid = True
+                    if name in below.columns:
+                        below.columns[name].not_null_valid = True
+
+
+def _alter_constraint(
+    schema: Schema, state: Relation, action: w.AlterConstraint, _file: int, only: bool
+) -> None:
+    """ENFORCED checks the rows that are there, NOT ENFORCED trusts nothing."""
+    constraint = state.constraints.get(action.name)
+    if constraint is not None and action.enforced is not None:
+        constraint.enforced = constraint.valid = action.enforced
 
 
 def _logged(schema: Schema, state: Relation, action: w.SetLogged, _file: int, only: bool) -> None:
@@ -190,6 +208,7 @@ def _attach(schema: Schema, state: Relation, action: w.AttachPartition, file: in
     if child is None:
         return
     tables.adopt(schema, child, action_name(state), partition=True, default=action.default)
+    child.bound = action.bound
     for index in schema.indexes_of(state.key):
         match = indexes.matching_index(schema, child.key, index)
         if match is None:
@@ -222,7 +241,7 @@ def _detach(schema: Schema, state: Relation, action: w.DetachPartition, _file: i
         return
     state.children.remove(child.key)
     child.parents.remove(state.key)
-    child.partition = False
+    child.partition, child.bound = False, None
     if state.default_partition == child.key:
         state.default_partition = ""
     for index in schema.indexes_of(child.key):
@@ -272,6 +291,7 @@ _ACTIONS: dict[type, Callable[[Schema, Relation, Any, int, bool], None]] = {
     w.AddConstraint: _add_constraint,
     w.DropConstraint: _drop_constraint,
     w.ValidateConstraint: _validate,
+    w.AlterConstraint: _alter_constraint,
     w.SetLogged: _logged,
     w.ReplicaIdentity: _replica,
     w.OwnerTo: _owner,

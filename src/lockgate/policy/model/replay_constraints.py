@@ -72,10 +72,14 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
     """One constraint, with the name and the index that the server gives it."""
     kind = constraint.kind
     if kind == "not_null":
-        for name in constraint.columns:
-            column = state.columns.get(name)
-            if column is not None:
-                column.not_null, column.not_null_valid = True, not constraint.not_valid
+        below = () if constraint.no_inherit else schema.descendants(state.key)
+        for relation in (state, *[schema.relations[child] for child in below]):
+            for name in constraint.columns:
+                column = relation.columns.get(name)
+                if column is not None:
+                    # What was valid already stays so.
+                    proven = column.not_null and column.not_null_valid
+                    column.not_null, column.not_null_valid = True, proven or not constraint.not_valid
         if constraint.name:
             made = Constraint(
                 constraint.name, kind, constraint.columns, not constraint.not_valid, created_file=file

@@ -1,6 +1,9 @@
 """Replaying RENAME and SET SCHEMA: a new name, followed through every reference."""
 
+from msgspec import structs
+
 from lockgate.policy.model import replay_indexes as indexes
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.schema import Schema, key_of, schema_of
 from lockgate.postgres.tree import words as w
 
@@ -18,7 +21,29 @@ def rename(schema: Schema, word: w.Rename, _file: int) -> None:
     elif word.kind == "tabconstraint":
         _rename_constraint(schema, key, word.sub, word.new)
     elif word.kind in ("type", "domain"):
-        _rename_type(schema, schema.type_key(word.name.schema, word.name.name), word.new)
+        old = schema.type_key(word.name.schema, word.name.name)
+        _rename_type(schema, old, key_of(schema_of(old), word.new))
+    elif word.kind == "statistic_ext":
+        old = schema.type_key(word.name.schema, word.name.name)
+        if old in schema.statistics:
+            schema.statistics[key_of(schema_of(old), word.new)] = schema.statistics.pop(old)
+    elif word.kind == "schema":
+        _rename_schema(schema, word.sub, word.new)
+
+
+def _rename_schema(schema: Schema, old: str, new: str) -> None:
+    """Everything in it has another key."""
+    for key in [key for key in schema.relations if schema_of(key) == old]:
+        _move(schema, key, key_of(new, bare(key)))
+    for key in [key for key in schema.indexes if schema_of(key) == old]:
+        indexes.move_index(schema, key, key_of(new, bare(key)))
+    for key in [key for key in schema.types if schema_of(key) == old]:
+        _rename_type(schema, key, key_of(new, bare(key)))
+    for names in (schema.functions, schema.statistics):
+        for key in [key for key in names if schema_of(key) == old]:
+            names[key_of(new, bare(key))] = names.pop(key)
+    if old in schema.schemas:
+        schema.schemas[new] = schema.schemas.pop(old)
 
 
 def _rename_constraint(schema: Schema, key: str, old: str, new: str) -> None:
@@ -40,18 +65,29 @@ def _rename_constraint(schema: Schema, key: str, old: str, new: str) -> None:
 
 
 def _rename_type(schema: Schema, key: str, new: str) -> None:
+    """A type, domain or composite has another key; columns, domains over it and tables made of it follow."""
     state = schema.types.pop(key, None)
     if state is None:
         return
-    bare = key.rpartition(".")[2]
-    state.key = key_of(schema_of(key), new)
-    schema.types[state.key] = state
+    state.key = new
+    schema.types[new] = state
+    old_name, name, place = bare(key), bare(new), schema_of(new)
+
+    def renamed(type: w.TypeName) -> w.TypeName:
+        if type.name != old_name or schema.type_key(type.schema, old_name) not in (key, new):
+            return type
+        return structs.replace(type, name=name, schema="" if place == "public" else place)
+
     for relation in schema.relations.values():
+        if relation.of_type == key:
+            relation.of_type = new
         for column in relation.columns.values():
-            if column.type.name == bare and schema.type_key(column.type.schema, bare) == key:
-                column.type = w.TypeName(new, column.type.schema, column.type.mods, column.type.array)
+            column.type = renamed(column.type)
+    for other in schema.types.values():
+        if other.base is not None:
+            other.base = renamed(other.base)
     if key in schema.relations:
-        _move(schema, key, state.key)
+        _move(schema, key, new)
 
 
 def _swapped(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
@@ -59,7 +95,7 @@ def _swapped(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
 
 
 def _rename_column(schema: Schema, key: str, old: str, new: str) -> None:
-    for name in (key, *schema.descendants(key)):
+    for name in (key, *schema.descendants(key), *schema.tables_of_type(key)):
         state = schema.relations.get(name)
         if state is None or old not in state.columns:
             continue
@@ -149,18 +185,13 @@ def _move(schema: Schema, old: str, new: str) -> None:
 def set_schema(schema: Schema, word: w.SetSchema, _file: int) -> None:
     """SET SCHEMA: indexes and owned sequences move along."""
     if word.kind in ("type", "domain"):
-        old_type = schema.type_key(word.name.schema, word.name.name)
-        state = schema.types.pop(old_type, None)
-        if state is not None:
-            bare = old_type.rpartition(".")[2]
-            for relation in schema.relations.values():
-                for column in relation.columns.values():
-                    if column.type.name == bare:
-                        column.type = w.TypeName(bare, word.schema, column.type.mods, column.type.array)
-            state.key = key_of(word.schema, bare)
-            schema.types[state.key] = state
-            if old_type in schema.relations:
-                _move(schema, old_type, state.key)
+        old = schema.type_key(word.name.schema, word.name.name)
+        _rename_type(schema, old, key_of(word.schema, bare(old)))
+        return
+    if word.kind == "statistic_ext":
+        old = schema.type_key(word.name.schema, word.name.name)
+        if old in schema.statistics:
+            schema.statistics[key_of(word.schema, bare(old))] = schema.statistics.pop(old)
         return
     old = schema.resolve(word.name)
     table = schema.relations.get(old)

@@ -18,6 +18,7 @@ def create_table(schema: Schema, word: w.CreateTable, file: int) -> None:
     kind = "p" if word.partition_by else "f" if word.foreign else "r"
     state = Relation(key, kind, persistence=word.persistence, created_file=file)
     state.partition_columns = word.partition_columns
+    state.bound = word.bound
     state.tablespace = "" if word.tablespace == "pg_default" else word.tablespace
     schema.relations[key] = state
     parents = (word.partition_of,) if word.partition_of is not None else word.inherits

@@ -8,7 +8,14 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
-from lockgate.postgres.tree.words import Name, TypeName
+from lockgate.postgres.tree.words import Bound, Name, TypeName
+
+BUILT_IN = frozenset({
+    "bit", "bool", "bpchar", "bytea", "char", "cidr", "date", "daterange", "float4", "float8", "inet", "int2", "int4",
+    "int8", "interval", "json", "jsonb", "macaddr", "money", "name", "numeric", "oid", "regclass", "text", "time",
+    "timestamp", "timestamptz", "timetz", "tsquery", "tstzrange", "tsvector", "uuid", "varbit", "varchar", "xml",
+})  # fmt: skip
+"""Types by PostgreSQL's internal names, the common ones."""
 
 
 class Column(Struct):
@@ -106,6 +113,8 @@ class Relation(Struct):
     partition: bool = False
     default_partition: str = ""
     partition_columns: tuple[str, ...] = ()
+    # Of a partition: what it holds, where a file said so.
+    bound: Bound | None = None
     # Foreign keys elsewhere that point here: (table, constraint).
     referenced_by: list[tuple[str, str]] = field(default_factory=list)
     # Views whose query names this relation.
@@ -219,8 +228,8 @@ class Schema(Struct):
 
     def user_type(self, type: TypeName) -> UserType | None:
         """The enum, domain or composite behind ``type``, when it is one."""
-        if not self.types:
-            return None
+        if type.name in BUILT_IN and not type.schema:
+            return None  # PostgreSQL's own types come first in every search path
         return self.types.get(self.type_key(type.schema, type.name))
 
     # -- families ----------------------------------------------------------------------------------
@@ -302,10 +311,10 @@ class Schema(Struct):
     def proves_not_null(self, relation: Relation, column: str, without: Collection[str] = ()) -> str:
         """What proves that ``column`` holds no NULL: the name of a constraint, "NOT NULL", or "".
 
-        ``without`` are constraints that do not count.
+        ``without`` are constraints that do not count, "NOT NULL" among them.
         """
         state = relation.columns.get(column)
-        if state is not None and state.not_null and state.not_null_valid:
+        if state is not None and state.not_null and state.not_null_valid and "NOT NULL" not in without:
             return "NOT NULL"
         for constraint in relation.constraints.values():
             if (

@@ -149,6 +149,7 @@ def savepoints(subject: Subject) -> Iterator[Hit]:
         detects="COMMIT or ROLLBACK inside a DO block.",
         effect="lockgate runs each statement together with its row of history, so the block fails with `invalid transaction termination`; elsewhere a failure leaves half of it behind, and the retry does that half again.",
         workaround="A move: each batch is committed with its place.",
+        by_target=True,
         source="PostgreSQL documentation, PL/pgSQL, Transaction Management",
         setup=_SETUP,
         bad=f"-- lockgate: transaction=off\n{_do(_BATCH + chr(10) + '    COMMIT;')}",

@@ -111,6 +111,7 @@ def table_unknown(subject: Subject) -> Iterator[Hit]:
         effect="Columns with their values, tables with their rows and views go along in silence.",
         lock="AccessExclusiveLock on each table that is changed",
         workaround="Drop what hangs on it by name, in contract files; then drop it without CASCADE.",
+        destructive=True,
         source="observed",
         setup="CREATE TYPE mood AS ENUM ('good');\nCREATE TYPE color AS ENUM ('red');\nCREATE TABLE people (id bigint PRIMARY KEY, mood mood);",
         bad="DROP TYPE mood CASCADE;",

@@ -27,6 +27,7 @@ def _column(subject: Subject, name: str) -> Column | None:
         effect="Without CASCADE the server refuses it; with CASCADE the dependents go too.",
         lock=f"{_AX} on the dependents too",
         workaround="Change or drop each dependent by name first.",
+        destructive=True,
         source="PostgreSQL documentation, Dependency Tracking; observed",
         setup=_SETUP + "\nCREATE VIEW order_codes AS SELECT id, code FROM orders;",  # noqa: S608 - an example
         bad=_CONTRACT + "ALTER TABLE orders DROP COLUMN code CASCADE;",

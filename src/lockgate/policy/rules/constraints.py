@@ -298,8 +298,8 @@ def exclude(subject: Subject) -> Iterator[Hit]:
 )
 def notvalid_forgotten(tree: Tree) -> Iterator[tuple[File, Hit]]:
     """Whatever is still not valid when all files are replayed. The newest file may leave it to the next one."""
-    for file in tree.files[:-1] if len(tree.files) > 1 else tree.files:
-        for judged in file.judged:
+    for file in tree.files:
+        for judged in file.judged if file.place != tree.last or tree.last == 0 else ():
             word = judged.statement
             if not isinstance(word, w.AlterTable):
                 continue

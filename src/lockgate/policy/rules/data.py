@@ -20,6 +20,7 @@ _SETUP = "CREATE TABLE orders (id bigint PRIMARY KEY, qty integer);"
         lock="RowExclusiveLock",
         by_size=True,
         workaround="A move, or batches by key.",
+        destructive=True,
         source="Field practice with backfills",
         setup=_SETUP,
         bad="UPDATE orders SET qty = 0;",

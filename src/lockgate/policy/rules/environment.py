@@ -34,6 +34,8 @@ _BIG = {"orders": (40_000_000, 9_000_000_000)}
 )
 def size_risk(subject: Subject) -> Iterator[Hit]:
     """Rows and bytes of the snapshot."""
+    if not (subject.facts.scans or subject.facts.rewrites):
+        return
     for key in dict.fromkeys((*subject.facts.scans, *subject.facts.rewrites)):
         state = subject.schema.relations.get(key)
         if state is None or subject.is_new(key) or subject.facts.locks.get(key, 0) < LockMode.ShareLock:
@@ -59,7 +61,8 @@ def size_risk(subject: Subject) -> Iterator[Hit]:
         good=_ADD,
         sizes=_BIG,
         environment=Environment(free_bytes=5_000_000_000),
-    )
+    ),
+    environment=True,
 )
 def disk(subject: Subject) -> Iterator[Hit]:
     """The sum of what is rewritten, against what is free."""
@@ -89,7 +92,8 @@ def disk(subject: Subject) -> Iterator[Hit]:
         bad=_ADD,
         good=_OTHER,
         environment=Environment(tables={"orders": Life(reads_per_second=900, writes_per_second=80)}),
-    )
+    ),
+    environment=True,
 )
 def traffic(subject: Subject) -> Iterator[Hit]:
     """Queries a second that would wait."""
@@ -120,7 +124,8 @@ _BUSY = 100
         bad=_ADD,
         good=_OTHER,
         environment=Environment(tables={"orders": Life(age=210_000_000)}),
-    )
+    ),
+    environment=True,
 )
 def wraparound(subject: Subject) -> Iterator[Hit]:
     """Ages of the snapshot."""
@@ -149,7 +154,8 @@ def wraparound(subject: Subject) -> Iterator[Hit]:
         bad=_ADD,
         good="CREATE INDEX orders_qty ON orders (qty);",
         environment=Environment(standbys=2),
-    )
+    ),
+    environment=True,
 )
 def standbys(subject: Subject) -> Iterator[Hit]:
     """Only the strongest lock is logged."""
@@ -180,6 +186,7 @@ def standbys(subject: Subject) -> Iterator[Hit]:
         environment=Environment(max_locks=4),
     ),
     scope="file",
+    environment=True,
 )
 def max_locks(tree: Tree) -> Iterator[Hit]:
     """One entry a relation, until the end of the transaction."""
@@ -214,6 +221,7 @@ def max_locks(tree: Tree) -> Iterator[Hit]:
         environment=Environment(role="app_migrator", memberships=("app_migrator", "app_owner")),
     ),
     on=(w.AlterTable, w.CreateIndex, w.Rename, w.SetSchema, w.Drop),
+    environment=True,
 )
 def role_owner(subject: Subject) -> Iterator[Hit]:
     """The owner in the model, against the memberships."""
@@ -248,6 +256,7 @@ def role_owner(subject: Subject) -> Iterator[Hit]:
         unproven="an extension that is not there cannot be created",
     ),
     on=w.CreateExtension,
+    environment=True,
 )
 def extensions(subject: Subject) -> Iterator[Hit]:
     """The list of the snapshot."""

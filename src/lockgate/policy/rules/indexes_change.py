@@ -264,7 +264,7 @@ def drop_backs_constraint(subject: Subject) -> Iterator[Hit]:
 def replace(tree: Tree) -> Iterator[tuple[File, Hit]]:
     """By name; a drop IF EXISTS clears away what a failed build left."""
     dropped: dict[str, tuple[File, Judged]] = {}
-    for place, file in enumerate(tree.files):
+    for file in tree.files:
         for judged in file.judged:
             word = judged.statement
             if isinstance(word, w.Drop) and word.kind == "index" and not word.if_exists:
@@ -273,7 +273,7 @@ def replace(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 before, drop = dropped.pop(word.name)
                 table = tree.schema.relations.get(tree.schema.resolve(word.table))
                 young = table is not None and table.created_file == file.number
-                if young or before not in tree.files[max(place - 1, 0) : place + 1]:
+                if young or file.place - before.place > 1:
                     continue
                 keys = ", ".join(key.column or "(…)" for key in word.keys)
                 where = tree.schema.resolve(word.table)
@@ -290,7 +290,7 @@ def replace(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 )
 
 
-_REFRESHED = ("ALTER COLLATION", "ALTER DATABASE REFRESH COLLATION")
+REFRESHED = ("ALTER COLLATION", "ALTER DATABASE REFRESH COLLATION")
 
 
 @rule(
@@ -310,14 +310,13 @@ _REFRESHED = ("ALTER COLLATION", "ALTER DATABASE REFRESH COLLATION")
 )
 def collation_version(tree: Tree) -> Iterator[tuple[File, Hit]]:
     """A REINDEX stands earlier in the same file or in the one before."""
-    reindexed: File | None = None
-    before: File | str = ""
+    reindexed = -9
     for file in tree.files:
         for judged in file.judged:
             word = judged.statement
             if isinstance(word, w.Reindex):
-                reindexed = file
-            elif isinstance(word, w.Utility) and word.kind in _REFRESHED and reindexed not in (file, before):
+                reindexed = file.place
+            elif isinstance(word, w.Utility) and word.kind in REFRESHED and file.place - reindexed > 1:
                 yield (
                     file,
                     Hit(
@@ -326,4 +325,3 @@ def collation_version(tree: Tree) -> Iterator[tuple[File, Hit]]:
                         line=judged.line,
                     ),
                 )
-        before = file

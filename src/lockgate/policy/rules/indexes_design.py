@@ -212,6 +212,7 @@ def build_budget(subject: Subject) -> Iterator[Hit]:
         environment=Environment(tables={"orders": Life(writes_per_second=400)}),
     ),
     on=w.CreateIndex,
+    environment=True,
 )
 def write_hot(subject: Subject) -> Iterator[Hit]:
     """Write rates come from a snapshot; columns that are indexed already cost HOT updates already."""

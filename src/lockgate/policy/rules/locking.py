@@ -67,6 +67,8 @@ def lock_then_more(subject: Subject) -> Iterator[Hit]:
     """What is held, against what is worked on."""
     if not subject.file.judged or not subject.file.transactional or isinstance(subject.statement, w.Dml):
         return
+    if not (subject.facts.scans or subject.facts.rewrites or isinstance(subject.statement, w.CreateTableAs)):
+        return
     busy = _work(Judged(subject.statement, subject.facts, subject.line), subject.schema)
     busy = [key for key in busy if not subject.is_new(key) and not subject.small(key)]
     if not busy:
@@ -210,6 +212,7 @@ def wide_window(subject: Subject) -> Iterator[Hit]:
         effect="Each alone might pass, but the locks of all are held until the last is done.",
         lock="ShareLock or stronger",
         workaround="A file each.",
+        by_target=True,
         source="Field practice with locks and sessions",
         setup=_SETUP,
         bad="CREATE INDEX orders_qty ON orders (qty);\nALTER TABLE customers ADD CHECK (id > 0);",

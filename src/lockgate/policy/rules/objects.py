@@ -73,6 +73,7 @@ def trigger_create(subject: Subject) -> Iterator[Hit]:
         effect="Its locks, rewrites and scans cannot be read from the file.",
         severity=WARNING,
         workaround="Plain statements.",
+        by_target=True,
         source="Field practice with views, routines and triggers",
         setup=_TRIGGER,
         bad="DO $$ BEGIN ALTER TABLE orders ADD COLUMN hidden text; END $$;",

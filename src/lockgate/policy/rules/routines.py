@@ -41,6 +41,7 @@ _NAME = re.compile(r"\|\|\s*(?!')[a-z_\"]|[a-z_\"\)\]]\s*\|\|", re.IGNORECASE)
         effect="The old release, which knows only the old arguments and result, calls the new body or finds none.",
         contract_severity=INFO,
         workaround="A new function under a new name; the old one is dropped when no release calls it.",
+        destructive=True,
         source="Field practice with views, routines and triggers",
         setup=_SETUP,
         bad="DROP FUNCTION short(text);",

@@ -24,6 +24,7 @@ _AX = "AccessExclusiveLock"
         lock=f"{_AX} on the table and on every referenced table",
         contract_severity=INFO,
         workaround="Stop using it, drop its foreign keys apart, then drop it in a file with `-- lockgate: phase=contract`.",
+        destructive=True,
         source="observed",
         setup=_SETUP,
         bad="DROP TABLE orders;",
@@ -58,6 +59,7 @@ def drop(subject: Subject) -> Iterator[Hit]:
         effect="The old release knows only the old name, the new one only the new: one of the two fails.",
         lock=_AX,
         workaround="Keep the old name alive as a view until nobody uses it.",
+        destructive=True,
         source="Field practice with tables and partitions",
         setup=_SETUP,
         bad="ALTER TABLE orders RENAME TO purchases;",
@@ -204,6 +206,7 @@ def detach(subject: Subject) -> Iterator[Hit]:
         effect="All rows are gone for good; CASCADE empties every table that points here.",
         lock=f"{_AX} on all tables emptied",
         workaround="Delete in batches, or keep the rows.",
+        destructive=True,
         source="observed",
         setup=_SETUP,
         bad="TRUNCATE orders;",
@@ -221,8 +224,7 @@ def truncate(subject: Subject) -> Iterator[Hit]:
     named = [subject.schema.resolve(name) for name in word.names]
     emptied += [key for key in named if key not in subject.schema.relations]
     if emptied:
-        severity = WARNING if subject.options.profile == "early-stage" else ""
-        yield Hit(f"all rows of {', '.join(emptied)} are gone", severity=severity)
+        yield Hit(f"all rows of {', '.join(emptied)} are gone")
 
 
 @rule(

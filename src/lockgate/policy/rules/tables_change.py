@@ -22,6 +22,7 @@ _AX = "AccessExclusiveLock"
         effect="Everything that depends on it goes too or loses a column or key, unnamed and locked.",
         lock=f"{_AX} on all of them",
         workaround="Drop what depends on it by name first, then drop without CASCADE.",
+        destructive=True,
         source="observed",
         setup=f"{_SETUP}\nCREATE VIEW order_list AS TABLE orders;",
         bad="-- lockgate: phase=contract\nDROP TABLE orders CASCADE;",

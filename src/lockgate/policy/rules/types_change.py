@@ -64,6 +64,7 @@ def enum_ordering(subject: Subject) -> Iterator[Hit]:
         effect="The old release still writes and compares the old label: its statements fail.",
         contract_severity=INFO,
         workaround="Add the new label, move rows and code over to it, then take the old one away in a file with `-- lockgate: phase=contract`.",
+        destructive=True,
         source="Field practice with types",
         setup=_ENUM,
         bad="ALTER TYPE mood RENAME VALUE 'ok' TO 'fine';",

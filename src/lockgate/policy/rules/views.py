@@ -60,6 +60,7 @@ def replace(subject: Subject) -> Iterator[Hit]:
         lock=f"{_AX} on the view",
         contract_severity=INFO,
         workaround="Stop using it in one release, drop it with the next, in a file with `-- lockgate: phase=contract`.",
+        destructive=True,
         source="Field practice with views, routines and triggers",
         setup=_SETUP,
         bad="DROP VIEW order_list;",

@@ -60,6 +60,21 @@ def machine_binaries() -> list[Binaries]:
     return [found[version] for version in sorted(found, reverse=True) if version]
 
 
+def binaries_in(bindir: Path) -> Binaries:
+    """The PostgreSQL whose programs are in ``bindir``. Raises LockgateError (``EMBEDDED``) when there is none."""
+    for program in ("postgres", "initdb"):
+        if not os.access(bindir / program, os.X_OK):
+            raise LockgateError(
+                f"{bindir} holds no program {program}.",
+                "EMBEDDED",
+                next="Give the directory that pg_config --bindir prints.",
+            )
+    version = _major(_said_by(str(bindir / "postgres"), "-V"))
+    if not version:
+        raise LockgateError(f"{bindir}/postgres does not tell its version.", "EMBEDDED")
+    return Binaries(version, bindir.resolve())
+
+
 def _said_by(*command: str) -> str:
     """What ``command`` writes on stdout; nothing when it fails."""
     import subprocess

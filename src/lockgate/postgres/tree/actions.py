@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from lockgate.postgres.tree.shapes import Column, Constraint, Expression, Name, TypeName, Word
+from lockgate.postgres.tree.shapes import Bound, Column, Constraint, Expression, Name, TypeName, Word
 
 
 class AddColumn(Word, frozen=True):
@@ -56,10 +56,12 @@ class SetExpression(Word, frozen=True):
 
 
 class AlterIdentity(Word, frozen=True):
-    """ADD GENERATED, SET …, DROP IDENTITY. ``what``: add, set, drop."""
+    """ADD GENERATED, SET …, RESTART, DROP IDENTITY. ``what``: add, set, drop."""
 
     column: str
     what: str
+    # The sequence behind it gets another option, and so is written anew.
+    sequence: bool = False
 
 
 class AddConstraint(Word, frozen=True):
@@ -166,6 +168,7 @@ class AttachPartition(Word, frozen=True):
 
     partition: Name
     default: bool = False
+    bound: Bound | None = None
 
 
 class DetachPartition(Word, frozen=True):
@@ -200,6 +203,12 @@ class OfType(Word, frozen=True):
     type: TypeName | None
 
 
+class ForeignOptions(Word, frozen=True):
+    """OPTIONS of a foreign table or of its column; and SET WITHOUT OIDS, which does nothing but lock."""
+
+    column: str = ""
+
+
 class DependsOnExtension(Word, frozen=True):
     """[NO] DEPENDS ON EXTENSION."""
 
@@ -207,7 +216,8 @@ class DependsOnExtension(Word, frozen=True):
 
 
 Action: TypeAlias = (
-    AddColumn | DropColumn | AlterType | SetDefault | SetNotNull | DropNotNull | SetExpression | AlterIdentity
+    ForeignOptions
+    | AddColumn | DropColumn | AlterType | SetDefault | SetNotNull | DropNotNull | SetExpression | AlterIdentity
     | AddConstraint | DropConstraint | ValidateConstraint | AlterConstraint | SetStatistics | SetColumnOptions
     | SetStorage | SetOptions | SetTablespace | SetAccessMethod | SetLogged | ReplicaIdentity | RowSecurity
     | ToggleTrigger | ToggleRule | AttachPartition | DetachPartition | Inherit | OwnerTo | ClusterOn | OfType

@@ -21,7 +21,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "functions", "literals", "sequences")
+    __slots__ = ("accesses", "columns", "functions", "literals", "sequences", "serials")
 
     def __init__(self) -> None:
         self.accesses: dict[tuple[str, str, LockMode, bool], None] = {}
@@ -29,6 +29,7 @@ class _Seen:
         self.columns: dict[str, None] = {}
         self.literals: list[str] = []
         self.sequences: list[str] = []
+        self.serials: list[tuple[str, str]] = []
 
     def relation(self, node: dict[str, Any], mode: LockMode) -> None:
         self.accesses[node.get("schemaname", ""), node["relname"], mode, not node.get("inh", False)] = None
@@ -100,7 +101,15 @@ def query_of_node(node: Any) -> tuple[Query, tuple[str, ...]]:
     seen = _Seen()
     _walk(node, seen, frozenset(), LockMode.AccessShareLock)
     columns, star = _output_columns(node)
-    query = Query(seen.access_list(), tuple(seen.functions), columns, star, tuple(seen.columns))
+    query = Query(
+        seen.access_list(),
+        tuple(seen.functions),
+        columns,
+        star,
+        tuple(seen.columns),
+        tuple(seen.sequences),
+        tuple(seen.serials),
+    )
     return query, tuple(seen.literals)
 
 
@@ -182,12 +191,57 @@ def _func_call(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lo
     name = ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
     seen.functions[name] = None
     if name in ("nextval", "setval"):
-        literal = _literal((node.get("args") or [None])[0])
-        if literal:
-            seen.sequences.append(literal)
+        _sequence(node.get("args") or [], seen)
     for key, value in node.items():
         if key != "funcname" and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, mode)
+
+
+def _sequence(arguments: list[Any], seen: _Seen) -> None:
+    """The sequence that nextval or setval names, where it is sure to be asked: setval of NULL does nothing."""
+    if not all(_never_null(argument) for argument in arguments[1:]):
+        return
+    literal = _literal((arguments or [None])[0])
+    if literal:
+        seen.sequences.append(literal)
+        return
+    called = arguments[0].get("FuncCall", {}) if arguments and isinstance(arguments[0], dict) else {}
+    if strings(called.get("funcname", []))[-1:] == ["pg_get_serial_sequence"]:
+        table, column = (_literal(argument) for argument in [*called.get("args", ()), None, None][:2])
+        if table and column:
+            seen.serials.append((table, column))
+
+
+def datum(node: Any) -> str:
+    """A constant as a text: ``n:5``, ``s:a``, ``null``, ``min`` and ``max`` of bounds; ``?`` for anything else."""
+    while isinstance(node, dict) and "TypeCast" in node:
+        node = node["TypeCast"].get("arg")
+    if not isinstance(node, dict):
+        return "?"
+    if "ColumnRef" in node:
+        name = strings(node["ColumnRef"].get("fields", []))[-1:]
+        return {"minvalue": "min", "maxvalue": "max"}.get(name[0] if name else "", "?")
+    value = node.get("A_Const")
+    if not isinstance(value, dict):
+        return "?"
+    if value.get("isnull"):
+        return "null"
+    if "sval" in value:
+        return f"s:{value['sval'].get('sval', '')}"
+    if "ival" in value:
+        return f"n:{value['ival'].get('ival', 0)}"
+    return f"n:{value['fval'].get('fval', '')}" if "fval" in value else "?"
+
+
+def _never_null(node: Any) -> bool:
+    if "CoalesceExpr" in node:
+        return any(_never_null(item) for item in node["CoalesceExpr"].get("args", ()))
+    if "TypeCast" in node:
+        return _never_null(node["TypeCast"].get("arg", {}))
+    if "A_Expr" in node:
+        sides = [node["A_Expr"][side] for side in ("lexpr", "rexpr") if side in node["A_Expr"]]
+        return all(_never_null(side) for side in sides)
+    return "A_Const" in node and not node["A_Const"].get("isnull", False)
 
 
 def _value_function(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:

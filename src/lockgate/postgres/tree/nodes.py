@@ -129,6 +129,10 @@ class PartSpec(Node):
 
 class PartBound(Node):
     is_default: bool = False
+    strategy: str = ""
+    listdatums: list[Raw] = []
+    lowerdatums: list[Raw] = []
+    upperdatums: list[Raw] = []
 
 
 class CreateStmt(Node):

@@ -76,9 +76,21 @@ class Query(Word, frozen=True):
     star: bool = False
     # Every column name that occurs anywhere in the query, whatever its table.
     column_refs: tuple[str, ...] = ()
+    # Sequences that nextval or setval name, and (table, column) that pg_get_serial_sequence does.
+    sequences: tuple[str, ...] = ()
+    serials: tuple[tuple[str, str], ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
+
+
+class Bound(Word, frozen=True):
+    """What a partition holds. ``strategy``: list, range or hash; values as ``expressions.datum`` writes them."""
+
+    strategy: str
+    values: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
+    upper: tuple[str, ...] = ()
 
 
 class Constraint(Word, frozen=True):

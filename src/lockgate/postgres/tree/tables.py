@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw, json, structs
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.expressions import derived_name, expression_of, name_of_parts, strings
+from lockgate.postgres.tree.expressions import datum, derived_name, expression_of, name_of_parts, strings
 from lockgate.postgres.tree.nodes import (
     AlterTableCmd,
     AlterTableStmt,
@@ -17,6 +17,7 @@ from lockgate.postgres.tree.nodes import (
     CreateStmt,
     IndexElem,
     IndexStmt,
+    PartBound,
     PartitionCmd,
 )
 from lockgate.postgres.tree.wording import Unknown, column_of, constraint_of, name_of, type_of
@@ -64,6 +65,7 @@ def _table(node: CreateStmt, *, foreign: bool = False) -> w.CreateTable:
         inherits=() if node.partbound else parents,
         partition_of=parents[0] if node.partbound else None,
         default_partition=bool(node.partbound and node.partbound.is_default),
+        bound=_bound(node.partbound),
         partition_by=spec.strategy.removeprefix("PARTITION_STRATEGY_").lower() if spec else "",
         partition_columns=tuple([part.PartitionElem.name for part in spec.partParams]) if spec else (),
         like=tuple(like),
@@ -203,7 +205,22 @@ def _range(command: AlterTableCmd) -> w.Name:
 
 def _attach(command: AlterTableCmd) -> w.AttachPartition:
     node = _unboxed_partition(command)
-    return w.AttachPartition(name_of(node.name), bool(node.bound and node.bound.is_default))
+    return w.AttachPartition(
+        name_of(node.name), bool(node.bound and node.bound.is_default), _bound(node.bound)
+    )
+
+
+_STRATEGIES = {"l": "list", "r": "range", "h": "hash"}
+
+
+def _bound(node: PartBound | None) -> w.Bound | None:
+    if node is None or node.is_default:
+        return None
+    parts = [
+        tuple([datum(_any(raw)) for raw in raws])
+        for raws in (node.listdatums, node.lowerdatums, node.upperdatums)
+    ]
+    return w.Bound(_STRATEGIES.get(node.strategy, ""), *parts)
 
 
 def _detach(command: AlterTableCmd) -> w.DetachPartition:
@@ -221,6 +238,12 @@ def _unbox(kind: str) -> Callable[[AlterTableCmd], Raw]:
 
 
 _column_body, _constraint_body = _unbox("ColumnDef"), _unbox("Constraint")
+
+
+def _alters_sequence(command: AlterTableCmd) -> bool:
+    """Whether SET says more than when the value is made up."""
+    options = _boxed(command, "List").get("items", [])
+    return any(item["DefElem"].get("defname") != "generated" for item in options)
 
 
 def _replica(command: AlterTableCmd) -> w.ReplicaIdentity:
@@ -257,7 +280,7 @@ _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
     "AT_SetExpression": lambda c: w.SetExpression(c.name, expression_of(c.definition)),
     "AT_DropExpression": lambda c: w.SetExpression(c.name, None),
     "AT_AddIdentity": lambda c: w.AlterIdentity(c.name, "add"),
-    "AT_SetIdentity": lambda c: w.AlterIdentity(c.name, "set"),
+    "AT_SetIdentity": lambda c: w.AlterIdentity(c.name, "set", _alters_sequence(c)),
     "AT_DropIdentity": lambda c: w.AlterIdentity(c.name, "drop"),
     "AT_AddConstraint": lambda c: _add_constraint(_with(c, _constraint_body(c))),
     "AT_DropConstraint": lambda c: w.DropConstraint(c.name, _cascades(c), c.missing_ok),
@@ -299,6 +322,9 @@ _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
     "AT_ChangeOwner": _owner,
     "AT_ClusterOn": lambda c: w.ClusterOn(c.name),
     "AT_DropCluster": lambda _: w.ClusterOn(""),
+    "AT_DropOids": lambda _: w.ForeignOptions(),
+    "AT_GenericOptions": lambda _: w.ForeignOptions(),
+    "AT_AlterColumnGenericOptions": lambda c: w.ForeignOptions(c.name),
     "AT_AddOf": _of_type,
     "AT_DropOf": lambda _: w.OfType(None),
 }

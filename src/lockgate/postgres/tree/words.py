@@ -22,6 +22,7 @@ from lockgate.postgres.tree.actions import DetachPartition as DetachPartition
 from lockgate.postgres.tree.actions import DropColumn as DropColumn
 from lockgate.postgres.tree.actions import DropConstraint as DropConstraint
 from lockgate.postgres.tree.actions import DropNotNull as DropNotNull
+from lockgate.postgres.tree.actions import ForeignOptions as ForeignOptions
 from lockgate.postgres.tree.actions import Inherit as Inherit
 from lockgate.postgres.tree.actions import OfType as OfType
 from lockgate.postgres.tree.actions import OwnerTo as OwnerTo
@@ -41,6 +42,7 @@ from lockgate.postgres.tree.actions import ToggleRule as ToggleRule
 from lockgate.postgres.tree.actions import ToggleTrigger as ToggleTrigger
 from lockgate.postgres.tree.actions import ValidateConstraint as ValidateConstraint
 from lockgate.postgres.tree.shapes import Access as Access
+from lockgate.postgres.tree.shapes import Bound as Bound
 from lockgate.postgres.tree.shapes import Column as Column
 from lockgate.postgres.tree.shapes import Constraint as Constraint
 from lockgate.postgres.tree.shapes import Expression as Expression
@@ -60,6 +62,7 @@ class CreateTable(Word, frozen=True):
     inherits: tuple[Name, ...] = ()
     partition_of: Name | None = None
     default_partition: bool = False
+    bound: Bound | None = None
     # "" or the strategy: list, range, hash
     partition_by: str = ""
     partition_columns: tuple[str, ...] = ()
@@ -328,7 +331,18 @@ class Dml(Word, frozen=True):
     values: bool = False
     columns: tuple[str, ...] = ()
     on_conflict: bool = False
+    # ON CONFLICT (…): the planner looks for the index that decides.
+    infers: bool = False
+    # COPY of a table reads it without a plan.
+    unplanned: bool = False
     default_values: bool = False
+    # VALUES: how many columns, and which places say DEFAULT.
+    width: int = 0
+    defaults: tuple[int, ...] = ()
+    # The constants of each row of VALUES, as ``expressions.datum`` writes them.
+    rows: tuple[tuple[str, ...], ...] = ()
+    # Columns that WHERE holds equal to constants, whatever else it asks.
+    equals: tuple[tuple[str, str], ...] = ()
     returning: bool = False
     # String literals, for rules that look for a value (a new enum label).
     literals: tuple[str, ...] = ()

@@ -7,6 +7,21 @@ from pathlib import Path
 
 import msgspec
 
+from lockgate.config.bootstrap import BootstrapStep, bootstrap_problems
+from lockgate.config.policy import Policy
+from lockgate.config.policy import validate as validate_policy
+from lockgate.config.release import (
+    Approver,
+    Backup,
+    Environment,
+    Job,
+    Notify,
+    Release,
+    Smoke,
+    Watch,
+    Workers,
+    problems,
+)
 from lockgate.errors import ConfigError
 
 FILE_NAME = "lockgate.toml"
@@ -51,17 +66,14 @@ class EmbeddedServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_seconds: int = 900
 
 
-class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[env.NAME]``: one place to release to. The URL comes from the variable ``url_env``, never from the file."""
-
-    url_env: str
-    protected: bool = False
-
-
 class Artifacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[artifacts]``: where a release leaves its evidence."""
 
     directory: str = ".artifacts"
+
+
+RELEASE_PARTS = ("release", "job", "backup", "workers", "smoke", "watch", "notify")
+"""The sections that an environment may say otherwise, as ``[env.NAME.smoke]`` and so on."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,11 +84,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedded: EmbeddedServer = EmbeddedServer()
     env: Mapping[str, Environment] = {}
     artifacts: Artifacts = Artifacts()
+    release: Release = Release()
+    job: Job = Job()
+    approvers: Mapping[str, Approver] = {}
+    backup: Backup = Backup()
+    workers: Workers = Workers()
+    smoke: Smoke = Smoke()
+    watch: Watch = Watch()
+    notify: Notify = Notify()
+    policy: Policy = Policy()
+    bootstrap: Mapping[str, BootstrapStep] = {}
     root: Path = Path()
 
     def path(self, relative: str) -> Path:
         """A path of the configuration, read from the project's root."""
         return self.root / relative
+
+    def of(self, environment: str) -> "Settings":
+        """These settings with the parts that ``[env.NAME]`` says otherwise; a name that is not configured changes nothing."""
+        one = self.env.get(environment)
+        if one is None:
+            return self
+        own = {key: value for key in RELEASE_PARTS if (value := getattr(one, key)) is not None}
+        return msgspec.structs.replace(self, **own) if own else self
 
 
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -172,3 +202,38 @@ def _validate(settings: Settings, file: str) -> None:
             raise ConfigError(f"{file}: env.{name!s:.80}: a name is made of a-z, 0-9, - and _")
     if settings.embedded.version not in (16, 18):
         raise ConfigError(f"{file}: embedded.version is 16 or 18")
+    validate_policy(settings.policy, file)
+    found = problems({key: getattr(settings, key) for key in RELEASE_PARTS}, "", _is_duration)
+    found += bootstrap_problems(settings.bootstrap)
+    found += [
+        f"bootstrap.{n}.deadline = {s.deadline!r} is not a time limit such as 10min"
+        for n, s in settings.bootstrap.items()
+        if not _milliseconds(s.deadline)
+    ]
+    for name, one in settings.env.items():
+        found += problems({key: getattr(one, key) for key in RELEASE_PARTS}, f"env.{name}.", _is_duration)
+        if not one.url_env and not one.regions:
+            found.append(f"env.{name}.url_env is missing")
+        if one.canary and one.canary not in one.regions:
+            found.append(f"env.{name}.canary = {one.canary!r:.80} is none of its regions")
+        if one.window_impact not in ("low", "medium", "high"):
+            found.append(f"env.{name}.window_impact is 'low', 'medium' or 'high'")
+        if not _is_duration(one.approvals.max_age):
+            found.append(
+                f"env.{name}.approvals.max_age = {one.approvals.max_age!r} is not a time limit such as 24h"
+            )
+        if one.approvals.count < 0 or one.approvals.high_impact_count < 0:
+            found.append(f"env.{name}.approvals.count is 0 or more")
+        if one.same_plan_on and one.same_plan_on not in settings.env:
+            found.append(f"env.{name}.same_plan_on = {one.same_plan_on!r} is no environment of this file")
+    if found:
+        raise ConfigError(f"{file}: {found[0]}" + "".join(f"\n  {more}" for more in found[1:20]))
+
+
+def _is_duration(text: str) -> bool:
+    return _milliseconds(text) is not None
+
+
+def seconds(text: str) -> float:
+    """A validated time limit of the configuration in seconds; "" is 0."""
+    return (_milliseconds(text) or 0) / 1000 if text else 0.0

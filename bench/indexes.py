@@ -1,0 +1,138 @@
+"""Figures of indexes in pgvector, each against its peer in the same run: medians of pairs.
+
+``python bench/indexes.py [ROWS] [PAIRS]``: the quick digest and the content root against reading the column, and a build
+against a plain COPY into the same table with the same graph.
+"""
+
+import random
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lockgate.indexes.build import Wanted, build
+from lockgate.postgres.embedded import Embedded
+from lockgate.postgres.home import bring_up
+from lockgate.postgres.link import Link
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
+from lockgate.stores.content import Record
+from lockgate.stores.manifest import Embedding, Manifest
+from lockgate.stores.pgvector import PgVector
+
+DIMENSION = 384
+READ = "SELECT sum(octet_length(vector_send(embedding))) FROM lockgate_index.d__{}"
+FILL = (
+    "INSERT INTO lockgate_index.d__big (id, text, embedding) SELECT 'd' || g, 'text ' || g, "
+    "(SELECT array_agg(hashint4(g * 384 + i)::real / 2147483648.0) FROM generate_series(1, 384) i)::vector FROM generate_series(1, $1::int) g"
+)
+
+
+def timed(work) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def pairs(count: int, ours, theirs) -> tuple[float, float, float]:
+    """Medians of both and of their ratio."""
+    seen = [(timed(ours), timed(theirs)) for _ in range(count)]
+    return (
+        statistics.median(a for a, _ in seen),
+        statistics.median(b for _, b in seen),
+        statistics.median(a / b for a, b in seen),
+    )
+
+
+def show(what: str, figures: tuple[float, float, float]) -> None:
+    print(f"{what}: {figures[0]:.3f} s against {figures[1]:.3f} s, ratio {figures[2]:.2f}")
+
+
+def copy_and_index(link: Link, records: list[Record], ann: str) -> None:
+    """The peer of a build: COPY in one piece and the same graph."""
+    link.run("DROP TABLE IF EXISTS plain")
+    link.run(
+        f"CREATE TABLE plain (id text PRIMARY KEY, text text, payload text, embedding vector({DIMENSION}))"
+    )
+    head, pack = struct.pack(">hh", DIMENSION, 0), struct.Struct(f">{DIMENSION}f").pack
+    rows = [
+        b"\0\4"
+        + b"".join(
+            len(f).to_bytes(4, "big") + f
+            for f in (r.id.encode(), r.text.encode(), b"{}", head + pack(*(r.vector or ())))
+        )
+        for r in records
+    ]
+    link.copy_in(
+        "COPY plain FROM STDIN (FORMAT binary)", iter([b"PGCOPY\n\xff\r\n\0" + bytes(8), *rows, b"\xff\xff"])
+    )
+    if ann != "flat":
+        link.run(f"CREATE INDEX ON plain USING {ann} (embedding vector_cosine_ops)")
+    link.run("ANALYZE plain")
+
+
+def main(rows: int, count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        server = Embedded.ensure(Path(folder) / ".lockgate", version=18, idle_seconds=60)
+        target = Target(server.url(), source="bench")
+        wire = Wire(target, "bench")
+        bring_up(wire)
+        wire.close()
+        link = Link(target, "bench")
+        store = PgVector(link)
+        spec = Manifest(
+            "vector", Embedding("given", "m", DIMENSION, normalised=False), "cosine", ann={"type": "flat"}
+        )
+        store.create("d__big", spec)
+        link.run(FILL, rows)
+        link.run("VACUUM ANALYZE lockgate_index.d__big")
+        read = READ.format("big")
+        link.rows(read)
+        show(
+            f"quick digest of {rows} x {DIMENSION} against reading the column",
+            pairs(count, lambda: store.scan_digest("d__big"), lambda: link.rows(read)),
+        )
+        show(
+            f"content root of {rows} x {DIMENSION} against reading the column",
+            pairs(count, lambda: store.content("d__big"), lambda: link.rows(read)),
+        )
+        rng = random.Random(1)
+        for ann, size in (("hnsw", 3000), ("flat", 10_000)):
+            records = [
+                Record(f"{n:06d}", f"text {n}", "{}", tuple(rng.gauss(0, 0.05) for _ in range(DIMENSION)))
+                for n in range(size)
+            ]
+            numbers = iter(range(1000))
+
+            def ours(ann=ann, records=records, numbers=numbers, size=size) -> None:
+                manifest = Manifest(
+                    "vector",
+                    Embedding("given", "m", DIMENSION, normalised=False),
+                    "cosine",
+                    ann={"type": ann},
+                )
+                wanted = Wanted("d", f"{ann}{next(numbers)}", "pgvector", "", manifest, "", size)
+                build(
+                    link,
+                    store,
+                    wanted,
+                    lambda after: (r for r in records if r.id > after),
+                    None,
+                    actor="bench",
+                )
+
+            show(
+                f"build of {size} records ({ann}) against COPY and the same index",
+                pairs(
+                    min(count, 3), ours, lambda ann=ann, records=records: copy_and_index(link, records, ann)
+                ),
+            )
+        link.close()
+        server.stop()
+
+
+if __name__ == "__main__":
+    main(*(int(a) for a in [*sys.argv[1:], *["100000", "5"][len(sys.argv) - 1 :]]))

@@ -1,0 +1,298 @@
+"""The figures of data moves, as ratios against peers in the same run: `python bench/moves.py [ROWS]` (a million by default).
+
+Every pair runs alternately on one server; medians of the pairs are shown. reladiff comes from the registry into the
+bench's own cache. About a minute with a million rows.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from server import Server
+
+from lockgate.moves import backfill, cutover, reconcile, start
+from lockgate.moves.declaration import Declaration, LimitsPart, Source, TargetSide
+from lockgate.moves.opened import Where, opened
+from lockgate.postgres.embedded import wheel_binaries
+from lockgate.postgres.moves import home
+from lockgate.postgres.target import Target
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lockgate-bench"
+COLUMNS = "id, a, b, n, ts, k"
+MAKE = (
+    "CREATE TABLE x (id bigint PRIMARY KEY, a text, b text, n numeric(10,2), ts timestamp, k int)",
+    "INSERT INTO x SELECT g, 'user' || g, md5(g::text) || md5((g + 1)::text), g % 1000, '2026-01-01'::timestamp + g * interval '1 s', g % 7 FROM generate_series(1, {rows}) g",
+    "VACUUM ANALYZE x",
+)
+
+
+def run(url: str, *statements: str) -> list[tuple]:
+    """Run statements one by one; the rows of the last."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows: list[tuple] = []
+        for statement in statements:
+            cursor = connection.execute(statement)
+            rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def pairs(times: int, *works: Callable[[], object]) -> list[float]:
+    """Run all ``works`` alternately and give the median of each."""
+    seen: list[list[float]] = [[] for _ in works]
+    for _ in range(times):
+        for place, work in enumerate(works):
+            seen[place].append(timed(work))
+    return [statistics.median(s) for s in seen]
+
+
+def reladiff() -> str | None:
+    """The peer's command, installed from the registry; None when that is not possible."""
+    folder = CACHE / "reladiff"
+    if not (folder / "bin" / "reladiff").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        done = subprocess.run(
+            [str(folder / "bin" / "pip"), "install", "-q", "reladiff", "psycopg2-binary"], check=False
+        )
+        if done.returncode:
+            return None
+    return str(folder / "bin" / "reladiff")
+
+
+def raw_scan(one: str, other: str) -> None:
+    """The digest of both tables at once and nothing else: the floor of every exact comparison by digests."""
+    sql = f"SELECT count(*), sum(hash_record_extended(ROW(d), 1)), sum(hash_record_extended(ROW(d), 2)) FROM (SELECT record_send(ROW({COLUMNS})) AS d FROM x OFFSET 0) q"
+    threads = [
+        threading.Thread(target=run, args=(url, "SET max_parallel_workers_per_gather = 0", sql))
+        for url in (one, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def verification(one: str, other: str) -> None:
+    """Equal tables, then a hundred scattered differences."""
+    ours = [
+        str(Path(sys.executable).parent / "lockgate"),
+        "move",
+        "verify",
+        "--source",
+        one,
+        "--target",
+        other,
+        "--table",
+        "x",
+        "--format",
+        "json",
+    ]
+    peer = reladiff()
+    theirs = (
+        []
+        if peer is None
+        else [
+            peer,
+            one,
+            "x",
+            other,
+            "x",
+            "-k",
+            "id",
+            *(w for c in COLUMNS.split(", ")[1:] for w in ("-c", c)),
+        ]
+    )
+
+    def call(command: list[str]) -> Callable[[], object]:
+        return lambda: subprocess.run(command, capture_output=True, check=False)
+
+    works = [call(ours), lambda: raw_scan(one, other)] + ([call(theirs)] if theirs else [])
+    mine, raw, *reference = pairs(3, *works)
+    print(f"verify, equal tables            {mine:6.2f} s   {mine / raw:.2f} x the raw digest scan of both ({raw:.2f} s)" + (f"   reladiff {reference[0]:.2f} s: {reference[0] / mine:.1f} x faster" if reference else ""))  # fmt: skip
+    run(other, "UPDATE x SET a = a || '!' WHERE id % (SELECT max(id) / 100 FROM x) = 7")
+    mine, *reference = pairs(3, *works[:1], *works[2:])
+    print(
+        f"verify, 100 scattered changes   {mine:6.2f} s"
+        + (f"   reladiff {reference[0]:.2f} s: {reference[0] / mine:.1f} x faster" if reference else "")
+    )
+
+
+def copies(url: str, far: str, rows: int) -> None:
+    """The verified backfill against the same upsert in the same batches without proof, and against fetch and executemany."""
+    limits = LimitsPart(batch_rows=10_000, workers=1, max_connections_percent=100, max_lock_waiters=1000)
+    seen = []
+
+    def verified() -> None:
+        run(url, "DROP TABLE IF EXISTS x_new, x__bench_old")
+        declared = Declaration(Source("x"), TargetSide("x_new", "", True), name="bench", limits=limits)
+        with opened(declared, Where(Target(url, source="bench"), None), "bench") as move:
+            start.start(move, "bench")
+            begin = time.perf_counter()
+            backfill.backfill(move)
+            seen.append(time.perf_counter() - begin)
+            from lockgate.moves.ending import abort
+
+            abort(move, "bench")
+
+    plain: list[float] = []
+
+    def upsert() -> None:
+        run(url, "DROP TABLE IF EXISTS y", "CREATE TABLE y (LIKE x INCLUDING ALL)")
+        with psycopg.connect(url, autocommit=True) as connection:
+            begin = time.perf_counter()
+            low: int | None = 0
+            while low is not None:
+                row = connection.execute(
+                    "SELECT id FROM x WHERE id > %s ORDER BY id LIMIT 1 OFFSET 9999", (low,)
+                ).fetchone()
+                high = row[0] if row else rows
+                connection.execute(
+                    "INSERT INTO y SELECT * FROM x WHERE id > %s AND id <= %s ON CONFLICT (id) DO NOTHING",
+                    (low, high),
+                )
+                low = high if row else None
+            plain.append(time.perf_counter() - begin)
+
+    many: list[float] = []
+
+    def executemany() -> None:
+        part = rows // 10
+        run(url, "DROP TABLE IF EXISTS y", "CREATE TABLE y (LIKE x INCLUDING ALL)")
+        with psycopg.connect(url) as connection, connection.cursor() as cursor:
+            begin = time.perf_counter()
+            for low in range(0, part, 10_000):
+                got = cursor.execute(
+                    f"SELECT {COLUMNS} FROM x WHERE id > %s AND id <= %s", (low, low + 10_000)
+                ).fetchall()
+                cursor.executemany(
+                    "INSERT INTO y VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING", got
+                )
+                connection.commit()
+            many.append((time.perf_counter() - begin) * 10)
+
+    pairs(3, verified, upsert)
+    executemany()
+    ours, bare, slow = statistics.median(seen), statistics.median(plain), many[0]
+    print(
+        f"backfill with proof, one worker {ours:6.2f} s   {rows / ours:,.0f} rows/s   {bare / ours:.2f} x the speed of the same upsert without proof, {slow / ours:.1f} x that of executemany"
+    )
+    run(far, "DROP TABLE IF EXISTS x")
+    declared = Declaration(
+        Source("x"), TargetSide("x", "FAR", True), name="bench", switch="none", limits=limits
+    )
+    with opened(declared, Where(Target(url, source="bench"), Target(far, source="bench")), "bench") as move:
+        start.start(move, "bench")
+        took = timed(lambda: backfill.backfill(move))
+        from lockgate.moves.ending import abort
+
+        abort(move, "bench")
+    print(
+        f"backfill across two databases   {took:6.2f} s   {rows / took:,.0f} rows/s (binary COPY into a table with its key, count and digest of both sides)"
+    )
+
+
+def writers(url: str) -> None:
+    """What capture costs a writer (pgbench), and how long a cutover holds writers, with and without a blocker."""
+    run(
+        url,
+        "DROP TABLE IF EXISTS w, w_new, w__bench_old",
+        "CREATE TABLE w (id bigint PRIMARY KEY, v int)",
+        "INSERT INTO w SELECT g, 0 FROM generate_series(1, 100000) g",
+    )
+    script = CACHE / "write.sql"
+    script.write_text("\\set id random(1, 100000)\nUPDATE w SET v = v + 1 WHERE id = :id;\n")
+    pgbench = str(wheel_binaries(16).bindir / "pgbench")
+
+    def rate() -> float:
+        done = subprocess.run(
+            [pgbench, "-n", "-f", str(script), "-c", "2", "-T", "3", "-M", "prepared", url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(next(line for line in done.stdout.splitlines() if line.startswith("tps")).split()[2])
+
+    declared = Declaration(
+        Source("w"),
+        TargetSide("w_new", "", True),
+        name="bench",
+        limits=LimitsPart(max_connections_percent=100, max_lock_waiters=1000),
+    )
+    place = Where(Target(url, source="bench"), None)
+    ratios = []
+    for _ in range(3):
+        before = rate()
+        with opened(declared, place, "bench") as move:
+            run(url, "DROP TABLE IF EXISTS w_new")
+            start.start(move, "bench")
+            ratios.append(rate() / before)
+            from lockgate.moves.ending import abort
+
+            abort(move, "bench")
+    print(f"dual write                      a writer keeps {statistics.median(ratios):.0%} of its throughput")
+    for words, hold in (("without a blocker", 0.0), ("with a blocker of 1.5 s", 1.5)):
+        run(url, "DROP TABLE IF EXISTS w_new, w__bench_old")
+        with opened(declared, place, "bench") as move:
+            start.start(move, "bench")
+            backfill.backfill(move)
+            reconcile.reconcile(move)
+            stop = threading.Event()
+            worst = [0.0]
+
+            def write(stop: threading.Event = stop, worst: list[float] = worst) -> None:
+                with psycopg.connect(url, autocommit=True) as connection:
+                    while not stop.is_set():
+                        with suppress(psycopg.errors.LockNotAvailable):
+                            worst[0] = max(
+                                worst[0],
+                                timed(lambda: connection.execute("UPDATE w SET v = v + 1 WHERE id = 77")),
+                            )
+
+            thread = threading.Thread(target=write)
+            with psycopg.connect(url) as blocker:
+                if hold:
+                    blocker.execute("SELECT count(*) FROM w WHERE id = 5")
+                    threading.Timer(hold, blocker.rollback).start()
+                thread.start()
+                turned = cutover.cutover(move)
+                stop.set()
+                thread.join()
+            print(
+                f"cutover {words:<24}writers held {turned.cutover_ms:.1f} ms, worst write {worst[0] * 1000:.0f} ms, {turned.attempts} attempts"
+            )
+            cutover.rollback(move)
+            from lockgate.moves.ending import abort
+
+            abort(move, "bench")
+
+
+def main() -> None:
+    """All of it."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    CACHE.mkdir(parents=True, exist_ok=True)
+    print(f"{rows:,} rows, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the run")
+    with Server() as server:
+        one, other = server.fresh("moves_a"), server.fresh("moves_b")
+        for url in (one, other):
+            run(url, *(m.format(rows=rows) for m in MAKE))
+            home.ensure(Target(url, source="bench"))
+        verification(one, other)
+        copies(one, other, rows)
+        writers(one)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Many databases of the embedded server: `up --tenants` against one `up` after another, and `parity` over fifty of them.
+
+python bench/tenants.py [databases]
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+from lockgate.postgres.embedded import Embedded
+
+FILES, SAMPLE, REGIONS = 8, 15, 50
+COMMAND = [sys.executable, "-m", "lockgate"]
+
+
+def project(root: Path) -> None:
+    """A project of small files."""
+    folder = root / "db" / "migrations"
+    folder.mkdir(parents=True)
+    texts = {
+        f"{1_700_000_000_000 + n}_m{n}.sql": f"CREATE TABLE t{n} (id bigint PRIMARY KEY, a text);\n"
+        for n in range(FILES)
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    (folder / "checksums.json").write_text(
+        json.dumps({"schemaVersion": "1", "algorithm": "sha256", "files": sums})
+    )
+
+
+def run(root: Path, *arguments: str, **environ: str) -> float:
+    """Seconds of one call; it has to succeed."""
+    begun = time.perf_counter()
+    subprocess.run(
+        [*COMMAND, *arguments], cwd=root, env={**os.environ, **environ}, check=True, capture_output=True
+    )
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Print the figures."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        project(root)
+        server = Embedded.ensure(root / ".lockgate", settings={"fsync": "off"})
+        names = [f"tenant_{n}" for n in range(count + SAMPLE)]
+        with psycopg.connect(server.url(), autocommit=True) as admin:
+            for name in names:
+                admin.execute(f"CREATE DATABASE {name}")
+        (root / "tenants").write_text("\n".join(names[:count]))
+        try:
+            first = (
+                sum(run(root, "up", DATABASE_URL=server.url(name)) for name in names[count : count + 5]) / 5
+            )
+            fan = run(root, "up", "--tenants", "tenants", "--concurrency", "8", DATABASE_URL=server.url())
+            last = sum(run(root, "up", DATABASE_URL=server.url(name)) for name in names[count + 5 :]) / (
+                SAMPLE - 5
+            )
+            single = (first * 5 + last * (SAMPLE - 5)) / SAMPLE
+            print(
+                f"up over {count} databases, {FILES} files each: {fan:.1f} s; one up after another {single * count:.1f} s (from {SAMPLE}): {single * count / fan:.1f} x"
+            )
+            again = run(root, "up", "--tenants", "tenants", "--concurrency", "8", DATABASE_URL=server.url())
+            print(f"the same again, nothing to do: {again:.1f} s")
+            regions = {f"R{n}": server.url(name) for n, name in enumerate(names[:REGIONS])}
+            words = [word for name in regions for word in ("--region", f"{name.lower()}={name}")]
+            best = sorted(run(root, "parity", *words, **regions) for _ in range(5))
+            print(f"parity over {len(regions)} regions: {best[2]:.2f} s (median of 5)")
+        finally:
+            server.stop("immediate")
+
+
+if __name__ == "__main__":
+    main()

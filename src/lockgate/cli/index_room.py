@@ -1,0 +1,182 @@
+"""What the subcommands of ``lockgate index`` open: the session of our record, the stores, the source of a build."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lockgate.cli.options import Session, usage
+
+if TYPE_CHECKING:
+    from lockgate.indexes.register import Generation
+    from lockgate.postgres.link import Link
+    from lockgate.stores.content import Record
+    from lockgate.stores.searching import SearchStore
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,35}")
+GENERATION = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
+
+
+class Room:
+    """One call: the session of our record, and the stores that were opened."""
+
+    def __init__(self, session: Session, link: "Link") -> None:
+        self.session, self.link = session, link
+        self._stores: dict[tuple[str, str], SearchStore] = {}
+
+    def store(self, kind: str, place: str) -> "SearchStore":
+        """The store of a kind and a place, opened once; relative places start at the project."""
+        from lockgate.stores.open_search import IN_DATABASE, open_search
+
+        if (kind, place) not in self._stores:
+            path = (
+                place
+                if kind in IN_DATABASE or "://" in place or not place
+                else str(self.session.settings.path(place))
+            )
+            self._stores[kind, place] = open_search(kind, path, self.link)
+        return self._stores[kind, place]
+
+    def of(self, row: "Generation") -> "SearchStore":
+        """The store that a generation is in."""
+        return self.store(row.store, row.place)
+
+    def close(self) -> None:
+        """Close the stores."""
+        for store in self._stores.values():
+            store.close()
+
+
+@contextmanager
+def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.0) -> Iterator[Room]:
+    """The room of a call. A changing call makes the tables where they are missing, and holds the lock of the index."""
+    from contextlib import ExitStack
+
+    from lockgate.cli.waiting import stoppable
+    from lockgate.indexes.register import writing
+    from lockgate.migrations.limits import Limits
+    from lockgate.postgres.alarm import Alarm
+    from lockgate.postgres.link import Link
+    from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.desk import ensure_home
+
+    if name and not NAME.fullmatch(name):
+        raise usage(f"{name!r} is not a name of an index: a-z, 0-9 and _, at most 36", "lockgate index list")
+    if changing:
+        refuse_application_role()
+    target = session.target()
+    with ExitStack() as stack:
+        if changing:
+            with Alarm() as alarm:
+                ensure_home(target, session.settings, Limits.of(session.settings.migrations), alarm)
+        stack.enter_context(stoppable("index"))
+        link = Link(target, "index")
+        stack.callback(link.close)
+        room = Room(session, link)
+        stack.callback(room.close)
+        if changing:
+            stack.enter_context(writing(link, name, wait))
+        yield room
+
+
+def refuse_missing_home(room: Room) -> None:
+    """Raise ``INDEX_UNKNOWN`` where lockgate never made an index."""
+    from lockgate.errors import ConfigError
+
+    there = room.link.value(
+        "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'index_generation'"
+    )
+    if not there:
+        raise ConfigError(
+            "this database has no index of lockgate", "INDEX_UNKNOWN", next="lockgate index build NAME"
+        )
+
+
+def lock_wait_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that says how long to wait for another command."""
+    return click.option("--lock-wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to wait for another command on this index.")(function)  # fmt: skip
+
+
+def embedder_key() -> str:
+    """The key of an embedding endpoint; it comes from the environment only."""
+    return os.environ.get("LOCKGATE_EMBEDDER_KEY", "")
+
+
+def session_of(options: dict[str, Any]) -> Session:
+    """The session of a command; takes the shared options out of ``options``."""
+    return Session(**{k: options.pop(k) for k in ("format", "config", "verbose", "env", "database_url")})
+
+
+def next_generation(known: "list[Generation]", spec_hash: str) -> str:
+    """The one that is being built to this specification, or the next number."""
+    unfinished = [g.generation for g in known if g.state == "building" and g.spec_hash == spec_hash]
+    numbers = [int(g.generation) for g in known if g.generation.isdigit()]
+    return unfinished[-1] if unfinished else f"{max(numbers, default=0) + 1:04d}"
+
+
+def source_of(
+    room: Room, options: dict[str, Any]
+) -> "tuple[int, Record | None, Callable[[str], Iterable[Record]]]":
+    """How many records there are, the first one, and a function that gives those after an id."""
+    from itertools import islice
+
+    from lockgate.indexes.records import count_table, from_file, from_table
+
+    if options["records"] is not None:
+        held = from_file(Path(options["records"]))
+        return (
+            len(held),
+            next(iter(held.values()), None),
+            lambda after: (r for r in held.values() if not after or r.id > after),
+        )
+    from lockgate.postgres.link import Link
+
+    table, id_, text, vector = (options[k] for k in ("table", "id_column", "text_column", "vector_column"))
+    total = count_table(room.link, table, id_)
+
+    def source(after: str) -> "Iterator[Record]":
+        # A session of its own: the rows are read in one snapshot while batches are committed beside it.
+        reader = Link(room.link.target, "index source")
+        try:
+            with reader.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+                yield from from_table(reader, table, id_, text, vector, after)
+        finally:
+            reader.close()
+
+    return total, next(iter(islice(source(""), 1)), None), source
+
+
+def manifest_of(room: Room, options: dict[str, Any], embedder: Any, first: "Record | None") -> Any:
+    """The specification that the options of a build describe."""
+    import msgspec
+
+    from lockgate.indexes.embedders import describe
+    from lockgate.stores.manifest import Embedding, Manifest, check
+
+    kind = options["kind"]
+    if kind in ("fts", "fts5"):
+        analyzer = options["analyzer"] or {"fts": "english", "fts5": "porter unicode61"}[kind]
+        found: Any = room.store(kind, options["place"])
+        return check(Manifest("text", analyzer=analyzer, analyzer_fingerprint=found.fingerprint(analyzer)))
+    name, _, rest = options["ann"].partition(":")
+    ann = {"type": name}
+    for pair in filter(None, rest.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not value.isdigit():
+            raise usage(
+                f"--ann {options['ann']!r}: {pair!r} is not NAME=NUMBER", "--ann hnsw:m=16,ef_construction=64"
+            )
+        ann[key] = value
+    if embedder is not None:
+        embedding = describe(embedder, options["embedder"], options["dtype"])
+    else:
+        dimension = len(first.vector) if first is not None and first.vector else 0
+        if not dimension:
+            raise usage("the records bring no vectors", "Name an --embedder, or give every record a vector.")
+        embedding = Embedding("given", options["model"], dimension, dtype=options["dtype"])
+    embedding = msgspec.structs.replace(embedding, normalised=not options["raw_lengths"])
+    return check(Manifest("vector", embedding, options["metric"], ann=ann))

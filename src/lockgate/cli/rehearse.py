@@ -1,0 +1,215 @@
+"""``lockgate rehearse``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lockgate.cli.options import Session, leave, shared, usage
+from lockgate.cli.output import Progress
+from lockgate.record.reasons import Exit
+
+if TYPE_CHECKING:
+    from lockgate.policy.model.snapshot import Snapshot
+    from lockgate.postgres.scratch import Ground
+    from lockgate.rehearsal.queries import QuerySet
+    from lockgate.rehearsal.report import Rehearsal
+
+
+@click.command("rehearse")
+@shared(target=False)
+@click.option(
+    "--queries",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="The queries of a release that stays alive (.sql, or an export of pg_stat_statements as .csv or .json): do they survive? Repeat it.",
+)
+@click.option(
+    "--from",
+    "base",
+    metavar="REV",
+    default=None,
+    help="The revision at which production stands: files up to it are replayed, the others rehearsed. Without it all are rehearsed.",
+)
+@click.option(
+    "--from-status",
+    metavar="FILE",
+    default=None,
+    help="The same, from what `lockgate status --format json` printed.",
+)
+@click.option(
+    "--server-version",
+    type=click.Choice(["16", "18"]),
+    default=None,
+    help="Major version of the scratch server (default: embedded.version).",
+)
+@click.option(
+    "--bindir", metavar="DIR", default=None, help="Rehearse on the PostgreSQL whose programs are here."
+)
+@click.option(
+    "--scratch-url",
+    metavar="URL",
+    default=None,
+    help="Rehearse on this server, in databases that are made for it; its own database must be empty.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(0, 10_000_000),
+    default=20,
+    show_default=True,
+    help="How many rows each table gets.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Seed of the rows.")
+@click.option(
+    "--snapshot",
+    metavar="FILE",
+    default=None,
+    help="What `lockgate snapshot` wrote of production: the cost of the change is extrapolated to its sizes. Its revision is the base where none is given.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(1000, 100_000_000),
+    default=25_000,
+    show_default=True,
+    help="With --snapshot: how many rows the largest table is measured with.",
+)
+@click.option(
+    "--load",
+    is_flag=True,
+    help="Apply the files once more while clients read and write, and tell how long they waited.",
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 40),
+    default=4,
+    show_default=True,
+    help="With --load: how many clients, half of them writing.",
+)
+@click.option(
+    "--sha", metavar="SHA", default=None, help="Leave rehearsal.json with the artifacts of this release too."
+)
+def command(
+    queries: tuple[str, ...],
+    base: str | None,
+    from_status: str | None,
+    server_version: str | None,
+    bindir: str | None,
+    scratch_url: str | None,
+    rows: int,
+    seed: int,
+    snapshot: str | None,
+    scale: int,
+    load: bool,
+    clients: int,
+    sha: str | None,
+    **shared_options: Any,
+) -> None:
+    """Prove the pending migrations on a throw-away PostgreSQL. The target is never touched.
+
+    Every file runs through the engine of `up`, on tables with rows; each statement's locks, rewrites and scans are measured;
+    the queries of the releases that stay alive run before and after. Exits 1 when something failed, 5 when it cannot be told.
+    """
+    from datetime import UTC, datetime
+
+    from lockgate.migrations.limits import Limits
+    from lockgate.policy.facts import Server
+    from lockgate.postgres.alarm import Alarm
+    from lockgate.rehearsal.artifact import release_folder, write
+    from lockgate.rehearsal.base import from_revision
+    from lockgate.rehearsal.base import from_status as read_status
+    from lockgate.rehearsal.rehearse import Rehearsing, Wish
+    from lockgate.rehearsal.replay import Stage
+    from lockgate.rehearsal.scaling import Scaling
+    from lockgate.release.operator import new_identity
+    from lockgate.release.project import prepare_files, read_files, refuse_problems
+    from lockgate.release.walk import options_of
+
+    session = Session(**shared_options)
+    settings = session.settings
+    if base is not None and from_status is not None:
+        raise usage("--from and --from-status name two bases", next="Give one of them.")
+    if scratch_url is not None and (bindir is not None or server_version is not None):
+        raise usage("--scratch-url goes with neither --bindir nor --server-version", next="Give one of them.")
+    if bindir is not None and server_version is not None:
+        raise usage("--bindir decides the version", next="Leave --server-version out.")
+    if sha is not None:
+        release_folder(settings, sha)  # a name that is none is refused before anything is started
+    releases = _read(queries)
+    taken = None if snapshot is None else _snapshot(snapshot)
+    if taken is not None and base is None and from_status is None:
+        base = taken.schema_rev
+    files = read_files(settings)
+    refuse_problems(files.problems)
+    prepared, problems = prepare_files(files.migrations, settings)
+    refuse_problems(problems)
+    plan = (
+        read_status(files.migrations, Path(from_status))
+        if from_status is not None
+        else from_revision(files.migrations, base or "")
+    )
+    with (
+        Alarm() as alarm,
+        Progress(session.output) as progress,
+        _ground(session, scratch_url, server_version, bindir) as ground,
+    ):
+        stage = Stage(
+            files.migrations, prepared, Limits.of(settings.migrations), alarm, new_identity("rehearse")
+        )
+        server = Server(version=ground.version // 10000, role="" if taken is None else taken.environment.role)
+        options = options_of(settings.policy, server, *([] if taken is None else [taken.environment]))
+        wish = Wish(
+            stage, plan, options, settings.roles, datetime.now(UTC).date(), releases, rows, seed, settings.policy.judge_after,
+            None if taken is None else Scaling(taken, scale, seed), clients if load else 0,
+            "scratch-url" if scratch_url else "bindir" if bindir else "embedded",
+        )  # fmt: skip
+        rehearsal = Rehearsing(ground, wish, progress.event).run()
+    paths = write(settings, rehearsal, sha)
+    _print(session, rehearsal, paths)
+    leave({"pass": Exit.OK, "fail": Exit.FOUND, "hold": Exit.HOLD}[rehearsal.verdict])
+
+
+def _read(given: tuple[str, ...]) -> "tuple[QuerySet, ...]":
+    from lockgate.rehearsal.queries import read_queries
+
+    found: dict[str, QuerySet] = {}
+    for item in given:
+        name, equals, file = item.partition("=")
+        if not equals or not name.strip() or not file:
+            raise usage(
+                f"--queries {item[:80]}: write NAME=FILE", next="lockgate rehearse --queries old=old.sql"
+            )
+        if name in found:
+            raise usage(f"--queries {name}: given twice", next="Give each release a name of its own.")
+        found[name] = read_queries(name, Path(file))
+    return tuple(found.values())
+
+
+def _snapshot(name: str) -> "Snapshot":
+    from lockgate.policy.model.snapshot import read
+
+    try:
+        return read(Path(name).read_bytes())
+    except OSError as error:
+        raise usage(f"--snapshot {name}: {error.strerror}", next="lockgate rehearse --help") from None
+
+
+def _ground(session: Session, url: str | None, version: str | None, bindir: str | None) -> "Ground":
+    from lockgate.rehearsal.ground import foreign_ground, own_ground
+
+    if url is not None:
+        return foreign_ground(url, session.settings)
+    return own_ground(session.settings, version=int(version) if version else None, bindir=bindir)
+
+
+def _print(session: Session, rehearsal: "Rehearsal", paths: list[Path]) -> None:
+    from lockgate.rehearsal.report import document
+
+    output = session.output
+    output.json({k: v for k, v in document(rehearsal).items() if k != "schemaVersion"})
+    if output.format.value != "text":
+        return
+    from lockgate.cli.rehearsal_text import show
+
+    show(output, rehearsal)
+    for path in paths:
+        output.say(f"wrote     {path}")

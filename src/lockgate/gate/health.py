@@ -1,0 +1,103 @@
+"""What the health paths and a closed gate say: `application/health+json`, with details only for those allowed."""
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from lockgate.gate.service import Gate
+
+_HEALTH = "application/health+json"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+RETRY_AFTER = 5
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: status, headers, body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def livez() -> Answer:
+    """Alive: the process answers. Depends on nothing else, least of all on the database."""
+    return _answer(200, {"status": "pass"}, _HEALTH)
+
+
+def readyz(gate: "Gate", *, details: bool) -> Answer:
+    """Ready: 200 while traffic may flow (``warn`` while the database does not answer), else 503."""
+    readiness = gate.readiness
+    status = {"ready": "pass", "stale": "warn"}.get(readiness.state, "fail")
+    return _answer(200 if gate.open else 503, _document(gate, status, details), _HEALTH)
+
+
+def startupz(gate: "Gate", *, details: bool) -> Answer:
+    """Started: 200 for ever after the first success."""
+    started = gate.readiness.started
+    return _answer(200 if started else 503, _document(gate, "pass" if started else "fail", details), _HEALTH)
+
+
+def closed(gate: "Gate") -> Answer:
+    """The answer to traffic while the gate is closed."""
+    document = {
+        "schemaVersion": "1", "status": "fail", "reasonCode": "GATE_CLOSED", "answer": gate.report.answer,
+        "state": gate.readiness.state, "retryAfterSeconds": RETRY_AFTER,
+    }  # fmt: skip
+    return _answer(503, document, "application/json", RETRY_AFTER)
+
+
+def read_only(gate: "Gate", status: int) -> Answer:
+    """The answer to a write in read-only mode; ``status`` is 503 or 423."""
+    seconds = (gate.read_only or {}).get("retry_after", 30)
+    seconds = seconds if isinstance(seconds, int) else 30
+    document = {
+        "schemaVersion": "1",
+        "status": "fail",
+        "reasonCode": "READ_ONLY_MODE",
+        "retryAfterSeconds": seconds,
+    }
+    return _answer(status, document, "application/json", seconds)
+
+
+def _document(gate: "Gate", status: str, details: bool) -> dict[str, object]:
+    document: dict[str, object] = {"status": status}
+    if not details:
+        return document
+    report = gate.report
+    words = {"pass": "pass", "fail": "fail", "unknown": "warn"}
+    checks: dict[str, list[dict[str, object]]] = {}
+    for c in report.conditions:
+        found: dict[str, object] = {
+            "componentType": "component" if c.id.startswith("probe:") else "datastore",
+            "status": words[c.answer], "observedValue": c.code,
+        }  # fmt: skip
+        if c.answer != "pass":
+            found["output"] = c.evidence
+        checks.setdefault(c.id, []).append(found)
+    document.update(
+        releaseId=gate.contract.release_id,
+        serviceId=gate.service,
+        description=f"{report.answer}; {gate.readiness.reason}",
+        notes=list(report.warnings),
+        checks=checks,
+    )
+    if status != "pass":
+        document["output"] = (
+            "; ".join(c.evidence for c in report.conditions if c.answer != "pass") or gate.readiness.reason
+        )
+    return document
+
+
+def _answer(status: int, document: dict[str, object], kind: str, retry_after: int = RETRY_AFTER) -> Answer:
+    body = json.dumps(document).encode()
+    headers = [("content-type", kind), ("cache-control", "no-store"), ("content-length", str(len(body)))]
+    if status in (503, 423):
+        headers.append(("retry-after", str(retry_after)))
+    return Answer(status, tuple(headers), body)
+
+
+def token_allows(token: str, authorization: str) -> bool:
+    """True when ``authorization`` is the bearer of ``token``; an empty token allows nobody."""
+    import hmac
+
+    return bool(token) and hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())

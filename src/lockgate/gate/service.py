@@ -1,0 +1,223 @@
+"""The gate of a running service: strict until the first success, then a cached verdict that a thread refreshes.
+
+Every refresh is a heartbeat too: one query reads the environment and registers the instance with its contract. Requests
+never wait for it; they read one attribute.
+"""
+
+import atexit
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from lockgate.gate.checking import check, own_of_environment, target_of
+from lockgate.gate.contract import Contract
+from lockgate.gate.judge import Own
+from lockgate.gate.readiness import STOP, UNKNOWN, Readiness, State, event_of
+from lockgate.gate.report import Answer, Condition, Report
+from lockgate.postgres.gate import Seen, beat, look, sign_off
+from lockgate.record.redact import redact
+
+if TYPE_CHECKING:
+    from lockgate.postgres.target import Target
+
+_AT_ONCE = threading.BoundedSemaphore(4)
+"""Looks at databases that one process takes at the same time, however many gates it holds."""
+_STARTING = threading.Lock()
+
+
+def _renew_locks() -> None:
+    # A fork copies a lock as it is, also one that a thread holds which the child does not have.
+    global _AT_ONCE, _STARTING
+    _AT_ONCE, _STARTING = threading.BoundedSemaphore(4), threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Gate:
+    """One gate of one service.
+
+    ``interval`` seconds (with a fifth of jitter) lie between two refreshes; a heartbeat counts for four of them. ``own`` is
+    what the process shows of itself, or a callable that gives it. ``on_change(before, after, report)`` hears every change
+    of state, in the gate's thread; what it raises is thrown away. ``registers=False`` only looks, and writes no heartbeat.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        database: "str | Target",
+        *,
+        service: str = "",
+        interval: float = 15.0,
+        timeout: float = 5.0,
+        own: "Own | Callable[[], Own] | None" = None,
+        registers: bool = True,
+        on_change: "Callable[[Readiness, Readiness, Report], None] | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.contract = contract
+        self.target = target_of(database)
+        self.service = service or contract.service or "service"
+        self.interval = interval
+        self.timeout = timeout
+        self.registers = registers
+        self.open = False
+        """True while traffic may flow. The one thing that a request reads."""
+        self.read_only: Mapping[str, object] | None = None
+        """Why and for how long writes are refused; None while they are not."""
+        self.readiness = Readiness()
+        self.report = Report((Condition("schema:revision", "unknown", Answer.UNKNOWN, "not asked yet"),))
+        self.seen_at = 0.0
+        self.looks = 0
+        self._own = own
+        self._on_change = [on_change] if on_change is not None else []
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._forget_process()
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    def _forget_process(self) -> None:
+        self.pid = os.getpid()
+        self.instance_id = f"{socket.gethostname()}-{self.pid}-{os.urandom(4).hex()}"
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._changed = threading.Condition()
+        self._registered = False
+
+    def start(self) -> None:
+        """Begin to refresh in the background. Call it as often as you like; after a fork the child gets its own instance."""
+        with _STARTING:
+            if self.pid != os.getpid():
+                self._forget_process()
+                self.readiness, self.open = Readiness(), False
+            if self._thread is None and self.readiness.state != State.STOPPING:
+                self._thread = threading.Thread(
+                    target=self._refresh_for_ever, name="lockgate-gate", daemon=True
+                )
+                self._thread.start()
+                atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Close the gate for good, end the thread, and sign the instance off. Also called when the interpreter ends."""
+        if self.pid != os.getpid():
+            return  # a fork that never started it: the instance is the parent's
+        atexit.unregister(self.stop)
+        self._move(STOP, self.report)
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(self.timeout + 1)
+        if self._registered:
+            self._registered = False
+            sign_off(self.target, self.instance_id, timeout=2.0)
+
+    def on_change(self, call: "Callable[[Readiness, Readiness, Report], None]") -> None:
+        """Also tell ``call`` of every change of state and of every new schema revision."""
+        self._on_change.append(call)
+
+    def wait(self, timeout: float) -> bool:
+        """Start, and wait until traffic may flow, ``timeout`` seconds at most. For workers: ``if not gate.wait(60): exit``."""
+        self.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self.open or self.readiness.state == State.STOPPING, timeout)
+        return self.open
+
+    def __enter__(self) -> "Gate":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- refreshing ---------------------------------------------------------------------------------
+
+    def refresh(self) -> Report:
+        """Ask now, in this thread, and take the answer over. Never raises: what goes wrong is an unknown."""
+        with _AT_ONCE:
+            try:
+                own = self._own() if callable(self._own) else self._own or own_of_environment()
+                report = check(
+                    self.contract, self.target, own=own, timeout=self.timeout,
+                    starting=not self.readiness.serves, look=self._look(own),
+                )  # fmt: skip
+                event = event_of(report)
+            except Exception as error:
+                why = redact(f"the check itself failed: {type(error).__name__}: {error}")
+                report = Report(
+                    (
+                        Condition(
+                            "gate:check",
+                            "unknown",
+                            Answer.UNKNOWN,
+                            why,
+                            "This is a bug; the last verdict is kept.",
+                        ),
+                    )
+                )
+                event = UNKNOWN
+        self.looks += 1
+        self._move(event, report)
+        return report
+
+    def _look(self, own: Own) -> "Callable[..., Seen]":
+        if not self.registers:
+            return look
+        instance = {
+            "instance_id": self.instance_id,
+            "service": self.service,
+            "ttl_seconds": max(1, round(self.interval * 4)),
+            "observed": {
+                "secrets_revision": own.secrets_revision,
+                "index_hashes": dict(own.index_hashes),
+                "state": self.readiness.state,
+            },
+        }
+
+        def ask(target: "Target", contract: Mapping[str, object], *, timeout: float) -> Seen:
+            seen = beat(target, contract, instance, timeout=timeout)
+            if seen.kind == "doubt" and "42883" in seen.why:
+                return look(target, contract, timeout=timeout)  # format 1 knows no heartbeat
+            if seen.kind == "seen":
+                self._registered = bool(seen.state.get("registered"))
+            return seen
+
+        return ask
+
+    def _move(self, event: str, report: Report) -> None:
+        before = self.readiness
+        revision = self.report.observed.get("revision")
+        after = before.after(event)
+        if event != STOP:
+            if event != UNKNOWN or before.state == State.STARTING:
+                self.report = report
+            if report.observed:
+                self.seen_at = self._clock()
+                mode = report.observed.get("read_only")
+                self.read_only = mode if isinstance(mode, dict) else None
+        with self._changed:
+            self.readiness, self.open = after, after.serves
+            self._changed.notify_all()
+        moved = report.observed.get("revision", revision) != revision
+        if after.state != before.state or moved:
+            for call in self._on_change:
+                try:
+                    call(before, after, report)
+                except Exception:  # noqa: S112 - a listener's fault is not the gate's; it must go on refreshing
+                    continue
+
+    def _refresh_for_ever(self) -> None:
+        pause = 0.2
+        while self.readiness.state != State.STOPPING:
+            self.refresh()
+            if self.readiness.serves:
+                pause, seconds = 0.2, self.interval * (0.8 + 0.4 * self._rng.random())
+            else:
+                pause, seconds = min(pause * 1.6, self.interval, 5.0), pause * (0.5 + self._rng.random())
+            self._wake.wait(seconds)
+            self._wake.clear()

@@ -1,0 +1,131 @@
+"""What differs between two generations, record by record, and under which name."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from lockgate.indexes.causes import Cause
+from lockgate.indexes.check import Check
+from lockgate.indexes.embedders import Embedder
+from lockgate.indexes.register import Generation
+from lockgate.record.verdict import Verdict
+from lockgate.stores.searching import SearchStore
+
+Questions = Mapping[str, "str | Sequence[float]"]
+ROUNDED = 0.9995
+"""Two vectors of one record with this cosine or more are one vector in two roundings: eight bits keep 0.9999 and more."""
+
+
+class Side(NamedTuple):
+    """A generation with the store that it is in, and the questions in the form that it takes."""
+
+    row: Generation
+    store: SearchStore
+    questions: Questions
+    embedder: Embedder | None
+
+
+class _Kept(NamedTuple):
+    text: str
+    payload: str
+    hash: bytes
+    vector: tuple[float, ...] | None
+
+
+def differences(candidate: Side, against: Side) -> tuple[list[Cause], int]:
+    """The causes, and how many records have the same vector in another rounding."""
+    old, new = _read(against), _read(candidate)
+    order = list(old)
+    missing = [d for d in order if d not in new]
+    extra = [d for d in new if d not in old]
+    both = [d for d in order if d in new]
+    texts = [d for d in both if (old[d].text, old[d].payload) != (new[d].text, new[d].payload)]
+    changed = [d for d in both if old[d].hash != new[d].hash]
+    rounded = [d for d in changed if _near(old[d].vector, new[d].vector)]
+    vectors = [d for d in changed if d not in set(rounded) | set(texts)]
+    causes = []
+    if missing:
+        tail = order[-len(missing) :] == missing and len(missing) > 1
+        causes.append(
+            Cause("stale-tail" if tail else "documents-missing", True, f"{len(missing)} of {len(old)} records are missing: {_some(missing)}")
+        )  # fmt: skip
+    if extra:
+        causes.append(
+            Cause(
+                "documents-extra", True, f"{len(extra)} records are not in the old generation: {_some(extra)}"
+            )
+        )
+    owners = {kept.hash for kept in old.values()}
+    moved = [d for d in vectors if new[d].hash in owners]
+    if moved and len(moved) > 0.5 * len(vectors):
+        causes.append(
+            Cause(
+                "ids-shuffled",
+                True,
+                f"{len(moved)} records have the vector of another record: {_some(moved)}",
+            )
+        )
+    elif vectors:
+        causes.append(
+            Cause(
+                "foreign-vectors",
+                True,
+                f"{len(vectors)} of {len(old)} records have another vector for the same text: {_some(vectors)}",
+            )
+        )
+    if texts:
+        causes.append(
+            Cause(
+                "documents-changed",
+                True,
+                f"{len(texts)} records have another text or payload: {_some(texts)}",
+            )
+        )
+    return causes, len(rounded)
+
+
+def _read(side: Side) -> dict[str, _Kept]:
+    return {
+        r.id: _Kept(r.text, r.payload, digest, r.vector) for r, digest in side.store.scan(side.row.physical)
+    }
+
+
+def _near(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return False
+    length = math.hypot(*one) * math.hypot(*other)
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    return (
+        0 < length < math.inf
+        and product >= ROUNDED * length
+        and 0.97 < math.hypot(*one) / math.hypot(*other) < 1.03
+    )
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:3])
+
+
+def as_rounded(check: Check, count: int) -> Check:
+    """The check of equal contents where only the rounding of vectors differs."""
+    return msgspec.structs.replace(
+        check,
+        value=0.0,
+        answer=Verdict.PASS,
+        details=f"{count} vectors are rounded copies; everything else is equal",
+    )
+
+
+def merged(seen: list[Cause], named: list[Cause]) -> list[Cause]:
+    """Causes that checks saw and causes that the comparison of records named, each once, the more specific first."""
+    specific = [
+        c for c in seen if c.cause not in ("content-changed", "documents-missing", "specification-changed")
+    ]
+    if specific:
+        # Zero, unnormalised or truncated vectors are other vectors too.
+        named = [msgspec.structs.replace(c, sure=False) if c.cause == "foreign-vectors" else c for c in named]
+    names = {c.cause for c in specific}
+    rest = [c for c in seen if c.cause == "specification-changed"] if not (specific and named) else []
+    return [*specific, *(c for c in named if c.cause not in names), *rest] or seen

@@ -1,0 +1,136 @@
+"""The rows about indexes in the schema ``lockgate``: generations, aliases, events. Plain reading and writing, one lock."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from lockgate.errors import Busy, ConfigError
+from lockgate.postgres.link import Link
+from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.searching import physical_name
+
+_COLUMNS = (
+    "name, generation, store, place, state, live, spec_hash, manifest, embedder, canary, records, content_root, index_hash, scan_digest, "
+    "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), verdict"
+)
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """One generation of an index, as recorded. Hashes are empty until it is sealed."""
+
+    name: str
+    generation: str
+    store: str
+    place: str
+    state: str
+    live: bool
+    spec_hash: str
+    manifest: Manifest
+    embedder: str
+    canary: tuple[tuple[float, ...], ...]
+    records: int
+    content_root: str
+    index_hash: str
+    scan_digest: str
+    started_at: str
+    sealed_at: str | None
+    verdict: str
+
+    @property
+    def physical(self) -> str:
+        """Its name in the store."""
+        return physical_name(self.name, self.generation)
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """What an alias points to, by our record. ``window`` tells that rolling back is still allowed."""
+
+    name: str
+    generation: str
+    previous: str
+    epoch: int
+    window: bool
+    pending: dict[str, str] | None
+
+
+def read_generations(link: Link, name: str = "") -> list[Generation]:
+    """All generations, or those of ``name``, oldest first; without those that were dropped."""
+    rows = link.rows(
+        f"SELECT {_COLUMNS} FROM lockgate.index_generation WHERE state <> 'dropped' AND ($1 = '' OR name = $1) ORDER BY name, started_at, generation",  # noqa: S608 - our own columns
+        name,
+    )
+    return [_generation(row) for row in rows]
+
+
+def _generation(row: tuple[Any, ...]) -> Generation:
+    values = list(row)
+    values[7] = read_manifest(values[7])
+    values[9] = tuple(tuple(v) for v in values[9])
+    return Generation(*values)
+
+
+def find_generation(link: Link, name: str, generation: str) -> Generation:
+    """One generation. Raises ``ConfigError`` for an unknown one."""
+    known = read_generations(link, name)
+    for one in known:
+        if one.generation == generation:
+            return one
+    shown = ", ".join(g.generation for g in known) or "none"
+    raise ConfigError(f"index {name!r} has no generation {generation!r} (known: {shown})", "INDEX_UNKNOWN")
+
+
+def read_alias(link: Link, name: str) -> Alias | None:
+    """The alias ``name``; None where it never was swapped to anything."""
+    rows = link.rows(
+        "SELECT name, generation, previous, epoch, COALESCE(rollback_until > clock_timestamp(), false), pending FROM lockgate.index_alias WHERE name = $1",
+        name,
+    )
+    return Alias(*rows[0]) if rows else None
+
+
+def add_generation(
+    link: Link, name: str, generation: str, store: str, place: str, manifest: Manifest, embedder: str
+) -> None:
+    """Record a generation that is being built; one that is recorded already stays as it is."""
+    link.run(
+        "INSERT INTO lockgate.index_generation (name, generation, store, place, state, spec_hash, manifest, embedder) "
+        "VALUES ($1, $2, $3, $4, 'building', $5, $6, $7) ON CONFLICT (name, generation) DO NOTHING",
+        name, generation, store, place, manifest.spec_hash, manifest.as_json(), embedder,
+    )  # fmt: skip
+
+
+def record_event(
+    link: Link, name: str, kind: str, actor: str, *, before: str = "", after: str = "", elapsed_ms: float | None = None, details: Any = None,
+) -> None:  # fmt: skip
+    """Add an event; events are never changed."""
+    link.run(
+        "INSERT INTO lockgate.index_event (name, kind, from_generation, to_generation, actor, elapsed_ms, details) VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb)",
+        name, kind, before, after, actor, elapsed_ms, json.dumps(details or {}),
+    )  # fmt: skip
+
+
+@contextmanager
+def writing(
+    link: Link, name: str, wait: float, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:  # fmt: skip
+    """Hold the lock of the index ``name``: one writer for each alias. Raises ``Busy`` after ``wait`` seconds.
+
+    The lock is the session's, so it is free as soon as the writer's session ends, however it ends.
+    """
+    key = int.from_bytes(hashlib.sha256(f"lockgate:index:{name}".encode()).digest()[:8], "big", signed=True)
+    deadline = clock() + wait
+    while not link.value("SELECT pg_catalog.pg_try_advisory_lock($1)", key):
+        if clock() >= deadline:
+            raise Busy(f"another command works on the index {name}")
+        sleep(0.1)
+    try:
+        yield
+    finally:
+        if link.alive:
+            link.rollback()
+            link.run("SELECT pg_catalog.pg_advisory_unlock($1)", key)

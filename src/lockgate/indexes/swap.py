@@ -1,0 +1,259 @@
+"""Swap, roll back, recover, collect: one writer for each alias, and a kill anywhere ends in one of the two generations.
+
+Where the store is the database of our record, the alias and the record change in one transaction. Elsewhere an intent is
+committed first; the next command looks where the alias points, and finishes the swap or takes the intent back.
+"""
+
+import json
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from lockgate.errors import Held, LockgateError, Refused
+from lockgate.indexes.register import (
+    Alias,
+    Generation,
+    find_generation,
+    read_alias,
+    read_generations,
+    record_event,
+)
+from lockgate.postgres.link import Link
+from lockgate.record.points import point
+from lockgate.stores.open_search import IN_DATABASE
+from lockgate.stores.searching import SearchStore, physical_name
+
+
+class Swapped(msgspec.Struct, frozen=True, rename="camel"):
+    """What a swap did. ``recovered`` tells what became of an interrupted one before it: finished, undone, or nothing."""
+
+    name: str
+    before: str
+    after: str
+    epoch: int
+    elapsed_ms: float
+    changed: bool
+    recovered: str
+
+
+def recover(link: Link, opened: Callable[[Generation], SearchStore], name: str, *, actor: str) -> str:
+    """Finish or undo a swap that was interrupted; the caller holds the lock. Returns ``finished``, ``undone`` or "".
+
+    Raises ``Held`` where the alias points to neither generation.
+    """
+    alias = read_alias(link, name)
+    if alias is None or alias.pending is None:
+        return ""
+    before, to = alias.pending["from"], alias.pending["to"]
+    target = find_generation(link, name, to)
+    now = opened(target).resolve(name)
+    if now == target.physical:
+        with link.transaction():
+            _record(
+                link, target, before, actor, None, "swap finished", float(alias.pending.get("window", "0"))
+            )
+        return "finished"
+    if now == (physical_name(name, before) if before else None):
+        with link.transaction():
+            link.run("UPDATE lockgate.index_alias SET pending = NULL WHERE name = $1", name)
+            record_event(link, name, "swap undone", actor, before=before, after=to)
+        return "undone"
+    raise Held(
+        f"the alias {name} points to {now or 'nothing'}; the interrupted swap went from {before or 'nothing'} to {to}",
+        "INDEX_STORE", state="A swap was interrupted, and somebody else moved the alias.", exit=None,
+        next="Point the alias to one of the two by hand, then lockgate index list",
+    )  # fmt: skip
+
+
+def swap(
+    link: Link,
+    store: SearchStore,
+    opened: Callable[[Generation], SearchStore],
+    name: str,
+    to: str,
+    *,
+    actor: str,
+    window_seconds: float,
+    unvalidated: bool = False,
+    two_step: bool = False,
+    kind: str = "swap",
+    clock: Callable[[], float] = time.monotonic,
+) -> Swapped:
+    """Point the alias ``name`` to the sealed generation ``to``; the caller holds the lock. Doing it again changes nothing.
+
+    Raises ``Refused`` for one that is not sealed or did not pass, ``Busy`` where somebody else moved the alias, ``Held``
+    where the store cannot swap in one step.
+    """
+    recovered = recover(link, opened, name, actor=actor)
+    target = find_generation(link, name, to)
+    alias = read_alias(link, name)
+    before = alias.generation if alias is not None else ""
+    now = store.resolve(name)
+    if before == to and now == target.physical:
+        return Swapped(name, before, to, alias.epoch if alias else 0, 0.0, False, recovered)
+    _refuse_unready(target, unvalidated=unvalidated or not before)
+    if store.capabilities.swap == "two_step" and not two_step:
+        raise Held(
+            f"the store of {name} swaps in two steps: {store.capabilities.note}",
+            "INDEX_SWAP_TWO_STEP",
+            state="Nothing was changed.",
+        )
+    expect = physical_name(name, before) if before else None
+    begin = clock()
+    if target.store in IN_DATABASE:
+        with link.transaction():
+            store.swap(name, expect, target.physical)
+            point("index:swap:moved")
+            epoch = _record(
+                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds
+            )
+            point("index:swap:recorded")
+        point("index:swap:committed")
+    else:
+        with link.transaction():
+            _intend(link, name, before, to, window_seconds)
+        point("index:swap:intended")
+        try:
+            store.swap(name, expect, target.physical)
+        except LockgateError:
+            link.run("UPDATE lockgate.index_alias SET pending = NULL WHERE name = $1", name)
+            raise
+        point("index:swap:moved")
+        if store.resolve(name) != target.physical:
+            raise LockgateError(f"the alias {name} does not point to {to} after the swap", "INDEX_STORE")
+        with link.transaction():
+            epoch = _record(
+                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds
+            )
+            point("index:swap:recorded")
+    elapsed = (clock() - begin) * 1000
+    if store.resolve(name) != target.physical:
+        raise LockgateError(f"the alias {name} does not point to {to} after the swap", "INDEX_STORE")
+    return Swapped(name, before, to, epoch, round(elapsed, 2), True, recovered)
+
+
+def _refuse_unready(target: Generation, *, unvalidated: bool) -> None:
+    if target.state != "sealed":
+        raise Refused(
+            f"generation {target.generation} of {target.name} is not sealed", "INDEX_NOT_READY",
+            next=f"lockgate index build {target.name}",
+        )  # fmt: skip
+    if target.verdict != "pass" and not unvalidated:
+        raise Refused(
+            f"generation {target.generation} of {target.name} {'was not validated' if not target.verdict else 'was validated with ' + target.verdict}",
+            "INDEX_NOT_READY", next=f"lockgate index validate {target.name}",
+        )  # fmt: skip
+
+
+def _intend(link: Link, name: str, before: str, to: str, window: float) -> None:
+    link.run(
+        "INSERT INTO lockgate.index_alias (name, generation, pending) VALUES ($1, $2, $3::text::jsonb) "
+        "ON CONFLICT (name) DO UPDATE SET pending = excluded.pending",
+        name, before, json.dumps({"from": before, "to": to, "window": str(window)}),
+    )  # fmt: skip
+
+
+def _record(
+    link: Link, target: Generation, before: str, actor: str, elapsed: Callable[[], float] | None, kind: str, window: float
+) -> int:  # fmt: skip
+    """What a swap means in our record, and to the gate. In the caller's transaction; returns the epoch of the alias."""
+    name, to = target.name, target.generation
+    link.run(
+        "UPDATE lockgate.index_generation SET live = false WHERE name = $1 AND live AND generation <> $2",
+        name,
+        to,
+    )
+    link.run("UPDATE lockgate.index_generation SET live = true WHERE name = $1 AND generation = $2", name, to)
+    epoch: int = link.value(
+        "INSERT INTO lockgate.index_alias (name, generation, previous, epoch, swapped_at, rollback_until) "
+        "VALUES ($1, $2, $3, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => $4)) "
+        "ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, previous = excluded.previous, epoch = lockgate.index_alias.epoch + 1, "
+        "swapped_at = excluded.swapped_at, rollback_until = excluded.rollback_until, pending = NULL RETURNING epoch",
+        name, to, before, window,
+    )  # fmt: skip
+    link.run(
+        "INSERT INTO lockgate.live_index (name, generation, spec_hash, index_hash, valid, details) VALUES ($1, $2, $3, $4, true, $5::text::jsonb) "
+        "ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, spec_hash = excluded.spec_hash, index_hash = excluded.index_hash, "
+        "valid = true, since = clock_timestamp(), details = excluded.details",
+        name, to, target.spec_hash, target.index_hash,
+        json.dumps({"content_root": target.content_root, "records": target.records, "store": target.store}),
+    )  # fmt: skip
+    record_event(link, name, kind, actor, before=before, after=to, elapsed_ms=elapsed() if elapsed else None)
+    return epoch
+
+
+def previous_of(link: Link, name: str, drained: Callable[[], bool] | None = None) -> str:
+    """The generation that a rollback leads to. Raises ``Refused`` where there is none, or its time is over.
+
+    ``drained`` answers whether every write since the swap has reached the old generation too; without a feed of that kind
+    the caller passes none, and only the window counts.
+    """
+    alias = read_alias(link, name)
+    if alias is None or not alias.previous:
+        raise Refused(
+            f"index {name} has no generation before this one", "INDEX_NOT_READY", next="lockgate index list"
+        )
+    if not alias.window:
+        raise Refused(
+            f"the rollback window of {name} is over",
+            "INDEX_NOT_READY",
+            next="Build the generation again, then swap.",
+        )
+    if drained is not None and not drained():
+        raise Refused(f"the writes since the swap have not all reached {alias.previous}", "INDEX_NOT_READY", next="Wait for the reverse feed.")  # fmt: skip
+    return alias.previous
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What was dropped, and what was kept with the reason."""
+
+    dropped: tuple[str, ...]
+    kept: dict[str, str]
+
+
+def keep_reason(one: Generation, alias: Alias | None, *, served_since: str, abandoned: bool) -> str:
+    """Why a generation stays; "" when it may go. ``served_since`` is when the one that serves was sealed."""
+    if one.live or (alias is not None and one.generation == alias.generation):
+        return "it serves"
+    if alias is not None and alias.pending is not None and one.generation in alias.pending.values():
+        return "a swap is under way"
+    if alias is not None and one.generation == alias.previous and alias.window:
+        return "the rollback window is open"
+    if one.state == "building" and not abandoned:
+        return "it is being built"
+    newer = (one.sealed_at or "") > served_since
+    if one.state == "sealed" and (alias is None or (one.verdict != "fail" and newer)):
+        return "it may be swapped to"
+    return ""
+
+
+def collect(
+    link: Link, opened: Callable[[Generation], SearchStore], name: str, *, actor: str, abandoned: bool = False, dry_run: bool = False
+) -> Collected:  # fmt: skip
+    """Drop the generations that nothing needs any more; the caller holds the lock."""
+    recover(link, opened, name, actor=actor)
+    alias = read_alias(link, name)
+    dropped, kept = [], {}
+    known = read_generations(link, name)
+    since = next((g.sealed_at or "" for g in known if g.live), "")
+    for one in known:
+        reason = keep_reason(one, alias, served_since=since, abandoned=abandoned)
+        if reason:
+            kept[one.generation] = reason
+            continue
+        if not dry_run:
+            store = opened(one)
+            if store.resolve(name) == one.physical:
+                kept[one.generation] = "the store's alias points to it"
+                continue
+            point("index:gc:drop")
+            store.drop(one.physical)
+            with link.transaction():
+                link.run(
+                    "UPDATE lockgate.index_generation SET state = 'dropped', sealed_at = COALESCE(sealed_at, clock_timestamp()) WHERE name = $1 AND generation = $2",
+                    name, one.generation,
+                )  # fmt: skip
+                record_event(link, name, "drop", actor, before=one.generation)
+        dropped.append(one.generation)
+    return Collected(tuple(dropped), kept)

@@ -1,0 +1,252 @@
+"""The backfill: workers claim ranges from the ledger and copy them; a relay keeps what is copied current."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from lockgate.errors import Busy, LockgateError
+from lockgate.moves.declaration import Declaration, LimitsPart
+from lockgate.moves.opened import Opened, Report, Where, opened
+from lockgate.moves.stages import Stage, why
+from lockgate.postgres.moves import batch, ledger, pressure
+from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.relay import quarantine
+from lockgate.postgres.sqlstate import RETRY, ServerError
+from lockgate.postgres.wire import ConnectionLost
+
+GOAL_SECONDS = 0.5
+"""A batch is to take about this long: locks are held no longer, and little is done twice after a crash."""
+PAUSE = 0.2
+
+
+class Work(NamedTuple):
+    """What a worker is given: ids and addresses, never rows. Any executor may run it twice, or lose it."""
+
+    declared: Declaration
+    places: Where
+    stop: "threading.Event | None" = None
+
+
+class Outcome(NamedTuple):
+    """What one worker did."""
+
+    ranges: int
+    rows: int
+    waited: str = ""
+
+
+def next_rows(rows: int, seconds: float, most: int) -> int:
+    """The size of the next batch: towards ``GOAL_SECONDS``, quickly down and slowly up, between 50 and five times ``most``."""
+    if seconds <= 0:
+        return rows
+    wish = rows * GOAL_SECONDS / seconds
+    return max(
+        min(50, most), min(most * 5, round(min(wish, rows * 1.5) if wish > rows else max(wish, rows * 0.25)))
+    )
+
+
+def work(order: Work) -> Outcome:
+    """Copy ranges until none is left. Safe to run in any number of threads, processes and machines at once."""
+    ranges = rows = 0
+    with opened(order.declared, order.places, "worker") as move:
+        row = move.row()
+        mapping = move.layout(row).forward
+        size = order.declared.limits.batch_rows
+        while order.stop is None or not order.stop.is_set():
+            row = move.row()
+            if row.stage != Stage.BACKFILLING:
+                return Outcome(ranges, rows, f"the move is {row.stage}")
+            move.stop_if_changed(row)
+            if reason := _pressed(move, order.declared.limits):
+                time.sleep(PAUSE)
+                if order.stop is None:
+                    return Outcome(ranges, rows, reason)
+                continue
+            piece = claim(move, mapping, size)
+            if piece is None:
+                if ledger.waiting(move.home, move.name)[0] == 0:
+                    return Outcome(ranges, rows)
+                time.sleep(PAUSE)  # somebody else holds the last ranges; if he dies his lease runs out
+                continue
+            begin = time.monotonic()
+            copied = copy(move, mapping, piece)
+            if copied is not None:
+                ranges, rows = ranges + 1, rows + copied.rows_source
+                size = next_rows(
+                    max(copied.rows_source, 1), time.monotonic() - begin, order.declared.limits.batch_rows
+                )
+    return Outcome(ranges, rows)
+
+
+def _pressed(move: Opened, limits: LimitsPart) -> str:
+    for link in move.links:
+        seen = pressure.read(link)
+        if reason := pressure.verdict(
+            seen,
+            connections=limits.max_connections_percent,
+            waiters=limits.max_lock_waiters,
+            lag=limits.max_replica_lag_seconds,
+        ):
+            return reason
+    return ""
+
+
+def claim(move: Opened, mapping: Mapping, rows: int) -> batch.Range | None:
+    """The next range, leased to us: one that was left behind, else the next of the table. None when there is none to take."""
+    found = ledger.claim_abandoned(move.home, move.name, move.owner)
+    if found is not None:
+        return found
+    with move.home.transaction():
+        low, done = ledger.open_cursor(move.home, move.name)
+        if done:
+            return None
+        move.home.run("SET LOCAL enable_seqscan = off")
+        high = batch.boundary(move.home, mapping, low, rows)
+        if high is None:
+            ledger.close_cursor(move.home, move.name)
+            return None
+        return ledger.add_range(move.home, move.name, move.owner, low, high, move.row().epoch)
+
+
+def copy(move: Opened, mapping: Mapping, piece: batch.Range) -> batch.Copied | None:
+    """Copy one range. None when it has to be claimed again, or was put into quarantine."""
+    try:
+        return batch.copy_range(mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
+    except batch.Poisoned as poisoned:
+        return _heal(move, mapping, piece, poisoned)
+    except ServerError as error:
+        if error.sqlstate not in RETRY:
+            ledger.fail_range(move.home, move.name, piece.number, error.message)
+            raise
+        ledger.fail_range(move.home, move.name, piece.number, error.message)
+        return None
+
+
+def _heal(
+    move: Opened, mapping: Mapping, piece: batch.Range, poisoned: batch.Poisoned
+) -> batch.Copied | None:
+    """A refused range: perhaps the target still holds an older row with the same unique value. What is refused after a
+    drain is cut in halves, until single rows stand in quarantine and all others are copied."""
+    relay = move.relay(mapping)
+    with relay.exclusive(30):
+        relay.drain(move.declared.limits.relay_rows, most=50)
+    try:
+        return batch.copy_range(mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
+    except batch.Poisoned as again:
+        poisoned = again
+    count = batch.count(move.home, mapping, piece)
+    if count > 1:
+        middle = batch.boundary(move.home, mapping, piece.low, count // 2)
+        if middle is not None and middle != piece.high:
+            ledger.split_range(move.home, move.name, move.owner, piece, middle, move.row().epoch)
+        ledger.fail_range(move.home, move.name, piece.number, poisoned.error.message)
+        return None
+    with move.home.transaction():
+        if count:
+            quarantine(move.home, mapping, list(piece.high), poisoned.error)
+        move.home.run(ledger.RECORD, move.name, piece.number, move.owner, count, 0, "", "", False, 0.0)
+    return None
+
+
+class Backfilled(NamedTuple):
+    """How a backfill ended: complete, or why not."""
+
+    complete: bool
+    ranges: int
+    rows: int
+    relayed: int
+    waited: str
+
+
+def backfill(
+    move: Opened,
+    *,
+    executor: Executor | None = None,
+    report: Report = lambda _d, _p: None,
+    operator: str = "",
+    clock: Callable[[], float] = time.monotonic,
+) -> Backfilled:
+    """dual_write → backfilling, then copy until every range is in the ledger, relaying meanwhile. Can be called again at any time.
+
+    ``executor`` runs the workers (threads by default). Raises what a worker raised, after all have stopped.
+    """
+    row = move.row()
+    move.refuse_other_declaration(row)
+    if row.stage == Stage.DUAL_WRITE:
+        ledger.step(
+            move.home,
+            move.name,
+            row.stage,
+            Stage.BACKFILLING,
+            why(Stage.DUAL_WRITE, Stage.BACKFILLING),
+            {},
+            operator=operator,
+        )
+    elif row.stage != Stage.BACKFILLING:
+        why(Stage(row.stage), Stage.BACKFILLING)
+        ledger.step(
+            move.home,
+            move.name,
+            row.stage,
+            Stage.BACKFILLING,
+            why(Stage(row.stage), Stage.BACKFILLING),
+            {},
+            operator=operator,
+        )
+    stop = threading.Event()
+    relayed = 0
+    mapping = move.layout(move.row()).forward
+    pool: Executor = executor or ThreadPoolExecutor(
+        move.declared.limits.workers, thread_name_prefix="lockgate-move"
+    )
+    local = executor is None
+    order = Work(move.declared, move.places, stop if local else None)
+    futures: list[Future[Outcome]] = [pool.submit(work, order) for _ in range(move.declared.limits.workers)]
+    relay = move.relay(mapping)
+    error: BaseException | None = None
+    try:
+        while not all(f.done() for f in futures):
+            try:
+                with relay.exclusive(2):
+                    relayed += relay.drain(move.declared.limits.relay_rows, most=20).entries
+            except Busy:
+                pass  # another process relays this move; that is as good
+            job = ledger.job(move.home, move.name)
+            part = job.get("progress")
+            report("copying", float(part) if isinstance(part, (int, float)) else 0.0)
+            _wait_some(futures, 0.1)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        if local:
+            stop_all = isinstance(pool, ThreadPoolExecutor)
+            assert stop_all
+            pool.shutdown(wait=True)
+    outcomes = []
+    for future in futures:
+        try:
+            outcomes.append(future.result())
+        except (LockgateError, ServerError) as failed:
+            error = error or failed
+    waiting, _ = ledger.waiting(move.home, move.name)
+    done = move.row().cursor_done and waiting == 0
+    if error is not None and not (done and isinstance(error, ConnectionLost)):
+        raise error
+    return Backfilled(
+        done,
+        sum(o.ranges for o in outcomes),
+        sum(o.rows for o in outcomes),
+        relayed,
+        next((o.waited for o in outcomes if o.waited), ""),
+    )
+
+
+def _wait_some(futures: "list[Future[Outcome]]", seconds: float) -> None:
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    pending = [f for f in futures if not f.done()]
+    if pending:
+        wait(pending, timeout=seconds, return_when=FIRST_COMPLETED)

@@ -1,0 +1,332 @@
+"""Cutover and rollback: the same turn in both directions, each resumable by looking at what is so."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lockgate.errors import Held, LockgateError, Refused
+from lockgate.moves.layout import Layout
+from lockgate.moves.opened import Opened
+from lockgate.moves.reconcile import refuse_incomplete
+from lockgate.moves.stages import Stage, why
+from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.relay import Relay
+from lockgate.record.points import point
+
+
+class Turned(NamedTuple):
+    """Who serves now, and what the turn cost. ``already`` is True when there was nothing to do."""
+
+    serves: str
+    already: bool
+    cutover_ms: float
+    attempts: int
+    drained: int
+    checked: int
+    sequences: tuple[str, ...]
+
+
+def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:
+    """The target serves from now on. Raises ``MOVE_LOCK`` when it does not fit its window: then the source serves as before."""
+    row = move.row()
+    move.refuse_other_declaration(row)
+    if row.stage in (Stage.CUT_OVER, Stage.TAIL):
+        _begin_tail(move, operator)
+        return Turned("target", True, row.cutover_ms or 0.0, 0, 0, 0, ())
+    gate(move, row)
+    made = move.layout(row)
+    if row.stage != Stage.READY:
+        ledger.step(
+            move.home,
+            move.name,
+            row.stage,
+            Stage.READY,
+            why(Stage(row.stage), Stage.READY),
+            {},
+            operator=operator,
+        )
+    row = move.row()
+    turned = (
+        _in_one(move, row, made, True, operator, clock)
+        if row.same_database
+        else _across(move, row, made, True, operator, clock)
+    )
+    _begin_tail(move, operator)
+    return turned
+
+
+def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:
+    """The source serves again, with everything that was written since the cutover. Inside its window only."""
+    row = move.row()
+    if row.stage == Stage.ROLLED_BACK or (row.stage == Stage.DUAL_WRITE and row.round > 1):
+        return Turned("source", True, 0.0, 0, 0, 0, ())
+    why(Stage(row.stage), Stage.ROLLED_BACK)
+    if move.declared.one_way:
+        raise Refused(
+            f"the move {move.name} is declared one-way: nothing kept the old side current", "MOVE_STAGE"
+        )
+    made = move.layout(row)
+    return (
+        _in_one(move, row, made, False, operator, clock)
+        if row.same_database
+        else _across(move, row, made, False, operator, clock)
+    )
+
+
+def gate(move: Opened, row: MoveRow) -> None:
+    """What has to be so before the switch; raises with the first thing that is not."""
+    if row.stage not in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
+        why(Stage(row.stage), Stage.READY)
+    refuse_incomplete(move)
+    if not row.switching:
+        move.stop_if_changed(row)
+    wanted = move.declared.gates.shadow_reads
+    if wanted:
+        seen, bad = move.home.rows(
+            "SELECT count(*), count(*) FILTER (WHERE equal IS NOT TRUE) FROM lockgate.move_shadow WHERE move = $1 AND at > COALESCE((SELECT started_at FROM lockgate.move WHERE name = $1), '-infinity')",
+            move.name,
+        )[0]  # fmt: skip
+        if seen < wanted or bad:
+            raise Refused(
+                f"shadow reads: {seen} of {wanted} seen, {bad} of them not equal",
+                "MOVE_STAGE",
+                next=f"lockgate move shadow {move.name} --queries FILE",
+                details={"seen": seen, "unequal": bad},
+            )
+
+
+def _limits(move: Opened) -> switch.Limits:
+    d = move.declared.limits
+    return switch.Limits(d.lock_attempt_ms, d.lock_patience_seconds, d.block_ms)
+
+
+def _feeds(made: Layout, forward: bool) -> tuple[Mapping, Mapping | None]:
+    """(the feed that is drained now, the feed that begins now)."""
+    if forward:
+        return made.forward, made.reverse
+    assert made.reverse is not None
+    return made.reverse, made.forward
+
+
+def _in_one(
+    move: Opened, row: MoveRow, made: Layout, forward: bool, operator: str, clock: Callable[[], float]
+) -> Turned:
+    """In one database: one transaction holds the locks, drains, compares, renames. A lost COMMIT is settled by the stage, which it wrote."""
+    draining, beginning = _feeds(made, forward)
+    relay = move.relay(draining)
+    off, on = (row.source_oid, row.target_oid) if forward else (row.target_oid, row.source_oid)
+    with relay.exclusive(move.declared.limits.lock_patience_seconds):
+        relay._prepare()
+        _shrink(move, relay)
+        with switch.locked(
+            move.home, [off, on], "ACCESS EXCLUSIVE", _limits(move), move.rng, clock=clock
+        ) as attempts:
+            begin = clock()
+            if move.row().stage != row.stage:
+                raise LockgateError(f"the move {move.name} is not {row.stage} any more", "MOVE_BUSY")
+            move.home.run(f"SET LOCAL lockgate.feed = '{move.name}'")
+            drained, checked = switch.drain_and_check(relay, _limits(move), begin, clock)
+            serving, coming = switch.fresh(move.home, off), switch.fresh(move.home, on)
+            sequences = switch.advance_sequences(move.home, move.home, serving, coming)
+            switch.turn(move.home, draining, beginning, off, on, move.name)
+            old = (
+                switch.retired_name(serving.name, move.name, "old")
+                if forward
+                else _bare_target(move, serving.name)
+            )
+            switch.swap_names(move.home, serving, coming, old)
+            ms = round((clock() - begin) * 1000, 3)
+            _write(move, row, forward, operator, ms, attempts, drained, checked, sequences)
+    return Turned("target" if forward else "source", False, ms, attempts, drained, checked, tuple(sequences))
+
+
+def _bare_target(move: Opened, fallback: str) -> str:
+    name = move.declared.target.table.rpartition(".")[2]
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower() or fallback
+
+
+def _shrink(move: Opened, relay: Relay) -> None:
+    """Drain until little is left, so that little is left to do under the lock."""
+    for _ in range(200):
+        relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=50)
+        if relay.backlog() <= move.declared.limits.outbox_rows:
+            return
+    raise Refused(
+        f"the outbox does not shrink below {move.declared.limits.outbox_rows} entries: writers are faster than the relay",
+        "MOVE_LOCK",
+        next="Cut over at a quieter time, or raise limits.outbox_rows.",
+    )
+
+
+def _write(
+    move: Opened,
+    row: MoveRow,
+    forward: bool,
+    operator: str,
+    ms: float,
+    attempts: int,
+    drained: int,
+    checked: int,
+    sequences: list[str],
+) -> None:
+    """The new stage, in the transaction of the switch."""
+    after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
+    evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": drained, "changedKeysCompared": checked, "sequences": sequences, "epoch": row.epoch + 1}  # fmt: skip
+    also = "epoch = epoch + 1, switching = ''"
+    if forward:
+        also += f", cutover_at = clock_timestamp(), cutover_ms = {ms}"
+        also += (
+            ""
+            if move.declared.one_way
+            else f", rollback_until = clock_timestamp() + make_interval(secs => {move.declared.rollback_hours * 3600})"
+        )
+    else:
+        also += ", rollback_until = NULL"
+    ledger.step(
+        move.home,
+        move.name,
+        row.stage,
+        after,
+        why(Stage(row.stage), after),
+        evidence,
+        also=also,
+        operator=operator,
+    )
+    switch.serve(move.home, move.name, "target" if forward else "source", row.epoch + 1)
+    _set_shapes(move, row)
+
+
+def _set_shapes(move: Opened, row: MoveRow) -> None:
+    source, target = move.shapes(row)
+    move.home.run(
+        "UPDATE lockgate.move SET source_shape = $2, target_shape = $3 WHERE name = $1",
+        move.name,
+        source,
+        target,
+    )
+
+
+def _across(
+    move: Opened, row: MoveRow, made: Layout, forward: bool, operator: str, clock: Callable[[], float]
+) -> Turned:
+    """Across two databases, each step its own commit, in an order in which at most one side takes writes at any moment:
+
+    1. the coming side gets its capture (nobody writes there but the feed); 2. the serving side gets the barrier and no
+    longer serves; 3. drain, compare, sequences; 4. the coming side opens and is written down as serving, there and in the
+    ledger. Cut off before 4, the call is repeated, or undone by ``reopen``; cut off after it, the repeated call only writes down.
+    """
+    draining, beginning = _feeds(made, forward)
+    relay = move.relay(draining)
+    serving_link, coming_link = (move.home, move.far) if forward else (move.far, move.home)
+    off, on = (row.source_oid, row.target_oid) if forward else (row.target_oid, row.source_oid)
+    wanted = "target" if forward else "source"
+    word = "cutover" if forward else "rollback"
+    if row.switching not in ("", word):
+        raise Held(
+            f"a {row.switching} of the move {move.name} is half done",
+            "MOVE_STAGE",
+            next=f"lockgate move {row.switching} {move.name}",
+        )
+    attempts = drained = checked = 0
+    sequences: list[str] = []
+    begin = clock()
+    coming = switch.fresh(coming_link, on)
+    with relay.exclusive(move.declared.limits.lock_patience_seconds):
+        relay._prepare()
+        if switch.serves(move.far, move.name) != (wanted, row.epoch + 1):
+            _shrink(move, relay)
+            # Written down first: from here on a call that finds the triggers half changed knows why.
+            move.home.run("UPDATE lockgate.move SET switching = $2 WHERE name = $1", move.name, word)
+            if beginning is not None:
+                with switch.locked(
+                    coming_link, [on], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
+                ):
+                    coming_link.run(
+                        capture.outbox_ddl(beginning)
+                        + capture.uncapture_ddl(beginning, coming.sql)
+                        + capture.capture_ddl(beginning, coming.sql)
+                    )
+            serving = switch.fresh(serving_link, off)
+            with switch.locked(
+                serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
+            ) as attempts:
+                begin = clock()
+                serving_link.run(
+                    capture.unbarrier_ddl(move.name, serving.sql)
+                    + capture.barrier_ddl(move.name, serving.sql)
+                )
+            point("move:across:barred")
+            try:
+                drained, checked = _drain_across(relay, move, begin, clock)
+                serving = switch.fresh(serving_link, off)
+                sequences = switch.advance_sequences(serving_link, coming_link, serving, coming)
+            except BaseException:
+                reopen(move, row, serving_link, off)
+                raise
+            point("move:across:drained")
+            with switch.locked(
+                coming_link, [on], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
+            ):
+                coming_link.run(capture.unbarrier_ddl(move.name, coming.sql))
+                if forward:
+                    switch.serve(move.far, move.name, wanted, row.epoch + 1)
+            if not forward:
+                switch.serve(move.far, move.name, wanted, row.epoch + 1)
+            point("move:across:opened")
+    ms = round((clock() - begin) * 1000, 3)
+    old = switch.fresh(serving_link, off)
+    with switch.locked(serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock):
+        serving_link.run(capture.uncapture_ddl(draining, old.sql))
+    with move.home.transaction():
+        _write(move, move.row(), forward, operator, ms, attempts, drained, checked, sequences)
+    return Turned(wanted, False, ms, attempts, drained, checked, tuple(sequences))
+
+
+def reopen(move: Opened, row: MoveRow, serving_link: object, off: int) -> None:
+    """A switch that did not fit: the serving side takes writes again. What was drained stays drained; nothing was lost."""
+    from lockgate.postgres.link import Link
+
+    assert isinstance(serving_link, Link)
+    if not serving_link.alive:
+        return
+    serving_link.rollback()
+    serving_link.run(capture.unbarrier_ddl(move.name, switch.relation_name(serving_link, off)))
+    move.home.rollback()
+    with move.home.transaction():
+        _set_shapes(move, row)
+        move.home.run("UPDATE lockgate.move SET switching = '' WHERE name = $1", move.name)
+
+
+def _drain_across(relay: Relay, move: Opened, begin: float, clock: Callable[[], float]) -> tuple[int, int]:
+    """Behind the barrier nothing new comes: drain, then compare the keys, inside one transaction on each side."""
+    key = f"SET LOCAL lockgate.feed = '{move.name}'"
+    with relay.origin.transaction("ISOLATION LEVEL REPEATABLE READ"), relay.destination.transaction():
+        relay.destination.run(key)
+        return switch.drain_and_check(relay, _limits(move), begin, clock)
+
+
+def _begin_tail(move: Opened, operator: str) -> None:
+    """cut_over → tail, once the reverse feed has been shown to work."""
+    row = move.row()
+    if row.stage != Stage.CUT_OVER:
+        return
+    evidence: dict[str, object] = {"oneWay": move.declared.one_way}
+    made = move.layout(row)
+    if made.reverse is not None:
+        relay = move.relay(made.reverse)
+        with relay.exclusive(move.declared.limits.lock_patience_seconds):
+            done = relay.drain(
+                move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=100
+            )
+        evidence |= {"reverseEntries": done.entries, "reverseBacklog": relay.backlog()}
+    ledger.step(
+        move.home,
+        move.name,
+        Stage.CUT_OVER,
+        Stage.TAIL,
+        why(Stage.CUT_OVER, Stage.TAIL),
+        evidence,
+        operator=operator,
+    )

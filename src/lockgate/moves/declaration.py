@@ -1,0 +1,149 @@
+"""``moves/<name>.toml`` → a frozen value. Unknown keys are errors."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from lockgate.config import Settings
+from lockgate.errors import ConfigError
+
+DIRECTORY = "moves"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[source]``: the table that is moved, in the database of the call."""
+
+    table: str
+
+
+class TargetSide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[target]``: where it goes. ``url_env`` names the variable with another database's URL; ``create`` makes the table."""
+
+    table: str
+    url_env: str = ""
+    create: bool = False
+
+
+class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say."""
+
+    batch_rows: int = 10_000
+    workers: int = 2
+    relay_rows: int = 5_000
+    lock_attempt_ms: int = 50
+    lock_patience_seconds: int = 30
+    block_ms: int = 2_000
+    outbox_rows: int = 1_000
+    max_connections_percent: int = 80
+    max_replica_lag_seconds: int = 30
+    max_lock_waiters: int = 5
+
+
+class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[gates]``: what has to be shown before the cutover beyond equal digests."""
+
+    shadow_reads: int = 0
+    on_divergence: str = "pause"
+
+
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One move.
+
+    ``columns`` gives target columns as SQL over the source's columns, ``reverse`` the way back; without them columns of
+    one name are taken as they are. ``rollback_hours`` is how long the way back stays open.
+    """
+
+    source: Source
+    target: TargetSide
+    name: str = ""
+    key: tuple[str, ...] = ()
+    columns: Mapping[str, str] = {}
+    reverse: Mapping[str, str] = {}
+    switch: str = "rename"
+    one_way: bool = False
+    blocking: bool = False
+    rollback_hours: float = 72.0
+    limits: LimitsPart = LimitsPart()
+    gates: Gates = Gates()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the declaration says, limits and gates apart: those may change while the move runs."""
+        fixed = msgspec.structs.replace(
+            self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, blocking=False
+        )
+        return hashlib.sha256(msgspec.json.encode(fixed, order="sorted")).hexdigest()
+
+    @property
+    def two_databases(self) -> bool:
+        """True when the target is in another database than the source."""
+        return bool(self.target.url_env)
+
+
+def read(settings: Settings, name: str) -> Declaration:
+    """Read ``moves/<name>.toml``. Raises ``ConfigError`` (``MOVE_DECLARATION``) that names file and key."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is not a name for a move: a letter, then a-z, 0-9 and _, up to 40", "MOVE_DECLARATION"
+        )
+    file = settings.path(DIRECTORY) / f"{name}.toml"
+    return parse(file, name)
+
+
+def parse(file: Path, name: str) -> Declaration:
+    """The declaration in ``file``."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {file}", "MOVE_DECLARATION", next=f"Write {file}; docs/moves.md has an example.") from None  # fmt: skip
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}", "MOVE_DECLARATION") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", "MOVE_DECLARATION") from None
+    if "name" in data:
+        raise ConfigError(f"{file}: unknown key `name`: the file's name is the move's", "MOVE_DECLARATION")
+    try:
+        declared = msgspec.structs.replace(msgspec.convert(data, Declaration), name=name)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {error}", "MOVE_DECLARATION") from None
+    for problem in problems(declared):
+        raise ConfigError(f"{file}: {problem}", "MOVE_DECLARATION")
+    return declared
+
+
+def problems(d: Declaration) -> list[str]:
+    """What is wrong with the values of a declaration."""
+    found = []
+    limits = d.limits
+    for field, low, high in (
+        ("batch_rows", 1, 1_000_000), ("workers", 1, 64), ("relay_rows", 1, 1_000_000), ("lock_attempt_ms", 1, 10_000),
+        ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
+        ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000),
+    ):  # fmt: skip
+        if not low <= getattr(limits, field) <= high:
+            found.append(f"limits.{field} must be between {low} and {high}")
+    if d.switch not in ("rename", "none"):
+        found.append(f"switch = {d.switch!r} is neither rename nor none")
+    if d.two_databases and d.switch == "rename":
+        found.append("switch = 'rename' needs one database; across two the switch is a row: switch = 'none'")
+    if not d.two_databases and d.switch == "none":
+        found.append("switch = 'none' is for two databases; in one the tables are renamed")
+    if d.gates.on_divergence not in ("pause", "abort"):
+        found.append("gates.on_divergence is pause or abort")
+    if not 0 < d.rollback_hours <= 24 * 365:
+        found.append("rollback_hours must be above 0 and at most a year")
+    if d.columns and not d.reverse and not d.one_way:
+        found.append(
+            "columns are mapped and nothing says how they come back: give [reverse], or one_way = true to go without a rollback"
+        )
+    if len(set(d.key)) < len(d.key):
+        found.append("key names a column twice")
+    if not d.source.table or not d.target.table:
+        found.append("source.table and target.table must be named")
+    return found

@@ -1,0 +1,178 @@
+"""Finish, abort, pause and resume; and the relay that runs for as long as a move does."""
+
+import time
+from collections.abc import Callable
+
+from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.moves.opened import Opened
+from lockgate.moves.reconcile import compare_feed
+from lockgate.moves.stages import OVER, Stage, why
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.relay import Applied
+
+
+def _limits(move: Opened) -> switch.Limits:
+    d = move.declared.limits
+    return switch.Limits(d.lock_attempt_ms, d.lock_patience_seconds, d.block_ms)
+
+
+def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
+    """tail → finished: the end of the way back. The old table stays, renamed and closed for writes; a migration drops it.
+
+    Raises ``MOVE_WINDOW`` while the way back is open and ``now`` is not said, ``MOVE_DIVERGED`` when the reverse feed is broken.
+    """
+    row = move.row()
+    if row.stage == Stage.FINISHED:
+        return row.stage
+    why(Stage(row.stage), Stage.FINISHED)
+    if row.window_open and not now:
+        raise Refused(
+            f"the way back from the move {move.name} is open until {row.rollback_until}",
+            "MOVE_WINDOW",
+            next=f"Wait, or lockgate move finish {move.name} --now",
+        )
+    made = move.layout(row)
+    evidence: dict[str, object] = {"now": now, "until": row.rollback_until}
+    if made.reverse is not None and not now:
+        # A window must not run out unseen on a feed that was broken: then nobody could have gone back.
+        source, target = move.relations(row)
+        relay = move.relay(made.reverse)
+        with relay.exclusive(move.declared.limits.lock_patience_seconds):
+            relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
+        _, unexplained, _ = compare_feed(move, made.reverse, target, source, relay, lambda _d, _p: None)
+        if unexplained:
+            raise LockgateError(
+                f"the reverse feed of the move {move.name} is broken: {len(unexplained)} rows of the old side are not current", "MOVE_DIVERGED",
+                state="The target serves; the way back would lose writes.", next=f"Look into it; lockgate move finish {move.name} --now gives up the way back knowingly.",
+            )  # fmt: skip
+        evidence["oldSideEqual"] = True
+    if made.reverse is not None:
+        serving = switch.fresh(move.far, row.target_oid)
+        with switch.locked(move.far, [row.target_oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):
+            move.far.run(capture.uncapture_ddl(made.reverse, serving.sql))
+        _drop(move.far, capture.drop_outbox_ddl(made.reverse))
+    _drop(move.home, capture.drop_outbox_ddl(made.forward))
+    ledger.step(move.home, move.name, row.stage, Stage.FINISHED, why(Stage(row.stage), Stage.FINISHED), evidence, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
+    return Stage.FINISHED
+
+
+def _drop(link: Link, sql: str) -> None:
+    link.run(sql)
+
+
+def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
+    """Take a move down that has not switched: the source serves, capture and barrier go, the target stays as it is."""
+    row = move.row()
+    if row.stage == Stage.ABORTED:
+        return row
+    why(Stage(row.stage), Stage.ABORTED)
+    if row.switching:
+        raise Refused(
+            f"a {row.switching} of the move {move.name} is half done",
+            "MOVE_STAGE",
+            next=f"lockgate move {row.switching} {move.name}",
+        )
+    move.pin()
+    backlog = 0
+    for link, oid in ((move.home, row.source_oid), (move.far, row.target_oid)):
+        names = link.rows(
+            "SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::oid AND tgname LIKE $2::text AND tgparentid = 0",
+            oid,
+            f"%lockgate\\_%{move.name}%",
+        )
+        if not names:
+            continue
+        with switch.locked(link, [oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):
+            table = switch.relation_name(link, oid)
+            for (trigger,) in names:
+                link.run(f'DROP TRIGGER IF EXISTS "{trigger}" ON {table}')
+    for link in move.links:
+        for feed in ("forward", "reverse"):
+            if link.value(
+                f"SELECT pg_catalog.to_regclass('lockgate.\"outbox_{move.name}_{feed}\"') IS NOT NULL"
+            ):
+                backlog += link.value(f'SELECT count(*) FROM lockgate."outbox_{move.name}_{feed}"')
+            link.run(
+                f'DROP FUNCTION IF EXISTS lockgate."capture_{move.name}_{feed}"(); DROP TABLE IF EXISTS lockgate."outbox_{move.name}_{feed}"'
+            )
+    with move.home.transaction():
+        ledger.step(move.home, move.name, row.stage, Stage.ABORTED, why(Stage(row.stage), Stage.ABORTED), {"reason": reason, "outboxDropped": backlog}, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
+        move.home.run("UPDATE lockgate.move SET reason = $2 WHERE name = $1", move.name, reason)
+    return move.row()
+
+
+def resume(move: Opened, *, operator: str = "") -> str:
+    """paused → the stage before. What the tables look like now counts as right from here on."""
+    row = move.row()
+    if row.stage != Stage.PAUSED:
+        return row.stage
+    before = Stage(row.resume_stage or Stage.BACKFILLING)
+    # After a change out of band only a new comparison can say that both sides are equal.
+    after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before
+    move.layout(row)
+    source, target = move.shapes(row)
+    missing = not capture.has_trigger(move.home, row.source_oid, f"zz_lockgate_{move.name}_forward")
+    if missing:
+        raise Refused(
+            f"the capture of the move {move.name} is off: writes since then are unknown", "MOVE_STAGE",
+            next=f"lockgate move abort {move.name}, then start it anew.",
+        )  # fmt: skip
+    with move.home.transaction():
+        ledger.step(
+            move.home,
+            move.name,
+            Stage.PAUSED,
+            after,
+            why(Stage.PAUSED, after),
+            {"was": before},
+            operator=operator,
+        )
+        move.home.run(
+            "UPDATE lockgate.move SET source_shape = $2, target_shape = $3 WHERE name = $1",
+            move.name,
+            source,
+            target,
+        )
+    return after
+
+
+def relay_once(move: Opened) -> Applied:
+    """Relay what waits in the feed that runs in this stage. Nothing where none runs, or where another process does it."""
+    row = move.row()
+    if row.stage in OVER or row.stage == Stage.PLANNED:
+        return Applied(0, 0)
+    made = move.layout(row)
+    mapping = made.reverse if row.stage in (Stage.CUT_OVER, Stage.TAIL) else made.forward
+    if mapping is None:
+        return Applied(0, 0)
+    if row.stage != Stage.PAUSED and not row.switching:
+        move.stop_if_changed(row) if row.stage not in (Stage.CUT_OVER, Stage.TAIL) else None
+    relay = move.relay(mapping)
+    try:
+        with relay.exclusive(2):
+            return relay.drain(move.declared.limits.relay_rows, most=50)
+    except Busy:
+        return Applied(0, 0)
+
+
+def relay_for(
+    move: Opened,
+    seconds: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Applied:
+    """Relay for ``seconds``, with short pauses while nothing waits."""
+    end = clock() + seconds
+    total = Applied(0, 0)
+    while True:
+        done = relay_once(move)
+        total = Applied(
+            total.entries + done.entries, total.written + done.written, total.quarantined + done.quarantined
+        )
+        if clock() >= end:
+            return total
+        if not done.entries:
+            sleep(min(0.2, max(0.0, end - clock())))

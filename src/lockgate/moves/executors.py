@@ -1,0 +1,39 @@
+"""Who runs the workers: threads of this process, processes of this machine, or a Dask cluster. All are ``concurrent.futures``."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+from lockgate.errors import ConfigError
+
+
+@contextmanager
+def executor_of(name: str, workers: int) -> Iterator[Executor | None]:
+    """The executor called ``name``; None for threads, which the backfill makes itself. Raises ``ConfigError``.
+
+    A worker gets ids and addresses, never rows; the ledger is the truth, so a worker that dies costs its lease only.
+    """
+    if name == "threads":
+        yield None
+    elif name == "processes":
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool
+    elif name.startswith("dask://"):
+        try:
+            from distributed import Client  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            raise ConfigError(
+                "--executor dask:// needs the extra: pip install 'lockgate[dask]'",
+                "USAGE",
+                next="pip install 'lockgate[dask]'",
+            ) from None
+        client = Client("tcp://" + name.removeprefix("dask://"))
+        try:
+            yield client.get_executor(pure=False)
+        finally:
+            client.close()
+    else:
+        raise ConfigError(f"--executor {name!r} is none of threads, processes, dask://HOST:PORT", "USAGE")

@@ -1,0 +1,298 @@
+"""From a declaration and what the catalogs say: both directions of the move, and everything that stands in its way. Pure."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from lockgate.moves.declaration import Declaration
+from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
+from lockgate.postgres.quoting import identifier
+from lockgate.postgres.relation import ColumnFacts, Relation
+
+
+class Problem(NamedTuple):
+    """One thing that keeps a move from starting, and how it is mended."""
+
+    what: str
+    fix: str
+
+
+class Layout(NamedTuple):
+    """Both directions. ``reverse`` is None for a move that is declared one-way."""
+
+    forward: Mapping
+    reverse: Mapping | None
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What else the catalog knows about a table: foreign keys that point at it, views on it, its own triggers and rules."""
+
+    referenced_by: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
+    other_moves: tuple[str, ...] = ()
+    row_security: bool = False
+    may_select: bool = True
+    may_write: bool = True
+    is_owner: bool = True
+
+
+def key_of(declared: Declaration, source: Relation) -> tuple[str, ...]:
+    """The columns that identify a row of the source."""
+    return declared.key or source.primary_key
+
+
+def layout(declared: Declaration, source: Relation, target: Relation) -> tuple[Layout | None, list[Problem]]:
+    """Both mappings, or the problems that keep them from being made."""
+    found: list[Problem] = []
+    key = key_of(declared, source)
+    there = {c.name: c for c in target.columns}
+    here = {c.name: c for c in source.columns}
+    found += key_problems(declared, source, target, key)
+    for column in declared.columns:
+        if column not in there:
+            found.append(
+                Problem(
+                    f"columns.{column}: {target.name} has no such column", f"Its columns: {', '.join(there)}."
+                )
+            )
+    for column in declared.reverse:
+        if column not in here:
+            found.append(
+                Problem(
+                    f"reverse.{column}: {source.name} has no such column", f"Its columns: {', '.join(here)}."
+                )
+            )
+    found += _coverage(declared.columns, source, target, "columns")
+    if not declared.one_way:
+        found += _coverage(declared.reverse, target, source, "reverse")
+    if not declared.columns:
+        for name in here.keys() & there.keys():
+            found += _type_problems(here[name], there[name], declared)
+    if found:
+        return None, found
+    same_order = all(
+        here[k].type == there[k].type and here[k].collation == there[k].collation
+        and (not declared.two_databases or not _collates(here[k]))
+        for k in key
+    )  # fmt: skip
+    forward = _mapping(declared, "forward", source, target, key, declared.columns, same_order)
+    reverse = (
+        None
+        if declared.one_way
+        else _mapping(declared, "reverse", target, source, key, declared.reverse, same_order)
+    )
+    return Layout(forward, reverse), []
+
+
+def _collates(column: ColumnFacts) -> bool:
+    # Two servers may sort one collation differently (versions of ICU and libc), so a range of texts is not the same range.
+    return column.category == "S" or column.class_ == "e"
+
+
+def key_problems(
+    declared: Declaration, source: Relation, target: Relation, key: tuple[str, ...]
+) -> list[Problem]:
+    """The key must identify rows on both sides, by an index, and be copied as it is."""
+    if not key:
+        return [
+            Problem(
+                f"{source.name} has no primary key",
+                'Add one, or name unique NOT NULL columns: key = ["a", "b"]',
+            )
+        ]
+    found = []
+    for side, relation in (("source", source), ("target", target)):
+        names = {c.name for c in relation.columns}
+        missing = [k for k in key if k not in names]
+        if missing:
+            found.append(
+                Problem(
+                    f"the {side} {relation.name} has no key column {', '.join(missing)}",
+                    "The key has one name on both sides.",
+                )
+            )
+        elif not any(tuple(sorted(u.columns)) == tuple(sorted(key)) and u.not_null for u in relation.uniques):
+            found.append(
+                Problem(
+                    f"the {side} {relation.name} has no unique index on exactly ({', '.join(key)}) whose columns are NOT NULL",
+                    "Create it: without it batches cannot be found and rows cannot be told apart.",
+                )
+            )
+    for k in key:
+        if k in declared.columns and declared.columns[k].strip().strip('"') != k:
+            found.append(Problem(f"columns.{k}: the key is copied as it is", f"Take {k} out of [columns]."))
+    return found
+
+
+def _coverage(expressions: object, origin: Relation, destination: Relation, part: str) -> list[Problem]:
+    """Every column of the destination must get a value, and none of the origin may be dropped without a word."""
+    assert isinstance(expressions, dict)
+    found = []
+    names = {c.name for c in origin.columns}
+    for column in destination.columns:
+        if column.generated or column.name in expressions or column.name in names:
+            continue
+        if column.not_null and column.default is None and not column.identity:
+            found.append(
+                Problem(
+                    f"{destination.name}.{column.name} is NOT NULL and nothing gives it a value",
+                    f'[{part}] {column.name} = "<SQL over {origin.name}>"',
+                )
+            )
+    for column in origin.columns:
+        if column.generated or column.name in {c.name for c in destination.columns}:
+            continue
+        if not any(column.name in str(e) for e in expressions.values()):
+            found.append(
+                Problem(
+                    f"{origin.name}.{column.name} has no place in {destination.name}: its values would be lost",
+                    f"Add the column to {destination.name}, or use it in [{part}]"
+                    + ("" if part == "columns" else "; or declare one_way = true")
+                    + ".",
+                )
+            )
+    return found
+
+
+_WIDER = {
+    ("smallint", "integer"), ("smallint", "bigint"), ("integer", "bigint"), ("real", "double precision"),
+    ("character varying", "text"), ("character", "text"), ("smallint", "numeric"), ("integer", "numeric"), ("bigint", "numeric"), ("json", "jsonb"),
+}  # fmt: skip
+
+
+def _type_problems(source: ColumnFacts, target: ColumnFacts, declared: Declaration) -> list[Problem]:
+    found = []
+    if (
+        source.type != target.type
+        and (source.base, target.base) not in _WIDER
+        and not (source.base == target.base and "(" not in target.type)
+    ):
+        found.append(
+            Problem(
+                f"{source.name} is {source.type} in the source and {target.type} in the target",
+                f'Say how it becomes the other: [columns] {source.name} = "{source.name}::{target.type}", and [reverse] likewise.',
+            )
+        )
+    if source.not_null and not target.not_null and not declared.one_way and not target.generated:
+        found.append(
+            Problem(
+                f"{source.name} is NOT NULL in the source and may be NULL in the target",
+                "The way back could fail: make it NOT NULL there, or give [reverse], or one_way = true.",
+            )
+        )
+    return found
+
+
+def _mapping(
+    declared: Declaration,
+    feed: str,
+    origin: Relation,
+    destination: Relation,
+    key: tuple[str, ...],
+    expressions: object,
+    same_order: bool,
+) -> Mapping:
+    assert isinstance(expressions, dict)
+    here = {c.name: c for c in origin.columns}
+    values = []
+    for column in destination.columns:
+        if column.generated:
+            continue
+        if column.name in expressions:
+            values.append(Value(column.name, expressions[column.name], column.type, column.portable))
+        elif column.name in here:
+            values.append(Value(column.name, identifier(column.name), column.type, column.portable))
+    return Mapping(
+        move=declared.name, feed=feed, origin=origin.sql, destination=destination.sql,
+        key=tuple(KeyPart(k, k, here[k].type) for k in key), values=tuple(values),
+        same_database=not declared.two_databases, same_order=same_order,
+    )  # fmt: skip
+
+
+def surroundings_problems(
+    declared: Declaration, source: Surroundings, target: Surroundings, relations: tuple[Relation, Relation]
+) -> list[Problem]:
+    """What stands around the tables that a move would break or miss."""
+    found = []
+    here, there = relations
+    if here.oid == there.oid and not declared.two_databases:
+        found.append(Problem("source and target are one table", "Name two tables."))
+    for side, around, relation in (("source", source, here), ("target", target, there)):
+        if relation.kind not in "rp":
+            found.append(Problem(f"the {side} {relation.name} is not a table", "Only tables can be moved."))
+        if around.other_moves:
+            found.append(
+                Problem(
+                    f"{relation.name} is already in the move {', '.join(around.other_moves)}",
+                    "Finish or abort that one first.",
+                )
+            )
+        if not (around.may_select and around.may_write and around.is_owner):
+            found.append(
+                Problem(
+                    f"this role does not own {relation.name}, so it cannot put triggers on it",
+                    f"Run as {relation.owner}, or GRANT that role to this one.",
+                )
+            )
+        if around.row_security:
+            found.append(
+                Problem(
+                    f"{relation.name} has row security forced on its owner: rows would be hidden from the move",
+                    "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY while it runs.",
+                )
+            )
+        if around.rules:
+            found.append(
+                Problem(
+                    f"{relation.name} has rules ({', '.join(around.rules)}), which rewrite writes",
+                    "Replace them by triggers or drop them.",
+                )
+            )
+    if declared.switch == "rename":
+        if here.schema != there.schema:
+            found.append(
+                Problem(
+                    f"{here.name} is in schema {here.schema}, {there.name} in {there.schema}",
+                    "A rename stays in one schema.",
+                )
+            )
+        if source.referenced_by:
+            found.append(
+                Problem(
+                    f"foreign keys point at {here.name} ({', '.join(source.referenced_by)}): after the rename they would still point at the old table",
+                    "Drop them before the move and add them NOT VALID to the new table after it.",
+                )
+            )
+        if source.views:
+            found.append(
+                Problem(
+                    f"views read {here.name} ({', '.join(source.views)}): after the rename they would still read the old table",
+                    "Recreate them in the release that follows, or drop them first.",
+                )
+            )
+    if target.referenced_by:
+        found.append(
+            Problem(
+                f"foreign keys point at {there.name} ({', '.join(target.referenced_by)}): rows that are replaced would break them",
+                "Add them after the cutover.",
+            )
+        )
+    if target.triggers:
+        found.append(
+            Problem(
+                f"{there.name} has triggers ({', '.join(target.triggers)}): they would fire for every copied row",
+                "Drop them, and create them after the cutover.",
+            )
+        )
+    if source.triggers and declared.switch == "rename" and not declared.target.create:
+        found.append(
+            Problem(
+                f"{here.name} has triggers ({', '.join(source.triggers)}) that the new table would not have after the rename",
+                "Drop them first, or create them in the release that follows.",
+            )
+        )
+    return found

@@ -1,0 +1,183 @@
+"""A move with its sessions open: what is declared, what the ledger says, and both directions as they are now."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import msgspec
+
+from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.moves.declaration import Declaration
+from lockgate.moves.layout import Layout, Surroundings, layout
+from lockgate.postgres.link import Link, refusal
+from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.relay import Relay
+from lockgate.postgres.queries import query
+from lockgate.postgres.relation import Relation, describe
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.target import Target
+
+PATH = "SET SESSION search_path = pg_catalog, pg_temp"
+
+
+class Where(NamedTuple):
+    """The databases of a move. ``target`` is None when it is the source's."""
+
+    source: Target
+    target: Target | None
+
+
+def where(declared: Declaration, source: Target, environ: "dict[str, str] | object") -> Where:
+    """The databases that ``declared`` names, with URLs from ``environ``. Raises ``ConfigError``."""
+    if not declared.two_databases:
+        return Where(source, None)
+    url = environ.get(declared.target.url_env) if isinstance(environ, dict) else None
+    if not url:
+        raise ConfigError(
+            f"target.url_env: the variable {declared.target.url_env} is {'empty' if url == '' else 'not set'}", "MOVE_DECLARATION",
+            next=f"Set {declared.target.url_env}; another target is never taken instead.",
+        )  # fmt: skip
+    return Where(source, Target(url, source=declared.target.url_env))
+
+
+class Opened:
+    """One move, open. ``home`` is a session of the source, where the ledger is; ``far`` one of the target (the same in one database)."""
+
+    def __init__(self, declared: Declaration, places: Where, purpose: str) -> None:
+        self.declared = declared
+        self.places = places
+        self.owner = f"{purpose} {uuid.uuid4().hex[:8]}"
+        self.rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self.home = Link(places.source, f"move {declared.name} {purpose}")
+        try:
+            self.far = (
+                self.home if places.target is None else Link(places.target, f"move {declared.name} {purpose}")
+            )
+        except BaseException:
+            self.home.close()
+            raise
+        try:
+            for link in self.links:
+                link.refuse_pooler()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The move's name."""
+        return self.declared.name
+
+    def pin(self) -> None:
+        """From here on names are qualified: take the search path away."""
+        for link in self.links:
+            link.run(PATH)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The one or two sessions."""
+        return (self.home,) if self.far is self.home else (self.home, self.far)
+
+    def row(self) -> MoveRow:
+        """Where the move stands now."""
+        return ledger.read(self.home, self.name)
+
+    def refuse_other_declaration(self, row: MoveRow) -> None:
+        """Raise ``Refused`` (``MOVE_CHANGED``) when the file is not the one that the move was started with."""
+        if row.declaration_hash != self.declared.hash:
+            raise Refused(f"moves/{self.name}.toml is not what the move was started with", "MOVE_CHANGED")
+
+    def relations(self, row: MoveRow) -> tuple[Relation, Relation]:
+        """Both tables as they are now, by their oids: names change at the switch."""
+        found = []
+        for link, oid, side in ((self.home, row.source_oid, "source"), (self.far, row.target_oid, "target")):
+            relation = describe(link, oid)
+            if relation is None:
+                raise LockgateError(
+                    f"the {side} table of the move {self.name} is gone", "MOVE_PAUSED", details={"oid": oid}
+                )
+            found.append(relation)
+        return found[0], found[1]
+
+    def layout(self, row: MoveRow) -> Layout:
+        """Both directions now. Raises ``LockgateError`` (``MOVE_PAUSED``) when the tables changed so that there is none."""
+        self.pin()
+        made, problems = layout(self.declared, *self.relations(row))
+        if made is None:
+            raise LockgateError(
+                f"the tables of the move {self.name} changed: {problems[0].what}", "MOVE_PAUSED",
+                details={"problems": [p._asdict() for p in problems]},
+            )  # fmt: skip
+        return made
+
+    def relay(self, mapping: Mapping) -> Relay:
+        """The relay of one direction, on these sessions."""
+        return (
+            Relay(mapping, self.home, self.far)
+            if mapping.feed == "forward"
+            else Relay(mapping, self.far, self.home)
+        )
+
+    def shapes(self, row: MoveRow) -> tuple[str, str]:
+        """Digests of what must not change while the tables are moved."""
+        pattern = f"%lockgate\\_{self.name}%"
+        return (
+            self.home.value(query("moves/shape"), row.source_oid, pattern) or "gone",
+            self.far.value(query("moves/shape"), row.target_oid, pattern) or "gone",
+        )
+
+    def stop_if_changed(self, row: MoveRow) -> None:
+        """Pause the move and raise ``MOVE_PAUSED`` when somebody changed one of its tables or switched its capture off."""
+        source, target = self.shapes(row)
+        changed = [
+            side
+            for side, seen, known in (
+                ("source", source, row.source_shape),
+                ("target", target, row.target_shape),
+            )
+            if known and seen != known
+        ]
+        if changed:
+            reason = f"the {' and the '.join(changed)} table changed under the move (columns, partitions or its triggers)"
+            ledger.pause(self.home, self.name, reason, {"source": source, "target": target})
+            raise LockgateError(reason, "MOVE_PAUSED", details={"changed": changed})
+
+    def close(self) -> None:
+        """Close both sessions."""
+        for link in self.links:
+            link.close()
+
+
+@contextmanager
+def opened(declared: Declaration, places: Where, purpose: str) -> Iterator[Opened]:
+    """Open a move; what the server refuses comes out as an error for people."""
+    move = Opened(declared, places, purpose)
+    try:
+        yield move
+    except ServerError as error:
+        raise refusal(error, f"the move {declared.name}", places.source) from None
+    finally:
+        move.close()
+
+
+def surroundings(link: Link, oid: int, move: str) -> Surroundings:
+    """What stands around the table of ``oid``."""
+    found = msgspec.json.decode(link.value(query("moves/surroundings"), oid), type=Surroundings)
+    others: tuple[str, ...] = ()
+    if ledger.exists(link):
+        others = tuple(
+            row[0]
+            for row in link.rows(
+                "SELECT name FROM lockgate.move WHERE name <> $2 AND stage NOT IN ('finished', 'aborted') AND ($1::oid = source_oid OR same_database AND $1::oid = target_oid)",
+                oid, move,
+            )
+        )  # fmt: skip
+    return msgspec.structs.replace(found, other_moves=others)
+
+
+Report = Callable[[str, float], None]
+"""Hears what is done and 0.0 to 1.0 of it."""

@@ -1,0 +1,28 @@
+"""Rows that the target did not take: try them again once the cause is mended."""
+
+from lockgate.moves.opened import Opened
+
+
+def retry(move: Opened) -> int:
+    """Put every quarantined key back into its outbox, in one transaction a side; returns how many."""
+    row = move.row()
+    made = move.layout(row)
+    count = 0
+    for mapping, link in ((made.forward, move.home), (made.reverse, move.far)):
+        if mapping is None:
+            continue
+        names = ", ".join(mapping.batch_columns)
+        values = ", ".join(f"${i + 1}::text::{k.type}" for i, k in enumerate(mapping.key))
+        rows = move.home.rows(
+            "SELECT key FROM lockgate.move_quarantine WHERE move = $1 AND feed = $2", move.name, mapping.feed
+        )
+        for (key,) in rows:
+            link.run(f"INSERT INTO {mapping.outbox} (op, {names}) VALUES ('U', {values})", *key)
+            move.home.run(
+                "DELETE FROM lockgate.move_quarantine WHERE move = $1 AND feed = $2 AND key = $3::text[]",
+                move.name,
+                mapping.feed,
+                list(key),
+            )
+            count += 1
+    return count

@@ -1,0 +1,178 @@
+"""The proof that both sides are equal while writes go on: all rows, both directions, exact.
+
+In one database both tables and the outbox are read from one snapshot. Across two the relay is held while they are read,
+so the target stands still. Either way a difference is explained by an entry that waits in the outbox, or by nothing.
+"""
+
+from typing import NamedTuple
+
+from lockgate.errors import LockgateError
+from lockgate.moves.opened import Opened, Report
+from lockgate.moves.stages import Stage, why
+from lockgate.moves.verify import Difference, Verified, verify
+from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.relay import Relay
+from lockgate.postgres.relation import Relation
+from lockgate.stores.postgres import PostgresStore
+
+ALLOWED = (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY)
+
+
+class Reconciled(NamedTuple):
+    """What a comparison of a move found. ``unexplained`` are differences that no write in flight accounts for."""
+
+    verified: Verified
+    in_flight: int
+    unexplained: tuple[Difference, ...]
+    repaired: int
+
+    @property
+    def equal(self) -> bool:
+        """True when everything that differs is on its way."""
+        return not self.unexplained and not self.verified.truncated
+
+
+def refuse_incomplete(move: Opened) -> None:
+    """Raise where the ledger has gaps or rows stand in quarantine: nothing to compare yet."""
+    waiting, _ = ledger.waiting(move.home, move.name)
+    if waiting or not move.row().cursor_done:
+        raise LockgateError(f"{waiting} ranges of the move {move.name} are not copied" if waiting else f"the move {move.name} has not seen all of its rows", "MOVE_INCOMPLETE")  # fmt: skip
+    held = ledger.quarantined(move.home, move.name)
+    if held:
+        raise LockgateError(
+            f"{len(held)} rows stand in quarantine, the first ({', '.join(map(str, held[0]['key']))}): {held[0]['message']}", "MOVE_QUARANTINE",  # type: ignore[call-overload]
+            details={"quarantine": held[:20]},
+        )  # fmt: skip
+
+
+def compare_feed(
+    move: Opened, mapping: Mapping, origin: Relation, destination: Relation, relay: Relay, report: Report
+) -> tuple[Verified, tuple[Difference, ...], int]:
+    """Compare what ``mapping`` makes of the origin with the destination: (all, unexplained, in flight)."""
+    places = (move.places.source, move.places.target or move.places.source)
+    left = PostgresStore(places[0] if mapping.feed == "forward" else places[1], f"move {move.name} compare")
+    try:
+        right = PostgresStore(
+            places[1] if mapping.feed == "forward" else places[0], f"move {move.name} compare"
+        )
+    except BaseException:
+        left.close()
+        raise
+    try:
+        names = tuple(v.destination for v in mapping.values)
+        query = f"(SELECT {mapping.select} FROM {mapping.origin}) s"
+        tables = (
+            left.describe_as(origin, destination, names, query),
+            right.describe_as(
+                destination, destination, names, f"(SELECT {mapping.columns} FROM {mapping.destination}) t"
+            ),
+        )
+        key = tuple(k.destination for k in mapping.key)
+        with _still(mapping, relay, move.declared.limits.lock_patience_seconds):
+            found = verify(left, right, tables, key, progress=lambda p: report(p.doing, p.done), unique=True)
+            texts = ", ".join(f"{c}::text" for c in mapping.batch_columns)
+            # The origin's snapshot is still open: these are the entries that were waiting in that very moment.
+            waiting = (
+                left.link.rows(f"SELECT DISTINCT {texts} FROM {mapping.outbox}") if found.differing else []
+            )
+        keys = {tuple(row) for row in waiting}
+        everything = any(row[0] is None for row in keys)  # a TRUNCATE is on its way
+        unexplained = (
+            ()
+            if everything
+            else tuple(d for d in found.differing if tuple(str(k) for k in d.key) not in keys)
+        )
+        return found, unexplained, len(keys)
+    finally:
+        left.close()
+        right.close()
+
+
+class _still:  # noqa: N801 - reads as a word: with _still(...)
+    """Across two databases, hold the relay while both are read; in one database one snapshot is enough."""
+
+    def __init__(self, mapping: Mapping, relay: Relay, seconds: float) -> None:
+        self._held = None if mapping.same_database else relay.exclusive(seconds)
+
+    def __enter__(self) -> None:
+        if self._held is not None:
+            self._held.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self._held is not None:
+            self._held.__exit__(*error)  # type: ignore[arg-type]
+
+
+def reconcile(
+    move: Opened, *, repair: bool = False, report: Report = lambda _d, _p: None, operator: str = ""
+) -> Reconciled:
+    """Drain, compare everything, and step to ``reconciled`` when both sides are equal.
+
+    With ``repair`` unexplained differences are copied again (through the outbox) and compared once more. Without it a
+    divergence pauses the move or, where it is declared so, aborts it. Raises ``MOVE_DIVERGED``.
+    """
+    row = move.row()
+    move.refuse_other_declaration(row)
+    if row.stage not in ALLOWED:
+        why(Stage(row.stage), Stage.RECONCILED)
+    refuse_incomplete(move)
+    move.stop_if_changed(row)
+    mapping = move.layout(row).forward
+    source, target = move.relations(row)
+    relay = move.relay(mapping)
+    repaired = 0
+    for attempt in (0, 1):
+        with relay.exclusive(move.declared.limits.lock_patience_seconds):
+            relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
+        found, unexplained, in_flight = compare_feed(move, mapping, source, target, relay, report)
+        if not unexplained or not repair or attempt:
+            break
+        repaired = len(unexplained)
+        _copy_again(move, mapping, unexplained)
+    done = Reconciled(found, in_flight, unexplained, repaired)
+    evidence: dict[str, object] = {
+        "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": in_flight, "repaired": repaired,
+        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
+    }  # fmt: skip
+    if not done.equal:
+        ledger.event(
+            move.home,
+            move.name,
+            "divergence",
+            "rows differ and no write in flight explains it",
+            evidence,
+            operator=operator,
+        )
+        if move.declared.gates.on_divergence == "pause":
+            ledger.pause(
+                move.home,
+                move.name,
+                f"{len(unexplained)} rows differ and no write in flight explains it",
+                evidence,
+            )
+        raise LockgateError(
+            f"{len(unexplained)} rows of the move {move.name} differ and no write in flight explains it, the first: {_told(unexplained)}", "MOVE_DIVERGED", details=evidence
+        )  # fmt: skip
+    move.stop_if_changed(row)
+    ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
+    return done
+
+
+def _told(differences: tuple[Difference, ...]) -> str:
+    return (
+        f"({', '.join(map(str, differences[0].key))}) {differences[0].kind}"
+        if differences
+        else "more than can be listed"
+    )
+
+
+def _copy_again(move: Opened, mapping: Mapping, differences: tuple[Difference, ...]) -> None:
+    names = ", ".join(mapping.batch_columns)
+    values = ", ".join(f"${i + 1}::text::{k.type}" for i, k in enumerate(mapping.key))
+    with move.home.transaction():
+        for difference in differences:
+            move.home.run(
+                f"INSERT INTO {mapping.outbox} (op, {names}) VALUES ('U', {values})",
+                *(str(k) for k in difference.key),
+            )

@@ -1,0 +1,285 @@
+"""Plan and start: everything that could stop a move later is looked for first; then capture is registered, before any row is copied."""
+
+import msgspec
+
+from lockgate.errors import ConfigError, Refused
+from lockgate.moves.layout import Layout, Problem, Surroundings, layout, surroundings_problems
+from lockgate.moves.opened import Opened, surroundings
+from lockgate.moves.stages import OVER, Stage, why
+from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves.create import create_across, create_like
+from lockgate.postgres.quoting import literal
+from lockgate.postgres.relation import Relation, find, server_facts
+
+
+class Planned(msgspec.Struct, frozen=True, rename="camel"):
+    """What a move would do, and what stands in its way."""
+
+    name: str
+    source: str
+    target: str
+    target_exists: bool
+    key: tuple[str, ...]
+    columns: dict[str, str]
+    rows: int
+    bytes: int
+    batches: int
+    problems: list[dict[str, str]]
+    notes: list[str]
+    steps: list[str]
+
+
+def plan(move: Opened) -> Planned:
+    """Look at both sides and tell. Changes nothing."""
+    declared = move.declared
+    source = find(move.home, declared.source.table)
+    target, problems = _find_target(move, source)
+    made: Layout | None = None
+    notes: list[str] = []
+    move.pin()
+    if target is not None:
+        made, found = layout(
+            declared, switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
+        )
+        problems += found
+        around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
+        problems += surroundings_problems(declared, *around, (source, target))
+        if around[0].publications:
+            notes.append(
+                f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
+            )
+    else:
+        assumed = msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table))
+        made, found = layout(declared, source, assumed)
+        problems += found
+        around_source = surroundings(move.home, source.oid, move.name)
+        problems += surroundings_problems(declared, around_source, Surroundings(), (source, assumed))
+        if around_source.references:
+            notes.append(
+                f"foreign keys of {source.name} ({', '.join(around_source.references)}) are not copied to a created table; add them before the cutover"
+            )
+        if around_source.triggers:
+            notes.append(
+                f"triggers of {source.name} ({', '.join(around_source.triggers)}) are not copied to a created table; create them in the release that switches"
+            )
+    if declared.two_databases:
+        here, there = server_facts(move.home), server_facts(move.far)
+        if here.same_database(there):
+            problems.append(
+                Problem(
+                    f"{declared.target.url_env} leads to the source's own database",
+                    "Leave url_env out to move within one database.",
+                )
+            )
+        if here.in_recovery or there.in_recovery:
+            problems.append(Problem("a side is a standby", "Point both URLs at primaries."))
+        if here.encoding != there.encoding:
+            notes.append(
+                f"the encodings differ ({here.encoding}, {there.encoding}); what the target cannot hold goes to quarantine"
+            )
+        if here.probe != there.probe:
+            problems.append(
+                Problem(
+                    "the servers hash differently (architecture or version)",
+                    "Digests of batches could not be compared; move by dump and restore.",
+                )
+            )
+    if declared.switch == "rename":
+        old = switch.retired_name(source.name, move.name, "old")
+        if move.home.value(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = $2::regnamespace)",
+            old,
+            f'"{source.schema}"',
+        ):
+            problems.append(
+                Problem(
+                    f"{source.schema}.{old}, the name that the old table gets, is taken",
+                    f"Drop the table of the earlier move by a migration: DROP TABLE {old}",
+                )
+            )
+    if declared.columns and declared.one_way:
+        notes.append("one-way: after the cutover there is no rollback")
+    estimate = max(source.rows, 0)
+    return Planned(
+        name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
+        key=tuple(k.origin for k in made.forward.key) if made else (), columns={v.destination: v.expression for v in made.forward.values} if made else {},
+        rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
+        steps=_steps(move, source, target),
+    )  # fmt: skip
+
+
+def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]:
+    d = move.declared
+    steps = (
+        []
+        if target
+        else [
+            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes"
+        ]
+    )
+    steps += [
+        f"register capture on {source.name}: triggers that write changed keys to an outbox (SHARE ROW EXCLUSIVE for a moment, attempts of {d.limits.lock_attempt_ms} ms)",
+        f"copy {max(source.rows, 0)} rows in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        "relay the outbox, compare both sides exactly",
+        f"switch: lock both tables (attempts of {d.limits.lock_attempt_ms} ms), drain, compare the changed keys, rename, advance sequences"
+        if d.switch == "rename"
+        else "switch: barrier on the source in the writers' own transactions, drain, compare the changed keys, advance sequences, open the target",
+    ]
+    steps.append(
+        "no way back: one_way = true"
+        if d.one_way
+        else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {move.name}"
+    )
+    return steps
+
+
+def _bare(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return last[1:-1].replace('""', '"') if last.startswith('"') else last.lower()
+
+
+def _find_target(move: Opened, source: Relation) -> tuple[Relation | None, list[Problem]]:
+    declared = move.declared
+    try:
+        return find(move.far, declared.target.table), []
+    except ConfigError:
+        if declared.target.create:
+            return None, []
+        return None, [
+            Problem(
+                f"there is no table {declared.target.table}",
+                "Create it by a migration, or say create = true in [target].",
+            )
+        ]
+
+
+def start(move: Opened, operator: str) -> str:
+    """planned → dual_write, or rolled_back → dual_write. Does nothing when the move is under way; returns the stage.
+
+    Raises ``Refused`` (``MOVE_REFUSED``) with the problems of the plan.
+    """
+    before = ledger.read_if_there(move.home, move.name)
+    if before is not None and before.stage not in OVER:
+        move.refuse_other_declaration(before)
+        if before.stage == Stage.ROLLED_BACK:
+            ledger.step(move.home, move.name, Stage.ROLLED_BACK, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": before.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
+            return Stage.DUAL_WRITE
+        return before.stage
+    planned = plan(move)
+    if planned.problems:
+        raise Refused(
+            f"the move {move.name} cannot start: {planned.problems[0]['what']}" + (f" (and {len(planned.problems) - 1} more)" if planned.problems[1:] else ""),
+            "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
+        )  # fmt: skip
+    source, target = _tables(move)
+    made, problems = layout(move.declared, source, target)
+    if made is None:  # the plan passed a moment ago; somebody changed the tables since
+        raise Refused(
+            problems[0].what,
+            "MOVE_REFUSED",
+            next=problems[0].fix,
+            details={"problems": [p._asdict() for p in problems]},
+        )
+    limits = switch.Limits(
+        move.declared.limits.lock_attempt_ms,
+        move.declared.limits.lock_patience_seconds,
+        move.declared.limits.block_ms,
+    )
+    barrier = capture.unbarrier_ddl(move.name, target.sql) + capture.barrier_ddl(move.name, target.sql)
+    if not move.declared.two_databases:
+        with switch.locked(move.home, [source.oid, target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
+            _register(move, made, source, target, operator)
+            move.home.run(barrier)
+            _shapes(move)
+        return Stage.DUAL_WRITE
+    with switch.locked(move.far, [target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
+        move.far.run(barrier)
+        if made.reverse is not None:
+            move.far.run(capture.outbox_ddl(made.reverse))
+        move.far.run("DELETE FROM lockgate.move_switch WHERE move = $1", move.name)
+    with switch.locked(move.home, [source.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
+        _register(move, made, source, target, operator)
+        _shapes(move)
+    return Stage.DUAL_WRITE
+
+
+def _tables(move: Opened) -> tuple[Relation, Relation]:
+    for link in move.links:
+        link.run("RESET search_path")
+    source = find(move.home, move.declared.source.table)
+    target, _ = _find_target(move, source)
+    if target is None:
+        schema = move.far.value("SELECT current_schema()") or "public"
+        given = move.declared.target.table.rpartition(".")[0]
+        schema = (given[1:-1] if given.startswith('"') else given.lower()) or schema
+        name = _bare(move.declared.target.table)
+        move.pin()
+        source = switch.fresh(move.home, source.oid)
+        if move.declared.two_databases:
+            with move.far.transaction():
+                create_across(move.home, move.far, source, schema, name)
+        else:
+            with move.home.transaction():
+                create_like(move.home, source, schema, name)
+        target = find(move.far, f'"{schema}"."{name}"')
+    move.pin()
+    return switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
+
+
+def _register(move: Opened, made: Layout, source: Relation, target: Relation, operator: str) -> None:
+    """In the transaction that holds the lock: nobody writes to the source, and all who do after it are captured."""
+    name = move.name
+    move.home.run("DELETE FROM lockgate.move WHERE name = $1", name)
+    move.home.run("DELETE FROM lockgate.move_range WHERE move = $1", name)
+    move.home.run("DELETE FROM lockgate.move_quarantine WHERE move = $1", name)
+    move.home.run("DELETE FROM lockgate.move_switch WHERE move = $1", name)
+    move.home.run(capture.outbox_ddl(made.forward))
+    if made.reverse is not None and made.reverse.same_database:
+        move.home.run(capture.outbox_ddl(made.reverse))
+    move.home.run(
+        capture.uncapture_ddl(made.forward, source.sql) + capture.capture_ddl(made.forward, source.sql)
+    )
+    ledger.insert(
+        move.home,
+        {
+            "name": name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(msgspec.to_builtins(move.declared)).decode(), "declaration_hash": move.declared.hash,
+            "source_oid": source.oid, "target_oid": target.oid, "same_database": not move.declared.two_databases, "rows_estimate": source.rows, "operator": operator,
+        },
+    )  # fmt: skip
+    ledger.event(
+        move.home, name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE),
+        {"source": source.sql, "target": target.sql, "key": [k.origin for k in made.forward.key], "declarationHash": move.declared.hash},
+        before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator,
+    )  # fmt: skip
+
+
+def _shapes(move: Opened) -> None:
+    source, target = move.shapes(move.row())
+    move.home.run(
+        "UPDATE lockgate.move SET source_shape = $2, target_shape = $3 WHERE name = $1",
+        move.name,
+        source,
+        target,
+    )
+
+
+def rollback_document(move: Opened) -> str:
+    """The way back, written when a move starts: exact steps, how long it stays open, what to look at."""
+    d = move.declared
+    head = (
+        f"# The way back from the move {move.name}\n\nSource {d.source.table}, target {d.target.table}.\n\n"
+    )
+    if d.one_way:
+        return (
+            head
+            + "This move is one-way: before the cutover `lockgate move abort "
+            + move.name
+            + "` takes it down; after it there is no way back.\n"
+        )
+    return head + (
+        f"1. Before the cutover the source serves: `lockgate move abort {move.name}` takes capture down; nothing is lost.\n"
+        f"2. After it, for {d.rollback_hours:g} hours: `lockgate move rollback {move.name}`. The reverse feed is drained, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
+        f"3. `lockgate move status {move.name}` shows until when, the reverse outbox, and who serves.\n"
+        f"4. `lockgate move finish {move.name}` ends the window for good.\n"
+        f"\nCheckpoints stand in lockgate.move_event: SELECT * FROM lockgate.move_event WHERE move = {literal(move.name)} ORDER BY id;\n"
+    )

@@ -1,0 +1,77 @@
+"""Where moves stand, in one value for people, programs and metrics."""
+
+import msgspec
+
+from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.target import Target
+
+_NEXT = {
+    Stage.DUAL_WRITE: "lockgate move backfill {name}",
+    Stage.BACKFILLING: "lockgate move backfill {name}, then lockgate move verify {name}",
+    Stage.RECONCILED: "lockgate move cutover {name}",
+    Stage.SHADOWING: "lockgate move cutover {name}",
+    Stage.READY: "lockgate move cutover {name}",
+    Stage.CUT_OVER: "lockgate move cutover {name} (it begins the tail)",
+    Stage.TAIL: "lockgate move finish {name} after the window, or lockgate move rollback {name}",
+    Stage.PAUSED: "lockgate move resume {name}, once the cause is gone",
+    Stage.ROLLED_BACK: "lockgate move start {name} to try again, or lockgate move abort {name}",
+}
+
+
+class Told(msgspec.Struct, frozen=True, rename="camel"):
+    """One move. ``outbox`` counts entries that wait (-1: not known from here), ``note`` says what a person should know."""
+
+    name: str
+    stage: str
+    serves: str
+    reason: str
+    note: str
+    next: str
+    source: str
+    target: str
+    epoch: int
+    round: int
+    outbox: int
+    quarantined: int
+    cutover_ms: float | None
+    rollback_until: str | None
+    job: dict[str, object]
+
+
+def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
+    """What can be said about a move. ``far`` is the target's session where there is one."""
+    stage = Stage(row.stage)
+    reverse = stage in (Stage.CUT_OVER, Stage.TAIL)
+    feed = "reverse" if reverse else "forward"
+    link = (home if row.same_database or not reverse else far) if stage not in OVER else None
+    outbox = -1
+    if link is not None and link.value(
+        f"SELECT pg_catalog.to_regclass('lockgate.\"outbox_{row.name}_{feed}\"') IS NOT NULL"
+    ):
+        outbox = int(link.value(f'SELECT count(*) FROM lockgate."outbox_{row.name}_{feed}"'))
+    job = ledger.job(home, row.name)
+    note = ""
+    if row.switching:
+        note = f"a {row.switching} is half done: call it again"
+    elif reverse and outbox > 100_000:
+        note = f"{outbox} writes wait in the reverse outbox: nothing relays them, so the old side is not current. lockgate move run {row.name} --relay SECONDS"
+    declared = row.declaration
+    source, target = declared.get("source"), declared.get("target")
+    return Told(
+        name=row.name, stage=row.stage, serves="source" if stage in SOURCE_SERVES else "target", reason=row.reason, note=note,
+        next=_NEXT.get(stage, "").format(name=row.name), source=str(source.get("table")) if isinstance(source, dict) else "",
+        target=str(target.get("table")) if isinstance(target, dict) else "", epoch=row.epoch, round=row.round, outbox=outbox,
+        quarantined=int(str(job.get("quarantined", 0))), cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,
+    )  # fmt: skip
+
+
+def tell_all(target: Target, name: str | None) -> list[Told]:
+    """Every move of the database ``target``, or the one called ``name``."""
+    link = Link(target, "move status")
+    try:
+        return [tell(link, None, row) for row in ledger.read_all(link) if name is None or row.name == name]
+    finally:
+        link.close()

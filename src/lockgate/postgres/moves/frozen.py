@@ -1,0 +1,73 @@
+"""What a release must know of running moves: which tables are frozen, and how far the moves are that files wait for.
+
+``release.authorise`` asks ``read_moving`` on its connection and decides with the two pure functions below.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lockgate.postgres.wire import Wire
+
+SETTLED = frozenset({"reconciled", "shadowing", "ready", "cut_over", "tail", "finished"})
+"""Stages in which the target is complete, so that what waits for the move may go on."""
+
+_MOVING = """
+SELECT m.name, m.stage, n.nspname, c.relname
+  FROM lockgate.move m
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = m.source_oid OR (m.same_database AND c.oid = m.target_oid)
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ ORDER BY m.name, c.relname
+"""
+_THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'move')"
+
+
+class Moving(NamedTuple):
+    """One move of this database and the tables of this database that belong to it, as ``(schema, name)``."""
+
+    name: str
+    stage: str
+    tables: tuple[tuple[str, str], ...]
+
+    @property
+    def over(self) -> bool:
+        """True when its tables are free again."""
+        return self.stage in ("finished", "aborted")
+
+
+def read_moving(wire: Wire) -> tuple[Moving, ...]:
+    """Every move that this database knows, those that are over included."""
+    if wire.value(_THERE) != "t":
+        return ()
+    found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    for name, stage, schema, table in wire.one(_MOVING).rows:
+        tables = found.setdefault(name or "", (stage or "", []))[1]
+        if table is not None:
+            tables.append((schema or "", table))
+    return tuple(Moving(name, stage, tuple(tables)) for name, (stage, tables) in found.items())
+
+
+def frozen(moving: Iterable[Moving], relations: Iterable[str]) -> list[tuple[str, str]]:
+    """Which of ``relations`` (as ``check`` names them: bare in ``public``, else ``schema.name``) may not be changed now, each with its move.
+
+    ``relations`` are those on which a statement takes a lock that DDL takes; reading and writing rows is free.
+    """
+    held = {
+        (table if schema == "public" else f"{schema}.{table}"): m.name
+        for m in moving
+        if not m.over
+        for schema, table in m.tables
+    }
+    return [(relation, held[relation]) for relation in relations if relation in held]
+
+
+def waits_for(moving: Iterable[Moving], after: Iterable[str]) -> str:
+    """Why a file with ``after=move:<name>`` has to wait; empty when every named move is reconciled or further."""
+    stages = {m.name: m.stage for m in moving}
+    for wanted in after:
+        name = wanted.removeprefix("move:")
+        stage = stages.get(name)
+        if stage is None:
+            return f"the move {name} was never started here"
+        if stage not in SETTLED:
+            return f"the move {name} is {stage}, not reconciled"
+    return ""

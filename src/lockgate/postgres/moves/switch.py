@@ -1,0 +1,219 @@
+"""The switch and the way back: which side serves, changed while nobody writes, in as short a time as can be."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lockgate.errors import Busy, LockgateError
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves import capture
+from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.relay import Relay
+from lockgate.postgres.quoting import identifier, qualified
+from lockgate.postgres.relation import Relation, describe
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.record.points import point
+
+
+class Limits(NamedTuple):
+    """How locks are asked for: many short attempts, never one long wait, and how long writers may be held at most."""
+
+    attempt_ms: int
+    patience_seconds: float
+    block_ms: int
+
+
+class Switched(NamedTuple):
+    """What the switch cost: attempts for the lock, milliseconds in which writers were held, entries drained under the lock."""
+
+    attempts: int
+    blocked_ms: float
+    drained: int
+    checked: int
+
+
+_HOLDERS = """
+SELECT DISTINCT a.pid, a.application_name, a.usename, COALESCE(round(EXTRACT(epoch FROM clock_timestamp() - a.xact_start))::text, '?') || ' s', left(a.query, 80)
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+ WHERE l.relation = ANY ($1::oid[]) AND l.granted AND a.pid <> pg_catalog.pg_backend_pid() AND l.mode NOT IN ('AccessShareLock') ORDER BY 1 LIMIT 5
+"""
+
+
+@contextmanager
+def locked(
+    link: Link,
+    oids: list[int],
+    mode: str,
+    limits: Limits,
+    rng: random.Random,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[int]:
+    """A transaction that holds ``mode`` on the tables; gives the number of attempts. A waiter blocks everybody behind it,
+    so each attempt is short and the pauses between them are longer. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
+    """
+    deadline = clock() + limits.patience_seconds
+    attempts = 0
+    while True:
+        attempts += 1
+        link.run("BEGIN")
+        try:
+            link.run(f"SET LOCAL lock_timeout = '{limits.attempt_ms}ms'")
+            names = ", ".join(relation_name(link, oid) for oid in oids)
+            link.run(f"LOCK TABLE {names} IN {mode} MODE")
+            break
+        except ServerError as error:
+            link.rollback()
+            if error.sqlstate not in ("55P03", "40P01"):
+                raise
+            if clock() >= deadline:
+                holders = [
+                    dict(zip(("pid", "application", "user", "age", "query"), row, strict=True))
+                    for row in link.rows(_HOLDERS, oids)
+                ]
+                raise Busy(
+                    f"the tables could not be locked in {attempts} attempts of {limits.attempt_ms} ms within {limits.patience_seconds:g} s",
+                    "MOVE_LOCK", details={"attempts": attempts, "holders": holders},
+                ) from None  # fmt: skip
+        sleep(limits.attempt_ms / 1000 * (1 + rng.random()) * min(attempts, 8))
+    try:
+        yield attempts
+        point("move:switch:commit")
+        link.run("COMMIT")
+    except BaseException:
+        link.rollback()
+        raise
+
+
+def relation_name(link: Link, oid: int) -> str:
+    """The name of the table of ``oid`` now, as SQL. Raises ``LockgateError`` when it is gone."""
+    rows = link.rows(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid",
+        oid,
+    )
+    if not rows:
+        raise LockgateError(f"the table with the oid {oid} is gone", "MOVE_PAUSED")
+    return qualified(*rows[0])
+
+
+def drain_and_check(
+    relay: Relay, limits: Limits, begin: float, clock: Callable[[], float]
+) -> tuple[int, int]:
+    """Under the lock: apply all that waits, then compare exactly the keys that were applied. (entries, keys compared).
+
+    Raises ``LockgateError`` (``MOVE_DIVERGED``, or ``MOVE_LOCK`` when it takes longer than writers may be held).
+    """
+    m = relay.mapping
+    drained = 0
+    names = ", ".join(m.batch_columns)
+    links = {id(x): x for x in (relay.origin, relay.destination)}.values()
+    columns = ", ".join(f"{c} {k.type}" for c, k in zip(m.batch_columns, m.key, strict=True))
+    relay._prepare()
+    for link in links:
+        link.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS lockgate_changed ({columns}) ON COMMIT DELETE ROWS")
+    while True:
+        done = relay.within(2_000_000_000)
+        for link in links:
+            link.run(f"INSERT INTO pg_temp.lockgate_changed SELECT {names} FROM {m.batch}")
+            link.run(f"DELETE FROM {m.batch}")
+        drained += done.entries
+        if (clock() - begin) * 1000 > limits.block_ms:
+            raise Busy(
+                f"draining under the lock took longer than {limits.block_ms} ms ({drained} entries)",
+                "MOVE_LOCK",
+            )
+        if not done.entries:
+            break
+    origin = relay.origin.rows(
+        m.digest(
+            f"(SELECT {m.select} FROM {m.origin} WHERE ({m.origin_key}) IN (SELECT {names} FROM pg_temp.lockgate_changed)) s"
+        )
+    )[0]
+    there = relay.destination.rows(
+        m.digest(
+            f"(SELECT {m.columns} FROM {m.destination} WHERE ({m.destination_key}) IN (SELECT {names} FROM pg_temp.lockgate_changed)) t"
+        )
+    )[0]
+    if origin != there:
+        raise LockgateError(
+            f"after the drain the changed keys differ: {origin[0]} rows against {there[0]}", "MOVE_DIVERGED",
+            details={"source": list(origin), "target": list(there)},
+        )  # fmt: skip
+    return drained, int(origin[0])
+
+
+def advance_sequences(origin: Link, destination: Link, here: Relation, there: Relation) -> list[str]:
+    """Bring the sequences of the new serving side to where the old side's stand, and hand over one that both share."""
+    told = []
+    columns = {c.name: c for c in there.columns}
+    for column in here.columns:
+        if not column.sequence:
+            continue
+        twin = columns.get(column.name)
+        if twin is None:
+            continue
+        last, called = origin.rows(f"SELECT last_value, is_called FROM {column.sequence}")[0]
+        increment = origin.value(
+            "SELECT seqincrement FROM pg_catalog.pg_sequence WHERE seqrelid = $1::regclass", column.sequence
+        )
+        if twin.sequence and (twin.sequence != column.sequence or destination is not origin):
+            order = ">" if increment > 0 else "<"
+            destination.run(
+                f"SELECT setval('{twin.sequence.replace(chr(39), chr(39) * 2)}'::regclass, $1::bigint, $2::boolean) FROM {twin.sequence} s WHERE $1::bigint {order}= s.last_value",
+                last, called,
+            )  # fmt: skip
+            told.append(f"{twin.sequence} at {last}")
+        elif destination is origin and twin.default and "nextval" in twin.default and not column.identity:
+            # The default of both reads one sequence; it must not go when the old table goes.
+            destination.run(f"ALTER SEQUENCE {column.sequence} OWNED BY {there.sql}.{identifier(twin.name)}")
+            told.append(f"{column.sequence} handed over")
+    return told
+
+
+def swap_names(link: Link, serving: Relation, coming: Relation, retired: str) -> None:
+    """``coming`` takes the name of ``serving``, which becomes ``retired``. Both are locked."""
+    link.run(f"ALTER TABLE {serving.sql} RENAME TO {identifier(retired)}")
+    link.run(f"ALTER TABLE {coming.sql} RENAME TO {identifier(serving.name)}")
+
+
+def retired_name(name: str, move: str, suffix: str) -> str:
+    """A name for the table that does not serve any more, within 63 bytes."""
+    tail = f"__{move}_{suffix}"
+    return name.encode()[: 63 - len(tail)].decode("utf-8", "ignore") + tail
+
+
+def turn(link: Link, mapping_off: Mapping, mapping_on: Mapping | None, off: int, on: int, move: str) -> None:
+    """In one database: ``off`` stops serving (barrier, no capture), ``on`` begins (capture of ``mapping_on``, no barrier)."""
+    off_name, on_name = relation_name(link, off), relation_name(link, on)
+    link.run(capture.uncapture_ddl(mapping_off, off_name))
+    link.run(capture.unbarrier_ddl(move, off_name) + capture.barrier_ddl(move, off_name))
+    link.run(capture.unbarrier_ddl(move, on_name))
+    if mapping_on is not None:
+        link.run(capture.uncapture_ddl(mapping_on, on_name) + capture.capture_ddl(mapping_on, on_name))
+
+
+def fresh(link: Link, oid: int) -> Relation:
+    """The relation of ``oid`` as it is now. Raises ``LockgateError`` when it is gone."""
+    found = describe(link, oid)
+    if found is None:
+        raise LockgateError(f"the table with the oid {oid} is gone", "MOVE_PAUSED")
+    return found
+
+
+def serve(link: Link, move: str, side: str, epoch: int) -> None:
+    """Write which side serves, and tell who listens."""
+    link.run(
+        "INSERT INTO lockgate.move_switch (move, serves, epoch) VALUES ($1, $2, $3::bigint)"
+        " ON CONFLICT (move) DO UPDATE SET serves = excluded.serves, epoch = excluded.epoch, switched_at = clock_timestamp() WHERE lockgate.move_switch.epoch <= excluded.epoch",
+        move, side, epoch,
+    )  # fmt: skip
+    link.run("SELECT pg_notify('lockgate_switch', $1)", f"{move} {side} {epoch}")
+
+
+def serves(link: Link, move: str) -> tuple[str, int]:
+    """(side that serves, epoch) as this database says; ("source", 0) before any switch."""
+    rows = link.rows("SELECT serves, epoch FROM lockgate.move_switch WHERE move = $1", move)
+    return (rows[0][0], rows[0][1]) if rows else ("source", 0)

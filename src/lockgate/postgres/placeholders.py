@@ -1,0 +1,198 @@
+"""The queries of a file, and what each of their parameters stands for: a column that is written, one that is looked for, a limit."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lockgate.postgres.script import ScriptError, split
+from lockgate.postgres.tree.library import SyntaxProblem, tree_json
+
+Node = Any
+
+KINDS = {
+    "select_stmt": "read",
+    "insert_stmt": "write",
+    "update_stmt": "write",
+    "delete_stmt": "write",
+    "merge_stmt": "write",
+}
+"""Kinds of statement that the server can prepare, and whether they read or write."""
+
+
+class Use(NamedTuple):
+    """What ``$number`` stands for. ``role`` is insert, set, filter, limit or other; ``relations`` are tried in order.
+
+    ``column`` is "" where none is named; then ``position`` (from 0) tells the column of an INSERT without a list.
+    ``many`` says that an array is wanted.
+    """
+
+    number: int
+    role: str
+    relations: tuple[tuple[str, str], ...] = ()
+    column: str = ""
+    position: int = -1
+    many: bool = False
+
+
+class Query(NamedTuple):
+    """One query: its text without the semicolon, its first line, read or write, and its parameters in order."""
+
+    text: str
+    line: int
+    kind: str
+    uses: tuple[Use, ...]
+
+
+def queries_of(text: str) -> list[Query]:
+    """The queries of ``text``, in order. Raises ``ScriptError`` for what is not SQL or cannot be prepared."""
+    found = []
+    for statement in split(text):
+        kind = KINDS.get(statement.kind)
+        if kind is None:
+            raise ScriptError(
+                "FILE_SYNTAX",
+                statement.line,
+                f"{' '.join(statement.text.split()[:2])[:40]}: only SELECT, INSERT, UPDATE, DELETE and MERGE can be prepared",
+            )
+        body = statement.text.strip()
+        found.append(Query(body, statement.line, kind, uses_of(body)))
+    return found
+
+
+def uses_of(text: str) -> tuple[Use, ...]:
+    """The parameters of one query, by number. Empty where it cannot be parsed: the server will say why."""
+    try:
+        tree = json.loads(tree_json(text.encode()))
+    except (SyntaxProblem, ValueError):
+        return ()
+    uses: dict[int, Use] = {}
+    for item in tree.get("stmts", ()):
+        _walk(item.get("stmt", {}), (), uses)
+    top = max(uses, default=0)
+    return tuple(uses.get(number, Use(number, "other")) for number in range(1, top + 1))
+
+
+def _walk(node: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
+    """Collect parameters below ``node``; ``around`` are the relations in sight, nearest first: (alias, schema, name)."""
+    if isinstance(node, list):
+        for child in node:
+            _walk(child, around, uses)
+        return
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        inside = around
+        if key in ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"):
+            inside = (*_relations(value), *around)
+        if key == "InsertStmt":
+            _insert(value, uses)
+        elif key == "UpdateStmt":
+            _assignments(value.get("targetList", ()), inside[:1], uses)
+        elif key == "A_Expr":
+            _comparison(value, inside, uses)
+        elif key == "onConflictClause":
+            _assignments(value.get("targetList", ()), inside[:1], uses)
+        elif key in ("limitCount", "limitOffset"):
+            _note(uses, value, "limit", (), "")
+        elif key == "ParamRef":
+            _note(uses, {"ParamRef": value}, "other", (), "")
+        _walk(value, inside, uses)
+
+
+def _relations(statement: Node) -> list[tuple[str, str, str]]:
+    """Relations that a statement names at its own level: the target first."""
+    found = []
+    for key in ("relation", "fromClause", "usingClause", "sourceRelation"):
+        for item in _range_vars(statement.get(key)):
+            alias = item.get("alias", {}).get("aliasname", "") or item["relname"]
+            found.append((alias, item.get("schemaname", ""), item["relname"]))
+    return found
+
+
+def _range_vars(node: Node) -> Iterator[dict[str, Any]]:
+    if isinstance(node, list):
+        for child in node:
+            yield from _range_vars(child)
+    elif isinstance(node, dict):
+        if "relname" in node:
+            yield node
+            return
+        for key, child in node.items():
+            if key not in ("RangeSubselect", "quals"):
+                yield from _range_vars(child)
+
+
+def _insert(statement: Node, uses: dict[int, Use]) -> None:
+    relation = statement.get("relation", {})
+    names = [c.get("ResTarget", {}).get("name", "") for c in statement.get("cols", ())]
+    table = ((relation.get("schemaname", ""), relation.get("relname", "")),)
+    select = statement.get("selectStmt", {}).get("SelectStmt", {})
+    rows = [row.get("List", {}).get("items", ()) for row in select.get("valuesLists", ())]
+    if not rows:
+        rows = [[target.get("ResTarget", {}).get("val", {}) for target in select.get("targetList", ())]]
+    for row in rows:
+        for position, cell in enumerate(row):
+            column = names[position] if position < len(names) else ""
+            _note(uses, cell, "insert", table, column, position=-1 if names else position)
+
+
+def _assignments(targets: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
+    for item in targets:
+        target = item.get("ResTarget", {})
+        _note(
+            uses,
+            target.get("val", {}),
+            "set",
+            tuple((schema, name) for _, schema, name in around),
+            target.get("name", ""),
+        )
+
+
+def _comparison(expression: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
+    left, right = expression.get("lexpr", {}), expression.get("rexpr", {})
+    many = expression.get("kind") in ("AEXPR_OP_ANY", "AEXPR_OP_ALL")
+    for one, other in ((left, right), (right, left)):
+        named = _column(one, around)
+        if named is None:
+            continue
+        items = other.get("List", {}).get("items", [other]) if isinstance(other, dict) else [other]
+        for item in items:
+            _note(uses, item, "filter", named[0], named[1], many=many)
+
+
+def _column(
+    node: Node, around: tuple[tuple[str, str, str], ...]
+) -> tuple[tuple[tuple[str, str], ...], str] | None:
+    """The column that ``node`` is, through casts and functions of one argument: (relations to look in, its name)."""
+    while isinstance(node, dict):
+        if "TypeCast" in node:
+            node = node["TypeCast"].get("arg", {})
+        elif "FuncCall" in node and len(node["FuncCall"].get("args", ())) == 1:
+            node = node["FuncCall"]["args"][0]
+        else:
+            break
+    fields = node.get("ColumnRef", {}).get("fields", ()) if isinstance(node, dict) else ()
+    names = [field.get("String", {}).get("sval", "") for field in fields]
+    if not names or not names[-1]:
+        return None
+    if len(names) > 1:
+        matching = [(schema, name) for alias, schema, name in around if alias == names[-2]]
+        return tuple(matching or [("", names[-2])]), names[-1]
+    return tuple((schema, name) for _, schema, name in around), names[-1]
+
+
+def _note(
+    uses: dict[int, Use],
+    node: Node,
+    role: str,
+    relations: tuple[tuple[str, str], ...],
+    column: str,
+    *,
+    position: int = -1,
+    many: bool = False,
+) -> None:
+    while isinstance(node, dict) and "TypeCast" in node:
+        node = node["TypeCast"].get("arg", {})
+    number = node.get("ParamRef", {}).get("number", 0) if isinstance(node, dict) else 0
+    if number and (number not in uses or uses[number].role == "other"):
+        uses[number] = Use(number, role, relations, column, position, many)

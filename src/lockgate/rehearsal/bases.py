@@ -1,0 +1,100 @@
+"""Databases at the base of a rehearsal: replayed once, then copied from a template."""
+
+import re
+from collections.abc import Callable
+
+from lockgate.errors import RunFailed
+from lockgate.migrations.plan import Plan
+from lockgate.migrations.progress import Log
+from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
+from lockgate.postgres.scratch import Ground
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.checks import same_schema
+from lockgate.rehearsal.replay import Stage, replay
+from lockgate.rehearsal.templates import digest_in, key_of, note_of
+from lockgate.rehearsal.verdict import Check
+
+_NO_ROLE = re.compile(r'role "([^"]+)" does not exist')
+_ROLES = 50
+"""How many missing roles are made for one replay."""
+
+
+class Bases:
+    """Makes databases on which the applied files of ``plan`` stand. ``notes`` tells which roles had to be made."""
+
+    def __init__(self, ground: Ground, stage: Stage, plan: Plan, tell: Callable[[str, str], None]) -> None:
+        self.ground = ground
+        self.stage = stage
+        self.plan = plan
+        self.notes: list[str] = []
+        self.tell = tell
+
+    def make(self) -> str:
+        """A database at the base: a copy of its template, or a replay that becomes one. Its name."""
+        applied = self.plan.applied
+        if not applied:
+            return self.ground.create()
+        key = key_of(applied)
+        copy = self._copy_of(key)
+        if copy:
+            return copy
+        self.tell("replaying", f"the base, {len(applied)} files")
+        name = self._replayed(applied[-1][0])
+        if not self.ground.ours:
+            return name
+        self.ground.keep_as_template(name, key, note_of(self._fingerprint(name).digest))
+        return self._copy_of(key) or self._replayed(applied[-1][0])
+
+    def compare_with_nothing(self, after: Fingerprint) -> Check:
+        """Compare ``after`` with a replay of all files from nothing, at full speed; a template remembers what that gave."""
+        key = key_of((*self.plan.applied, *self.plan.pending))
+        found = self.ground.find_template(key) if self.ground.ours else None
+        if found is not None and digest_in(found[1]):
+            return same_schema(after, digest_in(found[1]), None)
+        self.tell("replaying", f"all {len(self.stage.migrations)} files from nothing")
+        name = self._replayed(None)
+        whole = self._fingerprint(name)
+        if self.ground.ours:
+            self.ground.keep_as_template(name, key, note_of(whole.digest))
+        return same_schema(after, whole.digest, whole)
+
+    def with_roles(self, act: Callable[[], None]) -> None:
+        """Do it; and again when a role was missing that could be made: roles come from outside the migrations."""
+        for _ in range(_ROLES):
+            try:
+                return act()
+            except RunFailed as error:
+                missing = _NO_ROLE.search(error.message)
+                if missing is None or not self.ground.make_roles((missing[1],)):
+                    raise
+                self.notes.append(f"role {missing[1]} was made on the scratch server: a file names it")
+        return act()
+
+    def _replayed(self, until: str | None) -> str:
+        name = self.ground.create()
+
+        def act() -> None:
+            replay(self.ground.at(name), self.stage, Log(), until=until)
+
+        self.with_roles(act)
+        return name
+
+    def _copy_of(self, key: str) -> str:
+        """A copy of the template ``key``; "" when there is none, or when it went away just now."""
+        found = self.ground.find_template(key) if self.ground.ours else None
+        if found is None:
+            return ""
+        try:
+            return self.ground.create(found[0])
+        except ServerError as error:
+            if error.sqlstate not in ("3D000", "55006"):
+                raise
+            return ""
+
+    def _fingerprint(self, name: str) -> Fingerprint:
+        wire = Wire(self.ground.at(name), "fingerprint")
+        try:
+            return read_fingerprint(wire)
+        finally:
+            wire.close()

@@ -1,0 +1,139 @@
+"""The pending files, one after another: before each what it needs, after each a look at the database."""
+
+from lockgate.errors import Interrupted, LockgateError, RunFailed
+from lockgate.migrations.progress import AppliedFile, Log
+from lockgate.policy.finding import StatementFacts
+from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
+from lockgate.postgres.observing import Observation
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.bases import Bases
+from lockgate.rehearsal.claims import Claims
+from lockgate.rehearsal.filling import Filling
+from lockgate.rehearsal.probing import Probe
+from lockgate.rehearsal.replay import FileLog, observe
+from lockgate.rehearsal.verdict import Check, failed, held, passed
+
+OF_ROWS = ("22", "23", "P0")
+"""Classes of SQLSTATE that depend on the rows that are there: bad data, violated constraints, what a block raises."""
+_WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "SELECT")
+_CERTAIN = "23502"
+"""NULL in a column that may hold none: our rows hold a NULL only where the files themselves left one."""
+
+
+class Course:
+    """Goes through the pending files on ``target``. What it learns stands in its fields."""
+
+    def __init__(
+        self, bases: Bases, target: Target, wire: Wire, filling: Filling, probe: Probe, claims: Claims
+    ) -> None:
+        self.bases = bases
+        self.stage = bases.stage
+        self.pending = [revision for revision, _ in bases.plan.pending]
+        self.checks: list[Check] = []
+        self.notes: list[str] = []
+        self.files: dict[str, AppliedFile] = {}
+        self.observed: dict[tuple[str, int], Observation] = {}
+        self.before: dict[str, Fingerprint] = {}
+        """Revision of a file with a down section → the schema before it."""
+        self._target = target
+        self._wire = wire
+        self._filling = filling
+        self._probe = probe
+        self._facts: dict[str, list[StatementFacts]] = {}
+        for (revision, _), facts in claims.facts.items():
+            self._facts.setdefault(revision, []).append(facts)
+        self._claims = claims
+        self._new_tables = True
+
+    def run(self, *, asked: bool) -> bool:
+        """Apply every pending file, looking after each; True when all of them are applied. ``asked`` says that queries are run."""
+        self._asked = asked
+        self._ready(self.pending[0] if self.pending else "")
+        if self.bases.plan.applied:
+            self._probe.look(self.bases.plan.base)
+        self.bases.tell("applying", f"{len(self.pending)} files")
+        without: list[str] = []
+        while True:
+            log = FileLog(self._after)
+            try:
+                self.bases.with_roles(lambda: self._observe(log))  # noqa: B023 - called at once
+            except Interrupted:
+                raise
+            except LockgateError as error:
+                revision = str(error.details.get("revision") or log.in_flight or "")
+                if _depends_on_rows(error) and self._filling.rows and revision not in without:
+                    without.append(revision)
+                    self._of_rows(revision, error)
+                    self._filling.clear()
+                    self._new_tables = True
+                    continue
+                told = f"{revision}: {error.message}" if revision else f"{error.message}. {error.next}"
+                self.checks.append(failed("applies", told, error.code))
+                return False
+            break
+        told = f"{len(self.files)} files applied" if self.pending else "nothing is pending"
+        self.checks.append(passed("applies", told))
+        return True
+
+    def _observe(self, log: Log) -> None:
+        observe(self._target, self.stage, log, self._claims.facts, self.observed)
+
+    def _ready(self, following: str) -> None:
+        """What has to be there before the file ``following`` runs ("" after the last)."""
+        item = self.stage.prepared.get(following)
+        if self._new_tables and (self._asked or self._needs_rows(following)):
+            self._new_tables = False
+            self._filling.fill()
+        if item is not None and item.directives.after:
+            self._filling.backfill()
+            self.notes.append(
+                f"{following} waits for {', '.join(item.directives.after)}: its rows were filled in as if that were done"
+            )
+        if item is not None and item.down is not None:
+            self.before[following] = read_fingerprint(self._wire)
+
+    def _after(self, file: AppliedFile) -> None:
+        """A file is committed, and the next one has not begun."""
+        self.files[file.revision] = file
+        self._new_tables = self._new_tables or self._may_make_tables(file.revision)
+        number = self.pending.index(file.revision) + 1
+        self._ready(self.pending[number] if number < len(self.pending) else "")
+        self._probe.look(file.revision)
+        self.bases.tell("applied", f"{file.revision}_{file.name} in {file.duration_ms} ms")
+
+    def _of_rows(self, revision: str, error: LockgateError) -> None:
+        """A file that only fails on rows: certain where any row will do, else nobody can tell from here."""
+        told = f"{revision} fails on tables that hold rows and applies to empty ones: {error.message}"
+        if str(error.details.get("statement", "")).lstrip().upper().startswith(_WRITES):
+            # Rows that the file itself writes met ours, which says nothing about production's.
+            self.notes.append(f"{told}; its rows met made-up ones, so it was applied without them")
+            return
+        if error.details.get("sqlstate") == _CERTAIN:
+            self.checks.append(failed(f"rows:{revision}", told, error.code))
+        else:
+            self.checks.append(
+                held(
+                    f"rows:{revision}",
+                    f"{told}. The rows are made up, so production's may do better",
+                    "DATA_DEPENDENT",
+                )
+            )
+
+    def _may_make_tables(self, revision: str) -> bool:
+        """Whether tables without rows may have come with the file."""
+        return any(
+            facts.kind.startswith("CREATE TABLE") or facts.opaque or not facts.understood
+            for facts in self._facts.get(revision, ())
+        )
+
+    def _needs_rows(self, revision: str) -> bool:
+        """Whether the file works on relations that are there already, or on who knows what."""
+        return any(
+            facts.locks or facts.scans or facts.rewrites or facts.opaque or not facts.understood
+            for facts in self._facts.get(revision, ())
+        )
+
+
+def _depends_on_rows(error: LockgateError) -> bool:
+    return isinstance(error, RunFailed) and str(error.details.get("sqlstate", ""))[:2] in OF_ROWS

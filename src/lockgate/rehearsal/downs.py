@@ -1,0 +1,66 @@
+"""Proof that a down section undoes its file: the schema's digest is again what it was before."""
+
+from itertools import groupby
+
+from lockgate.errors import LockgateError
+from lockgate.migrations import amend
+from lockgate.migrations.amend import Amendment
+from lockgate.migrations.history import read_history
+from lockgate.migrations.progress import Log
+from lockgate.postgres.fingerprint import Fingerprint, difference, read_fingerprint
+from lockgate.postgres.guard import Guard
+from lockgate.postgres.scratch import Ground
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.rehearsal.replay import Stage, replay
+from lockgate.rehearsal.verdict import Check, failed, passed
+
+MOST = 50
+"""How many down sections are proven, the newest first."""
+
+
+def prove_downs(
+    ground: Ground, name: str, stage: Stage, pending: list[str], before: dict[str, Fingerprint]
+) -> Check:
+    """Apply and undo on the database ``name``, which stands at the base.
+
+    ``before`` maps each revision that has a down section to the schema before it. Files in a row are applied together and
+    undone newest first; then they are applied again, for what comes after them.
+    """
+    wanted = set(sorted(before)[-MOST:])
+    target = ground.at(name)
+    done = 0
+    for undoable, group in groupby(pending, key=lambda revision: revision in wanted):
+        revisions = list(group)
+        replay(target, stage, Log(), until=revisions[-1])
+        if not undoable:
+            continue
+        try:
+            wrong = _undo(ground, name, stage, revisions, before)
+        except (LockgateError, ServerError) as error:
+            return failed("down", f"undoing {revisions[0]}..{revisions[-1]}: {error}", "DOWN_FAILED")
+        if wrong:
+            return failed("down", wrong, "DOWN_FAILED")
+        done += len(revisions)
+        replay(target, stage, Log(), until=revisions[-1])
+    rest = len(before) - done
+    more = f"; {rest} older ones were not tried" if rest else ""
+    return passed("down", f"{done} down sections bring back the schema before{more}")
+
+
+def _undo(
+    ground: Ground, name: str, stage: Stage, revisions: list[str], before: dict[str, Fingerprint]
+) -> str:
+    who = Amendment(stage.identity.operator, "rehearsal of the down section")
+    with Guard(
+        ground.at(name), stage.identity, stage.limits.session(), alarm=stage.alarm, clock=stage.limits.clock
+    ) as guard:
+        guard.acquire(10.0)
+        rows = {row.revision: row for row in read_history(guard.work).rows}
+        for revision in reversed(revisions):
+            amend.down(guard, stage.prepared[revision], rows[revision], who, stage.limits)
+            now = read_fingerprint(guard.work)
+            if now.digest != before[revision].digest:
+                changes = ", ".join(map(str, difference(before[revision].objects, now.objects)[:10]))
+                file = stage.prepared[revision].migration.file
+                return f"the down section of {file} leaves another schema than there was before it: {changes}"
+    return ""

@@ -1,0 +1,96 @@
+"""Puts believable rows into a scratch database, and takes them out again. What could not be filled is told, not hidden."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.tables import Table, prepare_reading, read_tables
+from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.rows import backfill, fill, in_order, inserted
+
+_WAYS: tuple[dict[str, bool], ...] = (
+    {},
+    {"guided": False},
+    {"bare": True},
+    {"guided": False, "bare": True},
+    {"alone": True},
+)
+"""How a table is filled, the best first."""
+
+
+class Filling:
+    """The rows of one rehearsal. ``rows`` tells how many each table got, ``empty`` why one got none."""
+
+    def __init__(self, wire: Wire, *, rows: int, seed: int, wanted: Mapping[str, int] | None = None) -> None:
+        self._wire = wire
+        self._rows = rows
+        self._seed = seed
+        self._wanted = dict(wanted or {})
+        self._prepared = False
+        self._done: set[int] = set()
+        self._filled: set[int] = set()
+        self.rows: dict[str, int] = {}
+        self.empty: dict[str, str] = {}
+
+    def fill(self) -> None:
+        """Fill every table that is empty and was not filled before."""
+        if not self._rows and not self._wanted:
+            return
+        if not self._prepared:
+            prepare_reading(self._wire)
+            self._prepared = True
+        for table in in_order(read_tables(self._wire, self._done, prepared=True)):
+            count = self._wanted.get(table.key, self._rows)
+            self._done.add(table.oid)
+            if not count:
+                continue
+            if self._wire.value(f"SELECT EXISTS (SELECT FROM {table.quoted})") == "t":  # noqa: S608
+                continue  # a migration put rows in: those are better than ours
+            self._fill(table, count)
+
+    def _fill(self, table: Table, count: int) -> None:
+        why = ""
+        for how in _WAYS:
+            statement = fill(table, 1 if how.get("alone") else count, self._seed, **how)
+            if statement is None:
+                why = why or "a column has a type of which no values can be made"
+                continue
+            try:
+                made = inserted(self._wire.one(statement).tag)
+            except ServerError as error:
+                why = why or f"{error.sqlstate}: {error.message}"
+                continue
+            if made:
+                self.rows[table.key] = made
+                self._filled.add(table.oid)
+                self.empty.pop(table.key, None)
+                return
+            why = why or "no row satisfied its checks"
+        self.empty[table.key] = why
+
+    def backfill(self) -> None:
+        """Give values to what is NULL in the tables that were filled, as a finished data move would have."""
+        for table in read_tables(self._wire):
+            for statement in backfill(table, self._seed) if table.key in self.rows else ():
+                try:
+                    self._wire.one(statement)
+                except ServerError as error:
+                    self.empty[table.key] = f"could not be backfilled: {error.message}"
+
+    def clear(self) -> None:
+        """Take out every row that was put in, whatever refers to it; those tables may be filled anew."""
+        here = [table for table in read_tables(self._wire) if table.oid in self._filled]
+        calls = [Call("SET session_replication_role = replica")]
+        calls += [Call(f"DELETE FROM {table.quoted}") for table in here]  # noqa: S608
+        self._wire.batch([*calls, Call("RESET session_replication_role")])
+        self._done -= self._filled
+        self._filled.clear()
+        self.rows.clear()
+
+
+class Filled(msgspec.Struct, frozen=True, rename="camel"):
+    """What stands in the report about rows."""
+
+    rows: dict[str, int]
+    empty: dict[str, str]

@@ -1,0 +1,261 @@
+"""Runs the queries of the releases that stay alive, at every revision: really, with parameters, and rolled back.
+
+A fresh connection says what a process sees that starts now; a warm one, whose plans were cached before the migration, what
+a process sees that goes on. Both run in transactions that are rolled back, with constraints checked at once.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.tables import CAN_BE_ASKED, Table, literal, read_tables
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.compatibility import (
+    BREAKS,
+    COMPATIBLE,
+    RECONNECT,
+    Compatibility,
+    Outcome,
+    answer_of,
+    proof_of,
+)
+from lockgate.rehearsal.load import Work
+from lockgate.rehearsal.parameters import sets_of
+from lockgate.rehearsal.queries import QuerySet
+
+_STALE = "0A000"
+"""cached plan must not change result type"""
+_NO_REFERENCE = "23503"
+_LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
+
+
+class _Subject:
+    """One query on its way through the migrations."""
+
+    def __init__(self, number: int, release: str, query: Any) -> None:
+        self.name = f"lockgate_{number}"
+        self.release = release
+        self.query = query
+        self.types: list[str] | None = None
+        self.sets: list[list[str | None]] = []
+        self.outcomes: list[Outcome] = []
+        self.scans: frozenset[str] = frozenset()
+        self.warm = False
+
+    @property
+    def prepare(self) -> str:
+        types = f" ({', '.join(self.types)})" if self.types else ""
+        return f"PREPARE {self.name}{types} AS {self.query.text}"
+
+    def execute(self, values: list[str | None]) -> str:
+        listed = ", ".join("NULL" if v is None else literal(v) for v in values)
+        return f"EXECUTE {self.name}{f' ({listed})' if listed else ''}"
+
+
+class Probe:
+    """The queries of every release on one scratch database. Call ``look`` once for the base and after each migration."""
+
+    def __init__(self, target: Target, releases: Iterable[QuerySet], *, seed: int) -> None:
+        self._target = target
+        self._seed = seed
+        self._releases = tuple(releases)
+        self._subjects = [
+            _Subject(number, release.name, query)
+            for number, (release, query) in enumerate(
+                (release, query) for release in self._releases for query in release.queries
+            )
+        ]
+        self._warm: Wire | None = None
+
+    def look(self, revision: str) -> None:
+        """Run every query at ``revision`` ("" is an empty history)."""
+        if not self._subjects:
+            return
+        fresh = self._open("probe")
+        tables: list[Table] | None = None
+        try:
+            for subject in self._subjects:
+                if not subject.sets and tables is None:
+                    tables = read_tables(fresh, kinds=CAN_BE_ASKED)
+                subject.outcomes.append(self._one(fresh, subject, revision, tables or []))
+        finally:
+            fresh.close()
+
+    def close(self) -> None:
+        """Close the warm connection."""
+        if self._warm is not None:
+            self._warm.close()
+
+    def answers(self, *, whole: bool) -> dict[str, Compatibility]:
+        """The answer of each release. ``whole`` says that every file could be applied."""
+        return {
+            release.name: answer_of(
+                proof_of(s.query.text, s.query.line, s.query.kind, s.outcomes, whole=whole)
+                for s in self._subjects
+                if s.release == release.name
+            )
+            for release in self._releases
+        }
+
+    def work(self) -> list[Work]:
+        """What the queries that work now do, for clients that repeat it."""
+        return [Work(s.query.kind, s.prepare, s.execute(s.sets[0]), s.name) for s in self._subjects if s.sets]
+
+    # -- one query ----------------------------------------------------------------------------------
+
+    def _one(self, fresh: Wire, subject: _Subject, revision: str, tables: list[Table]) -> Outcome:
+        try:
+            if not subject.sets:
+                self._begin(fresh, subject, tables)
+            else:
+                fresh.one(subject.prepare)
+                self._again(fresh, subject)
+        except ServerError as error:
+            answer = BREAKS if subject.sets else ""
+            return Outcome(revision, answer, error.sqlstate, error.message)
+        stale = self._run_warm(subject)
+        note = self._plan(fresh, subject)
+        if stale is not None:
+            return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, note)
+        return Outcome(revision, COMPATIBLE, note=note)
+
+    def _again(self, fresh: Wire, subject: _Subject) -> None:
+        """Run it with the parameters that worked before. Raises ``ServerError`` with the first that does not any more.
+
+        References are looked up anew: an application refers to what is there, and what is there is ours, not its own.
+        """
+        for values in subject.sets:
+            try:
+                _rolled_back(fresh, subject.execute(values))
+            except ServerError as error:
+                if error.sqlstate != _NO_REFERENCE:
+                    raise
+                found, _ = self._working(fresh, subject, read_tables(fresh, kinds=CAN_BE_ASKED))
+                if not found:
+                    raise
+                subject.sets = found
+                return
+
+    def _begin(self, fresh: Wire, subject: _Subject, tables: list[Table]) -> None:
+        """Find parameters with which the query works now; they and their types are kept. Raises ``ServerError``."""
+        fresh.one(subject.prepare)
+        rows = fresh.one(
+            "SELECT pg_catalog.unnest(parameter_types)::text FROM pg_catalog.pg_prepared_statements WHERE name = $1",
+            subject.name,
+        ).rows
+        types = [row[0] or "text" for row in rows]
+        subject.types = types
+        working, refused = self._working(fresh, subject, tables)
+        if not working:
+            subject.types = None
+            fresh.one(f"DEALLOCATE {subject.name}")
+            raise refused or ServerError("XX000", "no parameters could be made")
+        subject.sets = working
+
+    def _working(
+        self, fresh: Wire, subject: _Subject, tables: list[Table]
+    ) -> tuple[list[list[str | None]], ServerError | None]:
+        """The sets of parameters with which the prepared query works, and the first error of the others."""
+        refused: ServerError | None = None
+        working: list[list[str | None]] = []
+        for expressions in sets_of(subject.query, subject.types or [], tables, self._seed):
+            values = [_evaluated(fresh, text) for text in expressions]
+            try:
+                _rolled_back(fresh, subject.execute(values))
+            except ServerError as error:
+                refused = refused or error
+            else:
+                working.append(values)
+        return working, refused
+
+    def _run_warm(self, subject: _Subject) -> ServerError | None:
+        """Run it where its plan was cached earlier; the error when only that fails. Then it is warm for what comes next."""
+        if self._warm is None:
+            self._warm = self._open("warm", "SET plan_cache_mode = force_generic_plan")
+        warm, stale = self._warm, None
+        if subject.warm:
+            try:
+                _rolled_back(warm, subject.execute(subject.sets[0]))
+                return None
+            except ServerError as error:
+                stale = error
+                warm.one(f"DEALLOCATE {subject.name}")
+                subject.warm = False
+        try:
+            warm.one(subject.prepare)
+            _rolled_back(warm, subject.execute(subject.sets[0]))
+            subject.warm = True
+        except ServerError as error:
+            return stale or error
+        return stale
+
+    def _plan(self, fresh: Wire, subject: _Subject) -> str:
+        """A word about tables that had an index for this query and have none any more; "" mostly."""
+        plain = [
+            Call("SET plan_cache_mode = force_generic_plan"), Call("SET enable_seqscan = off"),
+            Call(f"EXPLAIN (FORMAT JSON) {subject.execute(subject.sets[0])}"),
+            Call("RESET enable_seqscan"), Call("RESET plan_cache_mode"),
+        ]  # fmt: skip
+        try:
+            text = fresh.batch(plain)[2].rows[0][0] or "[]"
+        except ServerError:
+            fresh.one("RESET ALL")
+            return ""
+        scans = frozenset(_sequential(json.loads(text)))
+        worked = bool(subject.outcomes) and bool(subject.outcomes[-1].answer)
+        # By number: a table that was renamed is the same table.
+        lost = scans - subject.scans if worked and len(scans) > len(subject.scans) else frozenset()
+        subject.scans = scans
+        return f"reads {', '.join(sorted(lost))} from end to end: no index serves it any more" if lost else ""
+
+    def _open(self, name: str, *more: str) -> Wire:
+        wire = Wire(self._target, name)
+        try:
+            wire.batch([Call(text) for text in (*_LIMITS.split("; "), *more)])
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+
+def _rolled_back(wire: Wire, text: str) -> None:
+    """Run ``text`` in a transaction that is rolled back; deferred constraints are looked at too."""
+    calls = [Call("BEGIN"), Call(text), Call("SET CONSTRAINTS ALL IMMEDIATE"), Call("ROLLBACK")]
+    try:
+        wire.batch(calls)
+    except ServerError:
+        if wire.alive and wire.in_transaction:
+            wire.batch([Call("ROLLBACK")], uncancellable=True)
+        raise
+
+
+def _evaluated(wire: Wire, expression: str) -> str | None:
+    try:
+        return wire.value(f"SELECT {expression}") or "1"
+    except ServerError:
+        return "1"
+
+
+def _sequential(node: Any) -> list[str]:
+    found = []
+    if isinstance(node, list):
+        for child in node:
+            found += _sequential(child)
+    elif isinstance(node, dict):
+        if node.get("Node Type") == "Seq Scan":
+            found.append(str(node.get("Relation Name", "")))
+        for child in node.values():
+            if isinstance(child, list | dict):
+                found += _sequential(child)
+    return found
+
+
+def unnamed(releases: Iterable[QuerySet]) -> list[str]:
+    """Notes on what an export held besides queries."""
+    return [
+        f"--queries {r.name}: {r.skipped} statements are no queries and were left out"
+        for r in releases
+        if r.skipped
+    ]

@@ -1,0 +1,158 @@
+"""Files through the real engine on a scratch database: guard, plan, permit, apply; what is observed comes back."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lockgate.errors import Refused
+from lockgate.migrations.apply import apply
+from lockgate.migrations.contract import Prepared
+from lockgate.migrations.files import Migration
+from lockgate.migrations.history import History, read_history
+from lockgate.migrations.limits import Deadline, Limits
+from lockgate.migrations.permit import Permit
+from lockgate.migrations.plan import Plan, resolve
+from lockgate.migrations.progress import AppliedFile, Event, Log
+from lockgate.postgres.alarm import Alarm, Cause
+from lockgate.postgres.guard import Guard, RunIdentity
+from lockgate.postgres.observing import Observation, ObservingWire
+from lockgate.postgres.preflight import find_lacks
+from lockgate.postgres.target import Target
+
+if TYPE_CHECKING:
+    from lockgate.policy.finding import StatementFacts
+
+SCRATCH = "rehearsal"
+"""The environment that a rehearsal's permits name: no database but a scratch one has it."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """What every replay of one rehearsal shares."""
+
+    migrations: tuple[Migration, ...]
+    prepared: dict[str, Prepared]
+    limits: Limits
+    alarm: Alarm
+    identity: RunIdentity
+
+
+class ObservingGuard(Guard):
+    """A guard whose work session is observed."""
+
+    work_wire = ObservingWire
+
+
+class FileLog(Log):
+    """Tells ``after`` of each file once it is committed and before the next one begins."""
+
+    def __init__(
+        self, after: Callable[[AppliedFile], None] | None = None, listener: Callable[[Event], None] | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(listener)
+        self._after = after
+
+    def done(self, file: AppliedFile) -> None:
+        """Record an applied file, then let the rehearsal look at the database."""
+        super().done(file)
+        if self._after is not None:
+            self._after(file)
+
+
+def replay(target: Target, stage: Stage, log: Log, *, until: str | None = None) -> History:
+    """Apply what is pending on ``target`` (up to revision ``until``) as ``up`` would; the history that was found before.
+
+    Raises what ``migrations.apply`` raises.
+    """
+    return _run(target, stage, log, Guard, until, None, {})[0]
+
+
+def observe(
+    target: Target,
+    stage: Stage,
+    log: Log,
+    facts: "dict[tuple[str, int], StatementFacts]",
+    seen: dict[tuple[str, int], Observation],
+) -> None:
+    """The same, every statement observed into ``seen``: (revision, number from 1) → what it did.
+
+    ``facts`` are the policy's claims. What was observed until an error stands in ``seen`` too.
+    """
+    _run(target, stage, log, ObservingGuard, None, seen, facts)
+
+
+def _run(
+    target: Target,
+    stage: Stage,
+    log: Log,
+    kind: type[Guard],
+    until: str | None,
+    seen: dict[tuple[str, int], Observation] | None,
+    facts: "dict[tuple[str, int], StatementFacts]",
+) -> tuple[History, Plan]:
+    limits = stage.limits
+    wanted = tuple(m for m in stage.migrations if until is None or m.revision <= until)
+    with kind(
+        target, stage.identity, limits.session(), alarm=stage.alarm, clock=limits.clock, rng=limits.rng
+    ) as guard:
+        guard.acquire(10.0)
+        history = read_history(guard.work)
+        plan = resolve(wanted, history)
+        if plan.obstacles:
+            raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
+        refuse_lacks(guard, [stage.prepared[revision] for revision, _ in plan.pending])
+        if seen is not None and isinstance(guard.work, ObservingWire):
+            _interest(guard.work, stage, plan, facts)
+            guard.work.seen = seen
+        guard.work.one("SET idle_session_timeout = 0")  # between two files the rehearsal takes its time
+        run = Deadline(
+            limits.clock() + limits.run_timeout.seconds,
+            Cause("RUN_TIMEOUT", f"the rehearsal took longer than {limits.run_timeout}"),
+        )
+        apply(guard, plan, permit_for(plan, stage.identity), stage.prepared, limits, run, log)
+    return history, plan
+
+
+def permit_for(plan: Plan, identity: RunIdentity) -> Permit:
+    """The permit of a scratch database. It names an environment that no target has; ``up`` never sees it."""
+    return Permit(plan.hash, SCRATCH, identity.operator, evidence=("a scratch database that is thrown away",))
+
+
+def refuse_lacks(guard: Guard, files: list[Prepared]) -> None:
+    """Raise ``Refused`` when the server lacks an extension, or the role a right, that these files need."""
+    lacks = find_lacks(guard.work, (item.statements for item in files))
+    if not lacks:
+        return
+    missing = [lack for lack in lacks if lack.code == "EXTENSION_MISSING"]
+    first = (missing or lacks)[0]
+    needing = [
+        item.migration.file
+        for item in files
+        if any(s.needs[0] == "extension" and s.needs[1] in first.message.split() for s in item.statements)
+    ]
+    where = f"{', '.join(needing[:5])}: " if missing and needing else ""
+    raise Refused(
+        where + "; ".join(lack.message for lack in (missing or lacks)),
+        first.code,
+        next="Rehearse where it is installed: --bindir DIR (the programs of another PostgreSQL) or --scratch-url URL."
+        if missing
+        else first.fix,
+        details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
+    )
+
+
+def _interest(
+    wire: ObservingWire, stage: Stage, plan: Plan, facts: "dict[tuple[str, int], StatementFacts]"
+) -> None:
+    for revision, _ in plan.pending:
+        for number, statement in enumerate(stage.prepared[revision].statements, 1):
+            wire.wanted[id(statement.text)] = (revision, number)
+            claim = facts.get((revision, number))
+            if statement.alone is not None and claim is not None:
+                wire.claims[revision, number] = tuple(map(quoted, claim.locks))
+
+
+def quoted(key: str) -> str:
+    """The SQL name of a relation that reports show as ``name`` or ``schema.name``."""
+    schema, _, name = key.rpartition(".")
+    return f'"{schema or "public"}"."{name}"'

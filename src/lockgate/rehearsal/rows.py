@@ -1,0 +1,115 @@
+"""Rows for the tables of a scratch database: one INSERT ... SELECT a table, parents before children. Pure text.
+
+A row that a check refuses is left out by the statement itself (the check stands in its WHERE), so what is inserted
+respects checks, foreign keys, unique keys and the bounds of partitions, or is not inserted.
+"""
+
+import re
+from collections.abc import Iterable
+
+from lockgate.postgres.tables import ColumnOf, ForeignKey, Table, quote
+from lockgate.rehearsal.values import candidates, expression
+
+_PARENTS = 10_000
+"""From how many rows of a parent children choose."""
+_TRIES = 8
+"""Candidates for each row that is wanted, where a condition may refuse some."""
+
+
+def in_order(tables: Iterable[Table]) -> list[Table]:
+    """Parents before children; what is left of a circle comes last, in the order given."""
+    waiting = {(t.schema, t.name): t for t in tables}
+    done: list[Table] = []
+    while waiting:
+        ready = [
+            table
+            for name, table in waiting.items()
+            if not any((f.schema, f.table) in waiting and (f.schema, f.table) != name for f in table.foreign)
+        ] or list(waiting.values())
+        for table in ready:
+            done.append(table)
+            del waiting[table.schema, table.name]
+    return done
+
+
+def fill(
+    table: Table, count: int, seed: int, *, guided: bool = True, bare: bool = False, alone: bool = False
+) -> str | None:
+    """The statement that puts up to ``count`` rows into ``table``; None when a column that must be given cannot be.
+
+    ``guided`` lets the values that checks mention in; where one of them does not fit its type, try without. ``bare`` gives
+    only what must be given. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
+    """
+    given, sources, joins = [], [], []
+    foreign = {name: (number, f) for number, f in enumerate(table.foreign) for name in f.columns}
+    conditions = tuple(c for c in (*table.checks, table.partition) if c)
+    for column in table.columns:
+        if column.generated or column.identity or column.sequence:
+            continue
+        if bare and (column.default or not column.not_null):
+            continue
+        made = (
+            _from_parent(column, *foreign[column.name], table)
+            if column.name in foreign
+            else _guided(column, conditions if guided else (), seed)
+        )
+        if made is None:
+            if column.not_null and not column.default:
+                return None
+            continue
+        given.append(column.name)
+        sources.append(f"{made} AS {quote(column.name)}")
+    used = {foreign[name][0] for name in given if name in foreign}
+    joins = [_join(number, f) for number, f in enumerate(table.foreign) if number in used]
+    wanted = count * (_TRIES if conditions else 1)
+    names = ", ".join(map(quote, given))
+    where = " AND ".join(f"(({c}) IS NOT FALSE)" for c in conditions) or "true"
+    if not given:
+        return f"INSERT INTO {table.quoted} SELECT FROM generate_series(1, {count}) g"
+    inner = f"SELECT {', '.join(sources)} FROM generate_series(1, {wanted}::bigint) g {' '.join(joins)}"  # noqa: S608
+    return f"INSERT INTO {table.quoted} ({names}) SELECT {names} FROM ({inner}) {quote(table.name)} WHERE {where} LIMIT {count}{'' if alone else ' ON CONFLICT DO NOTHING'}"  # noqa: S608
+
+
+def backfill(table: Table, seed: int) -> list[str]:
+    """Statements that give a value to what is NULL, as a finished data move would have."""
+    texts = []
+    foreign = {name for f in table.foreign for name in f.columns}
+    for column in table.columns:
+        made = expression(column, "n.g", seed)
+        if column.not_null or column.generated or column.identity or column.name in foreign or made is None:
+            continue
+        name = quote(column.name)
+        texts.append(
+            f"UPDATE {table.quoted} t SET {name} = {made} FROM (SELECT ctid AS place, row_number() OVER () AS g FROM {table.quoted} WHERE {name} IS NULL) n WHERE t.ctid = n.place"  # noqa: S608
+        )
+    return texts
+
+
+def _guided(column: ColumnOf, conditions: tuple[str, ...], seed: int) -> str | None:
+    plain = expression(column, "g", seed)
+    chosen = candidates(column, conditions, "g")
+    if not chosen:
+        return plain
+    listed = ", ".join(chosen)
+    choice = f"(ARRAY[{listed}])[1 + (g / 2 % {len(chosen)})::int]"
+    return choice if plain is None else f"CASE WHEN g % 2 = 0 THEN {plain} ELSE {choice} END"
+
+
+def _from_parent(column: ColumnOf, number: int, f: ForeignKey, table: Table) -> str | None:
+    if (f.schema, f.table) == (table.schema, table.name):
+        return None  # a row that refers to its own table: the root of the tree
+    return f"p{number}.{quote('k' + str(f.columns.index(column.name)))}"
+
+
+def _join(number: int, f: ForeignKey) -> str:
+    parent = f"{quote(f.schema)}.{quote(f.table)}"
+    keys = ", ".join(f"{quote(name)} AS {quote('k' + str(i))}" for i, name in enumerate(f.refers))
+    rows = f"SELECT {keys}, row_number() OVER () AS rn FROM {parent} LIMIT {_PARENTS}"  # noqa: S608
+    count = f"(SELECT greatest(1, least({_PARENTS}, count(*))) FROM {parent})"  # noqa: S608
+    return f"JOIN ({rows}) p{number} ON p{number}.rn = 1 + g % {count}"
+
+
+def inserted(tag: str) -> int:
+    """The number of rows in a command tag such as ``INSERT 0 20``."""
+    match = re.search(r"(\d+)$", tag)
+    return int(match[1]) if match else 0

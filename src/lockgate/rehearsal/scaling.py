@@ -1,0 +1,123 @@
+"""The same files on tables of two sizes: what is measured there is extrapolated to production's."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from lockgate.errors import Interrupted, LockgateError
+from lockgate.migrations.progress import AppliedFile, Event
+from lockgate.policy.finding import StatementFacts
+from lockgate.policy.model.snapshot import Snapshot
+from lockgate.postgres.observing import Observation
+from lockgate.postgres.scratch import Ground
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.filling import Filling
+from lockgate.rehearsal.impact import Impact, Scale, impact_of
+from lockgate.rehearsal.replay import FileLog, Stage, observe
+from lockgate.rehearsal.trace import MigrationTrace
+
+SMALLER = 10
+"""How many times smaller the first scale is than the second."""
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """What is to be extrapolated: to which snapshot, from how many rows of the largest table, with which seed."""
+
+    snapshot: Snapshot
+    most: int
+    seed: int
+
+    def wanted(self, most: int = 0) -> dict[str, int]:
+        """Table → how many rows it gets, at most ``most`` (or the largest scale)."""
+        return {
+            key: max(1, min(most or self.most, rows)) for key, rows in production_rows(self.snapshot).items()
+        }
+
+
+def production_rows(snapshot: Snapshot) -> dict[str, int]:
+    """Table → its rows in production, where the snapshot knows them."""
+    return {
+        key: relation.rows
+        for key, relation in snapshot.schema.relations.items()
+        if relation.kind in "rm" and relation.rows > 0
+    }
+
+
+def measure(
+    ground: Ground,
+    make_base: Callable[[], str],
+    stage: Stage,
+    pending: list[str],
+    facts: dict[tuple[str, int], StatementFacts],
+    scaling: Scaling,
+    traces: Callable[
+        [dict[tuple[str, int], Observation], dict[str, AppliedFile]], tuple[MigrationTrace, ...]
+    ],
+    tell: Callable[[Event], None],
+) -> tuple[Impact | None, str]:
+    """The impact, or None and why there is none. Each scale is a fresh copy of the base."""
+    production = production_rows(scaling.snapshot)
+    if not production:
+        return (
+            None,
+            "no impact: the snapshot knows no table with rows (run ANALYZE in production, then lockgate snapshot)",
+        )
+    scales = []
+    for most in (max(50, scaling.most // SMALLER), scaling.most):
+        wanted = scaling.wanted(most)
+        try:
+            scales.append(
+                _scale(ground, make_base(), stage, pending, facts, wanted, most, scaling.seed, traces, tell)
+            )
+        except Interrupted:
+            raise
+        except LockgateError as error:
+            return None, f"no impact: the files do not apply to tables of {most} rows: {error.message}"
+    said = {revision: stage.prepared[revision].directives for revision in pending}
+    estimates = {revision: (d.estimate_rows, d.estimate_seconds) for revision, d in said.items()}
+    return impact_of(scales, production, estimates, scaling.snapshot.taken_at), ""
+
+
+def _scale(
+    ground: Ground,
+    name: str,
+    stage: Stage,
+    pending: list[str],
+    facts: dict[tuple[str, int], StatementFacts],
+    wanted: Mapping[str, int],
+    most: int,
+    seed: int,
+    traces: Callable[
+        [dict[tuple[str, int], Observation], dict[str, AppliedFile]], tuple[MigrationTrace, ...]
+    ],
+    tell: Callable[[Event], None],
+) -> Scale:
+    target = ground.at(name)
+    wire = Wire(target, "filling")
+    wire.patience = None
+    observed: dict[tuple[str, int], Observation] = {}
+    files: dict[str, AppliedFile] = {}
+    place = {revision: number for number, revision in enumerate(pending)}
+    try:
+        tell(Event("", "filling", f"{len(wanted)} tables with up to {most} rows"))
+        filling = Filling(wire, rows=20, seed=seed, wanted=wanted)
+        filling.fill()
+        wire.one("ANALYZE")
+        wire.one("CHECKPOINT") if ground.ours else None
+
+        def after(file: AppliedFile) -> None:
+            files[file.revision] = file
+            tell(Event("", "applied", f"{file.revision}_{file.name} in {file.duration_ms} ms"))
+            following = place[file.revision] + 1
+            if following < len(pending) and stage.prepared[pending[following]].directives.after:
+                filling.backfill()
+
+        tell(Event("", "applying", f"{len(pending)} files"))
+        if pending and stage.prepared[pending[0]].directives.after:
+            filling.backfill()
+        observe(target, stage, FileLog(after), facts, observed)
+    finally:
+        wire.close()
+    rows = dict(filling.rows)
+    ground.drop(name)
+    return Scale(most, rows, traces(observed, files))

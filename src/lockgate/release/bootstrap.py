@@ -1,0 +1,250 @@
+"""`bootstrap`: a whole environment from its declared graph, as one journalled run that goes on where it stopped.
+
+Each step has a deadline that holds while it hangs, and is tried again by itself while what it needs is only unreachable. No
+step waits for another service to be ready: that is how environments wait for each other for ever.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lockgate.config import Settings, seconds
+from lockgate.config.bootstrap import BootstrapStep, order
+from lockgate.errors import Busy, LockgateError, RunFailed, Unreachable
+from lockgate.gate.checking import check
+from lockgate.gate.contract import Contract
+from lockgate.gate.judge import Own
+from lockgate.gate.regions import parity
+from lockgate.gate.secrets_revision import parse, read, revision_of
+from lockgate.migrations.limits import Limits
+from lockgate.migrations.progress import Log
+from lockgate.postgres.alarm import Alarm, Cause
+from lockgate.postgres.bootstrap import Owner, database_name, make_extensions, run_script
+from lockgate.postgres.target import Target
+from lockgate.record.redact import redact
+from lockgate.release.operator import new_identity
+from lockgate.release.project import read_files
+from lockgate.release.roles import roles_sql
+from lockgate.release.up import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable as Told
+
+AGAIN = frozenset({"secrets", "gate", "parity"})
+"""Steps that are asked again in every call: what they look at may have changed since."""
+_TRANSIENT = (Unreachable, Busy)
+
+
+class StepReport(msgspec.Struct, frozen=True, rename="camel"):
+    """How one step ended: ``outcome`` is done, skipped (done before), failed, or not tried."""
+
+    outcome: str
+    kind: str
+    evidence: str = ""
+    reason_code: str = ""
+    seconds: float = 0.0
+
+
+class BootstrapReport(msgspec.Struct, frozen=True, rename="camel"):
+    """What a bootstrap did. ``environment_digest`` is that of the sealed environment revision, "" when it did not end well."""
+
+    run_id: str
+    resumed: bool
+    steps: Mapping[str, StepReport]
+    environment_digest: str = ""
+
+
+def default_steps(settings: Settings, environment: str) -> dict[str, BootstrapStep]:
+    """The graph where none is declared: roles, migrations, the image's contract if it lies there, parity if there are regions."""
+    steps = {"roles": BootstrapStep("roles"), "migrations": BootstrapStep("migrations", ("roles",))}
+    if settings.path("lockgate.contract.json").is_file():
+        steps["gate"] = BootstrapStep("gate", ("migrations",), contract="lockgate.contract.json")
+    if settings.env[environment].regions:
+        steps["parity"] = BootstrapStep("parity", ("migrations",))
+    return steps
+
+
+class Bootstrap:
+    """One bootstrap of ``environment``. ``regions`` are its other databases; ``tell(step, word)`` hears what happens."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        environment: str,
+        *,
+        regions: Mapping[str, Target],
+        tell: "Told[[str, str], None]",
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.target = target
+        self.settings = settings
+        self.environment = environment
+        self.regions = regions
+        self.steps = dict(settings.bootstrap) or default_steps(settings, environment)
+        self._tell = tell
+        self._clock = clock
+        self._sleep = sleep
+        self._secrets = ""
+        self._release = ""
+        self._alarm = Alarm()
+
+    def run(self) -> BootstrapReport:
+        """Bring the environment up. Raises ``RunFailed`` with the report in its details, ``Busy``, ``Unreachable``, ``Refused``."""
+        with Owner(self.target) as owner:
+            run_id, done = owner.unfinished() if owner.journalled() else ("", frozenset())
+            resumed = bool(run_id)
+            run_id = run_id or new_identity("bootstrap").run_id
+            reports: dict[str, StepReport] = {}
+            for name in order(self.steps):
+                step = self.steps[name]
+                if name in done and step.kind not in AGAIN:
+                    reports[name] = StepReport("skipped", step.kind, "done by this run before")
+                    continue
+                self._tell(name, "running")
+                if owner.journalled():
+                    owner.note(run_id, name, "running")
+                reports[name] = self._step(name, step)
+                self._journal(owner, run_id, reports)
+                self._tell(name, f"{reports[name].outcome}: {reports[name].evidence}")
+                if reports[name].outcome == "failed":
+                    rest = {
+                        n: StepReport("not tried", s.kind) for n, s in self.steps.items() if n not in reports
+                    }
+                    raise RunFailed(
+                        f"bootstrap stopped at {name}: {reports[name].evidence}", "BOOTSTRAP_FAILED",
+                        details=msgspec.to_builtins(
+                            BootstrapReport(run_id, resumed, {**reports, **rest}), str_keys=True
+                        ),
+                    )  # fmt: skip
+            digest = (
+                owner.seal(self.environment, run_id, self._release, self._secrets)
+                if owner.journalled()
+                else ""
+            )
+            return BootstrapReport(run_id, resumed, reports, digest)
+
+    def _journal(self, owner: Owner, run_id: str, reports: Mapping[str, StepReport]) -> None:
+        """Write every ended step: those before the tables were there come with the first one after."""
+        if owner.journalled():
+            for name, report in reports.items():
+                if report.outcome in ("done", "failed"):
+                    owner.note(run_id, name, report.outcome, report.reason_code, report.evidence)
+
+    def _step(self, name: str, step: BootstrapStep) -> StepReport:
+        begun, deadline, pause = self._clock(), self._clock() + seconds(step.deadline), 0.2
+        while True:
+            evidence, error = self._within(name, step, deadline)
+            took = round(self._clock() - begun, 3)
+            if error is None:
+                return StepReport("done", step.kind, redact(evidence), seconds=took)
+            if not isinstance(error, _TRANSIENT) or self._clock() + pause >= deadline:
+                code = error.code if isinstance(error, LockgateError) else "BUG"
+                return StepReport("failed", step.kind, redact(f"{error}"), code, took)
+            self._tell(name, f"again in {pause:.1f} s: {redact(str(error))}")
+            self._sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _within(self, name: str, step: BootstrapStep, deadline: float) -> tuple[str, Exception | None]:
+        """Run the step in a thread, so that its deadline holds also while it hangs."""
+        result: list[tuple[str, Exception | None]] = []
+
+        def work() -> None:
+            try:
+                result.append((_KINDS[step.kind](self, step, deadline), None))
+            except Exception as error:
+                result.append(("", error))
+
+        thread = threading.Thread(target=work, name=f"lockgate-bootstrap-{name}", daemon=True)
+        thread.start()
+        thread.join(max(0.0, deadline - self._clock()))
+        if not result:
+            self._alarm.ring(Cause("RUN_TIMEOUT", f"{name} ran longer than its deadline of {step.deadline}"))
+            thread.join(5.0)  # a migration rolls back; anything else is left behind
+        if not result:
+            return "", RunFailed(f"it hangs: no end within {step.deadline}", "BOOTSTRAP_STALLED")
+        return result[0]
+
+    # -- kinds --------------------------------------------------------------------------------------
+
+    def _kind_secrets(self, step: BootstrapStep, deadline: float) -> str:
+        limit = max(0.1, deadline - self._clock())
+        values = read(tuple(parse(text, timeout=limit) for text in step.secrets))
+        self._secrets = revision_of(values, self.environment)
+        return f"{len(values)} secrets, revision {self._secrets[:12]}"
+
+    def _kind_roles(self, step: BootstrapStep, deadline: float) -> str:
+        run_script(self.target, roles_sql(self.settings.roles, database_name(self.target)))
+        return "the roles of lockgate.toml are there with their grants"
+
+    def _kind_extensions(self, step: BootstrapStep, deadline: float) -> str:
+        made = make_extensions(self.target, step.extensions)
+        return ", ".join(f"{name} {version}" for name, version in made.items())
+
+    def _kind_migrations(self, step: BootstrapStep, deadline: float) -> str:
+        self._alarm = Alarm()
+        run = Run(
+            self.target, read_files(self.settings), self.settings, Limits.of(self.settings.migrations), new_identity("bootstrap"),
+            Log(), self._alarm, lock_wait=max(0.0, deadline - self._clock()),
+        )  # fmt: skip
+        report = run.up()
+        return f"{len(report.applied)} applied, now at {report.after}"
+
+    def _kind_gate(self, step: BootstrapStep, deadline: float) -> str:
+        contract = Contract.from_file(self.settings.path(step.contract))
+        self._release = contract.release_id
+        report = check(contract, self.target, own=Own(self._secrets) if self._secrets else None)
+        if not report.ready:
+            why = "; ".join(f"{c.id}: {c.evidence}" for c in report.conditions if c.answer != "pass")
+            if report.exit_code == 69:
+                raise Unreachable(f"{report.answer}: {why}")
+            raise RunFailed(f"{report.answer}: {why}", "GATE_CLOSED")
+        return f"{report.answer}: {len(report.conditions)} conditions"
+
+    def _kind_parity(self, step: BootstrapStep, deadline: float) -> str:
+        found = parity(self.regions)
+        if not found.equal:
+            why = "; ".join(
+                f"{name} {region.answer}: {region.detail}"
+                for name, region in found.regions.items()
+                if region.answer != "equal"
+            )
+            if found.exit_code == 69:
+                raise Unreachable(why, "REGION_UNREACHABLE")
+            raise RunFailed(why or "there is no region", "PARITY_MISMATCH")
+        return f"{len(found.regions)} regions are equal"
+
+    def _kind_command(self, step: BootstrapStep, deadline: float) -> str:
+        try:
+            done = subprocess.run(
+                list(step.command), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                timeout=max(0.1, deadline - self._clock()), check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RunFailed(
+                f"{step.command[0]} did not end within {step.deadline}", "BOOTSTRAP_STALLED"
+            ) from None
+        except OSError as error:
+            raise RunFailed(f"{step.command[0]}: {error.strerror}", "BOOTSTRAP_FAILED") from None
+        if done.returncode:
+            raise RunFailed(
+                f"{step.command[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}",
+                "BOOTSTRAP_FAILED",
+            )
+        return f"{step.command[0]} ended with 0"
+
+
+_KINDS: dict[str, Callable[[Bootstrap, BootstrapStep, float], str]] = {
+    "secrets": Bootstrap._kind_secrets,
+    "roles": Bootstrap._kind_roles,
+    "extensions": Bootstrap._kind_extensions,
+    "migrations": Bootstrap._kind_migrations,
+    "gate": Bootstrap._kind_gate,
+    "parity": Bootstrap._kind_parity,
+    "command": Bootstrap._kind_command,
+}

@@ -1,0 +1,88 @@
+"""The runbook of an environment and the template of a postmortem, written from configuration and facts."""
+
+from typing import Any
+
+from lockgate.config import Settings
+
+
+def runbook(settings: Settings, name: str) -> str:
+    """The runbook of the environment ``name`` in Markdown: what is configured, what happens, whom to call, how to go back."""
+    own, env = settings.of(name), settings.env.get(name)
+    flag = f" --env {name}" if name else ""
+    n, w = own.notify, own.workers
+    lines = [f"# Runbook: releasing to {name or 'the default target'}", ""]
+    lines += [f"- Owners: {', '.join(n.owners) or 'NOT CONFIGURED (notify.owners)'}", f"- Pager: {n.pager or 'NOT CONFIGURED (notify.pager)'}", f"- Channel: {n.channel or 'NOT CONFIGURED (notify.channel)'}"]  # fmt: skip
+    if env is not None:
+        lines += [
+            f"- URL: in the variable `{env.url_env}`",
+            f"- Protected: {'yes' if env.protected else 'no'}",
+        ]
+    lines += ["", "## Before", ""]
+    if env is not None and env.protected:
+        a = env.approvals
+        roles = f", among them {', '.join(a.roles)}" if a.roles else ""
+        lines.append(f"1. `lockgate plan{flag}`; {a.count} people approve it ({max(a.count, a.high_impact_count)} for high impact{roles}): `lockgate approve{flag} --role ROLE`. Nobody approves their own release.")  # fmt: skip
+        lines += [f"2. Windows: {'; '.join(env.windows) or 'none declared'}; they bind plans of {env.window_impact} impact and above."] if env.windows else []  # fmt: skip
+        lines += [
+            f"3. Frozen from {f.start} to {f.end}: {f.reason or 'no reason given'}." for f in env.freezes
+        ]
+        if env.same_plan_on:
+            lines.append(f"4. The same plan has to pass {env.same_plan_on} first.")
+    else:
+        lines.append(f"1. `lockgate plan{flag}` shows what will be applied. No approvals are demanded.")
+    lines += ["", "## Release", "", f"    lockgate release --sha SHA{flag}", ""]
+    lines += [
+        f"- Backup: {own.backup.provider or 'NOT CONFIGURED'}" + (f", at most {own.backup.max_age} old, in `{own.backup.directory}`" if own.backup.provider else ""),
+        f"- Workers: {_workers(w.provider, w.preset, w.name)}",
+        f"- Migration job: {own.job.provider}",
+        f"- Verification: `{own.release.verify_directory}/*.sql`",
+        f"- Rollout: {' '.join(own.release.rollout) or ('handed off; then lockgate release continue' if own.release.hand_off else 'NOT CONFIGURED')}",
+        f"- Smoke: {own.smoke.base_url or 'NOT CONFIGURED'}",
+        f"- Watch: {', '.join(own.watch.queries) or 'NOT CONFIGURED'}{f' for {own.watch.window}' if own.watch.window else ''}",
+    ]  # fmt: skip
+    lines += [
+        "", "## When it fails", "",
+        "1. Read `reason`, `state` and `next` in `.artifacts/deploy/SHA/migration.json`, or open `report.html`.",
+        f"2. It died, or the cause is mended: `lockgate release resume{flag}`.",
+        f"3. Going back: `lockgate release recover{flag}` prints the commands with their ids and says what each costs.",
+        f"4. `lockgate postmortem new SHA{flag}` within 48 hours. The first word to others is due after 10 minutes.",
+        "", "## Look", "",
+        f"    lockgate status{flag}", f"    lockgate doctor{flag}", f"    lockgate backup list{flag}", f"    lockgate approve{flag} --list", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _workers(provider: str, preset: str, name: str) -> str:
+    if preset:
+        return f"{preset} {name}"
+    return provider or "NOT CONFIGURED"
+
+
+def postmortem(release: dict[str, Any]) -> str:
+    """The template of a postmortem with the facts of ``release.json`` filled in; what only people know is asked for."""
+    failed = next((s for s in release["steps"] if s["state"] in ("failed", "held")), None)
+    lines = [
+        f"# Postmortem: release {release['headSha'][:12]}" + (f" to {release['environment']}" if release["environment"] else ""), "",
+        "Write it within 48 hours. It is about causes, not about people.", "",
+        "## Facts", "",
+        f"- Release: {release['releaseKey']}, run {release['runId'] or 'none'}, plan {release['planHash'][:12]}",
+        f"- Outcome: {release['status']} {release['reasonCode']}: {release['reason']}",
+        f"- Failed step: {failed['name'] + ': ' + failed['message'] if failed else 'none'}",
+        f"- Durably changed: {', '.join(release['migrations']) or 'nothing'}",
+        f"- Backup: {release['backup'].get('backupId', 'none')}",
+        f"- Approved by: {', '.join(a['approver'] for a in release['approvals']) or 'nobody was asked'}",
+        f"- Owners: {', '.join(release['owners']) or 'TODO'}",
+    ]  # fmt: skip
+    lines += [f"- {warning}" for warning in release["warnings"]]
+    lines += ["", "## Timeline", ""]
+    lines += [f"- {e['at']} {e['status']}: {e['detail']}" for e in release["timeline"]]
+    lines += [
+        "", "## Impact", "", "TODO: who noticed, how many requests or rows, from when until when.", "",
+        "## Root cause", "", "TODO: one of: lock or time-out, file, drift, data, pipeline, platform, capacity, process. Then why.", "",
+        "## What went well, what was luck", "", "TODO", "",
+        "## The regression test", "",
+        "TODO: the test that fails on the release before the fix and passes on the fix. Without it this page is not done.", "",
+        "- [ ] test name:", "- [ ] fails before the fix (link to the run):", "- [ ] passes after the fix (link to the run):", "",
+        "## Actions", "", "| what | who | until |", "| --- | --- | --- |", "| TODO | TODO | TODO |", "",
+    ]  # fmt: skip
+    return "\n".join(lines)

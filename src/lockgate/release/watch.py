@@ -1,0 +1,81 @@
+"""The watch after a rollout: Prometheus queries, looked at for a while against what they said before it."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from lockgate.config import seconds
+from lockgate.config.release import Watch
+from lockgate.record.redact import redact, remember
+from lockgate.release.budget import Budget
+from lockgate.release.smoke import fetch
+from lockgate.release.watch_judge import Sample, WatchVerdict, judge_watch
+
+
+class Watched(msgspec.Struct):
+    """What a watch saw."""
+
+    verdict: WatchVerdict
+    baseline: dict[str, float | None]
+    samples: list[Sample]
+    seconds: float = 0.0
+
+
+def ask(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[], float]) -> Sample:
+    """The value of one query now: a scalar, or the largest of a vector."""
+    query = watch.queries[name]
+    url = f"{watch.prometheus_url.rstrip('/')}/api/v1/query?{urlencode({'query': query.query})}"
+    response = fetch(url, _headers(watch, os.environ), 10.0, now, clock)
+    at = response.requested_at
+    if response.status == 0:
+        return Sample(at, name, error=response.error)
+    try:
+        said: Any = json.loads(response.text)
+        if said["status"] != "success":
+            return Sample(
+                at, name, error=redact(f"{said.get('errorType', '')}: {said.get('error', '')}")[:300]
+            )
+        data = said["data"]
+        if data["resultType"] == "scalar":
+            return Sample(at, name, float(data["result"][1]))
+        values = [float(one["value"][1]) for one in data["result"]]
+        return Sample(at, name, max(values) if values else None)
+    except (ValueError, KeyError, TypeError, IndexError):
+        return Sample(at, name, error=f"status {response.status}, and not what Prometheus answers")
+
+
+def baseline_of(watch: Watch, now: Callable[[], str], clock: Callable[[], float]) -> dict[str, float | None]:
+    """What every query says before anything is changed; None where it says nothing."""
+    return {name: ask(watch, name, now, clock).value for name in watch.queries}
+
+
+def watch_release(
+    watch: Watch,
+    window: float,
+    baseline: Mapping[str, float | None],
+    budget: Budget,
+    now: Callable[[], str],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Watched:
+    """Look at every query, every interval, for ``window`` seconds; sooner over when a limit is broken for good."""
+    samples: list[Sample] = []
+    begun = budget.clock()
+    while True:
+        for name in watch.queries:
+            samples.append(ask(watch, name, now, budget.clock))
+        over = budget.clock() - begun >= window
+        verdict = judge_watch(watch, samples, baseline, over=over)
+        if verdict is not None:
+            return Watched(verdict, dict(baseline), samples, round(budget.clock() - begun, 3))
+        tell(f"{len(samples)} samples, {max(0.0, window - (budget.clock() - begun)):.0f} s left")
+        budget.sleep(min(seconds(watch.interval), max(0.01, window - (budget.clock() - begun))))
+
+
+def _headers(watch: Watch, environ: Mapping[str, str]) -> dict[str, str]:
+    token = environ.get(watch.token_env, "") if watch.token_env else ""
+    remember(token)
+    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -1,0 +1,242 @@
+"""What every searched table of PostgreSQL has in common: a table for each generation, a view as alias, digests in the server.
+
+Tables and views stand in the schema ``lockgate_index``. A view is replaced in one transaction, under a short lock
+time-out: a reader sees the old generation or the new one, never both and never neither.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.postgres.link import Link
+from lockgate.postgres.quoting import identifier, literal, qualified
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.stores.content import Content, Record
+from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.searching import Capabilities
+
+SCHEMA = "lockgate_index"
+_FOLDER = Path(__file__).parent / "sql"
+SWAP_LOCK_TIMEOUT = "2s"
+"""How long a swap may wait for readers. While it waits, new readers queue behind it."""
+
+
+@cache
+def statement(name: str) -> str:
+    """The SQL of ``sql/<name>.sql``, without its comment."""
+    return "\n".join(
+        line
+        for line in (_FOLDER / f"{name}.sql").read_text("utf-8").splitlines()
+        if not line.startswith("--")
+    )
+
+
+class SearchTables:
+    """Generations as tables of one database. Holds no session of its own; ``link`` is shared with the desk."""
+
+    capabilities = Capabilities("transactional", "exact")
+    column = ""
+    vector_digest = "''::bytea"
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    # -- what a kind of table adds --------------------------------------------------------------------
+
+    def columns(self, manifest: Manifest) -> str:
+        """The columns beside id, text and payload."""
+        raise NotImplementedError
+
+    # -- tables ---------------------------------------------------------------------------------------
+
+    def create(self, physical: str, manifest: Manifest) -> None:
+        """See ``SearchStore``."""
+        there = self.manifest(physical)
+        if there is not None and there.spec_hash == manifest.spec_hash:
+            return
+        if there is not None or self._kind(physical):
+            raise Refused(
+                f"{SCHEMA}.{physical} exists with another specification", "INDEX_EXISTS",
+                details={"differences": there.differences(manifest) if there else []},
+            )  # fmt: skip
+        with self.link.transaction():
+            if not self.link.rows("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", SCHEMA):
+                self.link.run(f"CREATE SCHEMA {SCHEMA}")
+            self.link.run(
+                f"CREATE TABLE {self._sql(physical)} (id text COLLATE \"C\" PRIMARY KEY, text text NOT NULL DEFAULT '', "
+                f"payload text NOT NULL DEFAULT '{{}}', {self.columns(manifest)})"
+            )
+            self.link.run(f"COMMENT ON TABLE {self._sql(physical)} IS {literal(manifest.as_json())}")
+
+    def manifest(self, physical: str) -> Manifest | None:
+        """See ``SearchStore``."""
+        if self._kind(physical) != "r":
+            return None
+        text = self.link.value(
+            "SELECT pg_catalog.obj_description($1::regclass, 'pg_class')", self._sql(physical)
+        )
+        return read_manifest(text) if text else None
+
+    def upsert(self, physical: str, records: Sequence[Record]) -> None:
+        """See ``SearchStore``."""
+        raise NotImplementedError
+
+    def load(self, physical: str, records: Sequence[Record]) -> None:
+        """See ``SearchStore``."""
+        self.upsert(physical, records)
+
+    def delete(self, physical: str, ids: Sequence[str]) -> None:
+        """See ``SearchStore``."""
+        self.link.run(f"DELETE FROM {self._sql(physical)} WHERE id = ANY ($1::text[])", list(ids))
+
+    def last_id(self, physical: str) -> str | None:
+        """See ``SearchStore``."""
+        found: str | None = self.link.value(f"SELECT max(id) FROM {self._sql(physical)}")
+        return found
+
+    def content(self, physical: str) -> Content:
+        """See ``SearchStore``. Runs in the server; two workers may share it."""
+        sql = statement("search_content").format(table=self._sql(physical), vector=self.vector_digest)
+        rows = self.link.rows(sql)
+        return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})
+
+    def scan_digest(self, physical: str) -> tuple[int, str]:
+        """A quick digest with the server's own hash: how many rows, and two 64-bit sums. Only for the same server."""
+        whole = f"hash_record_extended(ROW(id, text, payload{', ' + self.column if self.column else ''}), 7)"
+        row = self.link.rows(f"SELECT count(*), sum({whole})::text FROM {self._sql(physical)}")[0]
+        return row[0], row[1] or "0"
+
+    def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
+        """See ``SearchStore``."""
+        raise NotImplementedError
+
+    def drop(self, physical: str) -> None:
+        """See ``SearchStore``."""
+        kind = self._kind(physical)
+        if kind == "v":
+            raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
+        if kind:
+            try:
+                self.link.run(f"DROP TABLE {self._sql(physical)}")
+            except ServerError as error:
+                if error.sqlstate == "2BP01":
+                    raise Refused(
+                        f"{physical} is still used: {error.detail or error.message}", "INDEX_ALIAS"
+                    ) from None
+                raise
+
+    def physical(self, name: str) -> list[str]:
+        """See ``SearchStore``."""
+        rows = self.link.rows(
+            "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname::text, $2) ORDER BY 1",
+            SCHEMA, f"{name}__",
+        )  # fmt: skip
+        return [row[0] for row in rows]
+
+    # -- alias ----------------------------------------------------------------------------------------
+
+    def resolve(self, alias: str) -> str | None:
+        """See ``SearchStore``."""
+        if self._kind(alias) != "v":
+            return None
+        text = self.link.value(
+            "SELECT pg_catalog.obj_description($1::regclass, 'pg_class')", self._sql(alias)
+        )
+        found: str | None = json.loads(text)["physical"] if text else None
+        return found
+
+    def swap(self, alias: str, expect: str | None, to: str) -> None:
+        """See ``SearchStore``. Inside the caller's transaction where one is open."""
+        if self.link.in_transaction:
+            self._swap(alias, expect, to)
+        else:
+            with self.link.transaction():
+                self._swap(alias, expect, to)
+
+    def _swap(self, alias: str, expect: str | None, to: str) -> None:
+        self.link.run(f"SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT}'")
+        now = self.resolve(alias)
+        if now == to:
+            return
+        if now != expect:
+            raise Busy(
+                f"the alias {alias} points to {now or 'nothing'}, not to {expect or 'nothing'}: somebody else swapped it",
+                "INDEX_MOVED", details={"expected": expect, "found": now},
+            )  # fmt: skip
+        names = self._view_columns(to)
+        view = f"SELECT {names}, {literal(to)}::text AS generation FROM {self._sql(to)}"
+        try:
+            self.link.run("SAVEPOINT replace")
+            self.link.run(f"CREATE OR REPLACE VIEW {self._sql(alias)} AS {view}")
+        except ServerError as error:
+            if error.sqlstate == "55P03":
+                raise Busy(
+                    f"readers hold the alias {alias}: the swap did not wait longer than {SWAP_LOCK_TIMEOUT}",
+                    "LOCK_TIMEOUT",
+                ) from None
+            if error.sqlstate != "42P16":
+                raise
+            self.link.run("ROLLBACK TO SAVEPOINT replace")
+            self._remake(alias, view)
+        self.link.run(f"COMMENT ON VIEW {self._sql(alias)} IS {literal(json.dumps({'physical': to}))}")
+
+    def _remake(self, alias: str, view: str) -> None:
+        """Drop and create: another dimension is another column type. Grants are carried over."""
+        grants = self.link.rows(
+            "SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END "
+            "FROM pg_catalog.pg_class c, LATERAL pg_catalog.aclexplode(c.relacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee "
+            "WHERE c.oid = $1::regclass AND a.grantee <> c.relowner", self._sql(alias),
+        )  # fmt: skip
+        self.link.run(f"DROP VIEW {self._sql(alias)}")
+        self.link.run(f"CREATE VIEW {self._sql(alias)} AS {view}")
+        for privilege, role in grants:
+            self.link.run(f"GRANT {privilege} ON {self._sql(alias)} TO {role}")
+
+    def _view_columns(self, physical: str) -> str:
+        return ", ".join(["id", "text", "payload", *([self.column] if self.column else [])])
+
+    def close(self) -> None:
+        """See ``SearchStore``. The session belongs to who opened it."""
+
+    # -- small things -----------------------------------------------------------------------------------
+
+    def _sql(self, name: str) -> str:
+        return qualified(SCHEMA, name)
+
+    def _kind(self, name: str) -> str:
+        """``r`` for a table, ``v`` for a view, "" where there is none."""
+        found = self.link.value(
+            "SELECT c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relname = $2", SCHEMA, name,
+        )  # fmt: skip
+        return found or ""
+
+    def _indexes(self, physical: str) -> list[tuple[Any, ...]]:
+        return self.link.rows(statement("search_index"), self._sql(physical))
+
+    def _upsert(
+        self, physical: str, columns: Sequence[str], types: Sequence[str], rows: list[tuple[Any, ...]]
+    ) -> None:
+        """One statement for many rows: arrays in, rows out, last one wins."""
+        names = ", ".join(map(identifier, columns))
+        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types, 1))
+        changes = ", ".join(f"{identifier(c)} = excluded.{identifier(c)}" for c in columns if c != "id")
+        casts = ", ".join(self.cast(c, physical) for c in columns)
+        self.link.run(
+            f"INSERT INTO {self._sql(physical)} ({names}) SELECT {casts} FROM unnest({arrays}) AS u ({names}) "
+            f"ON CONFLICT (id) DO UPDATE SET {changes}",
+            *[list(column) for column in zip(*rows, strict=True)],
+        )
+
+    def cast(self, column: str, physical: str) -> str:
+        """How a column of an upsert is turned into its type."""
+        return identifier(column)
+
+
+def missing(extension: str) -> LockgateError:
+    """The error where a server lacks an extension."""
+    return Refused(f"this server does not have the extension {extension}", "EXTENSION_MISSING")

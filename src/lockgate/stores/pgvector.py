@@ -1,0 +1,229 @@
+"""Vectors in PostgreSQL with pgvector: exact storage (``vector``) or rounded to sixteen bits (``halfvec``), HNSW or IVFFlat."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lockgate.errors import LockgateError, Refused
+from lockgate.postgres.link import Link
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.stores.content import Record, vector_hash
+from lockgate.stores.manifest import Manifest
+from lockgate.stores.pgsearch import SearchTables, missing, statement
+from lockgate.stores.searching import Answered, Capabilities, Description, Found
+from lockgate.stores.vectors import packed, rounded, unpacked
+
+_OPERATORS = {"cosine": ("<=>", "cosine"), "l2": ("<->", "l2"), "ip": ("<#>", "ip")}
+_FRAME = r"'\x56'::bytea || int8send(length(vector_send(embedding)) - 4) || substring(vector_send(embedding) FROM 5)"
+
+
+class PgVector(SearchTables):
+    """Tables of vectors. A table of halfvec keeps the hash of every source vector, and of what was stored of it."""
+
+    column = "embedding"
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._halves: dict[str, bool] = {}
+
+    capabilities = Capabilities("transactional", "exact")
+
+    def columns(self, manifest: Manifest) -> str:
+        """See ``SearchTables``."""
+        assert manifest.embedding is not None
+        if not self.link.rows("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'vector'"):
+            try:
+                self.link.run("CREATE EXTENSION vector")
+            except ServerError as error:
+                raise missing("vector") from error
+        if manifest.embedding.dtype == "float16":
+            return f"embedding halfvec({manifest.dimension}) NOT NULL, source_hash bytea NOT NULL, stored_hash bytea NOT NULL"
+        return f"embedding vector({manifest.dimension}) NOT NULL"
+
+    def _half(self, physical: str) -> bool:
+        if physical not in self._halves:
+            kind = self.link.value(
+                "SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::regclass AND a.attname = 'embedding'",
+                self._sql(physical),
+            )
+            self._halves[physical] = kind == "halfvec"
+        return self._halves[physical]
+
+    def _type(self, physical: str) -> str:
+        return "halfvec" if self._half(physical) else "vector"
+
+    def cast(self, column: str, physical: str) -> str:
+        """See ``SearchTables``. A vector travels as an array literal of binary32 components."""
+        return (
+            f"embedding::{self._type(physical)}" if column == "embedding" else super().cast(column, physical)
+        )
+
+    def upsert(self, physical: str, records: Sequence[Record]) -> None:
+        """See ``SearchStore``."""
+        last = {r.id: r for r in records}
+        rows: list[tuple[Any, ...]] = []
+        half = self._half(physical)
+        for r in last.values():
+            if r.vector is None:
+                raise Refused(f"record {r.id!r} has no vector", "INDEX_RECORD")
+            row: tuple[Any, ...] = (
+                r.id,
+                r.text,
+                r.payload,
+                _literal(rounded(r.vector) if half else r.vector),
+            )
+            if half:
+                row += (vector_hash(packed(r.vector)), vector_hash(packed(rounded(r.vector))))
+            rows.append(row)
+        if not rows:
+            return
+        names = ["id", "text", "payload", "embedding", *(["source_hash", "stored_hash"] if half else [])]
+        types = ["text", "text", "text", "text", *(["bytea", "bytea"] if half else [])]
+        try:
+            self._upsert(physical, names, types, rows)
+        except ServerError as error:
+            if error.sqlstate.startswith("22"):
+                raise Refused(
+                    f"{physical} does not take these vectors: {error.message}", "INDEX_RECORD"
+                ) from None
+            raise
+
+    def load(self, physical: str, records: Sequence[Record]) -> None:
+        """See ``SearchStore``. A binary COPY; all of it or nothing."""
+        half = self._half(physical)
+        dimension = self.link.value(
+            "SELECT atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = 'embedding'",
+            self._sql(physical),
+        )
+        if half or any(r.vector is None or len(r.vector) != dimension for r in records):
+            self.upsert(physical, records)
+            return
+        head = struct.pack(">hh", dimension, 0)
+        pack = struct.Struct(f">{dimension}f").pack
+        parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
+        for r in records:
+            fields = (r.id.encode(), r.text.encode(), r.payload.encode(), head + pack(*(r.vector or ())))
+            parts.append(b"\0\4" + b"".join(len(f).to_bytes(4, "big") + f for f in fields))
+        parts.append(b"\xff\xff")
+        sql = f"COPY {self._sql(physical)} (id, text, payload, embedding) FROM STDIN (FORMAT binary)"
+        try:
+            self.link.copy_in(sql, iter([b"".join(parts)]))
+        except ServerError as error:
+            if error.sqlstate == "23505":  # some are there already: an earlier try of this batch
+                self.upsert(physical, records)
+            elif error.sqlstate.startswith("22"):
+                raise Refused(
+                    f"{physical} does not take these vectors: {error.message}", "INDEX_RECORD"
+                ) from None
+            else:
+                raise
+
+    def finalise(self, physical: str, manifest: Manifest) -> None:
+        """See ``SearchStore``. A build that was cancelled left an invalid index, which is dropped and built again."""
+        for method, _, _, valid, name in self._indexes(physical):
+            if method in ("hnsw", "ivfflat") and not valid:
+                self.link.run(f'DROP INDEX "lockgate_index"."{name}"')
+        kind = manifest.ann.get("type", "")
+        if kind in ("", "flat"):
+            self.link.run(f"ANALYZE {self._sql(physical)}")
+            return
+        if kind not in ("hnsw", "ivfflat"):
+            raise Refused(
+                f"pgvector has no graph of type {kind!r}", "INDEX_SPEC", next="hnsw, ivfflat or flat"
+            )
+        if not any(row[0] == kind for row in self._indexes(physical)):
+            options = ", ".join(f"{k} = {int(v)}" for k, v in sorted(manifest.ann.items()) if k != "type")
+            opclass = f"{self._type(physical)}_{_OPERATORS[manifest.metric][1]}_ops"
+            self.link.run(
+                f"CREATE INDEX ON {self._sql(physical)} USING {kind} (embedding {opclass}){f' WITH ({options})' if options else ''}"
+            )
+        self.link.run(f"ANALYZE {self._sql(physical)}")
+
+    @property
+    def vector_digest(self) -> str:  # type: ignore[override]
+        """The hash of the source vector as SQL; for halves it is kept beside them."""
+        return self._digest
+
+    _digest = f"sha256({_FRAME})"
+
+    def content(self, physical: str) -> Any:
+        """See ``SearchStore``."""
+        self._digest = "source_hash" if self._half(physical) else f"sha256({_FRAME})"
+        return super().content(physical)
+
+    def scan_digest(self, physical: str) -> tuple[int, str]:
+        """See ``SearchTables``."""
+        sent = (
+            "vector_send(embedding)"
+            if not self._half(physical)
+            else "vector_send(embedding::vector), source_hash"
+        )
+        row = self.link.rows(
+            f"SELECT count(*), sum(hash_record_extended(ROW(id, text, payload, {sent}), 7))::text FROM {self._sql(physical)}"
+        )[0]
+        return row[0], row[1] or "0"
+
+    def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
+        """See ``SearchStore``."""
+        half = self._half(physical)
+        source = "source_hash" if half else f"sha256({_FRAME})"
+        sql = f"SELECT id, text, payload, substring(vector_send(embedding{'::vector' if half else ''}) FROM 5), {source} FROM {self._sql(physical)} ORDER BY id"
+        with self.link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+            for id_, text, payload, vector, digest in self.link.stream(sql):
+                yield Record(id_, text, payload, unpacked(bytes(vector))), bytes(digest)
+
+    def describe(self, physical: str) -> Description:
+        """See ``SearchStore``."""
+        half = self._half(physical)
+        sent = "vector_send(embedding::vector)"
+        wrong = (
+            rf"stored_hash <> sha256('\x56'::bytea || int8send(length({sent}) - 4) || substring({sent} FROM 5))"
+            if half
+            else "false"
+        )
+        norm = "l2_norm(embedding)" if half else "vector_norm(embedding)"
+        sql = statement("search_vector_facts").format(norm=norm, wrong=wrong, table=self._sql(physical))
+        count, zero, broken, low, high, bad = self.link.rows(sql)[0]
+        dimension = self.link.value(
+            "SELECT a.atttypmod FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::regclass AND a.attname = 'embedding'",
+            self._sql(physical),
+        )
+        graphs = [row for row in self._indexes(physical) if row[0] in ("hnsw", "ivfflat")]
+        metric, ann, valid = "", {"type": "flat"}, True
+        if graphs:
+            method, opclass, options, valid, _ = graphs[0]
+            metric = opclass.removeprefix("halfvec_").removeprefix("vector_").removesuffix("_ops")
+            ann = {"type": method, **dict(o.split("=", 1) for o in options.split(",") if o)}
+        engine = self.link.value("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'")
+        return Description(
+            count, dimension, metric, valid, bool(graphs), 0, zero, broken, low, high, bad, ann=ann, engine=f"pgvector {engine}",
+        )  # fmt: skip
+
+    def query(
+        self, target: str, question: "str | Sequence[float]", k: int, *, search: int = 0, exact: bool = False
+    ) -> Answered:
+        """See ``SearchStore``. The alias is read once, and the answer comes from what it pointed to."""
+        assert not isinstance(question, str)
+        with self.link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+            physical = self.resolve(target) or target
+            manifest = self.manifest(physical)
+            if manifest is None:
+                raise LockgateError(f"there is no index {target}", "INDEX_UNKNOWN")
+            operator = _OPERATORS[manifest.metric][0]
+            if exact:
+                self.link.run("SET LOCAL enable_indexscan = off")
+            else:
+                self.link.run(f"SET LOCAL hnsw.ef_search = {min(1000, max(k, search, 40))}")
+                self.link.run(f"SET LOCAL ivfflat.probes = {max(1, search or 10)}")
+            distance = f"embedding {operator} $1::{self._type(physical)}"
+            rows = self.link.rows(
+                f"SELECT id, {distance} FROM {self._sql(physical)} ORDER BY {distance} LIMIT $2::int",
+                _literal(question),
+                k,
+            )
+        cosine = manifest.metric == "cosine"
+        return Answered(physical, tuple(Found(id_, 1 - d if cosine else -d) for id_, d in rows))
+
+
+def _literal(vector: Sequence[float]) -> str:
+    return "[" + ",".join(map(repr, vector)) + "]"

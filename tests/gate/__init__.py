@@ -1,0 +1,1 @@
+"""The gate: its verdict, its commands, its middleware."""

@@ -1,0 +1,199 @@
+"""`bootstrap`: a declared graph, one journalled run, deadlines that hold while a step hangs, and going on after a stop."""
+
+import os
+import signal
+import uuid
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from gate.contracts import R, ask, write_contract
+from lockgate.config.bootstrap import BootstrapStep, bootstrap_problems, order
+from support.processes import until
+
+NAMES = st.sampled_from("abcdef")
+
+
+@given(st.dictionaries(NAMES, st.lists(NAMES, max_size=3), min_size=1))
+def test_a_graph_is_refused_or_has_an_order(graph):
+    """Any graph: either its problem is named (an unknown need, a circle), or the order puts every need first."""
+    steps = {name: BootstrapStep("roles", tuple(needs)) for name, needs in graph.items()}
+    if not bootstrap_problems(steps):
+        found = order(steps)
+        assert sorted(found) == sorted(steps)
+        assert all(
+            found.index(need) < found.index(name) for name, step in steps.items() for need in step.needs
+        )
+    else:
+        reachable = {name: set(needs) for name, needs in graph.items()}
+        for _ in graph:
+            reachable = {n: ns | {m for x in ns for m in reachable.get(x, ())} for n, ns in reachable.items()}
+        unknown = any(need not in graph for needs in graph.values() for need in needs)
+        assert unknown or any(name in needs for name, needs in reachable.items())
+
+
+pg = pytest.mark.postgres("18")
+
+
+@pytest.fixture
+def live(project, database):
+    """(project, configure): an environment `live`; `configure` writes its graph. Its roles have names of their own."""
+    tail = uuid.uuid4().hex[:8]
+    names = [f"{part}_{tail}" for part in ("owner", "mig", "app", "reader")]
+    roles = "".join(
+        f'{key} = "{name}"\n' for key, name in zip(("owner", "migrator", "app", "reader"), names, strict=True)
+    )
+    project.environ = {"LIVE": database}
+
+    def configure(graph: str = "") -> None:
+        project.configure(f'[env.live]\nurl_env = "LIVE"\n[roles]\n{roles}{graph}')
+
+    configure()
+    yield project, configure
+    with psycopg.connect(database, autocommit=True) as admin:
+        for name in reversed(names):
+            if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+                admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def up(project, **environ):
+    return project.ok("bootstrap", "bootstrap", "--env", "live", **environ)
+
+
+@pg
+def test_an_empty_database_becomes_an_environment(live, database):
+    """Secrets, roles, an extension, migrations, the contract with its probes: in the declared order, sealed at the end."""
+    project, configure = live
+    write_contract(
+        project.root, probes=[{"name": "table", "kind": "sql", "sql": "SELECT count(*) = 0 FROM a"}]
+    )
+    configure(
+        '[bootstrap.gate]\nkind = "gate"\nneeds = ["schema", "secrets"]\ncontract = "lockgate.contract.json"\n'
+        '[bootstrap.secrets]\nkind = "secrets"\nsecrets = ["db=env:DB_SECRET"]\n'
+        '[bootstrap.roles]\nkind = "roles"\n'
+        '[bootstrap.extensions]\nkind = "extensions"\nneeds = ["roles"]\nextensions = ["vector"]\n'
+        '[bootstrap.schema]\nkind = "migrations"\nneeds = ["extensions"]\n'
+        '[bootstrap.hello]\nkind = "command"\nneeds = ["gate"]\ncommand = ["true"]\n'
+    )
+    first = up(project, DB_SECRET="c4n4ry-secret")
+    assert list(first["steps"]) == ["secrets", "roles", "extensions", "schema", "gate", "hello"]
+    assert {step["outcome"] for step in first["steps"].values()} == {"done"}
+    assert ask(
+        database, "SELECT environment, schema_revision, digest FROM lockgate.environment_revision"
+    ) == [("live", R[3], first["environmentDigest"])]
+    with pytest.raises(psycopg.Error):
+        ask(database, "UPDATE lockgate.environment_revision SET digest = ''")
+    again = up(project, DB_SECRET="c4n4ry-secret")
+    assert again["environmentDigest"] == first["environmentDigest"]
+    assert not again["resumed"]
+    assert "c4n4ry" not in str(
+        ask(database, "SELECT * FROM lockgate.environment_revision, lockgate.bootstrap_step")
+    )
+
+
+@pg
+def test_it_goes_on_where_it_failed(live, database):
+    """A step that fails leaves those before it done and those after it alone; mended, the same run goes on there."""
+    project, configure = live
+    configure(
+        '[bootstrap.schema]\nkind = "migrations"\n[bootstrap.flag]\nkind = "command"\nneeds = ["schema"]\ncommand = ["test", "-e", "flag"]\n'
+    )
+    failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    assert failed["exitCode"] == 3
+    steps = failed["details"]["steps"]
+    assert (steps["schema"]["outcome"], steps["flag"]["outcome"]) == ("done", "failed")
+    assert ask(database, "SELECT count(*) FROM lockgate.environment_revision") == [(0,)]
+    (project.root / "flag").write_text("x")
+    done = up(project)
+    assert done["resumed"]
+    assert done["runId"] == failed["details"]["runId"]
+    assert (done["steps"]["schema"]["outcome"], done["steps"]["flag"]["outcome"]) == ("skipped", "done")
+
+
+@pg
+def test_it_goes_on_after_a_kill(live, database):
+    """Killed while a step runs, the next call goes on with that step, and the schema is there once."""
+    project, configure = live
+    configure(
+        '[bootstrap.schema]\nkind = "migrations"\n[bootstrap.slow]\nkind = "command"\nneeds = ["schema"]\ncommand = ["sh", "-c", "test -e go || sleep 60"]\n'
+    )
+    running = project.start("bootstrap", "--env", "live")
+    until(lambda: ask(database, "SELECT to_regclass('lockgate.bootstrap_step') IS NOT NULL") == [(True,)])
+    until(
+        lambda: (
+            ask(database, "SELECT state FROM lockgate.bootstrap_step WHERE step = 'slow'") == [("running",)]
+        )
+    )
+    busy = project.json("bootstrap", "--env", "live")
+    assert busy.error("LOCK_BUSY")["exitCode"] == 75, "one owner at a time"
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    (project.root / "go").write_text("x")
+    until(lambda: project.run("bootstrap", "--env", "live").code == 0)
+    assert ask(database, "SELECT count(*) FROM lockgate.migration_history") == [(3,)]
+
+
+@pg
+def test_a_step_that_hangs_is_seen(live):
+    """A step over its deadline is a stall, told while it hangs, for a command as for a migration behind a lock."""
+    project, configure = live
+    configure('[bootstrap.stuck]\nkind = "command"\ndeadline = "1s"\ncommand = ["sleep", "60"]\n')
+    failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    assert failed["details"]["steps"]["stuck"]["reasonCode"] == "BOOTSTRAP_STALLED"
+
+
+@pg
+def test_what_is_unreachable_is_tried_again(live, databases, server):
+    """A region that is not there yet is waited for within the step's deadline, without a person."""
+    project, _ = live
+    other = databases()
+    name = conninfo_to_dict(other)["dbname"]
+    text = (project.root / "lockgate.toml").read_text()
+    project.configure(
+        text
+        + '[env.live.regions]\neu = "LIVE"\nus = "US"\n[bootstrap.schema]\nkind = "migrations"\n[bootstrap.parity]\nkind = "parity"\nneeds = ["schema"]\n'
+    )
+    assert project.run("up", DATABASE_URL=other).code == 0
+
+    def switch(word: str) -> None:
+        with psycopg.connect(server.url(), autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.SQL(word))
+            )
+
+    switch("false")
+    running = project.start("bootstrap", "--env", "live", US=other)
+    try:
+        for line in running.stderr:
+            if line.startswith("parity: again"):
+                break
+    finally:
+        switch("true")
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+
+
+@pg
+def test_wrong_graphs(live):
+    """A circle, an unknown need, an unknown kind, a part that is missing or belongs elsewhere: exit 2 at load, named."""
+    project, configure = live
+    for graph, named in (
+        (
+            '[bootstrap.a]\nkind = "roles"\nneeds = ["b"]\n[bootstrap.b]\nkind = "roles"\nneeds = ["a"]\n',
+            "circle",
+        ),
+        ('[bootstrap.a]\nkind = "roles"\nneeds = ["b"]\n', "bootstrap.a.needs"),
+        ('[bootstrap.a]\nkind = "magic"\n', "bootstrap.a.kind"),
+        ('[bootstrap.a]\nkind = "command"\n', "bootstrap.a.command"),
+        ('[bootstrap.a]\nkind = "roles"\ncommand = ["x"]\n', "bootstrap.a.command"),
+        ('[bootstrap.a]\nkind = "roles"\ndeadline = "soon"\n', "bootstrap.a.deadline"),
+    ):
+        configure(graph)
+        assert named in project.json("bootstrap", "--env", "live").error("CONFIG")["message"]
+    configure()
+    assert project.json("bootstrap").code == 2

@@ -1,0 +1,140 @@
+"""`up` over many databases: canary first, bounded, stops at the first failure, goes on after a kill."""
+
+import os
+import signal
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from gate.contracts import R, ask
+from support.calls import Project
+from support.processes import until
+
+pytestmark = pytest.mark.postgres("18")
+
+
+@pytest.fixture
+def regions(tmp_path, databases):
+    """A project with three regions on empty databases; `asia` is the canary."""
+    project = Project(tmp_path)
+    project.write("a", "CREATE TABLE a (id bigint PRIMARY KEY, x text);\n")
+    lines = ['[env.live]\nurl_env = "EU"\ncanary = "asia"\n[env.live.regions]']
+    for name in ("eu", "us", "asia"):
+        lines.append(f'{name} = "{name.upper()}"')
+        project.environ[name.upper()] = databases()
+    project.configure("\n".join(lines) + "\n")
+    return project
+
+
+def everywhere(project, *arguments, code=0, **environ):
+    answer = project.json("up", *arguments, **environ)
+    assert answer.code == code, answer
+    return answer.document("up-everywhere")
+
+
+def test_all_regions(regions):
+    """Every region is migrated, the canary first; the second call finds nothing to do; parity agrees."""
+    first = everywhere(regions, "--env", "live", "--all-regions")
+    assert list(first["places"]) == ["asia", "eu", "us"]
+    assert first["counts"] == {"applied": 3}
+    assert everywhere(regions, "--env", "live", "--all-regions")["counts"] == {"up to date": 3}
+    assert regions.ok("parity", "parity", "--env", "live")["equal"]
+
+
+def test_a_canary_that_fails_spares_the_rest(regions):
+    """The canary's failure is the call's exit code, and no other region is touched."""
+    everywhere(regions, "--env", "live", "--all-regions")
+    ask(regions.environ["ASIA"], "CREATE TABLE b ()")
+    regions.write("b", "CREATE TABLE b (id bigint PRIMARY KEY);\n")
+    found = everywhere(regions, "--env", "live", "--all-regions", code=3)
+    assert found["stoppedBy"] == "asia"
+    assert [p["outcome"] for p in found["places"].values()] == ["failed", "not tried", "not tried"]
+    assert found["places"]["asia"]["reasonCode"] == "MIGRATION_EXECUTION_FAILED"
+    ask(regions.environ["ASIA"], "DROP TABLE b")
+    assert everywhere(regions, "--env", "live", "--all-regions")["counts"] == {"applied": 3}
+
+
+def test_one_that_fails_stops_those_behind_it(regions):
+    """With one at a time the second failing leaves the third alone; mended, the call goes on with both."""
+    found = everywhere(
+        regions,
+        "--env",
+        "live",
+        "--all-regions",
+        "--concurrency",
+        "1",
+        code=69,
+        EU="postgresql://u@127.0.0.1:1/none",
+    )
+    assert [p["outcome"] for p in found["places"].values()] == ["applied", "failed", "not tried"]
+    again = everywhere(regions, "--env", "live", "--all-regions")
+    assert [p["outcome"] for p in again["places"].values()] == ["up to date", "applied", "applied"]
+
+
+def test_wrong_calls(regions):
+    """Two ways to name the databases, a variable that is not set, a list that is empty: exit 2, nothing is touched."""
+    assert regions.json("up", "--env", "live", "--all-regions", "--tenants", "x").code == 2
+    assert regions.json("up", "--env", "live", "--all-regions", US="").code == 2
+    assert regions.json("up", "--all-regions").code == 2
+    assert regions.json("up", "--env", "live", "--tenants", "nowhere").code == 2
+    assert regions.json("up", "--env", "live", "--tenants-query", "SELECT 'x' WHERE false").code == 2
+    assert regions.json("up", "--env", "live", "--tenants-query", "SELEKT").code == 2
+    assert regions.json("up", "--env", "live", "--all-regions", LOCKGATE_ROLE="app").code == 4
+    assert ask(regions.environ["ASIA"], "SELECT to_regnamespace('lockgate')") == [(None,)]
+
+
+@pytest.fixture
+def tenants(tmp_path, database, databases):
+    """(project, names): a project whose target knows twelve empty tenant databases."""
+    project = Project(tmp_path, database)
+    project.write("a", "CREATE TABLE a (id bigint PRIMARY KEY, x text);\n")
+    urls = [databases() for _ in range(12)]
+    names = [conninfo_to_dict(url)["dbname"] for url in urls]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE tenant (name text)")
+        connection.cursor().executemany("INSERT INTO tenant VALUES (%s)", [(name,) for name in names])
+    return project, dict(zip(names, urls, strict=True))
+
+
+def test_tenants(tenants):
+    """Tenants by a query and by a file: each gets the files, one a database that exists by name."""
+    project, urls = tenants
+    found = everywhere(project, "--tenants-query", "SELECT name FROM tenant ORDER BY name")
+    assert found["counts"] == {"applied": 12}
+    assert all(
+        ask(url, "SELECT max(revision_id) FROM lockgate.migration_history") == [(R[1],)]
+        for url in urls.values()
+    )
+    (project.root / "tenants").write_text("# ours\n" + "\n".join(urls) + "\n")
+    assert everywhere(project, "--tenants", "tenants")["counts"] == {"up to date": 12}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_goes_on_after_a_kill(tenants, number):
+    """Killed or stopped in the middle, the same call goes on: every tenant ends with each file exactly once."""
+    project, urls = tenants
+    names = list(urls)
+    project.write("b", "INSERT INTO a (id) VALUES (1);\n")
+    with psycopg.connect(urls[names[5]]) as blocker:
+        blocker.execute("CREATE TABLE a (id int)")  # uncommitted: the sixth tenant waits here
+        running = project.start(
+            "up", "--tenants-query", "SELECT name FROM tenant", "--concurrency", "2", "--format", "json"
+        )
+        until(
+            lambda: (
+                ask(urls[names[4]], "SELECT to_regclass('lockgate.migration_history') IS NOT NULL")
+                == [(True,)]
+            )
+        )
+        until(lambda: ask(urls[names[5]], "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted") == [(True,)])
+        os.kill(running.pid, number)
+        out, err = running.communicate(timeout=60)
+        assert running.returncode == (-number if number == signal.SIGKILL else 128 + number), out + err
+        blocker.rollback()
+    found = everywhere(project, "--tenants-query", "SELECT name FROM tenant")
+    assert set(found["counts"]) <= {"applied", "up to date"}
+    assert sum(found["counts"].values()) == 12
+    for url in urls.values():
+        assert ask(url, "SELECT id FROM a") == [(1,)]
+        assert ask(url, "SELECT count(*) FROM lockgate.migration_history") == [(2,)]

@@ -1,0 +1,169 @@
+"""Parity over regions: pure comparison, the command on real databases, and its speed."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.contracts import ask
+from lockgate.gate.parity import compare
+from lockgate.postgres.parity import Sight
+from support.calls import Project
+
+SEEN = Sight("seen", revision="1", history_digest="h", schema_digest="s", basis="1/18")
+
+
+def change(**fields):
+    import msgspec
+
+    return msgspec.structs.replace(SEEN, **fields)
+
+
+def test_equal_and_not():
+    """Equal regions are equal; the odd one is named with its fields; in a tie every one differs."""
+    assert compare({"a": SEEN, "b": SEEN}).exit_code == 0
+    odd = compare({"a": SEEN, "b": change(revision="2", schema_digest="t"), "c": SEEN})
+    assert [r.answer for r in odd.regions.values()] == ["equal", "differs", "equal"]
+    assert [(d.field, d.common) for d in odd.differences] == [("revision", "1"), ("schemaDigest", "s")]
+    assert odd.exit_code == 1
+    tie = compare({"a": SEEN, "b": change(compat_floor="2")})
+    assert [r.answer for r in tie.regions.values()] == ["differs", "differs"]
+
+
+def test_unreachable_and_unknown():
+    """An unreachable region is never equal: 69 alone, 1 beside a difference, 5 beside another doubt; no region at all is 5."""
+    gone, doubt = Sight("unreachable", "refused"), Sight("doubt", "no grant")
+    for sights, code in (
+        ({"a": SEEN, "b": gone}, 69),
+        ({"a": gone, "b": gone}, 69),
+        ({"a": SEEN, "b": SEEN, "c": change(revision="2"), "d": gone}, 1),
+        ({"a": SEEN, "b": doubt}, 5),
+        ({"a": gone, "b": doubt}, 5),
+        ({}, 5),
+    ):
+        found = compare(sights)
+        assert (found.equal, found.exit_code) == (False, code), sights
+
+
+def test_schemas_of_different_server_versions():
+    """Digests of different major versions cannot be compared: unknown, not different; other fields still are."""
+    other = change(schema_digest="t", basis="1/16")
+    assert compare({"a": SEEN, "b": other}).exit_code == 5
+    assert (
+        compare({"a": SEEN, "b": SEEN, "c": change(schema_digest="t", basis="1/16", revision="2")}).exit_code
+        == 1
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["seen", "unreachable", "doubt"]),
+            st.sampled_from("12"),
+            st.sampled_from(["x", "y"]),
+        ),
+        max_size=6,
+    )
+)
+def test_equal_means_all_seen_and_all_the_same(rows):
+    """Whatever the regions show: equal exactly when there is one, all were read, and all show the same."""
+    found = compare(
+        {str(i): Sight(k, revision=r, schema_digest=d, basis="1/18") for i, (k, r, d) in enumerate(rows)}
+    )
+    assert found.equal == (
+        bool(rows) and all(k == "seen" for k, _, _ in rows) and len({(r, d) for _, r, d in rows}) == 1
+    )
+    assert (found.exit_code == 0) == found.equal
+
+
+@pytest.fixture
+def regions(tmp_path, databases):
+    """A project with two migrated regions, eu and us, and their variables."""
+    project = Project(tmp_path)
+    project.write("a", "CREATE TABLE a (id bigint PRIMARY KEY, x text);\n")
+    project.configure('[env.live]\nurl_env = "EU"\n[env.live.regions]\neu = "EU"\nus = "US"\n')
+    project.environ = {"EU": databases(), "US": databases()}
+    for variable in ("EU", "US"):
+        assert project.run("up", DATABASE_URL=project.environ[variable]).code == 0
+    return project
+
+
+@pytest.mark.postgres("18")
+def test_the_command(regions):
+    """Equal regions: 0. A column by hand, an index generation, a newer revision in one: 1, named. Unreachable: 69. JSON always."""
+    assert regions.ok("parity", "parity", "--env", "live")["equal"]
+    us = regions.environ["US"]
+    ask(us, "ALTER TABLE a ADD COLUMN by_hand int")
+    answer = regions.json("parity", "--env", "live")
+    assert (answer.code, [d["field"] for d in answer.document("parity")["differences"]]) == (
+        1,
+        ["schemaDigest"],
+    )
+    ask(us, "ALTER TABLE a DROP COLUMN by_hand")
+    ask(
+        us,
+        "INSERT INTO lockgate.live_index (name, generation, spec_hash, index_hash) VALUES ('docs', 'g', 's', 'h')",
+    )
+    answer = regions.json("parity", "--env", "live")
+    assert [d["field"] for d in answer.document("parity")["differences"]][-1] == "indexHashes"
+    gone = regions.json("parity", "--env", "live", US="postgresql://u@127.0.0.1:1/none")
+    assert (gone.code, gone.document("parity")["regions"]["us"]["answer"]) == (69, "unreachable")
+    assert not gone.document("parity")["equal"]
+    assert (
+        "us: unreachable" in regions.text("parity", "--env", "live", US="postgresql://u@127.0.0.1:1/none").out
+    )
+
+
+@pytest.mark.postgres("18")
+def test_an_invalid_index_is_a_difference(regions):
+    """Two regions with the same index, one of them invalid, are not equal: validity is part of the digest."""
+    for variable in ("EU", "US"):
+        ask(regions.environ[variable], "CREATE INDEX a_x ON a (x)")
+    ask(regions.environ["US"], "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'a_x'::regclass")
+    assert regions.json("parity", "--env", "live").code == 1
+
+
+@pytest.mark.postgres("18")
+def test_wrong_calls(regions):
+    """No environment, one without regions, a variable that is not set, both ways at once: exit 2, and no region is left out."""
+    assert regions.ok("parity", "parity")["environment"] == "live", "the only one that has regions"
+    assert regions.json("parity", "--env", "nowhere").code == 2
+    assert (
+        regions.json("parity", "--env", "live", US="")
+        .error("CONFIG")["message"]
+        .startswith("env.live.regions.us")
+    )
+    assert regions.json("parity", "--env", "live", "--region", "a=EU").code == 2
+    assert regions.json("parity", "--region", "eu").code == 2
+    assert regions.ok("parity", "parity", "--region", "a=EU", "--region", "b=US")["equal"]
+
+
+@pytest.mark.postgres("18")
+def test_regions_as_tables_and_alone(regions):
+    """A region may be a table with url_env, and an environment may have regions only; other commands then say so."""
+    regions.configure('[env.live.regions.eu]\nurl_env = "EU"\n[env.live.regions.us]\nurl_env = "US"\n')
+    assert list(regions.ok("parity", "parity", "--env", "live")["regions"]) == ["eu", "us"]
+    assert "no database of its own" in regions.json("status", "--env", "live").error("CONFIG")["message"]
+    regions.configure("")
+    assert regions.json("parity").code == 2
+    regions.configure("[env.live]\nprotected = false\n")
+    assert "env.live.url_env" in regions.json("status").error("CONFIG")["message"]
+    regions.configure('[env.live]\nurl_env = "EU"\ncanary = "mars"\n')
+    assert "canary" in regions.json("status").error("CONFIG")["message"]
+
+
+@pytest.mark.postgres("18")
+def test_fifty_regions(regions, databases):
+    """Fifty regions are read and compared by one command; the odd one among them is named."""
+    urls = {"R0": regions.environ["EU"]} | {f"R{n}": databases() for n in range(1, 50)}
+    arguments = [word for name in urls for word in ("--region", f"{name.lower()}={name}")]
+    begun = time.monotonic()
+    answer = regions.json("parity", *arguments, **urls)
+    elapsed = time.monotonic() - begun
+    document = answer.document("parity")
+    assert answer.code == 1
+    assert [name for name, r in document["regions"].items() if r["answer"] == "differs"] == ["r0"], (
+        "49 empty ones are alike"
+    )
+    assert elapsed < 60, "a hang, not a measure; the figure stands in docs/gate.md"

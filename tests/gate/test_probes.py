@@ -1,0 +1,184 @@
+"""Probes against real counterparts: what passes, what is down, and what may never crash or hang."""
+
+import http.server
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from lockgate.gate import Probe
+from lockgate.gate.probing import ask_probes
+from lockgate.postgres.target import Target
+
+
+def one(probe, target=None):
+    (condition,) = ask_probes([probe], target)
+    return condition
+
+
+@pytest.fixture
+def listener():
+    """A function that serves one connection after another with ``handle`` and gives the port."""
+    sockets = []
+
+    def serve(handle):
+        server = socket.create_server(("127.0.0.1", 0))
+        sockets.append(server)
+
+        def loop():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    handle(connection)
+
+        threading.Thread(target=loop, daemon=True).start()
+        return server.getsockname()[1]
+
+    yield serve
+    for server in sockets:
+        server.close()
+
+
+@pytest.fixture
+def web():
+    """A web server: its path is the status that it answers with."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path.strip("/").partition("?")[0]))
+            self.send_header("Location", "/200")
+            self.end_headers()
+            self.wfile.write(b"all is well")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_http(web):
+    """2xx passes, a redirect is not followed, a status and a text can be asked for, a dead port is down."""
+    assert one(Probe("w", "http", url=f"{web}/204")).answer == "pass"
+    assert one(Probe("w", "http", url=f"{web}/302")).answer == "fail"
+    assert one(Probe("w", "http", url=f"{web}/302", status=302)).answer == "pass"
+    assert one(Probe("w", "http", url=f"{web}/500")).answer == "fail"
+    assert one(Probe("w", "http", url=f"{web}/200?q=1", contains="well")).answer == "pass"
+    assert one(Probe("w", "http", url=f"{web}/200", contains="bad")).answer == "fail"
+    assert one(Probe("w", "http", url="http://127.0.0.1:1/")).answer == "fail"
+    assert one(Probe("w", "http", url="ftp://127.0.0.1/")).answer == "fail"
+
+
+def test_tcp_and_file(listener, tmp_path):
+    """A port that accepts, a file that is there, not empty and not too old."""
+    port = listener(lambda connection: None)
+    assert one(Probe("t", "tcp", address=f"127.0.0.1:{port}")).answer == "pass"
+    assert one(Probe("t", "tcp", address="127.0.0.1:1")).answer == "fail"
+    path = tmp_path / "flag"
+    assert one(Probe("f", "file", path=str(path))).answer == "fail"
+    path.write_text("")
+    assert one(Probe("f", "file", path=str(path))).answer == "fail"
+    path.write_text("x")
+    assert one(Probe("f", "file", path=str(path), max_age=60)).answer == "pass"
+    os.utime(path, (time.time() - 100, time.time() - 100))
+    assert one(Probe("f", "file", path=str(path), max_age=60)).answer == "fail"
+
+
+def test_redis(listener, monkeypatch):
+    """PONG passes, also behind AUTH; another answer and a closed connection are down; the password is nowhere."""
+    said = []
+
+    def handle(connection):
+        while data := connection.recv(512):
+            said.append(data)
+            connection.sendall(b"+OK\r\n" if b"AUTH" in data else b"+PONG\r\n")
+
+    port = listener(handle)
+    assert one(Probe("r", "redis", url=f"redis://127.0.0.1:{port}")).answer == "pass"
+    monkeypatch.setenv("REDIS_HERE", f"redis://user:c4n4ry-pw@127.0.0.1:{port}")
+    assert one(Probe("r", "redis", url_env="REDIS_HERE")).answer == "pass"
+    assert any(b"c4n4ry-pw" in data for data in said)
+    assert one(Probe("r", "redis", url_env="REDIS_NOWHERE")).answer == "fail"
+    refusing = listener(lambda c: (c.recv(512), c.sendall(b"-NOAUTH c4n4ry-pw wrong\r\n")))
+    down = one(Probe("r", "redis", url=f"redis://127.0.0.1:{refusing}"))
+    assert down.answer == "fail"
+    assert "c4n4ry" not in down.evidence
+    assert one(Probe("r", "redis", url=f"redis://127.0.0.1:{listener(lambda c: None)}")).answer == "fail"
+
+
+@pytest.mark.postgres("18")
+def test_sql(database):
+    """Any row passes, false and null and no row do not; a wanted value is compared; a write and a slow query are refused."""
+    target = Target(database, source="test")
+    assert one(Probe("s", "sql", sql="SELECT 1"), target).answer == "pass"
+    assert one(Probe("s", "sql", sql="SELECT 5", expect="5"), target).answer == "pass"
+    assert one(Probe("s", "sql", sql="SELECT 5", expect="6"), target).answer == "fail"
+    for down in (
+        "SELECT false",
+        "SELECT NULL",
+        "SELECT 1 WHERE false",
+        "SELECT * FROM nowhere",
+        "CREATE TABLE x ()",
+        "SELECT pg_sleep(30)",
+    ):
+        assert one(Probe("s", "sql", sql=down, timeout=1), target).answer == "fail", down
+    assert one(Probe("s", "sql", sql="SELECT 1")).answer == "fail", "no database"
+
+
+def test_command(tmp_path):
+    """Exit 0 passes; another exit code, no such program, and one that does not end with all it has started, are down."""
+    assert one(Probe("c", "command", command=["true"])).answer == "pass"
+    assert one(Probe("c", "command", command=["sh", "-c", "echo no >&2; exit 3"])).evidence.endswith("no")
+    assert one(Probe("c", "command", command=["no-such-program"])).answer == "fail"
+    mark = tmp_path / "later"
+    late = one(
+        Probe("c", "command", command=["sh", "-c", f"(sleep 2; touch {mark}) & sleep 60"], timeout=0.3)
+    )
+    assert late.answer == "fail"
+
+
+def raises():
+    raise RuntimeError("password=c4n4ry")
+
+
+def exits():
+    raise SystemExit(3)
+
+
+def test_python():
+    """What returns passes, False is down, and whatever it raises is down too, without secrets, never a crash."""
+    assert one(Probe.python("p", lambda: None)).answer == "pass"
+    assert one(Probe.python("p", lambda: False)).answer == "fail"
+    assert one(Probe.python("p", exits)).answer == "fail"
+    down = one(Probe.python("p", raises))
+    assert down.answer == "fail"
+    assert "RuntimeError" in down.evidence
+    assert "c4n4ry" not in down.evidence
+    assert one(Probe("p", "python", call="os:getpid")).answer == "pass"
+    assert one(Probe("p", "python", call="no_such_module:x")).answer == "fail"
+
+
+def test_deadlines_are_each_their_own():
+    """Two probes that hang end after their own time, side by side, and hold up nobody."""
+    stop = threading.Event()
+    begun = time.monotonic()
+    conditions = ask_probes(
+        [
+            Probe.python("a", stop.wait, timeout=0.2),
+            Probe.python("b", stop.wait, timeout=0.4),
+            Probe.python("c", lambda: 1),
+        ]
+    )
+    elapsed = time.monotonic() - begun
+    stop.set()
+    assert [c.answer for c in conditions] == ["fail", "fail", "pass"]
+    assert "0.2 s" in conditions[0].evidence
+    assert elapsed < 5, "one after another, without end, would be longer by far"

@@ -1,0 +1,173 @@
+"""The pure parts of a move."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.moves.backfill import next_rows
+from lockgate.moves.stages import ARROWS, FORWARD_CAPTURED, OVER, SETTLED, SOURCE_SERVES, Stage, why
+from lockgate.moves.verify import ROWS_AT_ONCE, bits_for, differences, differing_leaves, finer_bits, groups
+from lockgate.postgres.moves import frozen
+from lockgate.postgres.moves.pressure import Pressure, verdict
+from lockgate.postgres.moves.switch import retired_name
+from lockgate.stores.store import Leaf, RowDigest
+from lockgate.stores.table import Column, Table, compare, split_names, split_pair
+
+STAGES = st.sampled_from(list(Stage))
+
+
+@given(STAGES, STAGES)
+def test_only_arrows_of_the_table_are_allowed(before: Stage, after: Stage):
+    """Every step is in the table with its reason, or refused with the ways that there are."""
+    if (before, after) in ARROWS:
+        assert why(before, after) == ARROWS[before, after] != ""
+    else:
+        with pytest.raises(Refused) as caught:
+            why(before, after)
+        assert caught.value.code == "MOVE_STAGE"
+
+
+@given(st.lists(STAGES, max_size=40))
+def test_no_walk_through_the_stages_is_unsafe(wishes: list[Stage]):
+    """However the steps are asked for: the target serves only after both sides were equal, and nothing leaves the end stages."""
+    stage, equal = Stage.PLANNED, False
+    for wish in wishes:
+        if (stage, wish) not in ARROWS:
+            continue
+        if wish is Stage.RECONCILED:
+            equal = True
+        if wish in (Stage.BACKFILLING, Stage.DUAL_WRITE):
+            equal = False
+        if stage in SOURCE_SERVES and wish not in SOURCE_SERVES:
+            assert wish is Stage.CUT_OVER
+            assert equal or stage is Stage.READY
+        assert stage not in OVER
+        stage = wish
+
+
+def test_every_stage_can_be_reached_and_left():
+    """From planned every stage can be reached, and every one but the ends can be left."""
+    reached, edge = {Stage.PLANNED}, [Stage.PLANNED]
+    while edge:
+        here = edge.pop()
+        for before, after in ARROWS:
+            if before is here and after not in reached:
+                reached.add(after)
+                edge.append(after)
+    assert reached == set(Stage)
+    assert {s for s in Stage if not any(b is s for b, _ in ARROWS)} == OVER
+    assert not FORWARD_CAPTURED - SOURCE_SERVES
+    assert frozen.SETTLED == SETTLED
+
+
+@given(
+    st.dictionaries(st.integers(0, 15), st.tuples(st.integers(1, 9), st.integers())),
+    st.dictionaries(st.integers(0, 15), st.tuples(st.integers(1, 9), st.integers())),
+)
+def test_differing_leaves(left, right):
+    """A leaf is bad exactly when it is not the same on both sides, missing ones too."""
+    source, target = ({k: Leaf(*v) for k, v in side.items()} for side in (left, right))
+    bad = set(differing_leaves(source, target))
+    assert all((source.get(k) == target.get(k)) == (k not in bad) for k in range(16))
+
+
+@given(
+    st.dictionaries(st.integers(0, 30), st.integers(0, 3)),
+    st.dictionaries(st.integers(0, 30), st.integers(0, 3)),
+)
+def test_differences(left, right):
+    """Two sets of rows differ in exactly what is missing, extra or changed."""
+    found = differences(
+        {(k,): (v, v) for k, v in left.items()}, [RowDigest((k,), (v, v)) for k, v in right.items()]
+    )
+    kinds = {
+        "missing": left.keys() - right.keys(),
+        "extra": right.keys() - left.keys(),
+        "changed": {k for k in left.keys() & right.keys() if left[k] != right[k]},
+    }
+    assert sorted((d.kind, d.key[0]) for d in found) == sorted(
+        (kind, k) for kind, keys in kinds.items() for k in keys
+    )
+
+
+@given(st.lists(st.integers(1, ROWS_AT_ONCE * 2), min_size=1, max_size=20))
+def test_groups_hold_what_fits(sizes):
+    """Every bad leaf is read once, and a group holds more than the limit only when it is one leaf."""
+    leaves = {n: Leaf(rows, 0) for n, rows in enumerate(sizes)}
+    cut = groups(leaves, {}, tuple(leaves))
+    assert [n for part in cut for n in part] == list(leaves)
+    assert all(len(part) == 1 or sum(leaves[n].rows for n in part) <= ROWS_AT_ONCE for part in cut)
+
+
+@given(st.integers(0, 10**10), st.integers(1, 4096), st.integers(0, 12))
+def test_leaves_are_cut_finer_only_where_it_helps(rows, bad, bits):
+    """The number of leaves stays bounded, and few rows are listed without another pass."""
+    finer = finer_bits(bits, bad, rows)
+    assert finer >= bits
+    assert bad << (finer - bits) <= 1 << 16 or finer == bits
+    if rows <= ROWS_AT_ONCE:
+        assert finer == bits
+    assert 0 <= bits_for(rows) <= 12
+
+
+@given(st.integers(1, 100_000), st.floats(0.0001, 1000), st.integers(1, 50_000))
+def test_batches_grow_slowly_and_shrink_quickly(rows, seconds, most):
+    """A batch that took too long is followed by a smaller one; none leaves its bounds."""
+    after = next_rows(min(rows, most * 5), seconds, most)
+    assert 1 <= after <= most * 5
+    if seconds > 1 and rows > 100 and most > 100:
+        assert after <= max(50, min(rows, most * 5))
+
+
+def test_what_cannot_be_read_waits():
+    """Unknown is never a go: lag, connections or waiters that cannot be read pause the backfill."""
+    limits = {"connections": 80, "waiters": 5, "lag": 30}
+    assert verdict(Pressure(10, 0, 0.0), **limits) == ""
+    for pressed in (
+        Pressure(81, 0, 0.0),
+        Pressure(10, 6, 0.0),
+        Pressure(10, 0, 31.0),
+        Pressure(None, 0, 0.0),
+        Pressure(10, None, 0.0),
+        Pressure(10, 0, None),
+    ):
+        assert verdict(pressed, **limits)
+
+
+def test_names_on_the_command_line():
+    """Lists and pairs of names: quotes as in SQL, everything else refused."""
+    assert split_names(' a, "B,c" ,d', "--key") == ("a", "B,c", "d")
+    assert split_pair("a=b") == ("a", "b")
+    assert split_pair('"x=y"') == ('"x=y"', '"x=y"')
+    assert split_pair('s."x=y"=t') == ('s."x=y"', "t")
+    for wrong in ("", "=", "a=", '"a'):
+        with pytest.raises(ConfigError):
+            split_pair(wrong)
+    for wrong in ("", ",", "a,", '"a"b'):
+        with pytest.raises(ConfigError):
+            split_names(wrong, "--key")
+
+
+def test_a_retired_name_fits():
+    """The old table's name stays within the 63 bytes of an identifier, cut at a letter."""
+    assert retired_name("orders", "m", "old") == "orders__m_old"
+    assert len(retired_name("ä" * 60, "m" * 40, "old").encode()) <= 63
+
+
+def table(*columns: Column, engine: str = "postgres", version: int = 18, probe: str = "p") -> Table:
+    return Table("t", columns, (("id",),), 10, engine, version, probe)
+
+
+ID = Column("id", "bigint", "bigint", "integer", True, True)
+
+
+def test_lanes():
+    """Binary within one engine and major version whose hashes agree; canonical text otherwise; SHA-256 where hashes differ."""
+    assert (compare(table(ID), table(ID)).lane, compare(table(ID), table(ID)).algorithm) == ("binary", "hash")
+    older = compare(table(ID), table(ID, version=16))
+    assert (older.lane, older.algorithm) == ("canonical", "hash")
+    other = compare(table(ID), table(ID, probe="q"))
+    assert (other.lane, other.algorithm, other.integer_key) == ("canonical", "sha256", False)
+    with pytest.raises(LockgateError):
+        compare(table(ID), table(ID._replace(family="date", base="date")))

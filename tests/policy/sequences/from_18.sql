@@ -1,0 +1,28 @@
+create table a (id int, v text);
+create table b (id int primary key);
+create table p (id int, v text) partition by list (v);
+create table p1 partition of p for values in ('a');
+create table inh () inherits (a);
+-- then
+alter table a add constraint ann not null v not valid;
+alter table a validate constraint ann;
+alter table a drop constraint ann;
+alter table a add constraint idnn not null id;
+alter table only a alter column v set not null;
+alter table p add constraint pnn not null id not valid;
+alter table p validate constraint pnn;
+alter table p add constraint pnn2 not null v;
+alter table p1 alter column id set not null;
+alter table a add column g int generated always as (id * 2) virtual;
+alter table a add column gs int generated always as (id * 2) stored;
+alter table a alter column gs set expression as (id * 3);
+alter table a add constraint fk foreign key (id) references b not enforced;
+alter table a alter constraint fk enforced;
+alter table a add constraint ck check (id > 0) not enforced;
+alter table a drop constraint fk;
+alter table a alter column id drop not null;
+create table c (id int not null, v text, constraint cpk primary key (id));
+alter table c drop constraint cpk;
+alter table c add primary key (id);
+drop table a cascade;
+drop table p;

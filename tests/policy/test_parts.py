@@ -1,0 +1,149 @@
+"""Files judged apart give the answer of judging everything, whatever changes."""
+
+import hashlib
+from datetime import date
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lockgate.config import Settings
+from lockgate.migrations.files import Migration
+from lockgate.release.parts import Parts, judge_changed, judge_whole, put_together
+from lockgate.release.remembered import Mode, Task, Walked
+from lockgate.release.walk import walk_all
+
+TODAY = date(2030, 1, 1)
+TABLES = ("a", "b", "c", "d", "e")
+STATEMENTS = [
+    "CREATE TABLE {t} (id bigint PRIMARY KEY, x integer, y text)",
+    "CREATE TABLE {t} (id bigint PRIMARY KEY, other bigint REFERENCES {u} (id), CHECK (id > 0))",
+    "CREATE TABLE {t}_part PARTITION OF {t} DEFAULT",
+    "ALTER TABLE {t} ADD COLUMN z{n} text",
+    "ALTER TABLE {t} ADD COLUMN x integer NOT NULL DEFAULT 1",
+    "ALTER TABLE {t} DROP COLUMN x",
+    "ALTER TABLE {t} ALTER COLUMN x TYPE bigint",
+    "ALTER TABLE {t} ALTER COLUMN y SET NOT NULL",
+    "ALTER TABLE {t} ADD CONSTRAINT {t}_ok CHECK (y IS NOT NULL) NOT VALID",
+    "ALTER TABLE {t} VALIDATE CONSTRAINT {t}_ok",
+    "ALTER TABLE {t} DROP CONSTRAINT {t}_ok",
+    "ALTER TABLE {t} ADD CONSTRAINT {t}_fk FOREIGN KEY (id) REFERENCES {u} (id)",
+    "CREATE INDEX {t}_x ON {t} (x)",
+    "CREATE INDEX shared ON {t} (y)",
+    "CREATE INDEX ON {t} (x, y)",
+    "DROP INDEX {t}_x",
+    "DROP INDEX shared",
+    "DROP INDEX {t}_x_y_idx",
+    "REINDEX TABLE {t}",
+    "ALTER COLLATION plain REFRESH VERSION",
+    "CREATE VIEW {t}_view AS SELECT id, y FROM {t}",
+    "CREATE VIEW both AS SELECT 1 AS one FROM {t}, {u}",
+    "DROP VIEW {t}_view",
+    "DROP TABLE {t}",
+    "DROP TABLE {t} CASCADE",
+    "ALTER TABLE {t} RENAME TO {u}",
+    "ALTER TABLE {t} RENAME COLUMN x TO y{n}",
+    "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.y := NEW.x; RETURN NEW; END'",
+    "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION keep()",
+    "UPDATE {t} SET y = x::text WHERE id < 1000",
+    "UPDATE {t} SET y = 'a'",
+    "INSERT INTO {t} (id, x) SELECT id, x FROM {u}",
+    "ANALYZE {t}",
+    "ANALYZE",
+    "CREATE TYPE mood AS ENUM ('a', 'b')",
+    "ALTER TYPE mood ADD VALUE 'c{n}'",
+    "CREATE DOMAIN positive AS integer CHECK (VALUE > 0)",
+    "ALTER TABLE {t} ADD COLUMN p positive",
+    "ALTER TABLE {t} ADD COLUMN m mood",
+    "ALTER DOMAIN positive ADD CHECK (VALUE < 10)",
+    "CREATE PUBLICATION pub FOR TABLE {t}",
+    "ALTER TABLE {t} REPLICA IDENTITY NOTHING",
+    "CREATE SCHEMA app",
+    "CREATE TABLE app.{t} (id bigint PRIMARY KEY)",
+    "SET search_path = app, public",
+    "CREATE EXTENSION citext",
+    "CREATE STATISTICS s{n} ON x, y FROM {t}",
+    "CREATE TABLE {t}_child (w integer) INHERITS ({t})",
+    "LOCK TABLE {t}",
+    "DO $$ BEGIN RAISE EXCEPTION 'no'; END $$",
+    "not sql",
+]  # fmt: skip
+statement = st.builds(
+    lambda words, t, u, n: words.format(t=t, u=u, n=n),
+    st.sampled_from(STATEMENTS),
+    st.sampled_from(TABLES),
+    st.sampled_from(TABLES),
+    st.integers(0, 3),
+)
+phase = st.sampled_from(["", "", "-- lockgate: phase=contract\n", "-- lockgate: transaction=off\n"])
+text = st.builds(
+    lambda head, body: head + ";\n".join(body) + ";\n", phase, st.lists(statement, min_size=1, max_size=3)
+)
+project = st.dictionaries(st.integers(1, 24), text, min_size=8, max_size=24)
+
+
+def tasks(texts: dict[int, str]) -> list[Task]:
+    made = []
+    for number, words in sorted(texts.items()):
+        revision = f"{1_700_000_000_000 + number * 43_200_000}"
+        checksum = hashlib.sha256(words.encode()).hexdigest()
+        made.append(Task(Migration(revision, "f", f"{revision}_f.sql", checksum, words), Mode.JUDGE))
+    return made
+
+
+def plain(walked: Walked) -> object:
+    """The answer in the order in which `check` tells it."""
+    findings = sorted(walked.findings, key=lambda found: (found.file, found.line))
+    return msgspec.to_builtins((walked.problems, findings, walked.statements))
+
+
+_taken: list[bool] = []
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(project, st.lists(st.tuples(st.integers(1, 26), st.one_of(st.none(), text)), min_size=1, max_size=4))
+def test_apart_or_together(texts: dict[int, str], edits: list[tuple[int, str | None]]):
+    """After each edit, addition or removal the entries make the answer that judging everything makes."""
+    found = Settings()
+    walked, parts = judge_whole(found, tasks(texts), TODAY)
+    assert plain(walked) == plain(walk_all(found, tasks(texts), TODAY))
+    for number, words in edits:
+        texts = {key: value for key, value in texts.items() if key != number}
+        if words is not None:
+            texts[number] = words
+        now = tasks(texts)
+        # As they come back from where they are kept.
+        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(parts), type=Parts)
+        after = judge_changed(found, now, TODAY, kept)
+        _taken.append(after is not None)
+        if after is None:
+            _, after = judge_whole(found, now, TODAY)
+        assert plain(put_together(after)) == plain(walk_all(found, now, TODAY))
+        parts = after
+
+
+def test_it_was_done_apart():
+    """The property above would say nothing if everything were always judged as a whole."""
+    test_apart_or_together()
+    assert sum(_taken) > 50
+
+
+def test_one_file_of_many():
+    """A change in one table's file judges the files of that table again, and no other."""
+    texts = {}
+    for number in range(60):
+        table = f"t{number // 4}"
+        texts[number] = [
+            f"CREATE TABLE {table} (id bigint PRIMARY KEY, x integer);\n",
+            f"ALTER TABLE {table} ADD COLUMN y text;\n",
+            f"CREATE INDEX {table}_y ON {table} (y);\n",
+            f"COMMENT ON TABLE {table} IS 'x';\n",
+        ][number % 4]
+    _, parts = judge_whole(Settings(), tasks(texts), TODAY)
+    texts[21] += "ALTER TABLE t5 ADD COLUMN more text;\n"
+    after = judge_changed(Settings(), tasks(texts), TODAY, parts)
+    assert after is not None
+    same = [new.findings is old.findings for new, old in zip(after.entries, parts.entries, strict=True)]
+    assert [number for number, kept in enumerate(same) if not kept] == [20, 21, 22, 23]
+    assert plain(put_together(after)) == plain(walk_all(Settings(), tasks(texts), TODAY))

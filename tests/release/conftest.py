@@ -1,0 +1,33 @@
+"""A protected project, and the pieces of a release that tests put together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.calls import Project
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def make(tmp_path: Path, database: str) -> Callable[..., Project]:
+    """Make a project with two migrations and this ``lockgate.toml``; PRODUCTION_URL is a fresh database."""
+
+    def project(toml: str = "", *, files: bool = True) -> Project:
+        made = Project(tmp_path)
+        made.environ = {"PRODUCTION_URL": database}
+        made.configure(toml)
+        if files:
+            made.write("customers", "CREATE TABLE customers (id bigint PRIMARY KEY, email text NOT NULL);\n")
+            made.write("orders", "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint);\n")
+        return made
+
+    return project
+
+
+PROTECTED = """
+[env.production]
+url_env = "PRODUCTION_URL"
+protected = true
+"""

@@ -1,0 +1,165 @@
+"""Approvals from end to end: given on the command line, demanded by `up` and by `release`."""
+
+import json
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from release.conftest import PROTECTED, SHA
+from support.calls import Project
+
+pytestmark = pytest.mark.postgres("18")
+BACKUP = '[backup]\nprovider = "pg_dump"\n'
+
+
+def approve(project: Project, who: str, *more: str) -> dict:
+    return project.ok("approve", "approve", "--env", "production", "--actor", who, *more)
+
+
+def refused(project: Project, code: str, *arguments: str, **environ: str) -> dict:
+    answer = project.json(*arguments, "--env", "production", **environ)
+    assert answer.code == 4, answer
+    document = answer.error(code)
+    assert project.ok("status", "status", "--env", "production")["applied"] == []
+    return document
+
+
+def test_up_demands_approval_and_backup(make: Callable[..., Project]):
+    """`up` on a protected environment: refused without approval, refused without backup, and then it says on what it rests."""
+    project = make(BACKUP + PROTECTED)
+    document = refused(project, "APPROVAL_MISSING", "up")
+    plan = document["details"]["planHash"]
+    assert f"--plan-hash {plan}" in document["next"]
+    assert approve(project, "ann", "--role", "dba")["approval"]["planHash"] == plan
+    refused(project, "BACKUP_MISSING", "up")
+    project.ok("backup", "backup", "take", "--env", "production")
+    done = project.ok("up", "up", "--env", "production")
+    told = [e["detail"] for e in done["timeline"] if e["status"] == "authorised"]
+    assert "approved by ann as dba" in told[0]
+    assert told[1].startswith("backup ")
+
+
+def test_nobody_approves_their_own(make: Callable[..., Project]):
+    """The person who releases cannot be the one who approves, however the name is written."""
+    project = make(BACKUP + PROTECTED)
+    approve(project, "Ann")
+    document = refused(project, "APPROVAL_MISSING", "up", LOCKGATE_ACTOR="ann")
+    assert "nobody approves their own release" in document["message"]
+
+
+def test_a_changed_plan_voids_approvals(make: Callable[..., Project]):
+    """A file more, or another base, makes another plan: the approval of the old one is stale."""
+    project = make(BACKUP + PROTECTED)
+    approve(project, "ann")
+    project.write("more", "CREATE TABLE more (id int);\n")
+    refused(project, "APPROVAL_STALE", "up")
+
+
+def test_expired(make: Callable[..., Project], database: str):
+    """An approval whose end has passed by the server's clock does not count."""
+    project = make(BACKUP + PROTECTED)
+    approve(project, "ann", "--expires", "1h")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE lockgate.approval SET expires_at = now() - interval '1 second'")
+    refused(project, "APPROVAL_EXPIRED", "up")
+
+
+def test_two_people_and_a_role(make: Callable[..., Project]):
+    """Two different people, one of them a dba, as the environment asks; taking one back leaves too few."""
+    project = make(
+        BACKUP + PROTECTED + 'approvals = { count = 2, roles = ["dba"] }\nrequire_backup = false\n'
+    )
+    approve(project, "ann", "--role", "dba")
+    approve(project, "ann", "--role", "dev")
+    refused(project, "APPROVAL_MISSING", "up")
+    second = approve(project, "bob", "--role", "dev")["approval"]["approvalId"]
+    project.ok("approve", "approve", "--env", "production", "--revoke", second)
+    refused(project, "APPROVAL_MISSING", "up")
+    approve(project, "cid", "--role", "dev")
+    done = project.ok("up", "up", "--env", "production")
+    assert any("NO BACKUP" in e["detail"] for e in done["timeline"])
+
+
+def test_break_glass_is_shouted(make: Callable[..., Project]):
+    """Breaking the glass needs a reason and a second person, and stands in every artifact."""
+    project = make(BACKUP + PROTECTED + "approvals = { count = 3 }\n")
+    assert project.json("approve", "--env", "production", "--break-glass").code == 2
+    refused(project, "APPROVAL_MISSING", "release", "--sha", SHA, "--break-glass", "site is down")
+    approve(project, "ann", "--break-glass", "--reason", "the index is missing")
+    project.ok("release", "release", "--sha", SHA, "--env", "production", "--break-glass", "site is down")
+    folder = project.root / ".artifacts" / "deploy" / SHA
+    for name in ("release.json", "report.html", "migration.json"):
+        assert "GLASS BROKEN" in (folder / name).read_text(), name
+    assert json.loads((folder / "release.json").read_text())["breakGlass"] == "site is down"
+
+
+def test_freeze_and_window(make: Callable[..., Project]):
+    """A declared freeze refuses every release, a closed window a heavy one; broken glass goes through a freeze and says so."""
+    freeze = 'freezes = [{ start = "2020-01-01T00:00Z", end = "2099-01-01T00:00Z", reason = "sale" }]\n'
+    project = make('[env.production]\nurl_env = "PRODUCTION_URL"\n' + freeze)
+    document = refused(project, "FROZEN", "release", "--sha", SHA)
+    assert "sale" in document["message"]
+    project.ok("release", "release", "--sha", SHA, "--env", "production", "--break-glass", "hotfix")
+    assert "GLASS BROKEN over FROZEN" in json.dumps(project.artifact(SHA)["notes"])
+    project.configure(
+        '[env.production]\nurl_env = "PRODUCTION_URL"\nwindows = ["Mon 00:00-00:01"]\nwindow_impact = "high"\n'
+    )
+    project.write("heavy", "-- lockgate: estimate rows=5000000 seconds=600\nCREATE TABLE heavy (id int);\n")
+    answer = project.json("release", "--sha", "a" * 40, "--env", "production")
+    if answer.code != 0:  # but for one minute in a week
+        answer.error("OUTSIDE_WINDOW")
+
+
+def test_signed_files(make: Callable[..., Project]):
+    """A signed approval works without a database at hand; one that was edited, or signed with another key, does not count."""
+    project = make()
+    key = project.ok("approve", "approve", "--new-key", "ann.pem")["publicKey"]
+    assert (project.root / "ann.pem").stat().st_mode & 0o777 == 0o600
+    other = project.ok("approve", "approve", "--new-key", "eve.pem")
+    assert other["publicKey"] != key
+    approvers = f'[approvers.ann]\nroles = ["dba"]\nkey = "{key}"\n'
+    project.configure(
+        BACKUP + approvers + PROTECTED + "approvals = { signed = true }\nrequire_backup = false\n"
+    )
+    plan = project.ok("plan", "plan", "--env", "production")["planHash"]
+    offline = {"PRODUCTION_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    call = ["approve", "--env", "production", "--actor", "ann", "--role", "dba", "--plan-hash", plan]
+    forged = project.ok("approve", *call, "--sign", "eve.pem", **offline)["approval"]["file"]
+    refused(project, "APPROVAL_MISSING", "up")
+    (project.root / forged).unlink()
+    good = project.root / project.ok("approve", *call, "--sign", "ann.pem", **offline)["approval"]["file"]
+    text = good.read_text()
+    envelope = json.loads(text)
+    import base64
+
+    payload = json.loads(base64.b64decode(envelope["payload"]))
+    payload["expiresAt"] = "2099-01-01T00:00:00Z"
+    envelope["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+    good.write_text(json.dumps(envelope))
+    refused(project, "APPROVAL_MISSING", "up")
+    good.write_text(text)
+    # A row of the table is not signed; here only signed ones count.
+    project.ok("up", "up", "--env", "production")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--env", "nowhere"],
+        ["--env", "production", "--expires", "soon"],
+        ["--env", "production", "--expires", "0s"],
+        ["--env", "production", "--plan-hash", "abc"],
+        ["--env", "production", "--actor", " "],
+        ["--env", "production", "--sign", "missing.pem", "--plan-hash", "0" * 64],
+        ["--env", "production", "--revoke", "a-none"],
+    ],
+)
+def test_bad_calls(make: Callable[..., Project], arguments: list[str]):
+    """A wrong call says what is wrong and exits 2."""
+    project = make(PROTECTED)
+    project.ok("approve", "approve", "--env", "production", "--actor", "zoe")
+    answer = project.json("approve", *arguments)
+    assert answer.code == 2, answer
+    assert answer.document("error")["next"]

@@ -1,0 +1,149 @@
+"""A pipeline that is killed goes on where it was: at every step, the end is that of an undisturbed release."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from release.conftest import SHA
+from release.stage import TOKEN, rollout_toml, running_workers, service, smoke_toml, workers_toml
+from support.calls import Answer, Project
+
+pytestmark = pytest.mark.postgres("18")
+
+RUNNER = Path(__file__).parent.parent / "faults" / "runner.py"
+CONFIG = '[env.production]\nurl_env = "PRODUCTION_URL"\n[backup]\nprovider = "pg_dump"\n'
+POINTS = [
+    "release:leased",
+    "release:window:acted",
+    "release:proof:ended",
+    "backup:begun",
+    "backup:taken",
+    "backup:recorded",
+    "release:backup:acted",
+    "release:pause:begun",
+    "release:pause:written",
+    "release:pause:asked",
+    "release:pause:acted",
+    "release:migrate:begun",
+    "release:migrate:acted",
+    "release:verify:begun",
+    "release:verify:ended",
+    "release:rollout:begun",
+    "release:rollout:commanded",
+    "release:rollout:ended",
+    "release:smoke:acted",
+    "release:resume:begun",
+    "release:resume:asked",
+    "release:resume:acted",
+    "release:resume:ended",
+    "file:migration.json:rename",
+]
+"""Where the process dies: before, in and after every step that looks at or changes something."""
+
+
+def hurt(project: Project, point: str, *arguments: str) -> Answer:
+    """Run lockgate, killed at the point of that name."""
+    fault = json.dumps({"kind": "kill", "at": 1, "name": point})
+    environ = {**os.environ, **project.environ, "FAULT": fault, "SMOKE_TOKEN": TOKEN}
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), *arguments],
+        cwd=project.root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def world(project: Project, url: str) -> dict:
+    """What a release leaves, without ids and times."""
+    with psycopg.connect(url) as connection:
+
+        def rows(sql: str) -> list:
+            return connection.execute(sql).fetchall()
+
+        return {
+            "history": rows("SELECT revision_id, checksum, state FROM lockgate.migration_history ORDER BY 1"),
+            "tables": rows(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
+            ),
+            "steps": rows(
+                "SELECT s.name, s.state FROM lockgate.release_step s JOIN lockgate.release r USING (release_key)"
+                " WHERE r.sequence = (SELECT max(sequence) FROM lockgate.release) ORDER BY s.number"
+            ),
+            "release": rows(
+                "SELECT sha, state, reason_code FROM lockgate.release ORDER BY sequence DESC LIMIT 1"
+            ),
+            "running": rows("SELECT count(*) FROM lockgate.run WHERE state = 'running'"),
+            "pause": rows("SELECT state FROM lockgate.worker_pause"),
+            "verified": rows("SELECT count(*) > 0 FROM lockgate.backup WHERE state = 'verified'"),
+            "workers": running_workers(project.root),
+            "artifact": project.artifact(SHA)["status"],
+            "smoke": json.loads(
+                (project.root / ".artifacts" / "deploy" / SHA / "api-smoke.json").read_text()
+            )["status"],
+        }
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_and_resumed(make: Callable[..., Project], database: str, point: str):
+    """kill -9 at a point of the pipeline, then `release resume`: history, journal, workers, backup and artifact are those of a quiet run."""
+    with service() as web:
+        web.release = SHA
+        project = make()
+        project.configure(CONFIG + workers_toml(project.root) + rollout_toml(project.root) + smoke_toml(web))
+        killed = hurt(project, point, "release", "--sha", SHA, "--env", "production")
+        assert killed.code == -9, killed
+        answer = project.json("release", "resume", "--env", "production", SMOKE_TOKEN=TOKEN)
+        assert answer.code == 0, answer
+        after = world(project, database)
+    assert len(after["history"]) == 2
+    assert after == {
+        "history": after["history"],
+        "tables": [("customers",), ("orders",)],
+        "steps": [
+            ("window", "done"), ("candidate", "done"), ("proof", "done"), ("approvals", "skipped"), ("backup", "done"), ("pause", "done"),
+            ("migrate", "done"), ("verify", "done"), ("rollout", "done"), ("smoke", "done"), ("watch", "skipped"), ("resume", "done"),
+        ],
+        "release": [(SHA, "succeeded", "")],
+        "running": [(0,)],
+        "pause": [("resumed",)],
+        "verified": [(True,)],
+        "workers": 3,
+        "artifact": "pass",
+        "smoke": "pass",
+    }  # fmt: skip
+    rollouts = (project.root / "rollouts").read_text().split()
+    # A command that was killed before its end was written is given once more: it has to be idempotent, and the page says so.
+    assert len(rollouts) == (2 if point == "release:rollout:commanded" else 1)
+
+
+def test_dead_release_shows_its_pause(make: Callable[..., Project], database: str):
+    """A pipeline that dies with the workers paused leaves a row with an owner and an end; asking again shows it."""
+    project = make()
+    project.configure(CONFIG + workers_toml(project.root))
+    assert hurt(project, "release:pause:acted", "release", "--sha", SHA, "--env", "production").code == -9
+    assert running_workers(project.root) == 0
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "SELECT state, owner <> '', expires_at > now() FROM lockgate.worker_pause"
+        ).fetchone()
+        assert row == ("paused", True, True)
+        assert connection.execute("SELECT lockgate.workers_paused()").fetchone() == (True,)
+        connection.execute("UPDATE lockgate.worker_pause SET expires_at = now() - interval '1 second'")
+        # Nobody renewed it: whoever reads the flag goes on.
+        assert connection.execute("SELECT lockgate.workers_paused()").fetchone() == (False,)
+    doctor = project.json("doctor", "--env", "production")
+    told = {f["id"]: f for f in json.loads(doctor.out)["findings"]}
+    assert told["workers-held"]["severity"] == "error"
+    assert f"lockgate release resume {SHA}" in told["release-abandoned"]["next"]
+    project.ok("release", "release", "resume", "--env", "production")
+    assert running_workers(project.root) == 3

@@ -1,0 +1,156 @@
+"""Codes that are rare: each is reached here on a real server."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import psycopg
+import pytest
+
+from lockgate.errors import LockgateError
+from lockgate.postgres import programs
+from release.conftest import SHA
+from release.stage import PYTHON, running_workers, words, workers_toml
+from support.calls import Project
+
+pytestmark = pytest.mark.postgres("18")
+ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'
+
+
+@pytest.fixture
+def measured() -> Iterator[dict]:
+    """What answers like Prometheus with the values that the test gives, one after the other; the last one stays."""
+    state: dict = {"values": [0.1], "url": ""}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            value = state["values"].pop(0) if len(state["values"]) > 1 else state["values"][0]
+            result = [] if value is None else [{"metric": {}, "value": [0, str(value)]}]
+            data = json.dumps(
+                {"status": "success", "data": {"resultType": "vector", "result": result}}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state["url"] = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join(5)
+
+
+def watch_toml(url: str) -> str:
+    return f'[watch]\nprometheus_url = "{url}"\nwindow = "300ms"\ninterval = "50ms"\nfailure_limit = 0\nerror_limit = 1\n[watch.queries.errors]\nquery = "errors"\nmax_increase_percent = 50\n'
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "exit"),
+    [([0.1, 0.9], "WATCH_FAILED", 3), ([0.1, None], "WATCH_HELD", 5), ([0.1, 0.12], "", 0)],
+)
+def test_a_watch_decides_the_release(
+    make: Callable[..., Project], measured: dict, values: list, code: str, exit: int
+):
+    """After the rollout a measurement jumps, or nothing is measured any more: the release fails or holds; a quiet one passes."""
+    project = make()
+    measured["values"] = list(values)
+    project.configure(ENV + workers_toml(project.root) + watch_toml(measured["url"]))
+    answer = project.json("release", "--sha", SHA, "--env", "production")
+    assert answer.code == exit, answer
+    if code:
+        answer.error(code)
+    # What is applied is of the expand phase, so the workers run in every case.
+    assert running_workers(project.root) == 3
+    step = next(
+        s
+        for s in json.loads((project.root / ".artifacts" / "deploy" / SHA / "release.json").read_text())[
+            "steps"
+        ]
+        if s["name"] == "watch"
+    )
+    assert step["evidence"]["baseline"] == {"errors": 0.1}
+
+
+def test_a_step_that_outlives_its_limit(make: Callable[..., Project]):
+    """A step that takes longer than its limit is ended, and the release says which one it was."""
+    project = make(
+        ENV + '[release]\nwait_for_instances = true\nrollout_timeout = "700ms"\nrollout = ["true"]\n'
+    )
+    answer = project.json("release", "--sha", SHA, "--env", "production")
+    assert answer.code == 3
+    assert answer.error("ROLLOUT_FAILED")["details"]["steps"][-1]["name"] == "rollout"
+    project.configure(
+        ENV
+        + f'[release]\nstep_timeout = "400ms"\n[smoke]\nbase_url = "http://127.0.0.1:1"\nretry_delay = "1s"\nretry_attempts = 5\njob = {words(PYTHON, "-c", "pass")}\n'
+    )
+    slow = project.json("release", "--sha", "b" * 40, "--env", "production")
+    assert slow.code == 3
+    slow.error("API_SMOKE_RUNTIME_ERROR")
+    from lockgate.release.budget import Budget
+
+    with pytest.raises(LockgateError) as raised:
+        Budget("watch", 0.0, None).check()
+    assert raised.value.code == "STEP_TIMEOUT"
+
+
+def test_a_check_that_cannot_be_asked_holds(make: Callable[..., Project]):
+    """The connection dies in the middle of a declared assertion: nobody knows its answer, so the release holds."""
+    project = make(ENV)
+    (project.root / "verify").mkdir()
+    (project.root / "verify" / "dies.sql").write_text("SELECT pg_terminate_backend(pg_backend_pid());\n")
+    answer = project.json("release", "--sha", SHA, "--env", "production")
+    assert answer.code == 5, answer
+    answer.error("VERIFY_HELD")
+
+
+def test_missing_programs(monkeypatch: pytest.MonkeyPatch):
+    """No pg_dump of a version that fits: the error names program and version."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LockgateError, match="pg_dump for PostgreSQL 99") as raised:
+        programs.program("pg_dump", 99)
+    assert raised.value.code == "PROGRAM_MISSING"
+    assert programs.program("pg_dump", 17).is_file()  # the next newer one serves an older server
+
+
+def test_a_newer_format(make: Callable[..., Project], database: str):
+    """A database that a newer lockgate has written to is refused before anything is changed."""
+    project = make(ENV)
+    project.ok("up", "up", "--env", "production")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("INSERT INTO lockgate.format (number) VALUES (99)")
+    answer = project.json("release", "--sha", SHA, "--env", "production")
+    assert answer.code == 4
+    answer.error("FORMAT_NEWER")
+
+
+def test_a_role_that_switches_triggers_off(make: Callable[..., Project], database: str):
+    """A role that logs in as a replica would write past every trigger: refused, with the statement that mends it."""
+    project = make(ENV)
+    role = f"replica_{database[-6:]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "{role}" LOGIN SUPERUSER')
+        connection.execute(f"ALTER ROLE \"{role}\" SET session_replication_role = 'replica'")
+        try:
+            answer = project.json(
+                "up", "--env", "production", PRODUCTION_URL=database.replace("//postgres@", f"//{role}@")
+            )
+            assert answer.code == 4, answer
+            assert f'ALTER ROLE "{role}" RESET' in answer.error("SETTING_REFUSED")["next"]
+        finally:
+            connection.execute(f'DROP ROLE "{role}"')
+
+
+def test_pending(make: Callable[..., Project]):
+    """`status --check` tells that something is pending by its code."""
+    project = make(ENV)
+    answer = project.json("status", "--check", "--env", "production")
+    assert answer.code == 1
+    assert "PENDING" in answer.err
+    assert answer.document("status")["pending"]
