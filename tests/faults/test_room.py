@@ -163,8 +163,8 @@ def test_disk_full_in_a_transaction(
     invariants.after_rerun(url, BULK, project.run(url))
 
 
-def _fill(cluster: Cluster, disk: Path, leave: int = 1 << 20) -> Path:
-    """Fill ``disk`` but for a megabyte; removing the returned file gives the space back."""
+def _fill(cluster: Cluster, disk: Path, leave: int = 3 << 20) -> Path:
+    """Fill ``disk`` but for room for the tables of lockgate; removing the returned file gives the space back."""
     cluster.execute("CHECKPOINT")
     state = os.statvfs(disk)
     ballast = disk / "ballast"

@@ -146,17 +146,19 @@ class Guard:
         wait: float,
         on_wait: Callable[[dict[str, str]], None] | None = None,
         grants: Callable[[], str] | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """Take both locks and raise the epoch, within ``wait`` seconds. Raises ``Busy`` that names the holder.
 
-        ``grants`` are for the tables of the schema ``lockgate`` where they have to be made first.
+        ``grants`` are for the tables of the schema ``lockgate`` where they have to be made first. ``meanwhile`` is called
+        once, under both locks and before anything is kept; what it raises ends the take-over without a trace.
         """
         deadline = self.clock() + wait
         self._poll(self.guard, GUARD_KEY, deadline, on_wait)
         self._poll(self.work, WORK_KEY, deadline, on_wait)
         # From here on the work session is never idle for long; one that is has lost its runner without a word.
         self.work.one("SET idle_session_timeout = '60000ms'")
-        home.bring_up(self.guard, grants)
+        home.bring_up(self.guard, grants, meanwhile)
         self.epoch = self._take_epoch()
 
     def _poll(

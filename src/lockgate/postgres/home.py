@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from lockgate.errors import Refused
+from lockgate.errors import LockgateError, Refused
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Wire
 
@@ -49,8 +49,13 @@ def refuse_newer(found: int) -> None:
         )
 
 
-def bring_up(wire: Wire, grants: Callable[[], str] | None = None) -> int:
+def bring_up(
+    wire: Wire, grants: Callable[[], str] | None = None, meanwhile: Callable[[], None] | None = None
+) -> int:
     """Bring the schema ``lockgate`` to ``FORMAT`` and return the format found before. Call it under the guard only.
+
+    ``meanwhile`` is what the caller has to be sure of first: it is called once, beside the server's work, and nothing of
+    that is kept when it raises.
 
     ``grants`` gives a statement that lets others at new tables. It runs in the transaction that makes them: a run that is
     killed here leaves no table without its grants.
@@ -59,14 +64,23 @@ def bring_up(wire: Wire, grants: Callable[[], str] | None = None) -> int:
     refuse_newer(found)
     missing = [(number, sql) for number, sql in steps() if number > found]
     if not missing:
+        if meanwhile is not None:
+            meanwhile()
         return found
     text = "\n".join(
         f"{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});" for number, sql in missing
     )
     let_in = f"{grants()};\n" if grants is not None else ""
     try:
-        # One simple query: all of it is one transaction of the server's own.
-        wire.alone(f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{text}\n{let_in}COMMIT;")
+        # One simple query, in one transaction of the server's own.
+        wire.alone(
+            f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{text}\n{let_in}", meanwhile=meanwhile
+        )
+        wire.batch([Call("COMMIT")], uncancellable=True, label="home")
+    except LockgateError:
+        if wire.alive:
+            wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+        raise
     except ServerError as error:
         wire.batch([Call("ROLLBACK")])
         if error.sqlstate == "42501":

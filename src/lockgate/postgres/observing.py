@@ -7,7 +7,7 @@ it stands still, so that its locks are seen and not only guessed.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lockgate.errors import LockgateError
@@ -204,11 +204,18 @@ class ObservingWire(Wire):
 
     # -- outside any transaction --------------------------------------------------------------------
 
-    def alone(self, sql: str, *, deadline: float | None = None, cause: Cause | None = None) -> Reply:
+    def alone(
+        self,
+        sql: str,
+        *,
+        deadline: float | None = None,
+        cause: Cause | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Reply:
         """As ``Wire.alone``; a statement of interest is watched from a second connection while it runs."""
         key = self.wanted.get(id(sql))
         if key is None:
-            return super().alone(sql, deadline=deadline, cause=cause)
+            return super().alone(sql, deadline=deadline, cause=cause, meanwhile=meanwhile)
         self._relations = None
         if self._counts():
             self.one(_HAND_IN)

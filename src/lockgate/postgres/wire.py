@@ -230,12 +230,32 @@ class Wire:
                 self._pg.send_query_params(call.sql.encode(), values or None)
         self._pg.pipeline_sync()
 
-    def alone(self, sql: str, *, deadline: float | None = None, cause: Cause | None = None) -> Reply:
-        """Run one statement with nothing around it: what may not run in a transaction block goes this way."""
+    def alone(
+        self,
+        sql: str,
+        *,
+        deadline: float | None = None,
+        cause: Cause | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Run one statement with nothing around it: what may not run in a transaction block goes this way.
+
+        ``meanwhile`` is done while the server works; what it raises is raised once the server has answered.
+        """
         self._check_alarm(False)
         with self._guarded("alone"):
             self._pg.send_query(sql.encode())
-            return self._collect(deadline, cause, uncancellable=False, pipeline=False)[0]
+            trouble: BaseException | None = None
+            if meanwhile is not None:
+                self._pg.flush()
+                try:
+                    meanwhile()
+                except BaseException as error:
+                    trouble = error
+            reply = self._collect(deadline, cause, uncancellable=False, pipeline=False)[0]
+        if trouble is not None:
+            raise trouble
+        return reply
 
     def _check_alarm(self, uncancellable: bool) -> None:
         self.ticket += 1

@@ -11,6 +11,7 @@ from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+from lockgate.release.moving import Moves, first_waiting, refuse_frozen
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
@@ -80,15 +81,17 @@ def authorise(
     instances: tuple[Instance, ...],
     judged: "Judged",
     papers: "Papers | None" = None,
+    moves: Moves = Moves(),  # noqa: B008 - an immutable value
 ) -> Permit:
     """Give the permit for ``plan`` on ``target``, or raise ``Refused``.
 
     A contract-phase file is held while a live instance's window ends below it; what stands before it may be applied.
     A protected environment needs approvals and a backup, which ``papers`` hold; without them it is refused: unknown is
-    never pass.
+    never pass. A file that changes a table in a running move is refused, one that waits for a move is held.
     """
     refuse_application_role()
     refuse_findings(plan, judged)
+    refuse_frozen(moves)
     if plan.obstacles:
         first = plan.obstacles[0]
         raise Refused(
@@ -106,10 +109,10 @@ def authorise(
         *granted,
     ]
     until, code, because = "", "", ""
+    waiting, why = first_waiting(plan, prepared, moves)
     for revision, _checksum in plan.pending:
-        if prepared[revision].directives.after:
-            until, code = revision, "CONTRACT_TOO_EARLY"
-            because = f"{prepared[revision].migration.file} waits for {', '.join(prepared[revision].directives.after)}, of which nothing is known here"
+        if revision == waiting:
+            until, code, because = revision, "MOVE_WAITED_FOR", why
             break
         if prepared[revision].directives.phase != "contract":
             continue

@@ -14,6 +14,7 @@ from lockgate.policy.facts import Server
 from lockgate.policy.finding import Finding
 from lockgate.policy.rules import HAZARDS
 from lockgate.release.judged import UNKNOWN_TARGET, Judged
+from lockgate.release.moving import Change, changes_of
 from lockgate.release.walk import Walk, uncollected, with_fix
 
 
@@ -49,6 +50,20 @@ def judge_pending(
         tuple(found if configured else _on_any_target(found) for found in findings),
         begun,
     )
+
+
+def changes_in(
+    migrations: tuple[Migration, ...], pending: frozenset[str], settings: Settings, *, server: int
+) -> list[Change]:
+    """What the statements of the ``pending`` revisions change; asked only while a move is under way."""
+    walk = Walk(settings, date.min, server=Server(version=server), contract=False)
+    with uncollected():
+        for migration in migrations:
+            if migration.revision in pending:
+                walk.judge(migration)
+            else:
+                walk.learn(migration)
+    return [change for s in walk.statements for change in changes_of(s.file, s.line, s.locks)]
 
 
 def _on_any_target(found: Finding) -> Finding:

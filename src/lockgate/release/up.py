@@ -4,6 +4,7 @@ Every round starts from what the database says, so a round that was cut off anyw
 ``RunReport`` comes back (or rides on the error) and tells the same as the tables.
 """
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from lockgate.release.floor import settle_instances
 from lockgate.release.judged import Judged
 from lockgate.release.look import connect_patiently, look, patiently
 from lockgate.release.mismatch import explain
+from lockgate.release.moving import Moves, under_way
 from lockgate.release.project import Files, prepare_files, refuse_problems
 from lockgate.release.report import RunReport
 
@@ -93,6 +95,7 @@ class Run:
         self._prepared: dict[str, Prepared] = {}
         self._judged: Judged | None = None
         self._judging: Beside[Judged] | None = None
+        self._vet: Callable[[], None] | None = None
         self.break_glass = break_glass
         self.papers: Papers | None = None
         self._facts: Facts | None = None
@@ -151,11 +154,13 @@ class Run:
             if looked.history.running:
                 self._settle()
             return
-        if worth_it(len(plan.pending)):  # many files are judged while the server lets us in
+        if worth_it(len(plan.pending)):
+            # Many files take their time. They are judged in a copy of this process, and prepared here, while the server
+            # lets us in; what is wrong with them is told before anything is kept.
             self._judging = Beside(lambda: self._ask(plan, looked.history, looked.facts), Judged)
-        self._prepare(plan)
-        if self._judging is None:
-            refuse_findings(plan, self._judge(plan, looked.history, looked.facts))
+            self._vet = lambda: self._vet_files(plan, looked.history, looked.facts)
+        else:
+            self._vet_files(plan, looked.history, looked.facts)
         lost_on: dict[str, int] = {}
         for number in range(1, ROUNDS + 1):
             try:
@@ -183,7 +188,7 @@ class Run:
             wait = self.lock_wait if number == 1 else self.limits.reconnect_seconds
             wait = max(0.0, min(wait, self._deadline.at - self.limits.clock()))
             try:
-                guard.acquire(wait, self._tell_waiting, self._grants)
+                guard.acquire(wait, self._tell_waiting, self._grants, self._vet)
             except Busy as busy:
                 if number == 1:
                     raise
@@ -271,6 +276,7 @@ class Run:
             settle_instances(guard, plan, self._prepared, self.identity.run_id, self.log),
             judged,
             self._gather_papers(guard, plan),
+            self._look_for_moves(guard, plan),
         )
         for paper in permit.evidence[3:]:
             self.log.tell("authorised", paper)
@@ -308,6 +314,11 @@ class Run:
 
     def _plan(self, history: History) -> Plan:
         return resolve(self.files.migrations, history)
+
+    def _vet_files(self, plan: Plan, history: History, facts: Facts) -> None:
+        """Refuse what is wrong with the pending files themselves: the file contract, then the policy."""
+        self._prepare(plan)
+        refuse_findings(plan, self._judge(plan, history, facts))
 
     def _prepare(self, plan: Plan) -> None:
         """Split and judge every pending file before the first one runs."""
@@ -349,6 +360,19 @@ class Run:
         for note in self._judged.notes if self._judged is not None else ():
             self.report.notes.append(note)
             self.log.tell("policy", note)
+
+    def _look_for_moves(self, guard: Guard, plan: Plan) -> Moves:
+        """The moves of this database, and, while one is under way, what the pending files change."""
+        moving = under_way(guard.work)
+        if all(move.over for move in moving):
+            return Moves(moving)
+        from lockgate.release.judging import changes_in
+
+        wanted = frozenset(revision for revision, _ in plan.pending)
+        return Moves(
+            moving,
+            changes_in(self.files.migrations, wanted, self.settings, server=guard.facts.version // 10000),
+        )
 
     def _gather_papers(self, guard: Guard, plan: Plan) -> "Papers | None":
         """Approvals and backup of a protected target, read under the guard: right before they are relied on."""
