@@ -24,6 +24,9 @@ pytestmark = pytest.mark.postgres("18")
 CANARY = "C4n4ryB1rd"
 PASSWORD = f"{CANARY}/p@ss'w\"rd %41 \\{{}}"
 HEAD = "CREATE TABLE a (id int PRIMARY KEY);\n"
+ALLOWED = (
+    '-- lockgate: allow=rep-secret-or-psql-meta until=2099-12-31 reason="what the policy would refuse"\n'
+)
 PROTECTED = '[env.production]\nurl_env = "PRODUCTION_URL"\nprotected = true\n\n[env.staging]\nurl_env = "STAGING_URL"\n'
 
 
@@ -172,7 +175,7 @@ def test_the_canary_in_failures(guarded: Guarded):
     guarded.project.write("a", HEAD)
     guarded.project.write(
         "fails",
-        f"DO $$ BEGIN RAISE EXCEPTION 'cannot reach postgresql://u:{secret}@host/d', '' USING DETAIL = 'password={secret}', HINT = 'PGPASSWORD={secret} psql'; END $$;\n".replace(
+        f"{ALLOWED}DO $$ BEGIN RAISE EXCEPTION 'cannot reach postgresql://u:{secret}@host/d', '' USING DETAIL = 'password={secret}', HINT = 'PGPASSWORD={secret} psql'; END $$;\n".replace(
             ", ''", ""
         ),
     )
@@ -194,7 +197,7 @@ def test_the_canary_in_failures(guarded: Guarded):
 def test_a_role_made_with_a_password(guarded: Guarded):
     """A statement with a password that fails is shown masked, however long it is."""
     secret = "0therB1rd"
-    guarded.project.write("a", HEAD + f"ALTER ROLE nobody_of_that_name PASSWORD '{secret}';\n")
+    guarded.project.write("a", HEAD + f"{ALLOWED}ALTER ROLE nobody_of_that_name PASSWORD '{secret}';\n")
     guarded.project.write("b", "SELECT 1;\n")
     for arguments in (["up"], ["up", "--format", "json"]):
         answer = guarded.project.run(*arguments)
@@ -205,7 +208,7 @@ def test_a_role_made_with_a_password(guarded: Guarded):
         HEAD
         + "-- "
         + "x" * 400
-        + f"\nALTER ROLE nobody_of_that_name\n{' ' * 450} PASSWORD '{secret}{'y' * 200}';\n",
+        + f"\n{ALLOWED}ALTER ROLE nobody_of_that_name\n{' ' * 450} PASSWORD '{secret}{'y' * 200}';\n",
         revision=1_700_000_000_001,
     )
     assert secret not in told(guarded.project.json("up"))

@@ -179,6 +179,24 @@ def test_what_is_unreachable_is_tried_again(live, databases, server):
 
 
 @pg
+def test_regions_that_are_not_equal(live, databases):
+    """A region at another revision, or one that nobody answers for, is the named reason why the parity step failed."""
+    project, _ = live
+    text = (project.root / "lockgate.toml").read_text()
+    project.configure(
+        text
+        + '[env.live.regions]\neu = "LIVE"\nus = "US"\n[bootstrap.schema]\nkind = "migrations"\n'
+        + '[bootstrap.parity]\nkind = "parity"\nneeds = ["schema"]\ndeadline = "2s"\n'
+    )
+    for url, code in (
+        (databases(), "PARITY_MISMATCH"),
+        ("postgresql://nobody@127.0.0.1:1/none", "REGION_UNREACHABLE"),
+    ):
+        failed = project.json("bootstrap", "--env", "live", US=url).error("BOOTSTRAP_FAILED")
+        assert failed["details"]["steps"]["parity"]["reasonCode"] == code, failed
+
+
+@pg
 def test_wrong_graphs(live):
     """A circle, an unknown need, an unknown kind, a part that is missing or belongs elsewhere: exit 2 at load, named."""
     project, configure = live

@@ -41,6 +41,7 @@ def test_every_mutation_is_found(two: Two):
         run_sql(two.target, change)
         found = two.verify("x")
         assert [(d["key"], d["kind"]) for d in found["differing"]] == differing, name
+        assert found["reasonCode"] == "ROWS_DIFFER"
         run_sql(two.target, "DROP TABLE x", *MAKE)
     assert two.verify("x")["equal"]
 

@@ -11,6 +11,7 @@ from lockgate.moves.verify import Verified, verify
 from lockgate.stores.open import open_pair, open_store
 from lockgate.stores.rendering import digest, render, row_bytes
 from stores.conftest import Place
+from support.calls import Project
 
 pytestmark = pytest.mark.postgres("18")
 KINDS = ("postgres", "mysql", "sqlite")
@@ -119,3 +120,15 @@ def test_rendering():
     assert row_bytes(["ab", "c"]) != row_bytes(["a", "bc"])
     assert row_bytes([None]) != row_bytes(["N"]) != row_bytes([""])
     assert digest(b"a") != digest(b"b")
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    """A file that SQLite cannot read is named, and is left as it was."""
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"not a database, only text" * 100)
+    answer = Project(tmp_path).json(
+        "move", "verify", "--source", f"sqlite:///{broken}", "--target", f"sqlite:///{broken}", "--table", "t"
+    )
+    assert answer.code == 69
+    answer.error("UNREACHABLE")
+    assert broken.read_bytes() == b"not a database, only text" * 100

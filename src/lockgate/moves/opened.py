@@ -63,6 +63,7 @@ class Opened:
         try:
             for link in self.links:
                 link.refuse_pooler()
+            ledger.show_life(self.home, self.owner)
         except BaseException:
             self.close()
             raise

@@ -149,11 +149,24 @@ def pause(link: Link, name: str, reason: str, evidence: dict[str, object]) -> No
 # -- ranges -----------------------------------------------------------------------------------------
 
 
+_OF_OWNER = "pg_catalog.hashtextextended('lockgate.move.owner ' || {}, 0)"
+"""The advisory lock that a session holds as long as it lives under the name of an owner."""
+
+
+def show_life(link: Link, owner: str) -> None:
+    """Let the session of ``link`` stand for ``owner``: while it lives, nobody else takes over what is leased to it."""
+    link.run(f"SELECT pg_catalog.pg_advisory_lock({_OF_OWNER.format('$1::text')})", owner)
+
+
 def claim_abandoned(link: Link, name: str, owner: str) -> Range | None:
-    """A range whose lease ran out, or that failed before; leased to ``owner`` now."""
+    """A range whose owner is dead, whose lease ran out, or that failed before; leased to ``owner`` now.
+
+    The lease is for owners that hang. One that was killed has lost its session's lock, so nobody has to wait for its end.
+    """
     rows = link.rows(
         "UPDATE lockgate.move_range r SET state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3::double precision), attempt = attempt + 1"
-        " WHERE r.move = $1 AND r.number = (SELECT x.number FROM lockgate.move_range x WHERE x.move = $1 AND x.state <> 'copied' AND (x.lease_until IS NULL OR x.lease_until < clock_timestamp())"
+        " WHERE r.move = $1 AND r.number = (SELECT x.number FROM lockgate.move_range x WHERE x.move = $1 AND x.state <> 'copied' AND (x.lease_until IS NULL OR x.lease_until < clock_timestamp()"
+        f" OR x.lease_owner <> $2 AND pg_catalog.pg_try_advisory_xact_lock({_OF_OWNER.format('x.lease_owner')}))"
         " ORDER BY x.number LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING r.number, r.low, r.high",
         name, owner, float(LEASE_SECONDS),
     )  # fmt: skip
