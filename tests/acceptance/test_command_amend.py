@@ -212,3 +212,20 @@ def test_up_tells_drift_before_it_applies(shop: Project, database: str):
     document = shop.ok("up", "up")
     assert any("SCHEMA_DRIFT" in note and "by_hand" in note for note in document["notes"])
     assert shop.json("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("repair", "--forget", "1700000000001", "--reason", "r", "--actor", "a"),
+        ("baseline", "--until", "1999999999999", "--reason", "r", "--actor", "a"),
+        ("down", "--steps", "9"),
+    ],
+)
+def test_a_refused_amendment_records_nothing(shop: Project, database: str, refused: tuple[str, ...]):
+    """What was changed by hand is still drift after an amendment that was refused."""
+    shop.ok("up", "up")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE by_hand (id int)")
+    assert shop.json(*refused).code in (2, 4)
+    assert shop.json("verify").code == 1

@@ -89,3 +89,28 @@ def test_its_journal_is_given_up(project: Project, half: str, database: str):
     project.ok("repair", "repair", "--discard-journal", half, "--reason", "undone by hand", "--actor", "ana")
     project.write("later", "CREATE TABLE later (id bigint PRIMARY KEY);\n")
     assert len(project.ok("up", "up")["applied"]) == 1
+
+
+def test_an_edited_step_is_remembered_as_it_ran(project: Project, half: str, database: str):
+    """A statement that failed, was edited and then ran stands in the journal as it ran; the next up goes on behind it."""
+    path = next(project.directory.glob(f"{half}_*"))
+    old = "CREATE UNIQUE INDEX CONCURRENTLY orders_number ON orders (number);"
+    path.write_text(HALF.replace(old, "CREATE TABLE instead (id bigint PRIMARY KEY);\nSELECT 1 / 0;"))
+    project.lock()
+    assert project.json("up").code == 3
+    path.write_text(path.read_text().replace("SELECT 1 / 0;", "SELECT 1;"))
+    project.lock()
+    assert [f["revision"] for f in project.ok("up", "up")["applied"]] == [half]
+
+
+def test_what_was_edited_in_is_judged(project: Project, half: str, database: str):
+    """The rest of a half-done file is judged as it is now: what was edited in after the permit is refused."""
+    path = next(project.directory.glob(f"{half}_*"))
+    old = "CREATE UNIQUE INDEX CONCURRENTLY orders_number ON orders (number);"
+    path.write_text(HALF.replace(old, "DROP TABLE orders;"))
+    project.lock()
+    answer = project.json("up")
+    assert answer.code == 4, answer
+    answer.error("POLICY_REFUSED")
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == (2,)

@@ -78,3 +78,21 @@ def test_a_signal_between_two_files(url: str, project: Project, line: Line) -> N
     assert (ended.code, ended.reason, ended.applied) == (143, "CANCELLED", [shape.files[0].revision]), ended
     invariants.after_fault(url, shape, ended)
     invariants.after_rerun(url, shape, project.run(url))
+
+
+def test_a_signal_while_a_file_that_sets_something_commits(url: str, project: Project, line: Line) -> None:
+    """A signal during the COMMIT of a file whose session has to be made anew: the file is told as applied, as it is."""
+    first = File(
+        "1700000000075", "sets", f"SET work_mem = '8MB';\n{once('1700000000075')}\n",
+        ("SELECT count(*) = 1 FROM public.effects WHERE revision = '1700000000075'",),
+    )  # fmt: skip
+    shape = Shape("sets", (first, table(76, "after_it")))
+    project.write(*shape.files)
+    runner = project.start(url, fault={"kind": "ask", "at": 1, "name": "commit:send", "control": line.path})
+    line.wait()
+    runner.signal(signal.SIGTERM)
+    line.answer()
+    ended = runner.wait()
+    assert (ended.code, ended.applied) == (143, ["1700000000075"]), ended
+    invariants.after_fault(url, shape, ended)
+    invariants.after_rerun(url, shape, project.run(url))

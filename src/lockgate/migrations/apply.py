@@ -51,9 +51,7 @@ def apply(
                 continue
             transactional.settle()
             log.in_flight = revision
-            file = JournalRunner(session, item, limits, run, warden, log).apply()
-            log.in_flight = ""
-            log.done(file)
+            JournalRunner(session, item, limits, run, warden, log).apply()
         transactional.settle()
     except RunFailed as failure:
         failure.details.setdefault("mostVictims", warden.most_victims)

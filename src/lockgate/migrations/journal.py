@@ -78,7 +78,7 @@ class JournalRunner:
         )
         self.deadline = Deadline.earlier(file, run)
 
-    def apply(self) -> AppliedFile:
+    def apply(self) -> None:
         """Run what the journal does not show as done, then write the history row. Raises as ``TransactionalRunner.apply``."""
         m = self.prepared.migration
         rows = {row.number: row for row in read_steps(self.wire, m.revision)}
@@ -103,7 +103,7 @@ class JournalRunner:
             "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",
             m.revision,
         )
-        return self._record(attempts + 1 + self._retries, started)
+        self._record(attempts + 1 + self._retries, started)
 
     def _match(self, rows: dict[int, StepRow]) -> None:
         """The journal must fit the file. A statement that did not succeed may have been edited; a done one may not."""
@@ -278,7 +278,7 @@ class JournalRunner:
 
     # -- the end ------------------------------------------------------------------------------------
 
-    def _record(self, attempts: int, started_at: str | None) -> AppliedFile:
+    def _record(self, attempts: int, started_at: str | None) -> None:
         m = self.prepared.migration
         calls = [
             Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
@@ -302,9 +302,10 @@ class JournalRunner:
             )
         except ConnectionLost as lost:
             raise InDoubt(lost.message, self.prepared, row[0] or "") from None
+        self.log.in_flight = ""
+        self.log.done(AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts))
         if reset or self._reset:
             self.session.reset()
-        return AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts)
 
     def _done_call(self, number: int, item: Statement) -> Call:
         identity = self.session.guard.identity

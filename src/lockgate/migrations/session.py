@@ -122,6 +122,7 @@ class WorkSession:
                 # The guard is held all the while, so nobody can take the work lock between these two.
                 Call("SELECT pg_catalog.pg_advisory_unlock_all()"), Call(f"SELECT pg_catalog.pg_try_advisory_lock({WORK_KEY})"),
             ],
+            uncancellable=True,
             label="reset",
         )  # fmt: skip
         apply_settings(

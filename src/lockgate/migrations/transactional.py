@@ -69,6 +69,7 @@ class TransactionalRunner:
         self.warden = warden
         self.log = log
         self._open: Sealed | None = None
+        self._since = 0.0
 
     def apply(self, prepared: Prepared) -> None:
         """Run one file up to its COMMIT, which goes out with the next file or by ``settle``.
@@ -89,9 +90,9 @@ class TransactionalRunner:
             except _Refusal as refusal:
                 self._refused(sealed, refusal)
                 continue
+            self._landed(sealed, note)  # first: it is committed, whatever becomes of the session now
             if sealed.reset:
                 self.session.reset()
-            self._landed(sealed, note)
 
     def _seal(self, prepared: Prepared, attempt: int) -> None:
         while True:
@@ -160,7 +161,6 @@ class TransactionalRunner:
         own = [f"lock_timeout = '{lock.setting()}'"] if lock != limits.lock_timeout else []
         own += [f"statement_timeout = '{limit.setting()}'"] if limit != limits.statement_timeout else []
         ahead = self._ahead(prepared)
-        started = limits.clock()
         deadline = self._begin(prepared, wire.ticket + 1) if ahead is None else self.run
         try:
             replies = wire.batch(
@@ -173,7 +173,7 @@ class TransactionalRunner:
         except ServerError as error:
             number = error.index - 1 - len(own)
             statement = prepared.statements[number] if 0 <= number < len(prepared.statements) else None
-            raise _Refusal(error, statement, limits.clock() - started) from None
+            raise _Refusal(error, statement, limits.clock() - self._since) from None
         except Cancelled as stop:
             if not stop.sent:
                 self.settle()  # what stops this file is no reason to lose the one that only lacks its COMMIT
@@ -210,6 +210,7 @@ class TransactionalRunner:
         """The server turns to ``prepared`` now: its clock starts, and the warden looks after it."""
         self.log.in_flight = prepared.revision
         self.warden.begin(ticket)
+        self._since = self.limits.clock()
         limit = self.limits.file_timeout
         cause = Cause("FILE_TIMEOUT", f"ran longer than migrations.file_timeout ({limit})")
         return Deadline.earlier(Deadline(self.limits.clock() + limit.seconds, cause), self.run)

@@ -1,5 +1,6 @@
 """The one owner of the schema ``lockgate``: its formats, and how one becomes the next."""
 
+import contextlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,8 @@ def bring_up(
         wire.batch([Call("COMMIT")], uncancellable=True, label="home")
     except LockgateError:
         if wire.alive:
-            wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+            with contextlib.suppress(LockgateError, ServerError):  # the first error is the one to tell
+                wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
         raise
     except ServerError as error:
         wire.batch([Call("ROLLBACK")])

@@ -66,6 +66,10 @@ def _look(wire: Wire, facts: Facts, xid: str, revision: str, clock: Callable[[],
         or now.database_oid != facts.database_oid
     ):
         return Outcome.ELSEWHERE
+    if now.in_recovery:
+        return (
+            Outcome.UNREACHABLE
+        )  # a standby may lag: what it has not heard of may be committed all the same
     status: str | None
     try:
         status = wire.value("SELECT pg_catalog.pg_xact_status($1::xid8)", xid, deadline=clock() + 10)

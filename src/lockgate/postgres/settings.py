@@ -125,7 +125,7 @@ def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
     calls.append(Call(f"SET SESSION lockgate.canary = {_quote(canary)}"))
     names = [*wanted, "lockgate.canary"]
     calls.append(Call("SELECT " + ", ".join(f"pg_catalog.current_setting({_quote(n)})" for n in names)))
-    got = wire.batch(calls)[-1].rows[0]
+    got = wire.batch(calls, uncancellable=True)[-1].rows[0]
     for name, value, seen in zip(names, [*wanted.values(), canary], got, strict=True):
         if in_milliseconds(seen or "") != in_milliseconds(value):
             raise Refused(

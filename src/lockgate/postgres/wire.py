@@ -252,7 +252,11 @@ class Wire:
                     meanwhile()
                 except BaseException as error:
                     trouble = error
-            reply = self._collect(deadline, cause, uncancellable=False, pipeline=False)[0]
+            try:
+                reply = self._collect(deadline, cause, uncancellable=False, pipeline=False)[0]
+            except (ConnectionLost, ServerError):
+                if trouble is None:
+                    raise
         if trouble is not None:
             raise trouble
         return reply

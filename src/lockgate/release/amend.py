@@ -161,13 +161,28 @@ class Desk:
                     )
             undone: list[str] = []
             for item, row in zip(items, rows, strict=True):
+                done = f"{', '.join(undone)} undone" if undone else "nothing is undone"
                 try:
                     amend.down(guard, item, row, self.who, self.limits)
                 except RunFailed as failure:
-                    done = f"{', '.join(undone)} undone" if undone else "nothing is undone"
                     failure.state = f"{row.revision} is still applied; {done}. {failure.state}"
                     failure.next = "Mend the down section or the database, then lockgate down again"
                     failure.details["undone"] = undone
+                    raise
+                except Cancelled as stop:
+                    cut = interrupted(stop.cause.message, guard.alarm.signal)
+                    cut.state = (
+                        f"{row.revision} is still applied; {done}; what it ran outside a transaction stays."
+                    )
+                    cut.next = "lockgate status, and count anew how many steps are left"
+                    cut.details["undone"] = undone
+                    raise cut from None
+                except LockgateError as error:
+                    error.state = (
+                        f"{done}; whether {row.revision} is undone too was not heard, lockgate status tells."
+                    )
+                    error.next = "lockgate status, before anything is run again"
+                    error.details["undone"] = undone
                     raise
                 undone.append(row.revision)
             return [row.revision for row in rows]
@@ -235,11 +250,22 @@ class Desk:
             return act(guard, history)
         finally:
             warden.stop()
-            if guard.work.alive and guard.work.idle and not guard.alarm.signal:
+            # What was refused changed nothing, so what somebody changed by hand must not pass for ours after it.
+            if guard.work.alive and guard.work.idle and self._changed(guard, history):
                 if schema or not history.schema_head:
                     self._remember(guard, fresh=True)
                 elif history.schema_head == history.head:
                     self._remember(guard, fresh=False)
+
+    def _changed(self, guard: Guard, history: History) -> bool:
+        """True when the amendment came so far as to write its event; the event's own head is that of before."""
+        try:
+            found = guard.work.value(
+                "SELECT EXISTS (SELECT FROM lockgate.history_event WHERE run_id = $1)", guard.identity.run_id
+            )
+        except (LockgateError, ServerError, Cancelled):
+            return False
+        return found == "t"
 
     def _remember(self, guard: Guard, *, fresh: bool) -> None:
         """Record the schema as it now is. What was changed is committed already, so a failure here is only noted."""

@@ -116,7 +116,7 @@ def authorise(
             break
         if prepared[revision].directives.phase != "contract":
             continue
-        needing = [i for i in instances if i.schema_max and i.schema_max < revision]
+        needing = [i for i in instances if i.schema_max < revision]  # no window is no promise
         if needing:
             who = ", ".join(
                 f"{i.service} {i.instance_id} (release {i.release_id or 'unknown'}, up to {i.schema_max})"

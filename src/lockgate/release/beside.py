@@ -6,18 +6,24 @@ database needs patience.
 
 import contextlib
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+LONGEST = 60.0
+"""Seconds without a sign of life after which the copy is given up."""
 
 
 def worth_it(items: int, least: int = 200) -> bool:
     """True when ``items`` pieces of work are enough for a fork (about 5 ms), and there is a second processor to do them."""
-    return items >= least and hasattr(os, "fork") and (os.cpu_count() or 1) > 1
+    # A copy of a process with threads may hold locks that nobody in it will ever release.
+    alone = threading.active_count() == 1
+    return items >= least and alone and hasattr(os, "fork") and (os.cpu_count() or 1) > 1
 
 
 class Beside(Generic[T]):
@@ -29,7 +35,13 @@ class Beside(Generic[T]):
     def __init__(self, compute: Callable[[], T], kind: type[T]) -> None:
         self._kind = kind
         self._read, write = os.pipe()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:  # no room for another process: the caller does the work itself
+            os.close(self._read)
+            os.close(write)
+            self._read = -1
+            return
         if self._pid == 0:
             os.close(self._read)
             _work(compute, write)
@@ -39,10 +51,13 @@ class Beside(Generic[T]):
         """Wait for the answer; None when the copy came to nothing, and the caller has to do the work itself."""
         if self._read < 0:
             return None
-        with open(self._read, "rb") as pipe:  # noqa: PTH123 - a descriptor, not a path
-            data = pipe.read()
-        self._read = -1
-        self._reap()
+        data = b""
+        while select.select([self._read], [], [], LONGEST)[0]:
+            part = os.read(self._read, 1 << 20)
+            if not part:
+                break
+            data += part
+        self.close()
         try:
             return msgspec.msgpack.decode(data, type=self._kind)
         except msgspec.DecodeError:

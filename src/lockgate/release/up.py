@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lockgate.config import Settings
-from lockgate.errors import Busy, LockgateError, Refused, RunFailed
+from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.migrations.failure import interrupted
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
@@ -180,7 +180,7 @@ class Run:
             return
 
     def _round(self, number: int) -> None:
-        with self._connect_guard() as guard:
+        with self._take_guard(number) as guard:
             self.report.notes += guard.notes
             if self._facts is not None and number > 1:
                 refuse_failover(self._facts, guard.facts)
@@ -189,15 +189,10 @@ class Run:
             wait = max(0.0, min(wait, self._deadline.at - self.limits.clock()))
             try:
                 guard.acquire(wait, self._tell_waiting, self._grants, self._vet)
-            except Busy as busy:
-                if number == 1:
-                    raise
-                # Not "nothing was changed": this run had begun, and it may well be its own old session that holds on.
-                raise RunFailed(
-                    f"the connection was lost, and now {busy.message}",
-                    "CONNECTION_LOST",
-                    details=busy.details,
-                ) from None
+            except (ConnectionLost, RunFailed):
+                raise
+            except LockgateError as error:
+                raise self._had_begun(number, error) from None
             self.report.epoch = guard.epoch
             for run_id in guard.abandoned:
                 self.log.tell("took over", f"run {run_id} was abandoned")
@@ -230,6 +225,23 @@ class Run:
             if write_end(wire, self.report, self.log, failure, self.limits.clock() + 10):
                 return
         self.report.notes.append("the end of the run could not be recorded; the next run marks it")
+
+    def _take_guard(self, number: int) -> Guard:
+        try:
+            return self._connect_guard()
+        except (ConnectionLost, RunFailed):
+            raise
+        except LockgateError as error:
+            raise self._had_begun(number, error) from None
+
+    @staticmethod
+    def _had_begun(number: int, error: LockgateError) -> LockgateError:
+        """What keeps a later round out. Not "nothing was changed": this run had begun, and its own old session may hold on."""
+        if number == 1:
+            return error
+        return RunFailed(
+            f"the connection was lost, and now {error.message}", "CONNECTION_LOST", details=error.details
+        )
 
     def _connect_guard(self) -> Guard:
         """Both connections of a round, with bounded backoff while the server has no room for them."""
@@ -265,7 +277,7 @@ class Run:
             self.report.plan_hash = plan.hash
         self._refuse_obstacles(plan)
         self._prepare(plan)
-        judged = self._judge(plan, history, guard.facts)
+        judged = self._of_the_rest(guard, history, self._judge(plan, history, guard.facts))
         self._preflight(guard, plan)
         self._look_for_drift(guard, history)
         permit = authorise(
@@ -299,7 +311,10 @@ class Run:
                 self._remember_schema(guard, self.log.applied[-1].revision if self.log.applied else plan.base)
         if permit.until:
             self.report.held_because = permit.held_because
-            raise Refused(permit.held_because, permit.held_code)
+            held = Refused(permit.held_because, permit.held_code)
+            if self.log.applied:
+                held.state = f"{len(self.log.applied)} files were applied, up to {self.log.applied[-1].revision}; what comes after is held."
+            raise held
 
     def _remember_schema(self, guard: Guard, revision: str) -> None:
         from lockgate.migrations import drift
@@ -341,6 +356,22 @@ class Run:
             self._judged = self._ask(plan, history, facts)
             self._tell_policy()
         return self._judged
+
+    @staticmethod
+    def _of_the_rest(guard: Guard, history: History, judged: Judged) -> Judged:
+        """Half-done files were permitted when they began; what is done of them stands, what is still to run is judged as it is now."""
+        if not history.partial:
+            return judged
+        rows = guard.work.one(
+            "SELECT revision_id, pg_catalog.count(*)::text FROM lockgate.migration_step WHERE state = 'done' GROUP BY 1"
+        ).rows
+        done = {row[0]: int(row[1] or 0) for row in rows}
+        rest = tuple(
+            found
+            for found in judged.findings
+            if found.file[:13] not in judged.begun or found.statement >= done.get(found.file[:13], 0)
+        )
+        return msgspec.structs.replace(judged, findings=rest, begun=frozenset())
 
     def _ask(self, plan: Plan, history: History, facts: Facts) -> Judged:
         from lockgate.release.judging import judge_pending
