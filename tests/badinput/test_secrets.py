@@ -422,3 +422,15 @@ def test_an_artifact_folder_that_leads_outside(project: Project, tmp_path_factor
     assert "leaves the folder" in answer.document("error")["message"]
     assert list(outside.iterdir()) == []
     assert json.loads(answer.out)["state"] == "Nothing was changed."
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:pa@0therB1rd@127.0.0.1/db", "postgresql://u:p/0therB1rd@127.0.0.1/db"]
+)
+@pytest.mark.parametrize("command", [["status"], ["up"], ["status", "--format", "json"]])
+def test_a_password_that_spills_over(tmp_path, url: str, command: list[str]):
+    """A password with an unescaped @ or / would be read as host or database: refused, exit 2, and no part of it is shown."""
+    answer = Project(tmp_path).run(*command, DATABASE_URL=url)
+    assert answer.code == 2, answer
+    assert "0therB1rd" not in answer.out + answer.err
+    assert "%40" in answer.err

@@ -1,0 +1,1 @@
+"""Vector and search indexes, and the gold sets that judge them."""

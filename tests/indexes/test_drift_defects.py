@@ -5,10 +5,10 @@ The same on the shipped gold set and on collections of other shapes, so that no 
 
 from pathlib import Path
 
-import lab
 import numpy as np
 import pytest
 
+from indexes import lab
 from lockgate.indexes.drift import Drift, compare
 from lockgate.indexes.gold import GoldSet, read_gold
 from lockgate.indexes.hashing import HashingEmbedder

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import lab
 import pytest
 
+from indexes import lab
 from lockgate.errors import ConfigError, Unreachable
 from lockgate.indexes.drift import compare
 from lockgate.indexes.embedders import (

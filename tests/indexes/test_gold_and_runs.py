@@ -4,9 +4,9 @@ import json
 import random
 from pathlib import Path
 
-import lab
 import pytest
 
+from indexes import lab
 from lockgate.indexes.drift import compare
 from lockgate.indexes.gold import GoldError, read_gold
 from lockgate.indexes.limits import LIKE_FOR_LIKE, TABLE, Limits, choose
@@ -167,7 +167,7 @@ def test_runs_have_to_join(made):
 def test_paraphrases_count_for_lambda(tmp_path):
     """A gold set with paraphrases whose runs lack them holds lambda; with them a paraphrase that lost its answer shows as a split."""
     gold = read_gold(SHIPPED)
-    from test_drift_defects import shipped
+    from indexes.test_drift_defects import shipped
 
     full = lab.exact(shipped(), 10)
     only = full.__class__(name="only", hits={q: h for q, h in full.hits.items() if "#" not in q})

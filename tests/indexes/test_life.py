@@ -8,11 +8,11 @@ import sys
 import threading
 from pathlib import Path
 
-import lab
 import psycopg
 import pytest
 
-from conftest import make_records, vector_spec
+from indexes import lab
+from indexes.conftest import make_records, vector_spec
 from lockgate.errors import Busy, Held
 from lockgate.indexes.build import Wanted, build
 from lockgate.indexes.register import find_generation, read_alias, read_generations, writing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import Bench
+from indexes.conftest import Bench
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.stores.content import ContentBuilder, record_digest, vector_hash
 from lockgate.stores.vectors import packed

@@ -1,0 +1,1 @@
+"""Data moves: what is copied, proven, switched and taken back."""

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from rehearsals import rehearsed
 
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.embedded import Embedded
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.target import Target
 from lockgate.rehearsal.report import Rehearsal
+from rehearsal.rehearsals import rehearsed
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from rehearsals import FIRST, migration, rehearsed
 
 from lockgate.config import Roles
 from lockgate.errors import ConfigError
@@ -21,6 +20,7 @@ from lockgate.rehearsal.artifact import encode
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.scaling import Scaling
 from lockgate.rehearsal.verdict import failed, held, passed, verdict_of
+from rehearsal.rehearsals import FIRST, migration, rehearsed
 
 TABLE = "create table t (id int primary key, a text);"
 

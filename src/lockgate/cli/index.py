@@ -1,6 +1,8 @@
 """``lockgate index``."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +90,7 @@ def build_command(name: str, **options: Any) -> None:
             "lockgate index build --help",
         )
     embedder = open_embedder(options["embedder"], embedder_key()) if options["embedder"] else None
-    with opened(session, changing=True, name=name, wait=options["lock_wait"]) as room:
+    with _spec_errors(), opened(session, changing=True, name=name, wait=options["lock_wait"]) as room:
         total, first, source = source_of(room, options)
         manifest = manifest_of(room, options, embedder, first)
         if manifest.kind == "text":
@@ -214,12 +216,29 @@ def swap_command(name: str, to: str, window: float, unvalidated: bool, two_step:
     _told(session, "index swap", done)
 
 
+@contextmanager
+def _spec_errors() -> Iterator[None]:
+    """What the server says of a column, a parameter or a size that was asked for is about the specification."""
+    from lockgate.errors import ConfigError
+    from lockgate.postgres.sqlstate import ServerError
+
+    try:
+        yield
+    except ServerError as error:
+        if error.sqlstate[:2] in ("22", "42", "54", "0A"):
+            raise ConfigError(
+                f"the server refused the specification: {error.message}", "INDEX_SPEC"
+            ) from None
+        raise
+
+
 @command.command("rollback")
 @shared()
 @click.argument("name")
 @lock_wait_option
 def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None:
     """Point the alias NAME back to the generation before, while its window is open."""
+    from lockgate.errors import Refused
     from lockgate.indexes.register import find_generation
     from lockgate.indexes.swap import previous_of, recover, swap
     from lockgate.release.operator import operator_name
@@ -227,6 +246,16 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
     session = Session(**shared_options)
     with opened(session, changing=True, name=name, wait=lock_wait) as room:
         recover(room.link, room.of, name, actor=operator_name())
+        last = room.link.rows(
+            "SELECT kind, to_generation FROM lockgate.index_event WHERE name = $1 AND kind IN ('swap', 'rollback') ORDER BY id DESC LIMIT 1",
+            name,
+        )
+        if last and last[0][0] == "rollback":
+            raise Refused(
+                f"{name} was rolled back to {last[0][1]} already",
+                "INDEX_NOT_READY",
+                next="lockgate index swap leads forward again",
+            )
         back = previous_of(room.link, name)
         target = find_generation(room.link, name, back)
         done = swap(

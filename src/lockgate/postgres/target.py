@@ -23,6 +23,12 @@ class Target:
             raise ConfigError(
                 f"{source} is empty", next="Set the URL; a missing secret never falls back to another target."
             )
+        if _spilled(url):
+            # libpq would read a part of the password as host, port or database, and every message would show it.
+            raise ConfigError(
+                f"{source} has an @ where none can be",
+                next="A password with @, / or : in it is written percent-encoded: %40, %2F, %3A.",
+            )
         try:
             parameters = conninfo.conninfo_to_dict(url)
         except DriverError:
@@ -88,3 +94,12 @@ class Target:
 
     def __repr__(self) -> str:
         return f"Target({self!s}, source={self.source!r})"
+
+
+def _spilled(url: str) -> bool:
+    """True when a password in ``url`` holds an unescaped sign that ends it too early."""
+    scheme, found, rest = url.strip().partition("://")
+    if not found or not scheme.startswith("postgres"):
+        return False
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return "@" in path or authority.count("@") > 1

@@ -60,6 +60,10 @@ class Backups:
             raise ConfigError(
                 "no backup provider is configured", next='Set [backup] provider = "pg_dump" in lockgate.toml.'
             )
+        if provider == "command" and not self.settings.backup.command:
+            raise ConfigError(
+                "the provider command needs backup.command", next="Set [backup] command in lockgate.toml."
+            )
         backup_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         wire = connect_patiently(self.target, "backup", self.limits, self.alarm)
         try:

@@ -8,7 +8,19 @@ from lockgate.policy.deploy import code, containers, scripts
 from lockgate.policy.deploy.kinds import DeployFinding, finding
 from lockgate.policy.deploy.yaml_lines import documents
 
-_SKIPPED = {".git", "node_modules", ".venv", "venv", "__pycache__", ".tox", "dist", "build", "site-packages"}
+_SKIPPED = {
+    ".git",
+    "node_modules",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".tox",
+    "dist",
+    "build",
+    "site-packages",
+    ".lockgate",
+    ".artifacts",
+}
 _LONGEST = 2_000_000
 _CI = re.compile(
     r"(?:^|/)(?:\.github/(?:workflows|actions)/|\.gitlab/|\.circleci/|\.buildkite/|\.?azure-pipelines|\.gitlab-ci|bitbucket-pipelines|action\.ya?ml$|\.pre-commit)"
