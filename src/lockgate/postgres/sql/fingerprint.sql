@@ -3,7 +3,7 @@
 WITH home AS MATERIALIZED (
   SELECT n.oid, n.nspname
     FROM pg_catalog.pg_namespace n
-   WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'lockgate')
+   WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'lockgate', 'lockgate_index')
 ), member AS MATERIALIZED (
   -- Of an extension, or of a range type: its constructors and casts come with it.
   SELECT d.classid, d.objid
