@@ -68,13 +68,6 @@ class Target:
         """The ``sslmode`` of the URL; libpq's default is ``prefer``, which an attacker can downgrade."""
         return self._parameters.get("sslmode", "prefer")
 
-    def to(self, database: str) -> "Target":
-        """The same server, user and environment, another database."""
-        other = Target.__new__(Target)
-        other._parameters = {**self._parameters, "dbname": database}
-        other.source, other.environment, other.protected = self.source, self.environment, self.protected
-        return other
-
     def parameters(self, **more: str | int) -> dict[str, str]:
         """The connection parameters, secrets included, with ``more`` set where the URL is silent."""
         return {**{k: str(v) for k, v in more.items()}, **self._parameters}

@@ -35,14 +35,8 @@ def judge_pending(
     time-out setting could prove harmless is a warning. On a ``fresh`` target every table is born in this very run, so
     the end dates of allowances, which stand for how tables grow, do not count.
     """
-    walk = Walk(settings, date.min if fresh else today, server=Server(version=server), contract=False)
-    with uncollected():
-        for migration in migrations:
-            if migration.revision in pending:
-                walk.judge(migration)
-            else:
-                walk.learn(migration)
-        found = [*walk.findings, *walk.finish()]
+    walk = _walk(migrations, pending, settings, server, date.min if fresh else today)
+    found = [*walk.findings, *walk.finish()]
     findings = sorted(map(with_fix, found), key=lambda found: (found.file, found.line))
     return Judged(
         settings.policy.profile,
@@ -56,14 +50,22 @@ def changes_in(
     migrations: tuple[Migration, ...], pending: frozenset[str], settings: Settings, *, server: int
 ) -> list[Change]:
     """What the statements of the ``pending`` revisions change; asked only while a move is under way."""
-    walk = Walk(settings, date.min, server=Server(version=server), contract=False)
+    walk = _walk(migrations, pending, settings, server, date.min)
+    return [change for s in walk.statements for change in changes_of(s.file, s.line, s.locks)]
+
+
+def _walk(
+    migrations: tuple[Migration, ...], pending: frozenset[str], settings: Settings, server: int, today: date
+) -> Walk:
+    """The policy's walk over all files: it learns what the others build and judges the ``pending`` ones."""
+    walk = Walk(settings, today, server=Server(version=server), contract=False)
     with uncollected():
         for migration in migrations:
             if migration.revision in pending:
                 walk.judge(migration)
             else:
                 walk.learn(migration)
-    return [change for s in walk.statements for change in changes_of(s.file, s.line, s.locks)]
+    return walk
 
 
 def _on_any_target(found: Finding) -> Finding:

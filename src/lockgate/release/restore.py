@@ -66,7 +66,7 @@ def restore(backups: Backups, backup_id: str, into: str) -> Restored:
     if not into or "\0" in into or len(into.encode()) > 63:
         raise ConfigError(f"--into {into!r} is not a database name of 1 to 63 bytes", "USAGE")
     begun = backups.limits.clock()
-    wire = connect_patiently(backups.target.to(MAINTENANCE), "restore", backups.limits, backups.alarm)
+    wire = connect_patiently(backups.target.sibling(MAINTENANCE), "restore", backups.limits, backups.alarm)
     try:
         wire.patience = None
         dump.create_database(wire, into)
@@ -78,7 +78,7 @@ def restore(backups: Backups, backup_id: str, into: str) -> Restored:
             raise
     finally:
         wire.close()
-    compared = _compare(backups, row, backups.target.to(into))
+    compared = _compare(backups, row, backups.target.sibling(into))
     restored = Restored(row.backup_id, into, *compared, round(backups.limits.clock() - begun, 3))
     if not restored.equal:
         raise RunFailed(
@@ -127,7 +127,7 @@ def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
             finally:
                 wire.close()
             _restore_dump(backups, row, target, name, owners=False)
-            compared = _compare(backups, row, target.to(name))
+            compared = _compare(backups, row, target.sibling(name))
             restored = Restored(
                 row.backup_id,
                 "a throw-away server",
