@@ -45,13 +45,7 @@ def start(state: dict, name: str, *words: str, **environ: str) -> None:
 def stop(state: dict, name: str) -> None:
     """Stop a program that we started: the pid alone could be somebody else's by now, so its command line is looked at."""
     pid = state["pids"].pop(name, 0)
-    seen = (
-        subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-        ).stdout
-        if pid
-        else ""
-    )
+    seen = told(pid, "args") if pid else ""
     if str(HERE) in seen:
         os.kill(pid, signal.SIGTERM)
         for _ in range(200):
@@ -68,10 +62,14 @@ def stop(state: dict, name: str) -> None:
 
 def alive(pid: int) -> bool:
     """Whether the process runs; one that is dead and not yet reaped does not."""
-    seen = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    seen = told(pid, "stat")
     return bool(seen) and not seen.startswith("Z")
+
+
+def told(pid: int, what: str) -> str:
+    """What ``ps`` says of the process, whole: without ``-ww`` it cuts its lines at a width that the environment may hold."""
+    asked = ["ps", "-ww", "-o", f"{what}=", "-p", str(pid)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def roll(state: dict, sha: str) -> None:
