@@ -1,17 +1,21 @@
 """The pure parts of a move."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.backfill import next_rows
+from lockgate.moves.cuts import MOST_LEAVES, ROWS_AT_ONCE, differing_leaves, finer_cut, first_cut, groups
 from lockgate.moves.stages import ARROWS, FORWARD_CAPTURED, OVER, SETTLED, SOURCE_SERVES, Stage, why
-from lockgate.moves.verify import ROWS_AT_ONCE, bits_for, differences, differing_leaves, finer_bits, groups
+from lockgate.moves.verify import differences
 from lockgate.postgres.moves import frozen
 from lockgate.postgres.moves.pressure import Pressure, verdict
 from lockgate.postgres.moves.switch import retired_name
-from lockgate.stores.store import Leaf, RowDigest
+from lockgate.stores.ranges import runs, shift_for
+from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest
 from lockgate.stores.table import Column, Table, compare, split_names, split_pair
 
 STAGES = st.sampled_from(list(Stage))
@@ -100,15 +104,51 @@ def test_groups_hold_what_fits(sizes):
     assert all(len(part) == 1 or sum(leaves[n].rows for n in part) <= ROWS_AT_ONCE for part in cut)
 
 
-@given(st.integers(0, 10**10), st.integers(1, 4096), st.integers(0, 12))
-def test_leaves_are_cut_finer_only_where_it_helps(rows, bad, bits):
-    """The number of leaves stays bounded, and few rows are listed without another pass."""
-    finer = finer_bits(bits, bad, rows)
-    assert finer >= bits
-    assert bad << (finer - bits) <= 1 << 16 or finer == bits
+@given(
+    st.sampled_from(["hash", "range"]), st.integers(0, 31), st.integers(1, 4096), st.integers(0, 10**10), st.integers(0, 10**10),
+)  # fmt: skip
+def test_leaves_are_cut_finer_only_where_it_helps(by, bits, bad, rows, largest):
+    """The number of leaves stays bounded, few rows are listed without another pass, and a pass over large leaves always cuts them."""
+    cut = Cut(by, bits)
+    finer = finer_cut(cut, bad, rows, min(largest, rows))
+    step = finer.bits - bits if by == "hash" else bits - finer.bits
+    assert finer.by == by
+    assert step >= 0
+    assert step == 0 or bad << step <= MOST_LEAVES
     if rows <= ROWS_AT_ONCE:
-        assert finer == bits
-    assert 0 <= bits_for(rows) <= 12
+        assert step == 0
+    if by == "range" and bits and bad <= MOST_LEAVES // 2 and min(largest, rows) > ROWS_AT_ONCE:
+        assert step > 0
+
+
+KEYS = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+@given(st.integers(0, 10**9), KEYS, KEYS, st.integers(2, 1 << 17))
+def test_ranges_of_keys(rows, one, other, leaves):
+    """Keys wherever they lie fall into at most so many leaves; without an index on one side the first cut is by hash."""
+    low, high = sorted((one, other))
+    shift = shift_for(low, high, leaves)
+    assert (high >> shift) - (low >> shift) < leaves
+    assert shift < 64
+    assert shift == 0 or (high >> (shift - 1)) - (low >> (shift - 1)) >= leaves // 2
+    cut = first_cut(rows, (KeyRange(low, high), KeyRange(1, 0)))
+    assert cut.by == "range"
+    assert (high >> cut.bits) - (low >> cut.bits) < MOST_LEAVES
+    assert first_cut(rows, (KeyRange(1, 0), KeyRange(1, 0))) == Cut("range", 0)
+    hashed = first_cut(rows, (KeyRange(low, high), None))
+    assert hashed.by == "hash"
+    assert 0 <= hashed.bits <= 12
+
+
+@given(st.integers(0, 40), st.sets(KEYS, min_size=1, max_size=20))
+def test_runs_hold_exactly_their_leaves(bits, keys):
+    """Every key of a leaf lies in exactly one run, the neighbours outside of all; runs do not touch."""
+    leaves = tuple(sorted({k >> bits for k in keys}))
+    found = runs(bits, leaves)
+    assert all(sum(low <= k <= high for low, high in found) == 1 for k in keys)
+    assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(found))
+    assert all(low >> bits in leaves and high >> bits in leaves for low, high in found)
 
 
 @given(st.integers(1, 100_000), st.floats(0.0001, 1000), st.integers(1, 50_000))

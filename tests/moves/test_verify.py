@@ -9,8 +9,11 @@ from support.tables import Two, run_sql
 pytestmark = pytest.mark.postgres("18")
 
 MAKE = (
-    "CREATE TABLE x (id bigint PRIMARY KEY, a text, b text, n numeric, f float8, ts timestamptz, j jsonb)",
-    "INSERT INTO x SELECT g, 'a' || g, 'b' || g, g / 7.0, g / 3.0, '2026-01-01'::timestamptz + g * interval '1 s', jsonb_build_object('k', g) FROM generate_series(1, 2000) g",
+    "CREATE TABLE x (id bigint PRIMARY KEY, a text, b text, n numeric, f float8, ts timestamptz, j jsonb, big bigint)",
+    "INSERT INTO x SELECT g, 'a' || g, 'b' || g, g / 7.0, g / 3.0, '2026-01-01'::timestamptz + g * interval '1 s', jsonb_build_object('k', g), g FROM generate_series(1, 2000) g",
+    # What one hash takes for another: the halves of a number folded to nothing, and a zero with a sign.
+    "UPDATE x SET b = NULL, big = 0, ts = '2000-01-01+00' WHERE id IN (6, 13)",
+    "UPDATE x SET f = 0 WHERE id = 2000",
 )
 MUTATIONS = {
     "null": ("UPDATE x SET a = NULL WHERE id = 7", [(7, "changed")]),
@@ -29,6 +32,12 @@ MUTATIONS = {
     "deleted": ("DELETE FROM x WHERE id = 11", [(11, "missing")]),
     "inserted": ("INSERT INTO x VALUES (99999, 'z')", [(99999, "extra")]),
     "key": ("UPDATE x SET id = 70000 WHERE id = 70", [(70, "missing"), (70000, "extra")]),
+    "sign": ("UPDATE x SET n = -n WHERE id = 9", [(9, "changed")]),
+    "minus-zero": ("UPDATE x SET f = '-0' WHERE id = 2000", [(2000, "changed")]),
+    "folded-bigint": ("UPDATE x SET big = 4294967297 WHERE id = 6", [(6, "changed")]),
+    "folded-time": ("UPDATE x SET ts = '2000-01-01 01:11:34.967297+00' WHERE id = 6", [(6, "changed")]),
+    "null-wanders": ("UPDATE x SET b = CASE id WHEN 12 THEN NULL ELSE 'b12' END WHERE id IN (12, 13)", [(12, "changed"), (13, "changed")]),
+    "greatest-keys": ("INSERT INTO x VALUES (9223372036854775807, 'z'), (-9223372036854775808, 'z')", [(-9223372036854775808, "extra"), (9223372036854775807, "extra")]),
     "two-rows-swapped": ("UPDATE x SET a = CASE id WHEN 1 THEN 'a2' ELSE 'a1' END WHERE id IN (1, 2)", [(1, "changed"), (2, "changed")]),
 }  # fmt: skip
 
@@ -144,6 +153,37 @@ def test_many_differences(two: Two):
     assert (len(cut["differing"]), cut["truncated"]) == (10, True)
     run_sql(two.target, "TRUNCATE t")
     assert len(two.verify("t")["differing"]) == 60000
+
+
+def test_keys_in_two_heaps(two: Two):
+    """Nearly all keys lie close together and one far away, so that one leaf holds more rows than are held at once: it is cut again, and the difference found."""
+    two.both(
+        "CREATE TABLE t (id bigint PRIMARY KEY, v int)",
+        "INSERT INTO t SELECT g, g FROM generate_series(1, 120000) g",
+        "INSERT INTO t VALUES (4611686018427387904, 1), (-4611686018427387904, 1)",
+        "ANALYZE t",
+    )
+    run_sql(two.target, "UPDATE t SET v = 0 WHERE id IN (77, 119000)", "DELETE FROM t WHERE id < 0")
+    assert [(d["key"], d["kind"]) for d in two.verify("t")["differing"]] == [(-4611686018427387904, "missing"), (77, "changed"), (119000, "changed")]  # fmt: skip
+
+
+def test_composite_and_text_keys(two: Two):
+    """Keys that are no single integer are spread by hash: swapped values, deleted and changed rows are listed by both columns."""
+    two.both(
+        "CREATE TABLE t (a int, b text, v bigint, w text, PRIMARY KEY (a, b))",
+        "INSERT INTO t SELECT g % 7, 'k' || g, g, 'w' || g FROM generate_series(1, 5000) g",
+    )
+    assert two.verify("t")["equal"]
+    run_sql(
+        two.target,
+        "UPDATE t SET w = CASE v WHEN 8 THEN 'w15' ELSE 'w8' END WHERE v IN (8, 15)",
+        "DELETE FROM t WHERE v = 70",
+    )
+    assert two.verify("t")["differing"] == [
+        {"key": [0, "k70"], "kind": "missing"},
+        {"key": [1, "k15"], "kind": "changed"},
+        {"key": [1, "k8"], "kind": "changed"},
+    ]
 
 
 def test_one_database_is_read_from_one_snapshot(two: Two):

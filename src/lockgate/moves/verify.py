@@ -1,8 +1,8 @@
 """Are two tables equal? Both sides digest themselves at once; only leaves that differ are read row by row.
 
-A leaf holds the rows whose key hashes to the same number, so leaves are even whatever the keys look like. One pass
-gives every leaf's count and digest. Where leaves are still too large to be listed they are cut finer, in another pass
-over their rows alone.
+A leaf holds a range of an integer key, which an index reaches again, or else the rows whose key hashes to the same
+number. One pass gives every leaf's count and digest. Where leaves are still too large to be listed they are cut finer,
+in another pass over their rows alone.
 """
 
 import time
@@ -11,14 +11,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import NamedTuple, TypeVar
 
 from lockgate.errors import ConfigError
-from lockgate.stores.store import Leaf, RowDigest, Store, Within
+from lockgate.moves.cuts import differing_leaves, finer_cut, first_cut, groups, rows_in
+from lockgate.stores.store import Cut, Leaf, Part, RowDigest, Store, Within
 from lockgate.stores.table import Comparison, Table, compare
 
 T = TypeVar("T")
-ROWS_AT_ONCE = 100_000
-"""So many rows of each side are held in memory while differences are listed."""
-FIRST_BITS = 12
-MOST_LEAVES = 1 << 16
 
 
 class Difference(NamedTuple):
@@ -38,48 +35,6 @@ class Verified(NamedTuple):
     truncated: bool
     comparison: Comparison
     seconds: float
-
-
-def bits_for(rows: int) -> int:
-    """So many bits of the key's hash that a leaf of a table with ``rows`` rows has about 250 of them, within bounds."""
-    return max(0, min(FIRST_BITS, (max(rows, 1) // 250).bit_length()))
-
-
-def differing_leaves(source: dict[int, Leaf], target: dict[int, Leaf]) -> tuple[int, ...]:
-    """The leaves whose count or digest is not the same on both sides."""
-    return tuple(
-        sorted(leaf for leaf in source.keys() | target.keys() if source.get(leaf) != target.get(leaf))
-    )
-
-
-def rows_in(leaves: dict[int, Leaf], chosen: tuple[int, ...]) -> int:
-    """How many rows the ``chosen`` leaves hold."""
-    return sum(leaves[leaf].rows for leaf in chosen if leaf in leaves)
-
-
-def finer_bits(bits: int, bad: int, rows: int) -> int:
-    """The bits for the next pass over ``bad`` leaves with ``rows`` rows; ``bits`` itself when cutting finer is of no use."""
-    if rows <= ROWS_AT_ONCE or rows <= bad * 32:
-        return bits
-    finer = bits
-    while finer < 31 and (bad << (finer + 1 - bits)) <= MOST_LEAVES and (rows >> (finer - bits)) > bad * 16:
-        finer += 1
-    return finer
-
-
-def groups(leaves: dict[int, Leaf], other: dict[int, Leaf], bad: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """``bad`` cut into groups that together hold at most ``ROWS_AT_ONCE`` rows on either side (one leaf at least)."""
-    found: list[tuple[int, ...]] = []
-    now: list[int] = []
-    held = 0
-    for leaf in bad:
-        rows = max(side[leaf].rows if leaf in side else 0 for side in (leaves, other))
-        if now and held + rows > ROWS_AT_ONCE:
-            found.append(tuple(now))
-            now, held = [], 0
-        now.append(leaf)
-        held += rows
-    return [*found, tuple(now)] if now else found
 
 
 def differences(
@@ -133,22 +88,22 @@ def verify(
                     "KEY_NOT_UNIQUE",
                     details={"side": store_name, "problems": list(wrong)},
                 )
-        bits = bits_for(max(t.rows for t in tables))
-        left, right = pair.leaves(comparison, bits, None, "comparing digests", progress)
+        cut = first_cut(max(t.rows for t in tables), pair.both(lambda side: side.key_range(comparison)))
+        left, right = pair.leaves(comparison, cut, None, "comparing digests", progress)
         counts = sum(leaf.rows for leaf in left.values()), sum(leaf.rows for leaf in right.values())
         bad = differing_leaves(left, right)
         while bad:
-            rows = max(rows_in(left, bad), rows_in(right, bad))
-            finer = finer_bits(bits, len(bad), rows)
-            if finer == bits:
+            held = [rows_in(leaf, left, right) for leaf in bad]
+            finer = finer_cut(cut, len(bad), sum(held), max(held))
+            if finer == cut:
                 break
-            left, right = pair.leaves(comparison, finer, (bits, bad), "locating differences", progress)
-            bits, bad = finer, differing_leaves(left, right)
+            left, right = pair.leaves(comparison, finer, Part(cut, bad), "locating differences", progress)
+            cut, bad = finer, differing_leaves(left, right)
         found: list[Difference] = []
         truncated = False
         parts = groups(left, right, bad)
         for number, part in enumerate(parts):
-            within: Within = (bits, part) if bits else None
+            within = Part(cut, part)
             seen_left, seen_right = pair.both(lambda side, w=within: list(side.row_digests(comparison, w)))  # type: ignore[misc]
             found += differences({row.key: row.digest for row in seen_left}, seen_right)
             progress(Progress("listing differences", (number + 1) / len(parts)))
@@ -218,7 +173,7 @@ class _Pair:
     def leaves(
         self,
         comparison: Comparison,
-        bits: int,
+        cut: Cut,
         within: Within,
         doing: str,
         progress: Callable[[Progress], None],
@@ -232,6 +187,6 @@ class _Pair:
                 done[side] = part
                 progress(Progress(doing, sum(done) / 2))
 
-            return store.leaves(comparison, bits, within, hear)
+            return store.leaves(comparison, cut, within, hear)
 
         return self.both(scan)

@@ -11,8 +11,10 @@ from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import ColumnFacts, Relation, ServerFacts, find, server_facts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
-from lockgate.stores.store import Leaf, RowDigest, Within
-from lockgate.stores.table import Column, Comparison, Item, Table
+from lockgate.stores.pgdigest import digests, item_sql, key_hash, row_bytes, row_hash
+from lockgate.stores.ranges import runs
+from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest, Within
+from lockgate.stores.table import Column, Comparison, Table
 
 _FAMILY = {
     "smallint": "integer", "integer": "integer", "bigint": "integer", "numeric": "decimal",
@@ -33,6 +35,7 @@ class PostgresStore:
         self.link = Link(target, name)
         self.facts: ServerFacts = server_facts(self.link)
         self.relation: Relation | None = None
+        self._like: Relation | None = None
         self.rows_sql = ""
         """The FROM item that gives the rows to compare: the table, or a query over it."""
         self._snapshot = ""
@@ -40,7 +43,7 @@ class PostgresStore:
     def describe_as(self, read: Relation, like: Relation, names: tuple[str, ...], rows_sql: str) -> Table:
         """Compare what ``rows_sql`` makes of the table ``read``, which has the columns ``names`` of ``like`` (a table perhaps elsewhere)."""
         self.link.run("SET SESSION search_path = pg_catalog, pg_temp")
-        self.relation, self.rows_sql = read, rows_sql
+        self.relation, self.rows_sql, self._like = read, rows_sql, like
         columns = tuple(c for c in like.columns if c.name in names)
         return table_of(msgspec.structs.replace(like, columns=columns), self.facts)
 
@@ -70,38 +73,65 @@ class PostgresStore:
 
     # -- digests ------------------------------------------------------------------------------------
 
+    def key_range(self, comparison: Comparison) -> KeyRange | None:
+        """See ``Store``."""
+        relation = self._described()
+        if not comparison.integer_key or not relation.proves_unique((comparison.key[0].name,)):
+            return None
+        name = comparison.key[0].name
+        types = {c.type for r in (relation, self._like or relation) for c in r.columns if c.name == name}
+        if len(types) > 1 or relation.kind not in "rp":
+            return None  # what is read is not the column of the index
+        low, high = self._ask(f"SELECT min({identifier(name)})::bigint, max({identifier(name)})::bigint FROM {self.rows_sql}", "reading")[0]  # fmt: skip
+        return KeyRange(1, 0) if low is None else KeyRange(low, high)
+
     def leaves(
-        self, comparison: Comparison, bits: int, within: Within, progress: Callable[[float], None]
+        self, comparison: Comparison, cut: Cut, within: Within, progress: Callable[[float], None]
     ) -> dict[int, Leaf]:
         """See ``Store``."""
         relation = self._described()
-        leaf = f"({key_hash(comparison)} & {(1 << bits) - 1})::int"
-        # One hash of 64 bits here: a second one costs a fifth of the scan. What differs is then told apart by 128 bits a row.
-        first, _ = digests(row_bytes(comparison.columns, comparison.algorithm), comparison.algorithm)
-        select = f"SELECT {leaf}, count(*), sum({first})::text FROM {self.rows_sql}"
-        condition = _within(comparison, within)
+        # One hash of 64 bits here. What differs is then told apart by 128 bits a row.
+        rows, condition = self._rows(comparison, within)
+        select = f"SELECT {_leaf(comparison, cut)}, count(*), sum({row_hash(comparison)})::text FROM {rows}"
         found: dict[int, Leaf] = {}
-        pieces = self._pieces(relation)
+        pieces = self._pieces(relation) if rows == self.rows_sql else [""]
         for number, piece in enumerate(pieces):
             where = " AND ".join(c for c in (condition, piece) if c)
             sql = f"{select}{f' WHERE {where}' if where else ''} GROUP BY 1"
-            for place, rows, digest in self._ask(sql, "reading"):
-                seen = Leaf(rows, int(digest))
+            for place, count, digest in self._ask(sql, "reading"):
+                seen = Leaf(count, int(digest))
                 found[place] = found[place].plus(seen) if place in found else seen
             progress((number + 1) / len(pieces))
         return found
 
+    def _rows(self, comparison: Comparison, within: Within) -> tuple[str, str]:
+        """The FROM item and the condition that give the rows ``within``."""
+        if within is None:
+            return self.rows_sql, ""
+        if within.cut.by == "hash":
+            leaves = ",".join(map(str, within.leaves))
+            return self.rows_sql, f"{_leaf(comparison, within.cut)} = ANY ('{{{leaves}}}'::int[])"
+        name = identifier(comparison.key[0].name)
+        found = runs(within.cut.bits, within.leaves)
+        lows, highs = (",".join(str(run[side]) for run in found) for side in (0, 1))
+        # OFFSET 0 keeps it a loop over the index, one range at a time, whatever the planner guesses.
+        each = f"SELECT * FROM {self.rows_sql} WHERE {name} >= lockgate_r.low AND {name} <= lockgate_r.high OFFSET 0"
+        return (
+            f"unnest('{{{lows}}}'::bigint[], '{{{highs}}}'::bigint[]) AS lockgate_r (low, high) CROSS JOIN LATERAL ({each}) lockgate_q",
+            "",
+        )
+
     def row_digests(self, comparison: Comparison, within: Within) -> Iterator[RowDigest]:
         """See ``Store``."""
         relation = self._described()
+        rows, condition = self._rows(comparison, within)
         first, second = digests("d", comparison.algorithm)
         keys = [
-            f"{identifier(k.name)}::bigint" if comparison.integer_key else _item(k, for_people=True)
+            f"{identifier(k.name)}::bigint" if comparison.integer_key else item_sql(k, for_people=True)
             for k in comparison.key
         ]
         names = [f"k{i}" for i in range(len(keys))]
-        inner = f"SELECT {', '.join(f'{k} AS {n}' for k, n in zip(keys, names, strict=True))}, {row_bytes(comparison.columns, comparison.algorithm)} AS d FROM {self.rows_sql}"
-        condition = _within(comparison, within)
+        inner = f"SELECT {', '.join(f'{k} AS {n}' for k, n in zip(keys, names, strict=True))}, {row_bytes(comparison.columns, comparison.algorithm)} AS d FROM {rows}"
         sql = f"SELECT {', '.join(names)}, {first}, {second} FROM ({inner}{f' WHERE {condition}' if condition else ''} OFFSET 0) q"
         try:
             for row in self.link.stream(sql):
@@ -114,7 +144,7 @@ class PostgresStore:
         relation = self._described()
         if self.rows_sql != relation.sql or relation.proves_unique(tuple(k.name for k in comparison.key)):
             return ()
-        keys = [_item(k, for_people=True) for k in comparison.key]
+        keys = [item_sql(k, for_people=True) for k in comparison.key]
         null = " OR ".join(f"{identifier(k.name)} IS NULL" for k in comparison.key)
         wrong = []
         count = self._ask(f"SELECT count(*) FROM {self.rows_sql} WHERE {null}", "reading")[0][0]
@@ -191,66 +221,8 @@ def _column(c: ColumnFacts) -> Column:
     return Column(c.name, c.type, base, family or base, c.portable, c.not_null, c.generated)
 
 
-def row_bytes(items: tuple[Item, ...], algorithm: str) -> str:
-    """SQL for the bytes of a row, with a length before every value and a mark for NULL.
-
-    For the server's own hash it is PostgreSQL's wire form; for SHA-256 text that every engine can make.
-    """
-    if algorithm == "hash":
-        return f"record_send(ROW({', '.join(_item(i) for i in items)}))"
-    parts = (
-        f"COALESCE('V' || octet_length(convert_to({t}, 'UTF8')) || ':' || {t}, 'N')"
-        for t in map(_item, items)
-    )
-    return f"convert_to({' || '.join(parts)}, 'UTF8')"
-
-
-def key_hash(comparison: Comparison) -> str:
-    """SQL for a 64-bit hash of the key, the same on both sides; it spreads rows over leaves."""
-    if comparison.integer_key:
-        return f"hashint8extended({identifier(comparison.key[0].name)}::bigint, 0)"
-    sent = row_bytes(comparison.key, comparison.algorithm)
-    if comparison.algorithm == "hash":
-        return f"hash_record_extended(ROW({sent}), 0)"
-    return _half(f"sha256({sent})", 0)
-
-
-def digests(sent: str, algorithm: str) -> tuple[str, str]:
-    """SQL for the two halves of the digest of the bytes ``sent``."""
-    if algorithm == "hash":
-        return f"hash_record_extended(ROW({sent}), 1)", f"hash_record_extended(ROW({sent}), 2)"
-    return _half(f"sha256({sent})", 0), _half(f"sha256({sent})", 8)
-
-
-def _half(digest: str, offset: int) -> str:
-    return f"('x' || encode(substr({digest}, {offset + 1}, 8), 'hex'))::bit(64)::bigint"
-
-
-def _item(item: Item, *, for_people: bool = False) -> str:
-    column = identifier(item.name)
-    if item.rendering == "binary" and not for_people:
-        return column
-    return _CANONICAL.get(item.rendering, "{}::text").format(column)
-
-
-_CANONICAL = {
-    "canonical:boolean": "{}::int::text",
-    "canonical:integer": "CASE {0}::text WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {0}::text END",
-    "canonical:decimal": "trim_scale({}::numeric)::text",
-    "canonical:float": "encode(float8send({}::double precision), 'hex')",
-    "canonical:bytes": "encode({}, 'hex')",
-    "canonical:time": "to_char({}, 'HH24:MI:SS.US')",
-    "canonical:timestamp": "CASE WHEN isfinite({0}) THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
-    "canonical:timestamptz": "CASE WHEN isfinite({0}) THEN to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
-    "canonical:json": "{}::jsonb::text",
-}
-"""The form of a value that every engine can make; every other family's text is so already."""
-
-
-def _within(comparison: Comparison, within: Within) -> str:
-    if within is None:
-        return ""
-    bits, leaves = within
-    return (
-        f"({key_hash(comparison)} & {(1 << bits) - 1})::int = ANY ('{{{','.join(map(str, leaves))}}}'::int[])"
-    )
+def _leaf(comparison: Comparison, cut: Cut) -> str:
+    """SQL for the leaf of a row."""
+    if cut.by == "range":
+        return f"({identifier(comparison.key[0].name)}::bigint >> {cut.bits})"
+    return f"({key_hash(comparison)} & {(1 << cut.bits) - 1})::int"

@@ -5,7 +5,7 @@ from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.stores.rendering import digest, render, row_bytes
-from lockgate.stores.store import Leaf, RowDigest, Within
+from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest, Within
 from lockgate.stores.table import Comparison, Item, Table
 
 TELL_EVERY = 20_000
@@ -21,12 +21,16 @@ class ReadingStore:
         """The rows of the described table, these columns only."""
         raise NotImplementedError
 
+    def key_range(self, comparison: Comparison) -> KeyRange | None:
+        """See ``Store``. What is read row by row gains nothing from ranges."""
+        return None
+
     def leaves(
-        self, comparison: Comparison, bits: int, within: Within, progress: Callable[[float], None]
+        self, comparison: Comparison, cut: Cut, within: Within, progress: Callable[[float], None]
     ) -> dict[int, Leaf]:
         """See ``Store``."""
         sums: dict[int, list[int]] = {}
-        mask = (1 << bits) - 1
+        mask = (1 << cut.bits) - 1
         expected = max(1, self._described().rows)
         for number, (key, row) in enumerate(self._rendered(comparison, within)):
             leaf = digest(key)[0] & mask
@@ -91,8 +95,8 @@ class ReadingStore:
     def _texts(self, comparison: Comparison, within: Within) -> Iterator[tuple[list[str | None], bytes]]:
         """(texts of all compared columns with the key first, bytes of the row in the order of the comparison)."""
         count = len(comparison.key)
-        mask = (1 << within[0]) - 1 if within else 0
-        wanted = set(within[1]) if within else set()
+        mask = (1 << within.cut.bits) - 1 if within else 0
+        wanted = set(within.leaves) if within else set()
         for values in self.stream([c.name for c in comparison.columns]):
             if self.cancelled:
                 raise LockgateError("the comparison was stopped", "CANCELLED")

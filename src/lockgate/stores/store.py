@@ -24,8 +24,29 @@ class RowDigest(NamedTuple):
     digest: tuple[int, int]
 
 
-Within = tuple[int, tuple[int, ...]] | None
-"""Only the rows that fall into these leaves of so many bits; None means all."""
+class Cut(NamedTuple):
+    """How rows are spread over leaves: by ``hash``, the lowest ``bits`` bits of the hash of the key; by ``range``, an integer key shifted right by ``bits``."""
+
+    by: str
+    bits: int
+
+
+class Part(NamedTuple):
+    """Only the rows that fall into these leaves of a cut."""
+
+    cut: Cut
+    leaves: tuple[int, ...]
+
+
+class KeyRange(NamedTuple):
+    """The least and the greatest integer key of a table; ``low`` is above ``high`` where it has no rows."""
+
+    low: int
+    high: int
+
+
+Within = Part | None
+"""Some of the rows; None means all."""
 
 
 class Store(Protocol):
@@ -39,10 +60,14 @@ class Store(Protocol):
         """See one state from now on; the very state that ``like`` sees where both are one database."""
         ...
 
+    def key_range(self, comparison: Comparison) -> KeyRange | None:
+        """Where the keys lie, if an index reaches them by ranges of one integer; else None."""
+        ...
+
     def leaves(
-        self, comparison: Comparison, bits: int, within: Within, progress: Callable[[float], None]
+        self, comparison: Comparison, cut: Cut, within: Within, progress: Callable[[float], None]
     ) -> dict[int, Leaf]:
-        """Digests of the described table by the lowest ``bits`` bits of each key's hash. ``progress`` hears 0.0 to 1.0."""
+        """Digests of the described table by leaves of ``cut``. ``progress`` hears 0.0 to 1.0."""
         ...
 
     def row_digests(self, comparison: Comparison, within: Within) -> Iterator[RowDigest]:

@@ -57,10 +57,14 @@ class Table(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One column of a comparison, and how its value is rendered: ``binary``, ``text``, or a family's canonical form."""
+    """One column of a comparison, and how its value is rendered: ``binary``, ``text``, or a family's canonical form.
+
+    ``base`` is the type that both sides have, where it is one; else empty.
+    """
 
     name: str
     rendering: str
+    base: str = ""
 
 
 class Comparison(NamedTuple):
@@ -119,7 +123,7 @@ def compare(
 
     def item(s: Column, t: Column) -> Item:
         if binary and s.portable and t.portable and s.base == t.base:
-            return Item(s.name, "binary")
+            return Item(s.name, "binary", s.base)
         if one_engine and s.base == t.base and s.family != ANY:
             return Item(s.name, "text")
         family = common_family(s, t)
