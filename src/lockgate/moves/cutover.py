@@ -13,6 +13,7 @@ from lockgate.postgres.moves import capture, ledger, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
+from lockgate.postgres.relation import Relation
 from lockgate.record.points import point
 
 
@@ -118,28 +119,38 @@ def _in_one(
     relay = move.relay(draining)
     off, on = (row.source_oid, row.target_oid) if forward else (row.target_oid, row.source_oid)
     with relay.exclusive(move.declared.limits.lock_patience_seconds):
-        relay._prepare()
+        # All that can be known and made before the lock is: writers wait for each statement under it.
+        switch.prepare(relay)
+        serving, coming = switch.fresh(move.home, off), switch.fresh(move.home, on)
+        old = switch.retired_name(serving.name, move.name, "old") if forward else _bare_target(move, serving.name)  # fmt: skip
+        ddl = switch.turn_ddl(draining, beginning, serving, coming, move.name)
+        ddl += switch.swap_names_ddl(serving, coming, old)
         _shrink(move, relay)
         with switch.locked(
             move.home, [off, on], "ACCESS EXCLUSIVE", _limits(move), move.rng, clock=clock
         ) as attempts:
             begin = clock()
-            if move.row().stage != row.stage:
-                raise LockgateError(f"the move {move.name} is not {row.stage} any more", "MOVE_BUSY")
+            _refuse_moved_on(move, row, off, on, serving, coming)
             move.home.run(f"SET LOCAL lockgate.feed = '{move.name}'")
             drained, checked = switch.drain_and_check(relay, _limits(move), begin, clock)
-            serving, coming = switch.fresh(move.home, off), switch.fresh(move.home, on)
             sequences = switch.advance_sequences(move.home, move.home, serving, coming)
-            switch.turn(move.home, draining, beginning, off, on, move.name)
-            old = (
-                switch.retired_name(serving.name, move.name, "old")
-                if forward
-                else _bare_target(move, serving.name)
-            )
-            switch.swap_names(move.home, serving, coming, old)
+            move.home.run(ddl)
             ms = round((clock() - begin) * 1000, 3)
             _write(move, row, forward, operator, ms, attempts, drained, checked, sequences)
+    ms = round((clock() - begin) * 1000, 3)  # with the COMMIT, which the record cannot know
     return Turned("target" if forward else "source", False, ms, attempts, drained, checked, tuple(sequences))
+
+
+def _refuse_moved_on(
+    move: Opened, row: MoveRow, off: int, on: int, serving: Relation, coming: Relation
+) -> None:
+    """Under the lock, what was read before it must still be so: the stage, and what both tables are called."""
+    stage, *names = move.home.rows(
+        "SELECT (SELECT stage FROM lockgate.move WHERE name = $1), $2::oid::regclass::text, $3::oid::regclass::text, $4::regclass::text, $5::regclass::text",
+        move.name, off, on, serving.sql, coming.sql,
+    )[0]  # fmt: skip
+    if stage != row.stage or names[:2] != names[2:]:
+        raise LockgateError(f"the move {move.name} is not {row.stage} any more", "MOVE_BUSY")
 
 
 def _bare_target(move: Opened, fallback: str) -> str:
@@ -234,7 +245,7 @@ def _across(
     begin = clock()
     coming = switch.fresh(coming_link, on)
     with relay.exclusive(move.declared.limits.lock_patience_seconds):
-        relay._prepare()
+        switch.prepare(relay)
         if switch.serves(move.far, move.name) != (wanted, row.epoch + 1):
             _shrink(move, relay)
             # Written down first: from here on a call that finds the triggers half changed knows why.

@@ -203,9 +203,13 @@ def _mapping(
         if column.generated:
             continue
         if column.name in expressions:
-            values.append(Value(column.name, expressions[column.name], column.type, column.portable))
+            values.append(
+                Value(column.name, expressions[column.name], column.type, column.portable, column.base)
+            )
         elif column.name in here:
-            values.append(Value(column.name, identifier(column.name), column.type, column.portable))
+            values.append(
+                Value(column.name, identifier(column.name), column.type, column.portable, column.base)
+            )
     return Mapping(
         move=declared.name, feed=feed, origin=origin.sql, destination=destination.sql,
         key=tuple(KeyPart(k, k, here[k].type) for k in key), values=tuple(values),

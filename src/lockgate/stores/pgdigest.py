@@ -1,5 +1,6 @@
 """SQL for digests of rows inside PostgreSQL."""
 
+from lockgate.postgres import hashing
 from lockgate.postgres.quoting import identifier
 from lockgate.stores.table import Comparison, Item
 
@@ -61,52 +62,12 @@ _CANONICAL = {
 """The form of a value that every engine can make; every other family's text is so already."""
 
 
-_BYTES = 'COLLATE "C"'
-"""Under a collation that takes letters for equal, the hash of a text does too."""
-_TEXT = {"text", "character varying"}
-_ITSELF = {"bytea", "uuid", "smallint", "integer", "date", "oid", "boolean"}
-"""Types whose own hash covers every bit of a value. Others are equal where bytes are not (-0 and 0, 1.0 and 1.00), hash
-a number without its sign, or fold 64 bits into 32 first; their bytes are hashed."""
-_SENT = {
-    "timestamp without time zone": "timestamp_send({})",
-    "timestamp with time zone": "timestamptz_send({})",
-    "numeric": "numeric_send({})",
-    "double precision": "float8send({})",
-    "real": "float4send({})",
-}
-_MOST_PARTS = 1600
-
-
 def row_hash(comparison: Comparison) -> str:
-    """SQL for 64 bits over a row, for the first pass over whole tables: half the cost of the bytes of the row.
-
-    A record's hash adds its parts up, so values that wander between two rows would cancel in a sum over rows. They do
-    not where every part is hashed with the row's key as its seed, or the sum once more. Without the server's own hash it
-    is the first half of the digest of the row's bytes.
-    """
+    """SQL for 64 bits over a row, for the first pass over whole tables. Without the server's own hash it is the first half of the digest of the row's bytes."""
     if comparison.algorithm != "hash":
         return digests(row_bytes(comparison.columns, comparison.algorithm), comparison.algorithm)[0]
-    parts: list[str] = []
-    rest: list[str] = []
-    for item in comparison.columns:
-        value = item_sql(item)
-        if comparison.integer_key and item == comparison.key[0]:
-            parts.append(f"{identifier(item.name)}::bigint")
-        elif item.rendering != "binary" or item.base in _TEXT:
-            parts.append(f"({value}) {_BYTES}")
-        elif item.base in _ITSELF:
-            parts.append(value)
-        elif item.base == "bigint":
-            parts += [value, f"({value} >> 32)::int"]
-        elif item.base in _SENT:
-            parts.append(_SENT[item.base].format(value))
-        else:
-            rest.append(value)
-    if rest:
-        parts.append(f"record_send(ROW({', '.join(rest)}))")
-    if len(parts) > _MOST_PARTS:
-        return digests(row_bytes(comparison.columns, comparison.algorithm), comparison.algorithm)[0]
-    row = f"ROW({', '.join(parts)})"
-    if comparison.integer_key:
-        return f"hash_record_extended({row}, {identifier(comparison.key[0].name)}::bigint)"
-    return f"hash_record_extended(ROW(int8send(hash_record_extended({row}, 1))), 1)"
+    key = f"{identifier(comparison.key[0].name)}::bigint" if comparison.integer_key else ""
+    values = comparison.columns[1:] if comparison.integer_key else comparison.columns
+    return hashing.row_hash(
+        [hashing.Part(item_sql(i), i.base if i.rendering == "binary" else "text") for i in values], key
+    )

@@ -9,7 +9,7 @@ from lockgate.postgres.moves.batch import Range
 LEASE_SECONDS = 60
 RECORD = """
 UPDATE lockgate.move_range SET state = 'copied', rows_source = $4::bigint, rows_target = $5::bigint, digest_source = $6, digest_target = $7, equal = $8,
-       algorithm = 'hash128', lease_owner = $3, lease_until = NULL, message = '', finished_at = clock_timestamp(),
+       algorithm = 'hash64', lease_owner = $3, lease_until = NULL, message = '', finished_at = clock_timestamp(),
        seconds = $9::double precision
  WHERE move = $1 AND number = $2
 """

@@ -61,6 +61,10 @@ class Relay:
         """How many entries wait in the outbox."""
         return int(self.origin.value(f"SELECT count(*) FROM {self.mapping.outbox}"))
 
+    def waits(self) -> bool:
+        """True when the outbox holds anything."""
+        return bool(self.origin.value(f"SELECT EXISTS (SELECT FROM {self.mapping.outbox})"))
+
     def drain(self, rows: int, *, until: int = 0, most: int = 1_000_000) -> Applied:
         """Apply batches until at most ``until`` entries wait, or ``most`` batches are done. Under ``exclusive`` only."""
         total = Applied(0, 0)

@@ -99,10 +99,19 @@ def relation_name(link: Link, oid: int) -> str:
     return qualified(*rows[0])
 
 
+def prepare(relay: Relay) -> None:
+    """Make what ``drain_and_check`` needs, before any lock: every statement under it holds writers up."""
+    m = relay.mapping
+    columns = ", ".join(f"{c} {k.type}" for c, k in zip(m.batch_columns, m.key, strict=True))
+    relay._prepare()
+    for link in {id(x): x for x in (relay.origin, relay.destination)}.values():
+        link.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS lockgate_changed ({columns}) ON COMMIT DELETE ROWS")
+
+
 def drain_and_check(
     relay: Relay, limits: Limits, begin: float, clock: Callable[[], float]
 ) -> tuple[int, int]:
-    """Under the lock: apply all that waits, then compare exactly the keys that were applied. (entries, keys compared).
+    """Under the lock, after ``prepare``: apply all that waits, then compare exactly the keys that were applied. (entries, keys compared).
 
     Raises ``LockgateError`` (``MOVE_DIVERGED``, or ``MOVE_LOCK`` when it takes longer than writers may be held).
     """
@@ -110,23 +119,20 @@ def drain_and_check(
     drained = 0
     names = ", ".join(m.batch_columns)
     links = {id(x): x for x in (relay.origin, relay.destination)}.values()
-    columns = ", ".join(f"{c} {k.type}" for c, k in zip(m.batch_columns, m.key, strict=True))
-    relay._prepare()
-    for link in links:
-        link.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS lockgate_changed ({columns}) ON COMMIT DELETE ROWS")
-    while True:
+    while relay.waits():
         done = relay.within(2_000_000_000)
         for link in links:
-            link.run(f"INSERT INTO pg_temp.lockgate_changed SELECT {names} FROM {m.batch}")
-            link.run(f"DELETE FROM {m.batch}")
+            link.run(
+                f"INSERT INTO pg_temp.lockgate_changed SELECT {names} FROM {m.batch}; DELETE FROM {m.batch}"
+            )
         drained += done.entries
         if (clock() - begin) * 1000 > limits.block_ms:
             raise Busy(
                 f"draining under the lock took longer than {limits.block_ms} ms ({drained} entries)",
                 "MOVE_LOCK",
             )
-        if not done.entries:
-            break
+    if not drained:
+        return 0, 0
     origin = relay.origin.rows(
         m.digest(
             f"(SELECT {m.select} FROM {m.origin} WHERE ({m.origin_key}) IN (SELECT {names} FROM pg_temp.lockgate_changed)) s"
@@ -173,10 +179,12 @@ def advance_sequences(origin: Link, destination: Link, here: Relation, there: Re
     return told
 
 
-def swap_names(link: Link, serving: Relation, coming: Relation, retired: str) -> None:
+def swap_names_ddl(serving: Relation, coming: Relation, retired: str) -> str:
     """``coming`` takes the name of ``serving``, which becomes ``retired``. Both are locked."""
-    link.run(f"ALTER TABLE {serving.sql} RENAME TO {identifier(retired)}")
-    link.run(f"ALTER TABLE {coming.sql} RENAME TO {identifier(serving.name)}")
+    return (
+        f"ALTER TABLE {serving.sql} RENAME TO {identifier(retired)};"
+        f"ALTER TABLE {coming.sql} RENAME TO {identifier(serving.name)};"
+    )
 
 
 def retired_name(name: str, move: str, suffix: str) -> str:
@@ -185,14 +193,13 @@ def retired_name(name: str, move: str, suffix: str) -> str:
     return name.encode()[: 63 - len(tail)].decode("utf-8", "ignore") + tail
 
 
-def turn(link: Link, mapping_off: Mapping, mapping_on: Mapping | None, off: int, on: int, move: str) -> None:
+def turn_ddl(mapping_off: Mapping, mapping_on: Mapping | None, off: Relation, on: Relation, move: str) -> str:
     """In one database: ``off`` stops serving (barrier, no capture), ``on`` begins (capture of ``mapping_on``, no barrier)."""
-    off_name, on_name = relation_name(link, off), relation_name(link, on)
-    link.run(capture.uncapture_ddl(mapping_off, off_name))
-    link.run(capture.unbarrier_ddl(move, off_name) + capture.barrier_ddl(move, off_name))
-    link.run(capture.unbarrier_ddl(move, on_name))
+    ddl = capture.uncapture_ddl(mapping_off, off.sql) + capture.unbarrier_ddl(move, off.sql)
+    ddl += capture.barrier_ddl(move, off.sql) + capture.unbarrier_ddl(move, on.sql)
     if mapping_on is not None:
-        link.run(capture.uncapture_ddl(mapping_on, on_name) + capture.capture_ddl(mapping_on, on_name))
+        ddl += capture.uncapture_ddl(mapping_on, on.sql) + capture.capture_ddl(mapping_on, on.sql)
+    return ddl
 
 
 def fresh(link: Link, oid: int) -> Relation:
@@ -206,11 +213,11 @@ def fresh(link: Link, oid: int) -> Relation:
 def serve(link: Link, move: str, side: str, epoch: int) -> None:
     """Write which side serves, and tell who listens."""
     link.run(
-        "INSERT INTO lockgate.move_switch (move, serves, epoch) VALUES ($1, $2, $3::bigint)"
-        " ON CONFLICT (move) DO UPDATE SET serves = excluded.serves, epoch = excluded.epoch, switched_at = clock_timestamp() WHERE lockgate.move_switch.epoch <= excluded.epoch",
-        move, side, epoch,
+        "WITH told AS (INSERT INTO lockgate.move_switch (move, serves, epoch) VALUES ($1, $2, $3::bigint)"
+        " ON CONFLICT (move) DO UPDATE SET serves = excluded.serves, epoch = excluded.epoch, switched_at = clock_timestamp() WHERE lockgate.move_switch.epoch <= excluded.epoch)"
+        " SELECT pg_notify('lockgate_switch', $4)",
+        move, side, epoch, f"{move} {side} {epoch}",
     )  # fmt: skip
-    link.run("SELECT pg_notify('lockgate_switch', $1)", f"{move} {side} {epoch}")
 
 
 def serves(link: Link, move: str) -> tuple[str, int]:
