@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+HEAVY := .venv/.heavy
 WORKERS ?= 2
 
-.PHONY: demo test check soak bench docs clean
+.PHONY: demo test check heavy soak bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,7 +16,7 @@ demo: $(STAMP) ## a guarded release of examples/shop on an embedded PostgreSQL; 
 	@$(BIN)/lockgate demo
 
 test: $(STAMP) ## the whole suite on PostgreSQL 16 and 18, and on the machine's own
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not soak'
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not soak and not heavy'
 
 check: $(STAMP) ## format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .
@@ -26,6 +27,13 @@ check: $(STAMP) ## format, lint, types, floors, generated docs
 
 docs: $(STAMP) ## write the generated pages anew
 	$(BIN)/python tools/generate_docs.py
+
+$(HEAVY): $(STAMP)
+	$(BIN)/pip install -q -c constraints.txt -e '.[heavy]'
+	@touch $(HEAVY)
+
+heavy: $(HEAVY) ## stores whose clients weigh 1.3 GB together: LanceDB, a Chroma server, Milvus Lite
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m heavy
 
 soak: $(STAMP) ## long chaos runs: every failpoint, every fault
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m soak

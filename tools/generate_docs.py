@@ -242,6 +242,7 @@ VARIABLES: dict[str, str] = {
     "LOCKGATE_INDEX_HASHES": "The index generations that the process has loaded, as `name=hash,name=hash`.",
     "LOCKGATE_HEALTH_TOKEN": "Who bears it may read the details of `/readyz` and `/startupz`.",
     "LOCKGATE_TEST_URL": "The server on which the pytest plugin makes its databases.",
+    "LOCKGATE_STORE_KEY": "The key of an index store's server: a token of Qdrant, Chroma or Milvus; for OpenSearch and Elasticsearch `user:password`, or the whole value of `Authorization`. A place is recorded, so it holds no key.",
     "LOCKGATE_EMBEDDER_KEY": "The key of an embedding endpoint (`lockgate index build --embedder http=URL=MODEL`), sent as a bearer token.",
     "NO_COLOR": "Any text switches colour off.",
     "TERM": "`dumb` switches control codes and the progress bar off.",

@@ -1,6 +1,7 @@
 """Stores under test: each of them real, each with the specification that it takes."""
 
 import importlib.util
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from lockgate.stores.manifest import Embedding, Manifest
 from lockgate.stores.open_search import open_search
 from lockgate.stores.searching import SearchStore
 from lockgate.stores.vectors import single
+from support.chroma import chroma_server, emptied
+from support.search_double import search_double
 
 WORDS = [
     "canal",
@@ -73,33 +76,100 @@ def link(database: str) -> Iterator[Link]:
     found.close()
 
 
-KINDS = ["pgvector", "pgvector-half", "fts", "fts5", "pointer", "pointer-faiss", "qdrant"]
+LIGHT = [
+    "pgvector",
+    "pgvector-half",
+    "fts",
+    "fts5",
+    "pointer",
+    "pointer-faiss",
+    "qdrant",
+    "opensearch",
+    "opensearch-flat",
+    "opensearch-text",
+    "elasticsearch",
+    "elasticsearch-flat",
+    "elasticsearch-text",
+]
+STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
+HEAVY = ["lancedb", "lancedb-half", "lancedb-flat", "chroma", "milvus", "milvus-flat"]
+"""Kinds whose clients weigh half a gigabyte each: run by `make heavy`, which .ci/run calls."""
+KINDS = [*LIGHT, *(pytest.param(kind, marks=pytest.mark.heavy) for kind in HEAVY)]
+NEEDS = {"pointer-faiss": "faiss", "qdrant": "qdrant_client", "lancedb": "lancedb", "chroma": "chromadb", "milvus": "pymilvus"}  # fmt: skip
+
+
+def place_of(base: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    """Where a kind of store lives in this test."""
+    if base == "chroma":
+        return str(request.getfixturevalue("chroma_url"))
+    if base in DOUBLES:
+        return str(request.getfixturevalue(f"{base}_url"))
+    files = {"fts5": "words.db", "pointer": "files", "qdrant": "q", "lancedb": "lance", "milvus": "milvus.db"}
+    return str(folder / files[base]) if base in files else ""
+
+
+DOUBLES = {"opensearch": "3.2.0", "elasticsearch": "9.2.0"}
+"""Kinds that run against a double on loopback, and the version that it says it is."""
+
+
+@pytest.fixture
+def opensearch_url() -> Iterator[str]:
+    """A double of OpenSearch."""
+    with search_double("opensearch", DOUBLES["opensearch"]) as (url, _):
+        yield url
+
+
+@pytest.fixture
+def elasticsearch_url() -> Iterator[str]:
+    """A double of Elasticsearch."""
+    with search_double("elasticsearch", DOUBLES["elasticsearch"]) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Chroma server on loopback, for all tests of this process."""
+    with chroma_server(tmp_path_factory.mktemp("chroma")) as url:
+        yield url
+
+
+@pytest.fixture
+def chroma_url(chroma: str) -> str:
+    """The URL of a Chroma server that holds nothing."""
+    return emptied(chroma)
 
 
 @pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest, link: Link, tmp_path: Path) -> Iterator[Bench]:
     """Each kind of store in turn."""
     kind = request.param
-    needs = {"pointer-faiss": "faiss", "qdrant": "qdrant_client"}.get(kind)
+    base = kind.partition("-")[0]
+    needs = NEEDS.get(kind, NEEDS.get(base))
     if needs and importlib.util.find_spec(needs) is None:
+        assert not (STRICT and kind in HEAVY), f"{needs} has to be installed here"
         pytest.skip(f"{needs} is not installed")
     if kind.startswith("pgvector") and not link.rows(
         "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"
     ):
         pytest.skip("this server has no pgvector")
-    base = kind.partition("-")[0]
-    place = {
-        "fts5": str(tmp_path / "words.db"),
-        "pointer": str(tmp_path / "files"),
-        "qdrant": str(tmp_path / "q"),
-    }.get(base, "")
-    store = open_search(base, place, link)
-    if base in ("fts", "fts5"):
-        analyzers = ("english", "simple") if base == "fts" else ("porter unicode61", "unicode61")
+    store = open_search(base, place_of(base, tmp_path, request), link)
+    if base in ("fts", "fts5") or kind.endswith("-text"):
+        analyzers = {"fts": ("english", "simple"), "fts5": ("porter unicode61", "unicode61")}.get(base, ("english", "standard"))  # fmt: skip
         spec, other = (Manifest("text", analyzer=a) for a in analyzers)
         yield Bench(kind, store, spec, other, make_records(60), lambda r: r.text.split()[-1])
     else:
-        ann = {"pgvector": "hnsw", "pgvector-half": "hnsw", "pointer-faiss": "hnsw"}.get(kind, "flat")
+        graphs = (
+            "pgvector",
+            "pgvector-half",
+            "pointer-faiss",
+            "lancedb",
+            "lancedb-half",
+            "chroma",
+            "milvus",
+            "opensearch",
+            "elasticsearch",
+        )
+        ann = "hnsw" if kind in graphs else "flat"
         dtype = "float16" if kind.endswith("half") else "float32"
         spec, other = vector_spec(ann=ann, dtype=dtype), vector_spec(ann=ann, dtype=dtype, metric="l2")
         yield Bench(kind, store, spec, other, make_records(60), lambda r: r.vector)

@@ -26,89 +26,89 @@ def expected(b: Bench, records=None):
 
 def test_content_is_what_was_written_in_any_order(bench: Bench):
     """The digests of a store are those of the source records, whatever the order, the batches and the rounding; writing twice changes nothing."""
-    bench.store.create("d__1", bench.spec)
+    bench.store.create("doc__1", bench.spec)
     for start in range(0, 60, 7):
-        bench.store.upsert("d__1", bench.records[::-1][start : start + 7])
-    bench.store.upsert("d__1", bench.records[:5])
-    bench.store.finalise("d__1", bench.spec)
-    assert bench.store.content("d__1") == expected(bench)
-    assert bench.store.content("d__1").root == expected(bench).root
-    assert bench.store.last_id("d__1") == max(r.id for r in bench.records)
+        bench.store.upsert("doc__1", bench.records[::-1][start : start + 7])
+    bench.store.upsert("doc__1", bench.records[:5])
+    bench.store.finalise("doc__1", bench.spec)
+    assert bench.store.content("doc__1") == expected(bench)
+    assert bench.store.content("doc__1").root == expected(bench).root
+    assert bench.store.last_id("doc__1") == max(r.id for r in bench.records)
 
 
 def test_a_changed_and_a_deleted_record_show(bench: Bench):
     """One other text, one record gone: the root differs, and only in the buckets of those two."""
-    filled(bench, "d__1")
+    filled(bench, "doc__1")
     changed = bench.records[3]._replace(text="another text")
-    bench.store.upsert("d__1", [changed])
-    bench.store.delete("d__1", [bench.records[9].id, "never there"])
+    bench.store.upsert("doc__1", [changed])
+    bench.store.delete("doc__1", [bench.records[9].id, "never there"])
     rest = [changed if r.id == changed.id else r for r in bench.records if r.id != bench.records[9].id]
-    now = bench.store.content("d__1")
+    now = bench.store.content("doc__1")
     assert now == expected(bench, rest)
     assert 1 <= len(now.unequal(expected(bench))) <= 2
 
 
 def test_the_best_answer_and_who_gave_it(bench: Bench):
     """A question made from a record finds that record first, exactly and through the graph, and the answer names its generation."""
-    filled(bench, "d__1")
+    filled(bench, "doc__1")
     for record in bench.records[:20]:
         for exact in (False, True):
-            answer = bench.store.query("d__1", bench.question(record), 3, exact=exact)
+            answer = bench.store.query("doc__1", bench.question(record), 3, exact=exact)
             assert answer.hits[0].id == record.id
-            assert answer.generation == "d__1"
+            assert answer.generation == "doc__1"
             scores = [h.score for h in answer.hits]
             assert scores == sorted(scores, reverse=True)
 
 
 def test_create_is_repeatable_and_never_another_thing(bench: Bench):
     """The same specification again is fine; another one under that name is refused and changes nothing."""
-    filled(bench, "d__1")
-    bench.store.create("d__1", bench.spec)
+    filled(bench, "doc__1")
+    bench.store.create("doc__1", bench.spec)
     with pytest.raises(Refused) as refused:
-        bench.store.create("d__1", bench.other)
+        bench.store.create("doc__1", bench.other)
     assert refused.value.code == "INDEX_EXISTS"
-    assert bench.store.manifest("d__1") == bench.spec
-    assert bench.store.content("d__1") == expected(bench)
+    assert bench.store.manifest("doc__1") == bench.spec
+    assert bench.store.content("doc__1") == expected(bench)
     assert bench.store.manifest("nothing__1") is None
 
 
 def test_swap_expects_and_can_be_repeated(bench: Bench):
     """A swap moves the alias only from what was expected, repeating it changes nothing, and back is a swap too."""
-    filled(bench, "d__1")
-    filled(bench, "d__2")
-    assert bench.store.resolve("d") is None
-    bench.store.swap("d", None, "d__1")
-    bench.store.swap("d", None, "d__1")
+    filled(bench, "doc__1")
+    filled(bench, "doc__2")
+    assert bench.store.resolve("doc") is None
+    bench.store.swap("doc", None, "doc__1")
+    bench.store.swap("doc", None, "doc__1")
     with pytest.raises(Busy) as moved:
-        bench.store.swap("d", None, "d__2")
+        bench.store.swap("doc", None, "doc__2")
     assert moved.value.code == "INDEX_MOVED"
-    assert bench.store.resolve("d") == "d__1"
-    bench.store.swap("d", "d__1", "d__2")
-    assert bench.store.query("d", bench.question(bench.records[0]), 1).generation == "d__2"
-    bench.store.swap("d", "d__2", "d__1")
-    assert bench.store.query("d", bench.question(bench.records[0]), 1).generation == "d__1"
-    assert bench.store.physical("d") == ["d__1", "d__2"]
+    assert bench.store.resolve("doc") == "doc__1"
+    bench.store.swap("doc", "doc__1", "doc__2")
+    assert bench.store.query("doc", bench.question(bench.records[0]), 1).generation == "doc__2"
+    bench.store.swap("doc", "doc__2", "doc__1")
+    assert bench.store.query("doc", bench.question(bench.records[0]), 1).generation == "doc__1"
+    assert bench.store.physical("doc") == ["doc__1", "doc__2"]
 
 
 def test_what_serves_cannot_be_dropped(bench: Bench):
     """Dropping an alias, or what an alias points to, is refused; another generation goes, and going twice is fine."""
-    filled(bench, "d__1")
-    filled(bench, "d__2")
-    bench.store.swap("d", None, "d__1")
-    for name in ("d", "d__1"):
+    filled(bench, "doc__1")
+    filled(bench, "doc__2")
+    bench.store.swap("doc", None, "doc__1")
+    for name in ("doc", "doc__1"):
         with pytest.raises(Refused) as refused:
             bench.store.drop(name)
         assert refused.value.code == "INDEX_ALIAS"
-    bench.store.drop("d__2")
-    bench.store.drop("d__2")
-    assert bench.store.physical("d") == ["d__1"]
-    assert bench.store.query("d", bench.question(bench.records[0]), 1).hits
+    bench.store.drop("doc__2")
+    bench.store.drop("doc__2")
+    assert bench.store.physical("doc") == ["doc__1"]
+    assert bench.store.query("doc", bench.question(bench.records[0]), 1).hits
 
 
 def test_description_shows_the_thing_itself(bench: Bench):
     """Count, dimension, metric, norms and analyzer come from the store, not from the manifest."""
-    filled(bench, "d__1")
-    d = bench.store.describe("d__1")
+    filled(bench, "doc__1")
+    d = bench.store.describe("doc__1")
     assert (d.records, d.valid, d.unindexed, d.zero, d.broken, d.wrong_rows, d.duplicates) == (
         60,
         True,
@@ -133,12 +133,12 @@ def test_a_record_that_does_not_fit_is_refused(bench: Bench):
     """Another dimension, or no vector at all, is refused by name."""
     if bench.spec.kind == "text":
         pytest.skip("a text index takes any text")
-    bench.store.create("d__1", bench.spec)
+    bench.store.create("doc__1", bench.spec)
     for vector in (None, (1.0, 0.0)):
         with pytest.raises(LockgateError) as refused:
-            bench.store.upsert("d__1", [bench.records[0]._replace(vector=vector)])
+            bench.store.upsert("doc__1", [bench.records[0]._replace(vector=vector)])
         assert refused.value.code in ("INDEX_RECORD", "INDEX_STORE")
-        bench.store.delete("d__1", [bench.records[0].id])
+        bench.store.delete("doc__1", [bench.records[0].id])
 
 
 def test_an_unknown_index_is_an_error(bench: Bench):

@@ -12,10 +12,12 @@ from lockgate.cli.drift import EXITS, limit_changes
 from lockgate.cli.drift import show as show_drift
 from lockgate.cli.index_room import (
     GENERATION,
+    STORES,
     embedder_key,
     lock_wait_option,
     manifest_of,
     next_generation,
+    of_store,
     opened,
     refuse_missing_home,
     session_of,
@@ -24,7 +26,7 @@ from lockgate.cli.index_room import (
 from lockgate.cli.options import Session, leave, shared, usage
 
 if TYPE_CHECKING:
-    pass
+    from lockgate.indexes.register import Generation
 
 
 @click.group("index")
@@ -38,7 +40,7 @@ def command() -> None:
 @click.option(
     "--generation", metavar="NAME", default=None, help="The generation's name (default: the next number)."
 )
-@click.option("--store", "kind", type=click.Choice(["pgvector", "fts", "fts5", "pointer", "qdrant"]), default="pgvector", show_default=True, help="Where it lives.")  # fmt: skip
+@click.option("--store", "kind", type=click.Choice(STORES), default="pgvector", show_default=True, help="Where it lives.")  # fmt: skip
 @click.option(
     "--place", metavar="PATH", default="", help="File, folder or URL of a store outside the database."
 )
@@ -67,7 +69,7 @@ def command() -> None:
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True, help="How vectors are stored.")  # fmt: skip
 @click.option("--ann", metavar="SPEC", default="flat", show_default=True, help="flat, or hnsw:m=16,ef_construction=64, or ivfflat:lists=100.")  # fmt: skip
 @click.option("--raw-lengths", is_flag=True, help="Vectors are not of length 1, on purpose.")
-@click.option("--analyzer", metavar="NAME", default=None, help="Text search configuration or tokenizer, for fts and fts5.")  # fmt: skip
+@click.option("--analyzer", metavar="NAME", default=None, help="Text search configuration or tokenizer of fts and fts5; makes an index of texts in opensearch and elasticsearch.")  # fmt: skip
 @click.option(
     "--rate", metavar="N", type=click.FloatRange(min=0), default=0.0, help="At most N records a second."
 )
@@ -107,10 +109,15 @@ def build_command(name: str, **options: Any) -> None:
             )  # fmt: skip
     import msgspec
 
-    session.output.json({"command": "index build", **msgspec.to_builtins(built)})
+    told = of_store(session, options["kind"], options["place"])
+    session.output.json({"command": "index build", **msgspec.to_builtins(built), **told})
     session.output.say(f"{session.output.mark('sealed', 'good')}: {name} {built.generation}, {built.records} records ({built.written} written, {built.resumed} there already) in {built.seconds:.1f} s")  # fmt: skip
     session.output.say(f"index_hash {built.index_hash}")
-    session.output.say(f"next: lockgate index validate {name} --against GENERATION --gold DIR")
+    others = [g.generation for g in known if g.state == "sealed" and g.generation != built.generation]
+    if others:
+        session.output.say(f"next: lockgate index validate {name} --against {others[-1]} --generation {built.generation} --gold DIR")  # fmt: skip
+    else:
+        session.output.say(f"next: lockgate index swap {name} --to {built.generation}")
 
 
 @command.command("validate")
@@ -183,8 +190,10 @@ def validate_command(name: str, **options: Any) -> None:
             )
         if os.environ.get("LOCKGATE_ROLE", "").strip().lower() != "app":
             remember(room.link, row, drift, against.generation)
+    told = of_store(session, row.store, row.place)
+    where = f" ({row.store}: {told['unproven']})" if told["unproven"] else ""
     show_drift(
-        session.output, drift, "index validate", options["html"], f"{name} {against.generation} -> {row.generation}",
+        session.output, drift, "index validate", options["html"], f"{name} {against.generation} -> {row.generation}{where}", **told,
         index=name, generation=row.generation, against=against.generation, specHash=row.spec_hash, indexHash=row.index_hash,
     )  # fmt: skip
     leave(EXITS[drift.verdict])
@@ -213,7 +222,8 @@ def swap_command(name: str, to: str, window: float, unvalidated: bool, two_step:
             room.link, room.of(target), room.of, name, to, actor=operator_name(), window_seconds=window, unvalidated=unvalidated,
             two_step=two_step, kind="swap, unvalidated" if unvalidated and target.verdict != "pass" else "swap",
         )  # fmt: skip
-    _told(session, "index swap", done)
+        kind = room.of(target).capabilities.swap
+    _told(session, "index swap", done, target, kind)
 
 
 @contextmanager
@@ -262,13 +272,15 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
             room.link, room.of(target), room.of, name, back, actor=operator_name(), window_seconds=86_400.0, unvalidated=True,
             two_step=True, kind="rollback",
         )  # fmt: skip
-    _told(session, "index rollback", done)
+        kind = room.of(target).capabilities.swap
+    _told(session, "index rollback", done, target, kind)
 
 
-def _told(session: Session, command_name: str, done: Any) -> None:
+def _told(session: Session, command_name: str, done: Any, target: "Generation", swap_kind: str) -> None:
     import msgspec
 
-    session.output.json({"command": command_name, **msgspec.to_builtins(done)})
+    told = of_store(session, target.store, target.place)
+    session.output.json({"command": command_name, **msgspec.to_builtins(done), **told, "swapKind": swap_kind})
     if done.recovered:
         session.output.say(f"an interrupted swap was {done.recovered}")
     if done.changed:
@@ -285,6 +297,7 @@ def _told(session: Session, command_name: str, done: Any) -> None:
 def list_command(name: str, **shared_options: Any) -> None:
     """The generations of every index, or of NAME: state, hashes, verdict, and which one serves."""
     from lockgate.indexes.register import read_alias, read_generations
+    from lockgate.stores.open_search import unproven
 
     session = Session(**shared_options)
     with opened(session, changing=False, name=name) as room:
@@ -296,7 +309,7 @@ def list_command(name: str, **shared_options: Any) -> None:
             "command": "index list",
             "generations": [
                 {
-                    "name": g.name, "generation": g.generation, "store": g.store, "state": g.state, "live": g.live, "records": g.records,
+                    "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records,
                     "specHash": g.spec_hash, "contentRoot": g.content_root, "indexHash": g.index_hash, "startedAt": g.started_at,
                     "sealedAt": g.sealed_at, "verdict": g.verdict,
                     "pending": bool(aliases[g.name] and (aliases[g.name].pending or {}).get("to") == g.generation),  # type: ignore[union-attr]
@@ -307,7 +320,7 @@ def list_command(name: str, **shared_options: Any) -> None:
     )  # fmt: skip
     session.output.table(
         ("index", "generation", "store", "state", "records", "index_hash", "validated"),
-        [(g.name, g.generation, g.store, session.output.mark("live", "good") if g.live else g.state, str(g.records), g.index_hash[:12], g.verdict) for g in rows],
+        [(g.name, g.generation, f"{g.store} ({unproven(g.store, g.place)})" if unproven(g.store, g.place) else g.store, session.output.mark("live", "good") if g.live else g.state, str(g.records), g.index_hash[:12], g.verdict) for g in rows],
     )  # fmt: skip
 
 
@@ -319,13 +332,16 @@ def list_command(name: str, **shared_options: Any) -> None:
 @lock_wait_option
 def gc_command(name: str, abandoned: bool, dry_run: bool, lock_wait: float, **shared_options: Any) -> None:
     """Drop the generations of NAME that nothing needs: never what serves, never inside the rollback window."""
+    from lockgate.indexes.register import read_generations
     from lockgate.indexes.swap import collect
     from lockgate.release.operator import operator_name
 
     session = Session(**shared_options)
     with opened(session, changing=True, name=name, wait=lock_wait) as room:
         refuse_missing_home(room)
+        known = {(g.store, g.place): g for g in read_generations(room.link, name)}
         done = collect(room.link, room.of, name, actor=operator_name(), abandoned=abandoned, dry_run=dry_run)
+    told = [of_store(session, kind, place) for kind, place in known]
     session.output.json(
         {
             "command": "index gc",
@@ -333,6 +349,7 @@ def gc_command(name: str, abandoned: bool, dry_run: bool, lock_wait: float, **sh
             "dryRun": dry_run,
             "dropped": list(done.dropped),
             "kept": done.kept,
+            "stores": told,
         }
     )
     for generation in done.dropped:

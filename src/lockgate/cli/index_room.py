@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from lockgate.stores.searching import SearchStore
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,35}")
+STORES = ("pgvector", "fts", "fts5", "pointer", "qdrant", "lancedb", "chroma", "milvus", "opensearch", "elasticsearch")  # fmt: skip
+"""``stores.open_search.KINDS``, named here so that help imports no store; a test keeps the two equal."""
+DRIVERS = ("chromadb", "httpx", "httpcore", "pymilvus", "grpc", "qdrant_client", "lance", "sqlite3")
+"""Packages whose errors are those of a store."""
+TEXT_ONLY = {"fts": "english", "fts5": "porter unicode61"}
+"""Stores of texts, with the analyzer that they take where none is named."""
+BOTH = ("opensearch", "elasticsearch")
+"""Stores of vectors, or of texts where an analyzer is named."""
 GENERATION = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 
 
@@ -38,7 +46,7 @@ class Room:
                 if kind in IN_DATABASE or "://" in place or not place
                 else str(self.session.settings.path(place))
             )
-            self._stores[kind, place] = open_search(kind, path, self.link)
+            self._stores[kind, place] = open_search(kind, path, self.link, store_key())
         return self._stores[kind, place]
 
     def of(self, row: "Generation") -> "SearchStore":
@@ -80,7 +88,23 @@ def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.
         stack.callback(room.close)
         if changing:
             stack.enter_context(writing(link, name, wait))
+        stack.enter_context(_driver_errors())
         yield room
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """What the driver of a store says of its server, told as that store's failure and not as a bug of ours."""
+    from lockgate.errors import LockgateError
+
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in DRIVERS:
+            raise
+        raise LockgateError(
+            f"the store answers with an error: {type(error).__name__}: {str(error)[:300]}", "INDEX_STORE"
+        ) from error
 
 
 def refuse_missing_home(room: Room) -> None:
@@ -99,6 +123,24 @@ def refuse_missing_home(room: Room) -> None:
 def lock_wait_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option that says how long to wait for another command."""
     return click.option("--lock-wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to wait for another command on this index.")(function)  # fmt: skip
+
+
+def of_store(session: Session, kind: str, place: str) -> dict[str, str]:
+    """What every document says of a store: its kind, and ``unproven`` where nobody ran its adapter against the real thing.
+
+    People are told, too.
+    """
+    from lockgate.stores.open_search import unproven
+
+    said = unproven(kind, place)
+    if said:
+        session.output.say(f"{session.output.mark('note', 'hold')}: {kind}: {said}")
+    return {"store": kind, "unproven": said}
+
+
+def store_key() -> str:
+    """The key of a store's server; it comes from the environment only, because a place is recorded."""
+    return os.environ.get("LOCKGATE_STORE_KEY", "")
 
 
 def embedder_key() -> str:
@@ -158,8 +200,8 @@ def manifest_of(room: Room, options: dict[str, Any], embedder: Any, first: "Reco
     from lockgate.stores.manifest import Embedding, Manifest, check
 
     kind = options["kind"]
-    if kind in ("fts", "fts5"):
-        analyzer = options["analyzer"] or {"fts": "english", "fts5": "porter unicode61"}[kind]
+    if kind in TEXT_ONLY or (kind in BOTH and options["analyzer"]):
+        analyzer = options["analyzer"] or TEXT_ONLY[kind]
         found: Any = room.store(kind, options["place"])
         return check(Manifest("text", analyzer=analyzer, analyzer_fingerprint=found.fingerprint(analyzer)))
     name, _, rest = options["ann"].partition(":")

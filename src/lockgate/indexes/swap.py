@@ -4,6 +4,7 @@ Where the store is the database of our record, the alias and the record change i
 committed first; the next command looks where the alias points, and finishes the swap or takes the intent back.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -46,17 +47,23 @@ def recover(link: Link, opened: Callable[[Generation], SearchStore], name: str, 
     if alias is None or alias.pending is None:
         return ""
     before, to = alias.pending["from"], alias.pending["to"]
+    expected = alias.pending.get("expect", physical_name(name, before) if before else "") or None
     target = find_generation(link, name, to)
-    now = opened(target).resolve(name)
+    store = opened(target)
+    now = store.resolve(name)
+    if now is None and expected and store.capabilities.swap == "two_step":
+        # Killed between the two steps: nobody has the name, and the second step is all that is left to do.
+        store.swap(name, None, target.physical)
+        now = store.resolve(name)
     if now == target.physical:
         with link.transaction():
             _record(
                 link, target, before, actor, None, "swap finished", float(alias.pending.get("window", "0"))
             )
         return "finished"
-    if now == (physical_name(name, before) if before else None):
+    if now == expected:
         with link.transaction():
-            link.run("UPDATE lockgate.index_alias SET pending = NULL WHERE name = $1", name)
+            _forget_intent(link, name)
             record_event(link, name, "swap undone", actor, before=before, after=to)
         return "undone"
     raise Held(
@@ -95,11 +102,10 @@ def swap(
     _refuse_unready(target, unvalidated=unvalidated or not before)
     if store.capabilities.swap == "two_step" and not two_step:
         raise Held(
-            f"the store of {name} swaps in two steps: {store.capabilities.note}",
-            "INDEX_SWAP_TWO_STEP",
-            state="Nothing was changed.",
-        )
-    expect = physical_name(name, before) if before else None
+            f"the store of {name} does not swap in one step: {store.capabilities.note}", "INDEX_SWAP_TWO_STEP",
+            state="Nothing was changed.", next=f"Swap while nobody reads: lockgate index swap {name} --to {to} --two-step",
+        )  # fmt: skip
+    expect = _expected(link, store, target, before)
     begin = clock()
     if target.store in IN_DATABASE:
         with link.transaction():
@@ -112,12 +118,18 @@ def swap(
         point("index:swap:committed")
     else:
         with link.transaction():
-            _intend(link, name, before, to, window_seconds)
+            _intend(link, name, before, to, window_seconds, expect)
+            if store.capabilities.swap == "two_step":
+                # Until it is done a reader may find neither generation, so the gate holds.
+                link.run("UPDATE lockgate.live_index SET valid = false WHERE name = $1", name)
         point("index:swap:intended")
         try:
             store.swap(name, expect, target.physical)
-        except LockgateError:
-            link.run("UPDATE lockgate.index_alias SET pending = NULL WHERE name = $1", name)
+        except Exception:
+            # The intent goes only where the alias is known not to have moved; else the next command looks again.
+            with contextlib.suppress(Exception):
+                if store.resolve(name) == expect:
+                    _forget_intent(link, name)
             raise
         point("index:swap:moved")
         if store.resolve(name) != target.physical:
@@ -146,12 +158,32 @@ def _refuse_unready(target: Generation, *, unvalidated: bool) -> None:
         )  # fmt: skip
 
 
-def _intend(link: Link, name: str, before: str, to: str, window: float) -> None:
+def _expected(link: Link, store: SearchStore, target: Generation, before: str) -> str | None:
+    """Where the alias has to point in the store of ``target``.
+
+    An index may move to another store: there the alias points to nothing yet, or to what it left behind when it moved away.
+    """
+    if not before:
+        return None
+    serving = find_generation(link, target.name, before)
+    if (serving.store, serving.place) == (target.store, target.place):
+        return serving.physical
+    now = store.resolve(target.name)
+    ours = {g.physical for g in read_generations(link, target.name)}
+    return now if now in ours else None
+
+
+def _intend(link: Link, name: str, before: str, to: str, window: float, expect: str | None) -> None:
     link.run(
         "INSERT INTO lockgate.index_alias (name, generation, pending) VALUES ($1, $2, $3::text::jsonb) "
         "ON CONFLICT (name) DO UPDATE SET pending = excluded.pending",
-        name, before, json.dumps({"from": before, "to": to, "window": str(window)}),
+        name, before, json.dumps({"from": before, "to": to, "window": str(window), "expect": expect or ""}),
     )  # fmt: skip
+
+
+def _forget_intent(link: Link, name: str) -> None:
+    link.run("UPDATE lockgate.index_alias SET pending = NULL WHERE name = $1", name)
+    link.run("UPDATE lockgate.live_index SET valid = true WHERE name = $1", name)
 
 
 def _record(

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import Refused
 from lockgate.postgres.quoting import literal
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.canonical import digest_of
 from lockgate.stores.content import Record
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.pgsearch import SearchTables
+from lockgate.stores.refusals import unknown
 from lockgate.stores.searching import Answered, Description, Found
 
 PROBE = "The mice were running; running-shoes cost 12.50 EUR at www.example.com/shop, ÄPFEL naïve"
@@ -93,7 +94,7 @@ class PgText(SearchTables):
             behind = self.resolve(target)
             manifest = self.manifest(behind or target)
             if manifest is None:
-                raise LockgateError(f"there is no index {target}", "INDEX_UNKNOWN")
+                raise unknown(target)
             rows = self.link.rows(
                 f"SELECT id, ts_rank(words, q) FROM {self._sql(behind or target)}, "
                 f"(SELECT replace(plainto_tsquery({self._config(manifest.analyzer)}, $1)::text, '&', '|')::tsquery AS q) a "

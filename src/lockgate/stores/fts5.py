@@ -5,12 +5,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.errors import LockgateError, Refused
 from lockgate.postgres.quoting import identifier
 from lockgate.stores.canonical import digest_of
 from lockgate.stores.content import Content, Record, content_of
 from lockgate.stores.fts import PROBE
 from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.refusals import exists_already, must_move, refuse_drop, unknown
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
 
 _WORD = re.compile(r"\w+")
@@ -37,10 +38,7 @@ class Fts5:
 
     def create(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``."""
-        there = self.manifest(physical)
-        if there is not None:
-            if there.spec_hash != manifest.spec_hash:
-                raise Refused(f"{physical} exists with another specification", "INDEX_EXISTS", details={"differences": there.differences(manifest)})  # fmt: skip
+        if exists_already(physical, self.manifest(physical), manifest):
             return
         docs, words = identifier(physical), identifier(f"{physical}_words")
         tokenizer = manifest.analyzer.replace("'", "''")
@@ -158,7 +156,7 @@ class Fts5:
         physical = self.resolve(target) or target
         wanted = " OR ".join(f'"{word}"' for word in _WORD.findall(question))
         if self.manifest(physical) is None:
-            raise LockgateError(f"there is no index {target}", "INDEX_UNKNOWN")
+            raise unknown(target)
         if not wanted:
             return Answered(physical, ())
         docs, words = identifier(physical), identifier(f"{physical}_words")
@@ -176,11 +174,8 @@ class Fts5:
     def swap(self, alias: str, expect: str | None, to: str) -> None:
         """See ``SearchStore``."""
         with _Transaction(self._db):
-            now = self.resolve(alias)
-            if now == to:
+            if not must_move(alias, self.resolve(alias), expect, to):
                 return
-            if now != expect:
-                raise Busy(f"the alias {alias} points to {now or 'nothing'}, not to {expect or 'nothing'}", "INDEX_MOVED", details={"expected": expect, "found": now})  # fmt: skip
             self._db.execute(
                 "INSERT INTO lockgate_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET physical = excluded.physical",
                 (alias, to),
@@ -188,10 +183,7 @@ class Fts5:
 
     def drop(self, physical: str) -> None:
         """See ``SearchStore``."""
-        if self.resolve(physical) is not None:
-            raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
-        if self._db.execute("SELECT 1 FROM lockgate_alias WHERE physical = ?", (physical,)).fetchone():
-            raise Refused(f"an alias points to {physical}", "INDEX_ALIAS")
+        refuse_drop(physical, dict(self._db.execute("SELECT alias, physical FROM lockgate_alias")))
         with _Transaction(self._db):
             self._db.execute(f"DROP TABLE IF EXISTS {identifier(f'{physical}_words')}")
             self._db.execute(f"DROP TABLE IF EXISTS {identifier(physical)}")

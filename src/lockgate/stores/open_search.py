@@ -1,18 +1,46 @@
 """The name of a kind of store, and its place → the store."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lockgate.errors import ConfigError
 from lockgate.postgres.link import Link
 from lockgate.stores.searching import SearchStore
 
-KINDS = ("pgvector", "fts", "fts5", "pointer", "qdrant")
-IN_DATABASE = ("pgvector", "fts")
-"""Kinds that live in the database of our own record, so that a swap and its record are one transaction."""
+PLACES = {
+    "pgvector": "", "fts": "", "fts5": "a file", "pointer": "a folder", "qdrant": "a folder, or the URL of a server",
+    "lancedb": "a folder", "chroma": "the URL of a server", "milvus": "a file that ends in .db, or the URL of a server",
+    "opensearch": "the URL of a server", "elasticsearch": "the URL of a server",
+}  # fmt: skip
+"""Every kind, and what its place is; "" where it lives in the database of our own record."""
+
+KINDS = tuple(PLACES)
+IN_DATABASE = tuple(kind for kind, place in PLACES.items() if not place)
+"""Kinds whose swap and its record are one transaction."""
+
+NOT_A_SERVER = "not run against a server"
+_DOUBLES = {"opensearch", "elasticsearch"}
+_LOCAL_ONLY = {"qdrant", "milvus"}
 
 
-def open_search(kind: str, place: str, link: Link) -> SearchStore:
-    """Open a store. ``place`` is a file, a folder or a URL; "" for those in the database. Raises ``ConfigError``."""
+def unproven(kind: str, place: str) -> str:
+    """``not run against a server``, where no test of ours ran this adapter against the real thing; "" elsewhere.
+
+    OpenSearch and Elasticsearch were tested against a double that follows their documentation, the clients of Qdrant and
+    Milvus in their local modes only.
+    """
+    if kind in _DOUBLES or (kind in _LOCAL_ONLY and "://" in place):
+        return NOT_A_SERVER
+    return ""
+
+
+def open_search(kind: str, place: str, link: Link, key: str = "") -> SearchStore:
+    """Open a store. ``place`` is a file, a folder or a URL; "" for those in the database. ``key`` opens a server that asks for one.
+
+    Raises ``ConfigError``.
+    """
+    if kind not in PLACES:
+        raise ConfigError(f"there is no store {kind!r}", "USAGE", next="One of: " + ", ".join(KINDS))
     if kind in IN_DATABASE:
         if place:
             raise ConfigError(f"{kind} lives in the database itself; it has no --place", "USAGE")
@@ -24,7 +52,15 @@ def open_search(kind: str, place: str, link: Link) -> SearchStore:
 
         return PgText(link)
     if not place:
-        raise ConfigError(f"{kind} needs --place: a {'file' if kind == 'fts5' else 'folder'}", "USAGE")
+        raise ConfigError(f"{kind} needs --place: {PLACES[kind]}", "USAGE")
+    if urlsplit(place).username or urlsplit(place).password:
+        raise ConfigError(
+            f"{kind}: a place is recorded, so it holds no user and no password", "USAGE", next="Put them into LOCKGATE_STORE_KEY."
+        )  # fmt: skip
+    return _outside(kind, place, key)
+
+
+def _outside(kind: str, place: str, key: str) -> SearchStore:
     if kind == "fts5":
         from lockgate.stores.fts5 import Fts5
 
@@ -36,5 +72,19 @@ def open_search(kind: str, place: str, link: Link) -> SearchStore:
     if kind == "qdrant":
         from lockgate.stores.qdrant import Qdrant
 
-        return Qdrant(place)
-    raise ConfigError(f"there is no store {kind!r}", "USAGE", next="One of: " + ", ".join(KINDS))
+        return Qdrant(place, key)
+    if kind == "lancedb":
+        from lockgate.stores.lance import Lance
+
+        return Lance(place)
+    if kind == "chroma":
+        from lockgate.stores.chroma import Chroma
+
+        return Chroma(place, key)
+    if kind == "milvus":
+        from lockgate.stores.milvus import Milvus
+
+        return Milvus(place, key)
+    from lockgate.stores.opensearch import OpenSearch
+
+    return OpenSearch(place, kind, key)

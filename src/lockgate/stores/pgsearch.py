@@ -16,6 +16,7 @@ from lockgate.postgres.quoting import identifier, literal, qualified
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record
 from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.refusals import exists_already, must_move, refuse_stranger
 from lockgate.stores.searching import Capabilities
 
 SCHEMA = "lockgate_index"
@@ -54,14 +55,10 @@ class SearchTables:
 
     def create(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``."""
-        there = self.manifest(physical)
-        if there is not None and there.spec_hash == manifest.spec_hash:
+        if exists_already(f"{SCHEMA}.{physical}", self.manifest(physical), manifest):
             return
-        if there is not None or self._kind(physical):
-            raise Refused(
-                f"{SCHEMA}.{physical} exists with another specification", "INDEX_EXISTS",
-                details={"differences": there.differences(manifest) if there else []},
-            )  # fmt: skip
+        if self._kind(physical):
+            raise refuse_stranger(f"{SCHEMA}.{physical}")
         with self.link.transaction():
             if not self.link.rows("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", SCHEMA):
                 self.link.run(f"CREATE SCHEMA {SCHEMA}")
@@ -159,14 +156,8 @@ class SearchTables:
 
     def _swap(self, alias: str, expect: str | None, to: str) -> None:
         self.link.run(f"SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT}'")
-        now = self.resolve(alias)
-        if now == to:
+        if not must_move(alias, self.resolve(alias), expect, to):
             return
-        if now != expect:
-            raise Busy(
-                f"the alias {alias} points to {now or 'nothing'}, not to {expect or 'nothing'}: somebody else swapped it",
-                "INDEX_MOVED", details={"expected": expect, "found": now},
-            )  # fmt: skip
         names = self._view_columns(to)
         view = f"SELECT {names}, {literal(to)}::text AS generation FROM {self._sql(to)}"
         try:

@@ -4,12 +4,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import Refused
 from lockgate.postgres.link import Link
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.pgsearch import SearchTables, missing, statement
+from lockgate.stores.refusals import unknown
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
 from lockgate.stores.vectors import packed, rounded, unpacked
 
@@ -208,7 +209,7 @@ class PgVector(SearchTables):
             physical = self.resolve(target) or target
             manifest = self.manifest(physical)
             if manifest is None:
-                raise LockgateError(f"there is no index {target}", "INDEX_UNKNOWN")
+                raise unknown(target)
             operator = _OPERATORS[manifest.metric][0]
             if exact:
                 self.link.run("SET LOCAL enable_indexscan = off")

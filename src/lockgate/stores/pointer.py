@@ -12,12 +12,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.errors import LockgateError, Refused
 from lockgate.record.artifact import write_atomically
 from lockgate.stores.content import Content, Record, content_of, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.refusals import (
+    exists_already,
+    last_of_each,
+    must_move,
+    refuse_drop,
+    refuse_question,
+    unknown,
+)
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
-from lockgate.stores.vectors import norm, packed, single, unpacked
+from lockgate.stores.vectors import Lengths, norm, packed, single, unpacked
 
 
 class PointerFiles:
@@ -35,10 +43,7 @@ class PointerFiles:
 
     def create(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``."""
-        there = self.manifest(physical)
-        if there is not None:
-            if there.spec_hash != manifest.spec_hash:
-                raise Refused(f"{physical} exists with another specification", "INDEX_EXISTS", details={"differences": there.differences(manifest)})  # fmt: skip
+        if exists_already(physical, self.manifest(physical), manifest):
             return
         place = self.folder / physical
         place.mkdir(exist_ok=True)
@@ -53,14 +58,9 @@ class PointerFiles:
         """See ``SearchStore``."""
         manifest = self.manifest(physical)
         if manifest is None:
-            raise LockgateError(f"there is no index {physical}", "INDEX_UNKNOWN")
-        for r in records:
-            if r.vector is None or len(r.vector) != manifest.dimension:
-                raise Refused(
-                    f"record {r.id!r} has {len(r.vector or ())} components, not {manifest.dimension}",
-                    "INDEX_RECORD",
-                )
-        self._append(physical, [[r.id, r.text, r.payload, list(r.vector or ())] for r in records])
+            raise unknown(physical)
+        whole = last_of_each(records, manifest.dimension)
+        self._append(physical, [[r.id, r.text, r.payload, list(r.vector or ())] for r in whole])
 
     def load(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``."""
@@ -100,7 +100,7 @@ class PointerFiles:
         found: dict[str, Record] = {}
         manifest = self.manifest(physical)
         if manifest is None:
-            raise LockgateError(f"there is no index {physical}", "INDEX_UNKNOWN")
+            raise unknown(physical)
         if (place / "records.jsonl").is_file():
             data, width = (place / "vectors.f32").read_bytes(), 4 * manifest.dimension
             lines = (place / "records.jsonl").read_text("utf-8").splitlines()
@@ -136,8 +136,9 @@ class PointerFiles:
     def describe(self, physical: str) -> Description:
         """See ``SearchStore``."""
         manifest, records, graph = self._load(physical)
-        norms = [norm(r.vector or ()) for r in records]
-        good = [n for n in norms if 0 < n < float("inf")]
+        lengths = Lengths()
+        for r in records:
+            lengths.add(r.vector or ())
         held = graph.ntotal if graph is not None else len(records)
         metric = manifest.metric
         if graph is not None:
@@ -145,8 +146,8 @@ class PointerFiles:
         incoming = (self.folder / physical / "incoming.jsonl").is_file()
         return Description(
             len(records), manifest.dimension if records else None, metric, not incoming, graph is not None,
-            max(0, len(records) - held), norms.count(0.0), len(norms) - len(good) - norms.count(0.0),
-            min(good, default=None), max(good, default=None), duplicates=max(0, held - len(records)), ann=manifest.ann,
+            max(0, len(records) - held), lengths.zero, lengths.broken,
+            lengths.low, lengths.high, duplicates=max(0, held - len(records)), ann=manifest.ann,
             engine="FAISS" if graph is not None else "flat files",
         )  # fmt: skip
 
@@ -154,7 +155,7 @@ class PointerFiles:
         if physical not in self._loaded:
             manifest = self.manifest(physical)
             if manifest is None:
-                raise LockgateError(f"there is no index {physical}", "INDEX_UNKNOWN")
+                raise unknown(physical)
             records = sorted(self._records(physical), key=lambda r: r.id)
             path, graph = self.folder / physical / "index.faiss", None
             if path.is_file():
@@ -171,11 +172,7 @@ class PointerFiles:
         assert not isinstance(question, str)
         physical = self.resolve(target) or target
         manifest, records, graph = self._load(physical)
-        if len(question) != manifest.dimension:
-            raise Refused(
-                f"the query has {len(question)} components, {physical} has {manifest.dimension}",
-                "INDEX_RECORD",
-            )
+        refuse_question(question, manifest.dimension, physical)
         if graph is not None and not exact:
             import faiss
             import numpy
@@ -208,19 +205,13 @@ class PointerFiles:
 
     def swap(self, alias: str, expect: str | None, to: str) -> None:
         """See ``SearchStore``."""
-        now = self.resolve(alias)
-        if now == to:
+        if not must_move(alias, self.resolve(alias), expect, to):
             return
-        if now != expect:
-            raise Busy(f"the alias {alias} points to {now or 'nothing'}, not to {expect or 'nothing'}", "INDEX_MOVED", details={"expected": expect, "found": now})  # fmt: skip
         write_atomically(self.folder / f"{alias}.alias", json.dumps({"physical": to}).encode())
 
     def drop(self, physical: str) -> None:
         """See ``SearchStore``."""
-        if (self.folder / f"{physical}.alias").is_file():
-            raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
-        if any(json.loads(p.read_text("utf-8"))["physical"] == physical for p in self.folder.glob("*.alias")):
-            raise Refused(f"an alias points to {physical}", "INDEX_ALIAS")
+        refuse_drop(physical, {p.stem: json.loads(p.read_text("utf-8"))["physical"] for p in self.folder.glob("*.alias")})  # fmt: skip
         self._loaded.pop(physical, None)
         shutil.rmtree(self.folder / physical, ignore_errors=True)
 

@@ -8,11 +8,21 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.errors import Busy, LockgateError
 from lockgate.stores.content import Content, Record, content_of, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.refusals import (
+    exists_already,
+    last_of_each,
+    must_move,
+    not_installed,
+    refuse_drop,
+    refuse_question,
+    refuse_stranger,
+    unknown,
+)
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
-from lockgate.stores.vectors import norm, packed
+from lockgate.stores.vectors import Lengths, norm, packed
 
 _SPACE = uuid.UUID("9c1c6d0e-6a0f-5d5e-8f3a-2f6f0b1f6b11")
 _DISTANCE = {"cosine": "Cosine", "l2": "Euclid", "ip": "Dot"}
@@ -21,19 +31,19 @@ _DISTANCE = {"cosine": "Cosine", "l2": "Euclid", "ip": "Dot"}
 class Qdrant:
     """Collections and aliases of one place."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, key: str = "") -> None:
         try:
             from qdrant_client import QdrantClient
         except ImportError:
-            raise Refused(
-                "the client of Qdrant is not installed", "INDEX_STORE", next="pip install 'lockgate[indexes]'"
-            ) from None
+            raise not_installed("the client of Qdrant", "indexes") from None
         remote = "://" in place
         self.capabilities = Capabilities(
             "atomic", "unit", "" if remote else "the client's local mode, not a server"
         )
         try:
-            self._client = QdrantClient(url=place) if remote else QdrantClient(path=place)
+            self._client = (
+                QdrantClient(url=place, api_key=key or None) if remote else QdrantClient(path=place)
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise Busy(f"{place}: {error}", "INDEX_STORE") from None
 
@@ -41,13 +51,10 @@ class Qdrant:
         """See ``SearchStore``."""
         from qdrant_client import models
 
-        there = self.manifest(physical)
-        if there is not None:
-            if there.spec_hash != manifest.spec_hash:
-                raise Refused(f"{physical} exists with another specification", "INDEX_EXISTS", details={"differences": there.differences(manifest)})  # fmt: skip
+        if exists_already(physical, self.manifest(physical), manifest):
             return
         if self._client.collection_exists(physical):
-            raise Refused(f"{physical} exists and has no manifest of ours", "INDEX_EXISTS")
+            raise refuse_stranger(physical)
         graph = None
         if manifest.ann.get("type") == "hnsw":
             graph = models.HnswConfigDiff(
@@ -75,21 +82,16 @@ class Qdrant:
         from qdrant_client import models
 
         manifest = self._known(physical)
-        last = {r.id: r for r in records}
+        last = {r.id: r for r in last_of_each(records, manifest.dimension)}
         points: list[Any] = []
         for r in last.values():
-            if r.vector is None or len(r.vector) != manifest.dimension:
-                raise Refused(
-                    f"record {r.id!r} has {len(r.vector or ())} components, not {manifest.dimension}",
-                    "INDEX_RECORD",
-                )
             payload = {
                 "_id": r.id,
                 "_text": r.text,
                 "_payload": r.payload,
-                "_vh": vector_hash(packed(r.vector)).hex(),
+                "_vh": vector_hash(packed(r.vector or ())).hex(),
             }
-            points.append(models.PointStruct(id=_point(r.id), vector=list(r.vector), payload=payload))
+            points.append(models.PointStruct(id=_point(r.id), vector=list(r.vector or ()), payload=payload))
         if not points:
             return
         self._client.upsert(physical, points=points, wait=True)
@@ -151,14 +153,13 @@ class Qdrant:
         info = self._client.get_collection(physical)
         vectors: Any = info.config.params.vectors
         metric = {v: k for k, v in _DISTANCE.items()}[str(vectors.distance.value)]
-        norms, wrong = [], 0
+        lengths, wrong = Lengths(), 0
         for p in self._points(physical):
-            norms.append(norm(p.vector))
+            lengths.add(p.vector)
             wrong += vector_hash(packed(p.vector)).hex() != (p.payload or {}).get("_sh")
-        good = [n for n in norms if 0 < n < float("inf")]
         return Description(
-            len(norms), vectors.size, metric, True, True, 0, norms.count(0.0), len(norms) - len(good) - norms.count(0.0),
-            min(good, default=None), max(good, default=None), wrong, engine="Qdrant, " + (self.capabilities.note or "server"),
+            lengths.count, vectors.size, metric, True, True, 0, lengths.zero, lengths.broken,
+            lengths.low, lengths.high, wrong, engine="Qdrant, " + (self.capabilities.note or "server"),
         )  # fmt: skip
 
     def query(
@@ -170,11 +171,7 @@ class Qdrant:
         assert not isinstance(question, str)
         physical = self.resolve(target) or target
         manifest = self._known(physical)
-        if len(question) != manifest.dimension:
-            raise Refused(
-                f"the query has {len(question)} components, {physical} has {manifest.dimension}",
-                "INDEX_RECORD",
-            )
+        refuse_question(question, manifest.dimension, physical)
         # The local mode always searches exactly, and warns when it is told how.
         local = bool(self.capabilities.note)
         parameters = None if local else models.SearchParams(hnsw_ef=max(k, search, 40), exact=exact)
@@ -188,7 +185,7 @@ class Qdrant:
     def _known(self, physical: str) -> Manifest:
         manifest = self.manifest(physical)
         if manifest is None:
-            raise LockgateError(f"there is no index {physical}", "INDEX_UNKNOWN")
+            raise unknown(physical)
         return manifest
 
     def _aliases(self) -> dict[str, str]:
@@ -203,10 +200,8 @@ class Qdrant:
         from qdrant_client import models
 
         now = self.resolve(alias)
-        if now == to:
+        if not must_move(alias, now, expect, to):
             return
-        if now != expect:
-            raise Busy(f"the alias {alias} points to {now or 'nothing'}, not to {expect or 'nothing'}", "INDEX_MOVED", details={"expected": expect, "found": now})  # fmt: skip
         steps: list[Any] = []
         if now is not None:
             steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
@@ -217,11 +212,7 @@ class Qdrant:
 
     def drop(self, physical: str) -> None:
         """See ``SearchStore``. The store itself would drop a live collection, and its alias with it."""
-        aliases = self._aliases()
-        if physical in aliases:
-            raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
-        if physical in aliases.values():
-            raise Refused(f"an alias points to {physical}", "INDEX_ALIAS")
+        refuse_drop(physical, self._aliases())
         self._client.delete_collection(physical)
 
     def physical(self, name: str) -> list[str]:

@@ -126,3 +126,8 @@ def physical_name(name: str, generation: str) -> str:
 def generation_of(physical: str) -> str:
     """The generation in a physical name."""
     return physical.rpartition("__")[2]
+
+
+def alias_of(physical: str) -> str:
+    """The alias that a physical name belongs to; "" for what is no physical name."""
+    return physical.rpartition("__")[0]

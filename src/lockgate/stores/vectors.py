@@ -28,3 +28,24 @@ def rounded(vector: Sequence[float]) -> tuple[float, ...]:
 def norm(vector: Sequence[float]) -> float:
     """The length."""
     return math.sqrt(sum(x * x for x in vector))
+
+
+class Lengths:
+    """The lengths of many vectors, without keeping them: how many are 0 or no number, the least and the greatest of the others."""
+
+    def __init__(self) -> None:
+        self.count = self.zero = self.broken = 0
+        self.low: float | None = None
+        self.high: float | None = None
+
+    def add(self, vector: Sequence[float]) -> None:
+        """Look at one more vector."""
+        length = norm(vector)
+        self.count += 1
+        if length == 0:
+            self.zero += 1
+        elif not length < math.inf:
+            self.broken += 1
+        else:
+            self.low = length if self.low is None else min(self.low, length)
+            self.high = length if self.high is None else max(self.high, length)
