@@ -229,7 +229,7 @@ def test_a_delete_that_slips_in_between(databases, across):
     """A row that a batch has read is deleted before the batch commits, and the relay is called at once: it waits for the batch, and the row does not rise again."""
     import threading
 
-    from lockgate.moves.backfill import claim, copy
+    from lockgate.moves.backfill import Task, claim, copy
     from lockgate.postgres.moves import ledger
 
     source = databases()
@@ -257,7 +257,7 @@ def test_a_delete_that_slips_in_between(databases, across):
         assert piece is not None
         points.install(hook)
         try:
-            assert copy(move, mapping, piece) is not None
+            assert copy(move, Task(mapping), piece) is not None
         finally:
             points.install(None)
     relays[0].join()

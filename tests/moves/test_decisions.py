@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.backfill import next_rows
 from lockgate.moves.cuts import MOST_LEAVES, ROWS_AT_ONCE, differing_leaves, finer_cut, first_cut, groups
-from lockgate.moves.stages import ARROWS, FORWARD_CAPTURED, OVER, SETTLED, SOURCE_SERVES, Stage, why
+from lockgate.moves.stages import (
+    ARROWS,
+    ARROWS_IN_PLACE,
+    FORWARD_CAPTURED,
+    OVER,
+    SETTLED,
+    SOURCE_SERVES,
+    Stage,
+    why,
+)
 from lockgate.moves.verify import differences
 from lockgate.postgres.moves import frozen
 from lockgate.postgres.moves.pressure import Pressure, verdict
@@ -48,6 +57,16 @@ def test_no_walk_through_the_stages_is_unsafe(wishes: list[Stage]):
             assert equal or stage is Stage.READY
         assert stage not in OVER
         stage = wish
+
+
+def test_a_move_in_place_ends_after_its_proof_only():
+    """In place nothing is switched: finished is reached from reconciled alone, and only stages without a switch are passed."""
+    assert [b for b, after in ARROWS_IN_PLACE if after is Stage.FINISHED] == [Stage.RECONCILED]
+    assert {s for way in ARROWS_IN_PLACE for s in way} == {
+        Stage.PLANNED, Stage.DUAL_WRITE, Stage.BACKFILLING, Stage.RECONCILED, Stage.PAUSED, Stage.ABORTED, Stage.FINISHED,
+    }  # fmt: skip
+    with pytest.raises(Refused):
+        why(Stage.RECONCILED, Stage.CUT_OVER, in_place=True)
 
 
 def test_every_stage_can_be_reached_and_left():

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from lockgate.errors import LockgateError
-from lockgate.moves.backfill import claim, copy
+from lockgate.moves.backfill import Task, claim, copy
 from lockgate.postgres.moves import ledger
 from lockgate.record import points
 from moves.hand import Hand
@@ -131,7 +131,7 @@ def machine(source: str, target: str | None) -> type[RuleBasedStateMachine]:
                         mapping = move.layout(row).forward
                         piece = claim(move, mapping, 2)
                         if piece is not None:
-                            copy(move, mapping, piece)
+                            copy(move, Task(mapping), piece)
 
             self.step(call, dies)
             run_sql(

@@ -9,8 +9,9 @@ import pytest
 
 from lockgate.migrations.contract import Prepared, prepare
 from lockgate.migrations.files import Migration
+from lockgate.moves.declaration import parse
 from lockgate.policy.judge import Judge, Source
-from lockgate.policy.recipes import RECIPES, Step, steps_of
+from lockgate.policy.recipes import RECIPES, Step, move_of, steps_of
 from recipes.cases import CASES, ORDERS, Case
 
 _DAY = 86_400_000
@@ -118,3 +119,17 @@ def test_the_files_run_and_both_releases_live(case, database):
 
 def _true(execute: Callable[[str], psycopg.Cursor[tuple[object, ...]]], query: str) -> None:
     assert execute(query).fetchall() == [(True,)], query
+
+
+@every_case
+def test_a_file_that_waits_has_a_declared_move(case, tmp_path):
+    """Every recipe whose files wait for a move writes the declaration of that move, and it is one that `move` reads."""
+    steps = steps_of(case.recipe, "the_change", case.values)
+    declared = move_of(case.recipe, "the_change", case.values)
+    waited = {move for step in steps for move in step.after}
+    assert waited == ({declared.name} if declared is not None else set())
+    if declared is not None:
+        (tmp_path / "m.toml").write_text(declared.text, "utf-8")
+        read = parse(tmp_path / "m.toml", declared.name)
+        assert read.in_place
+        assert dict(read.columns) == dict(declared.columns)

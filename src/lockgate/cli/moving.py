@@ -171,29 +171,28 @@ def backfill_command(name: str, executor: str, retry: bool, **shared_options: An
 def reconcile_command(name: str, repair: bool, session: Session) -> None:
     """``move verify NAME``."""
     from lockgate.cli.waiting import Waiting
-    from lockgate.moves.reconcile import reconcile
+    from lockgate.moves.drive import prove
 
     _refuse_application()
     with Waiting(session.output) as waiting, _open(session, name, "verify") as move:
         try:
-            done = reconcile(move, repair=repair, report=waiting.show, operator=_operator())
+            done = prove(move, repair=repair, report=waiting.show, operator=_operator())
         except Exception as error:
             _abort_on_divergence(session, move, error)
             raise
-        v = done.verified
         result = {
-            "rows": {"source": v.source_rows, "target": v.target_rows},
+            "rows": {"source": done.rows_source, "target": done.rows_target},
             "inFlight": done.in_flight,
             "repaired": done.repaired,
-            "lane": v.comparison.lane,
-            "seconds": round(v.seconds, 3),
+            "lane": done.lane,
+            "seconds": round(done.seconds, 3),
         }
         _answer(
             session,
             "verify",
             move,
             result,
-            f"equal: {v.source_rows} rows in the source, {v.target_rows} in the target, {done.in_flight} changes in flight"
+            f"equal: {done.rows_source} rows in the source, {done.rows_target} in the target, {done.in_flight} changes in flight"
             + (f", {done.repaired} rows copied again" if done.repaired else ""),
         )
 
@@ -242,6 +241,8 @@ def _turn_command(
     with _open(session, name, command) as move:
         turned = work(move)
         words = text if not turned.already else "nothing to do: it is so already"
+        if command == "rollback" and move.declared.in_place:
+            words = "both sides say the same: the old release can serve again as it is"
         if not turned.already:
             words += f" (writers were held {turned.cutover_ms:.1f} ms, {turned.attempts} attempts for the lock, {turned.drained} changes drained, {turned.checked} rows compared)"
         _answer(session, command, move, turned._asdict(), words)
@@ -313,7 +314,9 @@ def abort_command(name: str, reason: str, **shared_options: Any) -> None:
             "abort",
             move,
             {"incident": _incident(session, move, reason, {})},
-            "capture and barrier are gone",
+            "files that wait for it are held; the triggers of the expand files stay"
+            if move.declared.in_place
+            else "capture and barrier are gone",
         )
 
 
@@ -399,7 +402,7 @@ def run_command(
             _abort_on_divergence(session, move, error)
             raise
         result: dict[str, Any] = {}
-        if through:
+        if through and not move.declared.in_place:
             result["cutover"] = cutover(move, operator=_operator())._asdict()
         if relay_seconds:
             result["relayed"] = relay_for(move, relay_seconds)._asdict()
@@ -408,8 +411,14 @@ def run_command(
             "run",
             move,
             result,
-            "the target serves" if through else "both sides are equal; the cutover is a person's word",
+            _driven(move, through),
         )
+
+
+def _driven(move: "Opened", through: bool) -> str:
+    if move.declared.in_place:
+        return "both sides say the same; the files that wait for the move may be applied"
+    return "the target serves" if through else "both sides are equal; the cutover is a person's word"
 
 
 @click.command("shadow")

@@ -90,17 +90,25 @@ def _follow(session: Session, recipe: str, name: str | None, given: tuple[str, .
         if key.strip() in values:
             raise usage(f"--set {key.strip()} is given twice", next="lockgate new --recipe list")
         values[key.strip()] = value
-    files = plan(session.settings, recipe, name, values)
+    files, move = plan(session.settings, recipe, name, values)
     if not dry_run:
-        files = write(session.settings, files)
-    session.output.json(
-        {"command": "new", "recipe": recipe, "dryRun": dry_run, "files": [_document(file) for file in files]}
-    )
+        files = write(session.settings, files, move)
+    document = {
+        "command": "new", "recipe": recipe, "dryRun": dry_run, "files": [_document(file) for file in files],
+        "move": None if move is None else {"name": move.declared.name, "file": str(move.path), "text": move.declared.text},
+    }  # fmt: skip
+    session.output.json(document)
     for file in files:
         session.output.say(f"-- {file.path}\n{file.step.text}" if dry_run else str(file.path))
+    if move is not None:
+        session.output.say(f"-- {move.path}\n{move.declared.text}" if dry_run else str(move.path))
     waiting = [file.step.name for file in files if file.step.waiting]
     if not dry_run:
         session.output.note("next: lockgate check; then commit the files")
+        if move is not None:
+            session.output.note(
+                f"then lockgate up, and lockgate move run {move.declared.name}, which fills in the rows that are there"
+            )
         for name in waiting:
             session.output.note(f"later, when no release needs it any more: lockgate promote {name}")
 

@@ -1,5 +1,6 @@
 """The backfill: workers claim ranges from the ledger and copy them; a relay keeps what is copied current."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -7,10 +8,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from lockgate.errors import Busy, LockgateError
+from lockgate.moves import in_place
 from lockgate.moves.declaration import Declaration, LimitsPart
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import batch, ledger, pressure
+from lockgate.postgres.moves.in_place import Sides
+from lockgate.postgres.moves.in_place import copy_range as copy_in_place
+from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import quarantine
 from lockgate.postgres.sqlstate import RETRY, ServerError
@@ -52,7 +57,7 @@ def work(order: Work) -> Outcome:
     ranges = rows = 0
     with opened(order.declared, order.places, "worker") as move:
         row = move.row()
-        mapping = move.layout(row).forward
+        task = _task(move, row)
         size = order.declared.limits.batch_rows
         while order.stop is None or not order.stop.is_set():
             row = move.row()
@@ -64,14 +69,14 @@ def work(order: Work) -> Outcome:
                 if order.stop is None:
                     return Outcome(ranges, rows, reason)
                 continue
-            piece = claim(move, mapping, size)
+            piece = claim(move, task.mapping, size)
             if piece is None:
                 if ledger.waiting(move.home, move.name)[0] == 0:
                     return Outcome(ranges, rows)
                 time.sleep(PAUSE)  # somebody else holds the last ranges; if he dies his lease runs out
                 continue
             begin = time.monotonic()
-            copied = copy(move, mapping, piece)
+            copied = copy(move, task, piece)
             if copied is not None:
                 ranges, rows = ranges + 1, rows + copied.rows_source
                 size = next_rows(
@@ -110,12 +115,32 @@ def claim(move: Opened, mapping: Mapping, rows: int) -> batch.Range | None:
         return ledger.add_range(move.home, move.name, move.owner, low, high, move.row().epoch)
 
 
-def copy(move: Opened, mapping: Mapping, piece: batch.Range) -> batch.Copied | None:
+class Task(NamedTuple):
+    """What a batch does: copy into another table, or fill in beside the old side."""
+
+    mapping: Mapping
+    sides: Sides | None = None
+
+
+def _task(move: Opened, row: MoveRow) -> Task:
+    if move.declared.in_place:
+        sides = in_place.open_sides(move, *move.relations(row))
+        return Task(sides.mapping, sides)
+    return Task(move.layout(row).forward)
+
+
+def _once(move: Opened, task: Task, piece: batch.Range) -> batch.Copied:
+    if task.sides is not None:
+        return copy_in_place(task.sides, move.home, piece, ledger.RECORD, move.owner)
+    return batch.copy_range(task.mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
+
+
+def copy(move: Opened, task: Task, piece: batch.Range) -> batch.Copied | None:
     """Copy one range. None when it has to be claimed again, or was put into quarantine."""
     try:
-        return batch.copy_range(mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
+        return _once(move, task, piece)
     except batch.Poisoned as poisoned:
-        return _heal(move, mapping, piece, poisoned)
+        return _heal(move, task, piece, poisoned)
     except ServerError as error:
         if error.sqlstate not in RETRY:
             ledger.fail_range(move.home, move.name, piece.number, error.message)
@@ -124,18 +149,18 @@ def copy(move: Opened, mapping: Mapping, piece: batch.Range) -> batch.Copied | N
         return None
 
 
-def _heal(
-    move: Opened, mapping: Mapping, piece: batch.Range, poisoned: batch.Poisoned
-) -> batch.Copied | None:
+def _heal(move: Opened, task: Task, piece: batch.Range, poisoned: batch.Poisoned) -> batch.Copied | None:
     """A refused range: perhaps the target still holds an older row with the same unique value. What is refused after a
     drain is cut in halves, until single rows stand in quarantine and all others are copied."""
-    relay = move.relay(mapping)
-    with relay.exclusive(30):
-        relay.drain(move.declared.limits.relay_rows, most=50)
-    try:
-        return batch.copy_range(mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
-    except batch.Poisoned as again:
-        poisoned = again
+    mapping = task.mapping
+    if task.sides is None:
+        relay = move.relay(mapping)
+        with relay.exclusive(30):
+            relay.drain(move.declared.limits.relay_rows, most=50)
+        try:
+            return _once(move, task, piece)
+        except batch.Poisoned as again:
+            poisoned = again
     count = batch.count(move.home, mapping, piece)
     if count > 1:
         middle = batch.boundary(move.home, mapping, piece.low, count // 2)
@@ -197,22 +222,21 @@ def backfill(
         )
     stop = threading.Event()
     relayed = 0
-    mapping = move.layout(move.row()).forward
+    task = _task(move, move.row())
     pool: Executor = executor or ThreadPoolExecutor(
         move.declared.limits.workers, thread_name_prefix="lockgate-move"
     )
     local = executor is None
     order = Work(move.declared, move.places, stop if local else None)
     futures: list[Future[Outcome]] = [pool.submit(work, order) for _ in range(move.declared.limits.workers)]
-    relay = move.relay(mapping)
+    relay = None if move.declared.in_place else move.relay(task.mapping)
     error: BaseException | None = None
     try:
         while not all(f.done() for f in futures):
-            try:
-                with relay.exclusive(2):
+            if relay is not None:
+                # Busy: another process relays this move; that is as good.
+                with contextlib.suppress(Busy), relay.exclusive(2):
                     relayed += relay.drain(move.declared.limits.relay_rows, most=20).entries
-            except Busy:
-                pass  # another process relays this move; that is as good
             job = ledger.job(move.home, move.name)
             part = job.get("progress")
             report("copying", float(part) if isinstance(part, (int, float)) else 0.0)

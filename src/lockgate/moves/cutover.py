@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lockgate.errors import Held, LockgateError, Refused
+from lockgate.moves import in_place
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
@@ -33,6 +34,7 @@ def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = ti
     """The target serves from now on. Raises ``MOVE_LOCK`` when it does not fit its window: then the source serves as before."""
     row = move.row()
     move.refuse_other_declaration(row)
+    _refuse_in_place(move)
     if row.stage in (Stage.CUT_OVER, Stage.TAIL):
         _begin_tail(move, operator)
         return Turned("target", True, row.cutover_ms or 0.0, 0, 0, 0, ())
@@ -61,6 +63,8 @@ def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = ti
 def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:
     """The source serves again, with everything that was written since the cutover. Inside its window only."""
     row = move.row()
+    if move.declared.in_place:
+        return _back_in_place(move, row)
     if row.stage == Stage.ROLLED_BACK or (row.stage == Stage.DUAL_WRITE and row.round > 1):
         return Turned("source", True, 0.0, 0, 0, 0, ())
     why(Stage(row.stage), Stage.ROLLED_BACK)
@@ -74,6 +78,26 @@ def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = t
         if row.same_database
         else _across(move, row, made, False, operator, clock)
     )
+
+
+def _back_in_place(move: Opened, row: MoveRow) -> Turned:
+    """Nothing to switch: prove that the old side is current, so that the old release can serve again."""
+    if row.stage == Stage.FINISHED:
+        raise Refused(
+            f"the move {move.name} is finished: its contract file took the old side away", "MOVE_STAGE",
+            next="A new change is the way back: lockgate new --recipe ...",
+        )  # fmt: skip
+    if row.stage == Stage.RECONCILED:
+        in_place.reconcile(move, repair=False, operator="")
+    return Turned("source", True, 0.0, 0, 0, 0, ())
+
+
+def _refuse_in_place(move: Opened) -> None:
+    if move.declared.in_place:
+        raise Refused(
+            f"the move {move.name} is in place: both sides serve, and there is nothing to switch", "MOVE_STAGE",
+            next="Deploy the release that uses the new side; when none needs the old one: lockgate promote, lockgate up.",
+        )  # fmt: skip
 
 
 def gate(move: Opened, row: MoveRow) -> None:

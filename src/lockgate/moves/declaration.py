@@ -11,6 +11,7 @@ from lockgate.config import Settings
 from lockgate.errors import ConfigError
 
 DIRECTORY = "moves"
+COPY, IN_PLACE = "copy", "in-place"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -50,8 +51,22 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_divergence: str = "pause"
 
 
+class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[sync]`` of a move in place: what the expand files made so that both releases may write while rows are filled in.
+
+    ``triggers`` keep both sides in step; ``checks`` are constraints (proved or not) that keep new NULLs out.
+    """
+
+    triggers: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One move.
+
+    ``kind`` is ``copy`` (rows go to another table, which then serves) or ``in-place`` (an expand migration put a column or
+    table beside the old one and keeps both in step; the move fills in the rows that are there and proves it).
+    ``not_null`` names target columns that hold no NULL at the end of a move in place.
 
     ``columns`` gives target columns as SQL over the source's columns, ``reverse`` the way back; without them columns of
     one name are taken as they are. ``rollback_hours`` is how long the way back stays open.
@@ -60,6 +75,9 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source
     target: TargetSide
     name: str = ""
+    kind: str = COPY
+    sync: Sync = Sync()
+    not_null: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     columns: Mapping[str, str] = {}
     reverse: Mapping[str, str] = {}
@@ -82,6 +100,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def two_databases(self) -> bool:
         """True when the target is in another database than the source."""
         return bool(self.target.url_env)
+
+    @property
+    def in_place(self) -> bool:
+        """True when old and new stand in one database side by side, kept in step by triggers of an expand migration."""
+        return self.kind == IN_PLACE
 
 
 def read(settings: Settings, name: str) -> Declaration:
@@ -128,6 +151,12 @@ def problems(d: Declaration) -> list[str]:
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")
+    if d.kind not in (COPY, IN_PLACE):
+        found.append(f"kind = {d.kind!r} is neither {COPY} nor {IN_PLACE}")
+    if d.in_place:
+        return found + _in_place_problems(d)
+    if d.sync != Sync() or d.not_null:
+        found.append(f"sync and not_null belong to kind = '{IN_PLACE}'")
     if d.switch not in ("rename", "none"):
         found.append(f"switch = {d.switch!r} is neither rename nor none")
     if d.two_databases and d.switch == "rename":
@@ -144,6 +173,28 @@ def problems(d: Declaration) -> list[str]:
         )
     if len(set(d.key)) < len(d.key):
         found.append("key names a column twice")
+    if not d.source.table or not d.target.table:
+        found.append("source.table and target.table must be named")
+    return found
+
+
+def _in_place_problems(d: Declaration) -> list[str]:
+    found = []
+    if d.two_databases or d.target.create:
+        found.append(
+            "a move in place has one database, and a migration makes its target: no url_env, no create"
+        )
+    if not d.columns:
+        found.append("a move in place fills columns: name them in [columns]")
+    if not d.sync.triggers and not d.sync.checks:
+        found.append(
+            "[sync] names neither triggers nor checks: nothing would keep what is filled in current while writes go on"
+        )
+    if d.sync.triggers and not d.reverse and not d.one_way:
+        found.append("nothing says how the old side is kept: give [reverse], or one_way = true")
+    for column in d.not_null:
+        if column not in d.columns:
+            found.append(f"not_null names {column}, which is not in [columns]")
     if not d.source.table or not d.target.table:
         found.append("source.table and target.table must be named")
     return found

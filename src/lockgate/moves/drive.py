@@ -1,14 +1,41 @@
 """Drive a move from where it stands to the gate that needs a person."""
 
+import time
 from concurrent.futures import Executor
+from typing import NamedTuple
 
 from lockgate.errors import LockgateError
+from lockgate.moves import in_place
 from lockgate.moves.backfill import backfill
 from lockgate.moves.opened import Opened, Report
 from lockgate.moves.reconcile import reconcile
 from lockgate.moves.stages import Stage
 from lockgate.moves.start import start
 from lockgate.postgres.moves import ledger
+
+
+class Proved(NamedTuple):
+    """What the comparison of both sides found, of whichever kind the move is."""
+
+    rows_source: int
+    rows_target: int
+    in_flight: int
+    repaired: int
+    lane: str
+    seconds: float
+
+
+def prove(move: Opened, *, repair: bool, report: Report, operator: str) -> Proved:
+    """Compare both sides completely and step to ``reconciled``. Raises ``MOVE_DIVERGED`` and what keeps it from being compared."""
+    if move.declared.in_place:
+        begin = time.monotonic()
+        report("comparing", 0.0)
+        seen = in_place.reconcile(move, repair=repair, operator=operator)
+        c = seen.compared
+        return Proved(c.rows_source, c.rows_target, 0, seen.repaired, "binary", time.monotonic() - begin)
+    done = reconcile(move, repair=repair, report=report, operator=operator)
+    v = done.verified
+    return Proved(v.source_rows, v.target_rows, done.in_flight, done.repaired, v.comparison.lane, v.seconds)
 
 
 def drive(move: Opened, executor: Executor | None, report: Report, operator: str) -> str:
@@ -18,6 +45,8 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
     if stage is Stage.PAUSED:
         assert row is not None
         raise LockgateError(f"the move {move.name} is paused: {row.reason}", "MOVE_PAUSED")
+    if move.declared.in_place and stage is Stage.FINISHED:
+        return stage  # what it filled in is filled in; another round needs another change
     if stage in (Stage.PLANNED, Stage.FINISHED, Stage.ABORTED, Stage.ROLLED_BACK):
         stage = Stage(start(move, operator))
     if stage in (Stage.DUAL_WRITE, Stage.BACKFILLING):
@@ -29,5 +58,5 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
             )
         stage = Stage.BACKFILLING
     if stage in (Stage.BACKFILLING, Stage.RECONCILED):
-        reconcile(move, report=report, operator=operator)
+        prove(move, repair=False, report=report, operator=operator)
     return move.row().stage

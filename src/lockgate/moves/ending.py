@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.moves import in_place
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.stages import OVER, Stage, why
@@ -26,7 +27,9 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
     row = move.row()
     if row.stage == Stage.FINISHED:
         return row.stage
-    why(Stage(row.stage), Stage.FINISHED)
+    why(Stage(row.stage), Stage.FINISHED, in_place=move.declared.in_place)
+    if move.declared.in_place:
+        return in_place.finish(move, row, operator)
     if row.window_open and not now:
         raise Refused(
             f"the way back from the move {move.name} is open until {row.rollback_until}",
@@ -111,9 +114,15 @@ def resume(move: Opened, *, operator: str = "") -> str:
     before = Stage(row.resume_stage or Stage.BACKFILLING)
     # After a change out of band only a new comparison can say that both sides are equal.
     after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before
-    move.layout(row)
+    if move.declared.in_place:
+        in_place.open_sides(move, *move.relations(row))
+        in_place.refuse_broken_sync(move, row)
+    else:
+        move.layout(row)
     source, target = move.shapes(row)
-    missing = not capture.has_trigger(move.home, row.source_oid, f"zz_lockgate_{move.name}_forward")
+    missing = not move.declared.in_place and not capture.has_trigger(
+        move.home, row.source_oid, f"zz_lockgate_{move.name}_forward"
+    )
     if missing:
         raise Refused(
             f"the capture of the move {move.name} is off: writes since then are unknown", "MOVE_STAGE",
@@ -142,6 +151,8 @@ def relay_once(move: Opened) -> Applied:
     """Relay what waits in the feed that runs in this stage. Nothing where none runs, or where another process does it."""
     row = move.row()
     if row.stage in OVER or row.stage == Stage.PLANNED:
+        return Applied(0, 0)
+    if move.declared.in_place:
         return Applied(0, 0)
     made = move.layout(row)
     mapping = made.reverse if row.stage in (Stage.CUT_OVER, Stage.TAIL) else made.forward

@@ -225,37 +225,7 @@ def surroundings_problems(
     here, there = relations
     if here.oid == there.oid and not declared.two_databases:
         found.append(Problem("source and target are one table", "Name two tables."))
-    for side, around, relation in (("source", source, here), ("target", target, there)):
-        if relation.kind not in "rp":
-            found.append(Problem(f"the {side} {relation.name} is not a table", "Only tables can be moved."))
-        if around.other_moves:
-            found.append(
-                Problem(
-                    f"{relation.name} is already in the move {', '.join(around.other_moves)}",
-                    "Finish or abort that one first.",
-                )
-            )
-        if not (around.may_select and around.may_write and around.is_owner):
-            found.append(
-                Problem(
-                    f"this role does not own {relation.name}, so it cannot put triggers on it",
-                    f"Run as {relation.owner}, or GRANT that role to this one.",
-                )
-            )
-        if around.row_security:
-            found.append(
-                Problem(
-                    f"{relation.name} has row security forced on its owner: rows would be hidden from the move",
-                    "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY while it runs.",
-                )
-            )
-        if around.rules:
-            found.append(
-                Problem(
-                    f"{relation.name} has rules ({', '.join(around.rules)}), which rewrite writes",
-                    "Replace them by triggers or drop them.",
-                )
-            )
+    found += owned_problems((("source", source, here), ("target", target, there)))
     if declared.switch == "rename":
         if here.schema != there.schema:
             found.append(
@@ -299,4 +269,41 @@ def surroundings_problems(
                 "Drop them first, or create them in the release that follows.",
             )
         )
+    return found
+
+
+def owned_problems(sides: "tuple[tuple[str, Surroundings, Relation], ...]") -> list[Problem]:
+    """What keeps this role from moving the rows of a table at all."""
+    found = []
+    for side, around, relation in sides:
+        if relation.kind not in "rp":
+            found.append(Problem(f"the {side} {relation.name} is not a table", "Only tables can be moved."))
+        if around.other_moves:
+            found.append(
+                Problem(
+                    f"{relation.name} is already in the move {', '.join(around.other_moves)}",
+                    "Finish or abort that one first.",
+                )
+            )
+        if not (around.may_select and around.may_write and around.is_owner):
+            found.append(
+                Problem(
+                    f"this role does not own {relation.name}, so it cannot put triggers on it",
+                    f"Run as {relation.owner}, or GRANT that role to this one.",
+                )
+            )
+        if around.row_security:
+            found.append(
+                Problem(
+                    f"{relation.name} has row security forced on its owner: rows would be hidden from the move",
+                    "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY while it runs.",
+                )
+            )
+        if around.rules:
+            found.append(
+                Problem(
+                    f"{relation.name} has rules ({', '.join(around.rules)}), which rewrite writes",
+                    "Replace them by triggers or drop them.",
+                )
+            )
     return found

@@ -1,5 +1,6 @@
 """A move with its sessions open: what is declared, what the ledger says, and both directions as they are now."""
 
+import hashlib
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
 from lockgate.postgres.link import Link, refusal
 from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
@@ -78,6 +80,11 @@ class Opened:
         for link in self.links:
             link.run(PATH)
 
+    def unpin(self) -> None:
+        """Give the search path back: a move in place evaluates expressions as the triggers of its migration do."""
+        for link in self.links:
+            link.run("RESET search_path")
+
     @property
     def links(self) -> tuple[Link, ...]:
         """The one or two sessions."""
@@ -125,11 +132,20 @@ class Opened:
 
     def shapes(self, row: MoveRow) -> tuple[str, str]:
         """Digests of what must not change while the tables are moved."""
+        if self.declared.in_place:
+            return self._shapes_in_place(row)
         pattern = f"%lockgate\\_{self.name}%"
         return (
             self.home.value(query("moves/shape"), row.source_oid, pattern) or "gone",
             self.far.value(query("moves/shape"), row.target_oid, pattern) or "gone",
         )
+
+    def _shapes_in_place(self, row: MoveRow) -> tuple[str, str]:
+        oids = [row.source_oid, row.target_oid]
+        there = sync_of(self.home, oids, self.declared.sync.triggers, self.declared.sync.checks)
+        sync = hashlib.sha256(repr(sorted(there.items())).encode()).hexdigest()
+        columns = [self.home.value(query("moves/shape"), oid, "") or "gone" for oid in oids]
+        return f"{columns[0]} {sync[:32]}", columns[1]
 
     def stop_if_changed(self, row: MoveRow) -> None:
         """Pause the move and raise ``MOVE_PAUSED`` when somebody changed one of its tables or switched its capture off."""

@@ -47,6 +47,13 @@ ARROWS: dict[tuple[Stage, Stage], str] = {
 }  # fmt: skip
 """Every allowed step with its reason. Aborting after the switch is not here: that way is ``rollback``."""
 
+_SWITCHING = frozenset({_S.SHADOWING, _S.READY, _S.CUT_OVER, _S.TAIL, _S.ROLLED_BACK})
+ARROWS_IN_PLACE: dict[tuple[Stage, Stage], str] = {
+    **{way: reason for way, reason in ARROWS.items() if not _SWITCHING & set(way)},
+    (_S.RECONCILED, _S.FINISHED): "in place: the contract file took the old side away, or there was none",
+}
+"""The same for a move in place, where both sides stand beside each other and nothing is switched."""
+
 SOURCE_SERVES = frozenset(set(Stage) - {_S.CUT_OVER, _S.TAIL, _S.FINISHED})
 """Stages in which the source takes the writes."""
 OVER = frozenset({_S.FINISHED, _S.ABORTED})
@@ -59,12 +66,13 @@ SETTLED = frozenset({_S.RECONCILED, _S.SHADOWING, _S.READY, _S.CUT_OVER, _S.TAIL
 """Stages in which the target is complete: what waits for a move may go on."""
 
 
-def why(before: Stage, after: Stage) -> str:
+def why(before: Stage, after: Stage, *, in_place: bool = False) -> str:
     """The reason of the step from ``before`` to ``after``. Raises ``Refused`` (``MOVE_STAGE``) where there is none."""
+    arrows = ARROWS_IN_PLACE if in_place else ARROWS
     try:
-        return ARROWS[before, after]
+        return arrows[before, after]
     except KeyError:
-        ways = ", ".join(b for a, b in ARROWS if a is before) or "nowhere"
+        ways = ", ".join(b for a, b in arrows if a is before) or "nowhere"
         raise Refused(
             f"a move that is {before} cannot become {after}; from here it can go to: {ways}",
             "MOVE_STAGE",

@@ -3,11 +3,20 @@
 import msgspec
 
 from lockgate.errors import ConfigError, Refused
-from lockgate.moves.layout import Layout, Problem, Surroundings, layout, surroundings_problems
+from lockgate.moves import in_place
+from lockgate.moves.layout import (
+    Layout,
+    Problem,
+    Surroundings,
+    layout,
+    owned_problems,
+    surroundings_problems,
+)
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, switch
 from lockgate.postgres.moves.create import create_across, create_like
+from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.quoting import literal
 from lockgate.postgres.relation import Relation, find, server_facts
 
@@ -34,6 +43,8 @@ def plan(move: Opened) -> Planned:
     declared = move.declared
     source = find(move.home, declared.source.table)
     target, problems = _find_target(move, source)
+    if declared.in_place:
+        return _plan_in_place(move, source, target, problems)
     made: Layout | None = None
     notes: list[str] = []
     move.pin()
@@ -108,6 +119,37 @@ def plan(move: Opened) -> Planned:
     )  # fmt: skip
 
 
+def _plan_in_place(
+    move: Opened, source: Relation, target: Relation | None, problems: list[Problem]
+) -> Planned:
+    declared = move.declared
+    move.pin()
+    source = switch.fresh(move.home, source.oid)
+    made = None
+    notes = []
+    if target is None:
+        problems = [Problem(f"there is no table {declared.target.table}", in_place.EXPAND)]
+    else:
+        target = switch.fresh(move.home, target.oid)
+        made, found = in_place.sides(declared, source, target)
+        around = surroundings(move.home, source.oid, move.name)
+        problems += found + in_place.sync_problems(
+            declared,
+            sync_of(move.home, [source.oid, target.oid], declared.sync.triggers, declared.sync.checks),
+        )
+        problems += owned_problems((("source", around, source),))
+        others = [t for t in around.triggers if t not in declared.sync.triggers]
+        if others:
+            notes.append(
+                f"triggers of {source.name} ({', '.join(others)}) fire for every row that is filled in"
+            )
+    return Planned(
+        name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
+        key=tuple(k.origin for k in made.mapping.key) if made else (), columns=dict(declared.columns), rows=source.rows, bytes=source.bytes,
+        batches=-(-max(source.rows, 0) // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes, steps=in_place.steps(declared, source),
+    )  # fmt: skip
+
+
 def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]:
     d = move.declared
     steps = (
@@ -171,6 +213,14 @@ def start(move: Opened, operator: str) -> str:
             f"the move {move.name} cannot start: {planned.problems[0]['what']}" + (f" (and {len(planned.problems) - 1} more)" if planned.problems[1:] else ""),
             "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
         )  # fmt: skip
+    if move.declared.in_place:
+        for link in move.links:
+            link.run("RESET search_path")
+        source, target = (
+            find(move.home, t) for t in (move.declared.source.table, move.declared.target.table)
+        )
+        in_place.register(move, source, target, operator)
+        return Stage.DUAL_WRITE
     source, target = _tables(move)
     made, problems = layout(move.declared, source, target)
     if made is None:  # the plan passed a moment ago; somebody changed the tables since
@@ -269,6 +319,8 @@ def rollback_document(move: Opened) -> str:
     head = (
         f"# The way back from the move {move.name}\n\nSource {d.source.table}, target {d.target.table}.\n\n"
     )
+    if d.in_place:
+        return head + in_place.way_back(d)
     if d.one_way:
         return (
             head

@@ -21,6 +21,23 @@ _NEXT = {
 }
 
 
+_IN_PLACE = {
+    **_NEXT,
+    Stage.RECONCILED: "deploy the release that uses the new side; when none needs the old one: lockgate promote its contract file, lockgate up",
+}
+
+
+def in_place(row: MoveRow) -> bool:
+    """True for a move whose two sides stand beside each other."""
+    return row.declaration.get("kind") == "in-place"
+
+
+def _serves(row: MoveRow, stage: Stage) -> str:
+    if in_place(row) and stage is not Stage.FINISHED:
+        return "both"
+    return "source" if stage in SOURCE_SERVES else "target"
+
+
 class Told(msgspec.Struct, frozen=True, rename="camel"):
     """One move. ``outbox`` counts entries that wait (-1: not known from here), ``note`` says what a person should know."""
 
@@ -61,8 +78,8 @@ def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
     declared = row.declaration
     source, target = declared.get("source"), declared.get("target")
     return Told(
-        name=row.name, stage=row.stage, serves="source" if stage in SOURCE_SERVES else "target", reason=row.reason, note=note,
-        next=_NEXT.get(stage, "").format(name=row.name), source=str(source.get("table")) if isinstance(source, dict) else "",
+        name=row.name, stage=row.stage, serves=_serves(row, stage), reason=row.reason, note=note,
+        next=(_IN_PLACE if in_place(row) else _NEXT).get(stage, "").format(name=row.name), source=str(source.get("table")) if isinstance(source, dict) else "",
         target=str(target.get("table")) if isinstance(target, dict) else "", epoch=row.epoch, round=row.round, outbox=outbox,
         quarantined=int(str(job.get("quarantined", 0))), cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,
     )  # fmt: skip

@@ -91,7 +91,8 @@ def authorise(
     """
     refuse_application_role()
     refuse_findings(plan, judged)
-    refuse_frozen(moves)
+    waiting, why = first_waiting(plan, prepared, moves)
+    refuse_frozen(moves, waiting)
     if plan.obstacles:
         first = plan.obstacles[0]
         raise Refused(
@@ -109,7 +110,6 @@ def authorise(
         *granted,
     ]
     until, code, because = "", "", ""
-    waiting, why = first_waiting(plan, prepared, moves)
     for revision, _checksum in plan.pending:
         if revision == waiting:
             until, code, because = revision, "MOVE_WAITED_FOR", why

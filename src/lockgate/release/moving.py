@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lockgate.errors import Refused
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.moves.frozen import Moving, frozen, read_moving, waits_for
+from lockgate.postgres.queries import query
 from lockgate.postgres.wire import Wire
 
 if TYPE_CHECKING:
@@ -40,9 +41,18 @@ def under_way(wire: Wire) -> tuple[Moving, ...]:
     return read_moving(wire)
 
 
-def refuse_frozen(moves: Moves) -> None:
-    """Raise ``MOVE_FROZEN`` when a pending file changes a table that is being moved."""
+def end_in_place(wire: Wire, moves: Moves) -> list[str]:
+    """Write down that moves in place are finished whose contract file has just taken the old side away; gives their names."""
+    if not any(move.in_place for move in moves.moving):
+        return []
+    return [row[0] or "" for row in wire.one(query("moves/end_in_place")).rows]
+
+
+def refuse_frozen(moves: Moves, waiting: str = "") -> None:
+    """Raise ``MOVE_FROZEN`` when a pending file changes a table that is being moved. From the file ``waiting`` on all are held anyway."""
     for change in moves.changes:
+        if waiting and change.file[:13] >= waiting:
+            continue
         for relation, name in frozen(moves.moving, [change.relation]):
             raise Refused(
                 f"{change.file}:{change.line} changes {relation}, which the move {name} is copying",

@@ -10,11 +10,18 @@ from lockgate.errors import ConfigError
 from lockgate.migrations.contract import prepare
 from lockgate.migrations.files import Migration
 from lockgate.migrations.scaffold import create, slug
-from lockgate.policy.recipes import RECIPES, RecipeError, Step, steps_of
+from lockgate.policy.recipes import RECIPES, Declared, RecipeError, Step, move_of, steps_of
 from lockgate.record.reasons import Exit
 from lockgate.release.project import refuse_problems
 
 _LONGEST_NAME = 60
+
+
+class Move(Struct, frozen=True):
+    """The declaration of the move that a recipe needs, and where it is."""
+
+    declared: Declared
+    path: Path
 
 
 class Written(Struct, frozen=True):
@@ -25,8 +32,10 @@ class Written(Struct, frozen=True):
     revision: str = ""
 
 
-def plan(settings: Settings, recipe: str, name: str | None, values: Mapping[str, str]) -> list[Written]:
-    """The files of ``recipe``, where they would be. Nothing is written.
+def plan(
+    settings: Settings, recipe: str, name: str | None, values: Mapping[str, str]
+) -> tuple[list[Written], Move | None]:
+    """The files of ``recipe`` and the declaration of its move, where they would be. Nothing is written.
 
     Raises ``ConfigError`` for wrong parameters and for a waiting file that is there, ``CheckFailed`` for names that
     the file contract refuses.
@@ -41,6 +50,7 @@ def plan(settings: Settings, recipe: str, name: str | None, values: Mapping[str,
     try:
         called = slug(name) if name else _default_name(recipe, values)
         steps = steps_of(recipe, called, values)
+        declared = move_of(recipe, called, values)
     except RecipeError as error:
         raise ConfigError(str(error), "USAGE", next="lockgate new --recipe list") from None
     waiting = settings.path(settings.migrations.contract_directory)
@@ -60,17 +70,29 @@ def plan(settings: Settings, recipe: str, name: str | None, values: Mapping[str,
                 "USAGE",
                 next="Give the change another name, or promote that file first.",
             )
-    return files
+    if declared is None:
+        return files, None
+    move = Move(declared, settings.path("moves") / f"{declared.name}.toml")
+    if move.path.exists() or move.path.is_symlink():
+        raise ConfigError(
+            f"{move.path} is there already", "USAGE", next="Give the move another name: --set move=NAME"
+        )
+    return files, move
 
 
-def write(settings: Settings, files: list[Written]) -> list[Written]:
-    """Write what ``plan`` gave: waiting files first, then the migrations in their order. All of them, or none."""
+def write(settings: Settings, files: list[Written], move: Move | None = None) -> list[Written]:
+    """Write what ``plan`` gave: what waits and the move first, then the migrations in their order. All of them, or none."""
     directory = settings.path(settings.migrations.directory)
     if not directory.is_dir():
         raise ConfigError(f"{directory} is not there", "NO_FILES", next="lockgate init", exit=Exit.USAGE)
     laid: list[Path] = []
     dated: list[Written] = []
     try:
+        if move is not None:
+            move.path.parent.mkdir(parents=True, exist_ok=True)
+            with move.path.open("x", encoding="utf-8", newline="\n") as out:
+                laid.append(move.path)
+                out.write(move.declared.text)
         for file in files:
             if file.step.waiting:
                 file.path.parent.mkdir(parents=True, exist_ok=True)

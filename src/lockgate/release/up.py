@@ -38,7 +38,7 @@ from lockgate.release.floor import settle_instances
 from lockgate.release.judged import Judged
 from lockgate.release.look import connect_patiently, look, patiently
 from lockgate.release.mismatch import explain
-from lockgate.release.moving import Moves, under_way
+from lockgate.release.moving import Moves, end_in_place, under_way
 from lockgate.release.project import Files, prepare_files, refuse_problems
 from lockgate.release.report import RunReport
 
@@ -99,6 +99,7 @@ class Run:
         self.break_glass = break_glass
         self.papers: Papers | None = None
         self._facts: Facts | None = None
+        self._moves = Moves()
         self._cut = False
         self._started = limits.clock()
         run_limit = limits.run_timeout
@@ -309,6 +310,7 @@ class Run:
         finally:
             if len(self.log.applied) > done or _unsealed(history):
                 self._remember_schema(guard, self.log.applied[-1].revision if self.log.applied else plan.base)
+                self._end_moves(guard)
         if permit.until:
             self.report.held_because = permit.held_because
             held = Refused(permit.held_because, permit.held_code)
@@ -324,6 +326,16 @@ class Run:
                 drift.remember(guard.work, guard.epoch, revision)
             except (LockgateError, ServerError, Cancelled) as error:
                 self.report.notes.append(f"the schema's digest could not be recorded: {error}")
+
+    def _end_moves(self, guard: Guard) -> None:
+        if guard.work.alive and guard.work.idle and not self.alarm.signal:
+            try:
+                for name in end_in_place(guard.work, self._moves):
+                    self.log.tell("move", f"{name} is finished: its contract file took the old side away")
+            except (LockgateError, ServerError, Cancelled) as error:
+                self.report.notes.append(
+                    f"the end of a move could not be written down: {error}; lockgate move finish does it"
+                )
 
     # -- parts of a round ---------------------------------------------------------------------------
 
@@ -395,8 +407,9 @@ class Run:
     def _look_for_moves(self, guard: Guard, plan: Plan) -> Moves:
         """The moves of this database, and, while one is under way, what the pending files change."""
         moving = under_way(guard.work)
+        self._moves = Moves(moving)
         if all(move.over for move in moving):
-            return Moves(moving)
+            return self._moves
         from lockgate.release.judging import changes_in
 
         wanted = frozenset(revision for revision, _ in plan.pending)

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 
 from lockgate.policy.recipes import columns, constraints, enums, tables
+from lockgate.policy.recipes.declared import Declared
 from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
 
-__all__ = ["RECIPES", "Parameter", "Recipe", "RecipeError", "Step", "steps_of"]
+__all__ = ["RECIPES", "Declared", "Parameter", "Recipe", "RecipeError", "Step", "move_of", "steps_of"]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -41,3 +42,9 @@ def steps_of(recipe: str, name: str, values: Mapping[str, str]) -> list[Step]:
     if not _SLUG.fullmatch(name) or not _MOVE.fullmatch(name):
         raise RecipeError(f"{name}: a name is made of a-z, 0-9 and _, at most 80 characters")
     return RECIPES[recipe].make(Given(name, values))
+
+
+def move_of(recipe: str, name: str, values: Mapping[str, str]) -> Declared | None:
+    """The move in place of ``recipe``, after ``steps_of`` took the same arguments; None where it needs none. Raises ``RecipeError``."""
+    declare = RECIPES[recipe].declare
+    return declare(Given(name, values)) if declare is not None else None

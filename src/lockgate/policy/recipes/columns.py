@@ -1,6 +1,7 @@
 """Columns: NOT NULL with a proof, another name or type by a second column kept in step, and the drop."""
 
 from lockgate.policy.recipes.constraints import TABLE
+from lockgate.policy.recipes.declared import Declared, move_name
 from lockgate.policy.recipes.names import (
     SYNC_TAG,
     Table,
@@ -53,10 +54,50 @@ def _add_not_null(given: Given) -> list[Step]:
     if not given["fill"]:
         return not_null(given, table, column)
     fill = expression_of("fill", given["fill"])
-    move = given["move"] or given.name
+    move = given.move
     first, *others = not_null(given, table, column, (move,))
     why = f"{first.why}\n\n{backfill(move, table, f'{quote(column)} = {fill}', f'{quote(column)} IS NULL')}"
     return [given.step("not_null_add", first.sql, why), *others]
+
+
+def _fill_declared(given: Given) -> Declared | None:
+    if not given["fill"]:
+        return None
+    table, column = table_of("table", given["table"]), name_of("column", given["column"])
+    shown = quote(column)
+    return Declared(
+        move_name(given.move), "add-not-null", table.sql, table.sql, {column: f"COALESCE({shown}, {given['fill']})"},
+        checks=(fitted(table.name, column, "not_null"),), not_null=(column,),
+    )  # fmt: skip
+
+
+def _rename_declared(given: Given) -> Declared:
+    old, new = name_of("column", given["column"]), name_of("to", given["to"])
+    return _beside_declared(given, "rename-column", old, new, VALUE, VALUE)
+
+
+def _retype_declared(given: Given) -> Declared:
+    return _beside_declared(given, "change-type", *_retyped(given))
+
+
+def _beside_declared(given: Given, recipe: str, old: str, new: str, forward: str, backward: str) -> Declared:
+    table = table_of("table", given["table"])
+    return Declared(
+        move_name(given.move), recipe, table.sql, table.sql, {new: forward.replace(VALUE, quote(old))}, {old: backward.replace(VALUE, quote(new))},
+        triggers=(_trigger(table, old, new),), not_null=(new,) if given.flag("not_null") else (),
+    )  # fmt: skip
+
+
+def _trigger(table: Table, old: str, new: str) -> str:
+    return fitted("zz", table.name, old, new, "sync")
+
+
+def _retyped(given: Given) -> tuple[str, str, str, str]:
+    """(old name, new name, the new value, the old value) of a change of type."""
+    old = name_of("column", given["column"])
+    new = name_of("to", given["to"]) if given["to"] else fitted(old, "new")
+    forward = given["forward"] or f"{VALUE}::{given['type']}"
+    return old, new, forward, given["backward"] or f"{VALUE}::{given['from']}"
 
 
 def backfill(move: str, table: Table, change: str, left: str) -> str:
@@ -74,11 +115,9 @@ def _rename(given: Given) -> list[Step]:
 
 
 def _change_type(given: Given) -> list[Step]:
-    old = name_of("column", given["column"])
     to = type_of("type", given["type"])
-    back = type_of("from", given["from"])
-    new = name_of("to", given["to"]) if given["to"] else fitted(old, "new")
-    forward, backward = given["forward"] or f"{VALUE}::{to}", given["backward"] or f"{VALUE}::{back}"
+    type_of("from", given["from"])
+    old, new, forward, backward = _retyped(given)
     for key, value in (("forward", forward), ("backward", backward)):
         if VALUE not in value:
             raise RecipeError(f"{key}={value}: {VALUE} stands for the column in it")
@@ -91,9 +130,9 @@ def _beside(given: Given, old: str, new: str, kind: str, forward: str, backward:
     table = table_of("table", given["table"])
     if old == new:
         raise RecipeError(f"to={new}: this is the old name")
-    move, was, now = given["move"] or given.name, quote(old), quote(new)
+    move, was, now = given.move, quote(old), quote(new)
     words = (table.name, old, new, "sync")
-    function, trigger = table.beside(fitted(*words)), quote(fitted("zz", *words))
+    function, trigger = table.beside(fitted(*words)), quote(_trigger(table, old, new))
     there, here = forward.replace(VALUE, f"NEW.{was}"), backward.replace(VALUE, f"NEW.{now}")
     copied = forward.replace(VALUE, was)
     body = f"""\
@@ -178,6 +217,7 @@ RECIPES = (
             MOVE,
         ),
         _add_not_null,
+        _fill_declared,
     ),
     Recipe(
         "rename-column",
@@ -190,6 +230,7 @@ RECIPES = (
             *_KEPT,
         ),
         _rename,
+        _rename_declared,
     ),
     Recipe(
         "change-type",
@@ -207,6 +248,7 @@ RECIPES = (
             *_KEPT,
         ),
         _change_type,
+        _retype_declared,
     ),
     Recipe(
         "drop-column",

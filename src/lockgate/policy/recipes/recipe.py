@@ -1,8 +1,12 @@
 """What a recipe is: parameters in, the files of a safe change out. Nothing here touches a disk or a database."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from lockgate.policy.recipes.declared import Declared
 
 EXPAND, CONTRACT = "expand", "contract"
 
@@ -52,6 +56,11 @@ class Given:
         """The value of ``key``, "" where it is not given."""
         return self._values.get(key, "")
 
+    @property
+    def move(self) -> str:
+        """The name of the move that belongs to this change."""
+        return self["move"] or self.name
+
     def flag(self, key: str) -> bool:
         """The value of ``key`` as yes or no. Raises ``RecipeError`` for anything else."""
         value = self[key].lower()
@@ -85,3 +94,5 @@ class Recipe(Struct, frozen=True):
     does: str
     parameters: tuple[Parameter, ...]
     make: Callable[[Given], list[Step]]
+    declare: "Callable[[Given], Declared | None] | None" = None
+    """The move that fills in the rows that are there, for recipes that need one."""

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from lockgate.policy.recipes.columns import MOVE
 from lockgate.policy.recipes.constraints import TABLE
+from lockgate.policy.recipes.declared import Declared, move_name, same
 from lockgate.policy.recipes.names import (
     SYNC_TAG,
     Table,
@@ -142,7 +143,7 @@ def _split_table(given: Given) -> list[Step]:
     if not names or key in names or len(set(names)) != len(names):
         raise RecipeError(f"columns={given['columns']}: a list of different columns, without the key")
     _apart(old, new)
-    pair, move = _Pair(old, new, [key], [key], names), given["move"] or given.name
+    pair, move = _Pair(old, new, [key], [key], names), given.move
     lines = ",\n".join(f"    {quote(name)} {type_}" for name, type_ in columns)
     back = f"""\
     IF TG_OP = 'DELETE' THEN
@@ -166,6 +167,31 @@ def _split_table(given: Given) -> list[Step]:
             after=(move,),
         ),
     ]
+
+
+def _split_declared(given: Given) -> Declared:
+    old, new = table_of("table", given["table"]), table_of("to", given["to"])
+    key = name_of("key", given["key"])
+    names = [name_of("columns", part.rpartition(":")[0]) for part in split(given["columns"])]
+    return _declared(given, "split-table", _Pair(old, new, [key], [key], names))
+
+
+def _partition_declared(given: Given) -> Declared:
+    old, new = table_of("table", given["table"]), table_of("to", given["to"])
+    key, by = names_of("key", given["key"]), name_of("by", given["by"])
+    columns = [n for n in names_of("columns", given["columns"]) if n not in key]
+    return _declared(
+        given,
+        "partition-table",
+        _Pair(old, new, key, key, columns + ([by] if by not in (*key, *columns) else [])),
+    )
+
+
+def _declared(given: Given, recipe: str, pair: _Pair) -> Declared:
+    return Declared(
+        move_name(given.move), recipe, pair.old.sql, pair.new.sql, same(pair.columns), same(pair.columns),
+        triggers=(pair.forth[1], pair.back[1]), key=tuple(pair.key),
+    )  # fmt: skip
 
 
 def _both(given: Given, pair: _Pair, forth: str, back: str, move: str) -> list[Step]:
@@ -194,7 +220,7 @@ def _partition(given: Given) -> list[Step]:
     if columns in ([], [by]):
         raise RecipeError(f"columns={given['columns']}: every column of the table, with commas")
     unique = key if by in key else [*key, by]
-    pair, move = _Pair(old, new, key, unique, columns), given["move"] or given.name
+    pair, move = _Pair(old, new, key, unique, columns), given.move
     lines = [
         f"CREATE TABLE {new.sql} (LIKE {old.sql}, PRIMARY KEY ({_list(unique)})) PARTITION BY RANGE ({quote(by)});"
     ]
@@ -262,6 +288,7 @@ RECIPES = (
             MOVE,
         ),
         _split_table,
+        _split_declared,
     ),
     Recipe(
         "partition-table",
@@ -278,6 +305,7 @@ RECIPES = (
             MOVE,
         ),
         _partition,
+        _partition_declared,
     ),
     Recipe(
         "drop-table",

@@ -95,7 +95,7 @@ def copy_range(
                 origin.run(f"SELECT pg_advisory_xact_lock_shared({lock_key(mapping.move, 'apply')})")
                 origin.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
                 copied = _in_one(mapping, origin, piece, parameters)
-                _record(origin, mapping, piece, copied, ledger, owner, begin)
+                record(origin, mapping, piece, copied, ledger, owner, begin)
                 point("move:batch:commit")
             return copied
         # The destination's lock comes before the origin's snapshot; the other way round a delete could slip in between.
@@ -106,7 +106,7 @@ def copy_range(
                 copied = _across(mapping, origin, destination, piece, parameters)
             point("move:batch:destination-commit")
         # Killed here, the range is copied and the ledger does not know: it is copied once more, and inserts nothing.
-        _record(origin, mapping, piece, copied, ledger, owner, begin)
+        record(origin, mapping, piece, copied, ledger, owner, begin)
         return copied
     except ServerError as error:
         if error.sqlstate[:2] in DATA_ERRORS:
@@ -182,7 +182,7 @@ def _literal_range(mapping: Mapping, piece: Range) -> str:
     return f"{high} AND ({mapping.origin_key}) > ({bound(piece.low)})" if piece.low else high
 
 
-def _record(
+def record(
     link: Link, mapping: Mapping, piece: Range, copied: Copied, ledger: str, owner: str, begin: float
 ) -> None:
     """Write the range into the ledger; in one database in the transaction that copies it."""

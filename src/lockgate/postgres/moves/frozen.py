@@ -6,13 +6,14 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from lockgate.postgres.queries import query
 from lockgate.postgres.wire import Wire
 
 SETTLED = frozenset({"reconciled", "shadowing", "ready", "cut_over", "tail", "finished"})
 """Stages in which the target is complete, so that what waits for the move may go on."""
 
 _MOVING = """
-SELECT m.name, m.stage, n.nspname, c.relname
+SELECT m.name, m.stage, n.nspname, c.relname, (m.declaration ->> 'kind' = 'in-place')::text
   FROM lockgate.move m
   LEFT JOIN pg_catalog.pg_class c ON c.oid = m.source_oid OR (m.same_database AND c.oid = m.target_oid)
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -27,23 +28,30 @@ class Moving(NamedTuple):
     name: str
     stage: str
     tables: tuple[tuple[str, str], ...]
+    in_place: bool = False
+    broken: bool = False
+    """True when what kept both sides of a move in place in step is not what its proof was made with."""
 
     @property
     def over(self) -> bool:
-        """True when its tables are free again."""
-        return self.stage in ("finished", "aborted")
+        """True when its tables are free again. Files that end a move in place change its tables: after the proof they may."""
+        return self.stage in ("finished", "aborted") or (self.in_place and self.stage in SETTLED)
 
 
 def read_moving(wire: Wire) -> tuple[Moving, ...]:
     """Every move that this database knows, those that are over included."""
     if wire.value(_THERE) != "t":
         return ()
-    found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
-    for name, stage, schema, table in wire.one(_MOVING).rows:
-        tables = found.setdefault(name or "", (stage or "", []))[1]
+    found: dict[str, tuple[str, bool, list[tuple[str, str]]]] = {}
+    for name, stage, schema, table, in_place in wire.one(_MOVING).rows:
+        tables = found.setdefault(name or "", (stage or "", in_place == "true", []))[2]
         if table is not None:
             tables.append((schema or "", table))
-    return tuple(Moving(name, stage, tuple(tables)) for name, (stage, tables) in found.items())
+    broken = {row[0] or "" for row in wire.one(query("moves/broken_sync")).rows}
+    return tuple(
+        Moving(name, stage, tuple(tables), in_place, name in broken)
+        for name, (stage, in_place, tables) in found.items()
+    )
 
 
 def frozen(moving: Iterable[Moving], relations: Iterable[str]) -> list[tuple[str, str]]:
@@ -62,12 +70,14 @@ def frozen(moving: Iterable[Moving], relations: Iterable[str]) -> list[tuple[str
 
 def waits_for(moving: Iterable[Moving], after: Iterable[str]) -> str:
     """Why a file with ``after=move:<name>`` has to wait; empty when every named move is reconciled or further."""
-    stages = {m.name: m.stage for m in moving}
+    known = {m.name: m for m in moving}
     for wanted in after:
         name = wanted.removeprefix("move:")
-        stage = stages.get(name)
-        if stage is None:
+        move = known.get(name)
+        if move is None:
             return f"the move {name} was never started here"
-        if stage not in SETTLED:
-            return f"the move {name} is {stage}, not reconciled"
+        if move.stage not in SETTLED:
+            return f"the move {name} is {move.stage}, not reconciled"
+        if move.broken:
+            return f"what kept both sides of the move {name} in step was changed or switched off since it was proved"
     return ""
