@@ -4,6 +4,7 @@ Every round starts from what the database says, so a round that was cut off anyw
 ``RunReport`` comes back (or rides on the error) and tells the same as the tables.
 """
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -26,14 +27,14 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, ConnectionLost
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
-from lockgate.release.aftermath import refuse_failover, settle_in_doubt, wait_for_server
+from lockgate.release.aftermath import refuse_failover, settle_committed, settle_in_doubt, wait_for_server
 from lockgate.release.authorise import (
     authorise,
     refuse_application_role,
     refuse_findings,
 )
 from lockgate.release.beside import Beside, worth_it
-from lockgate.release.ending import write_end, write_end_anew
+from lockgate.release.ending import connected, write_end
 from lockgate.release.floor import settle_instances
 from lockgate.release.judged import Judged
 from lockgate.release.look import connect_patiently, look, patiently
@@ -114,8 +115,7 @@ class Run:
             self._rounds()
         except LockgateError as error:
             if isinstance(error, RunFailed) and error.code in ("CONNECTION_LOST", "IN_DOUBT"):
-                self._close_report(error)
-                write_end_anew(self.target, self.report, self.log, error, self.limits.clock)
+                self._end_anew(error)
             self._close_report(error)
             error.details["report"] = self.report
             raise
@@ -220,6 +220,20 @@ class Run:
                     self._write_end(guard, failure)
                 self._cut = False
 
+    def _end_anew(self, failure: RunFailed) -> None:
+        """Both connections are gone: look through a new one what the run left, and write its end."""
+        with connected(self.target, "finish", self.limits.clock) as wire:
+            if wire is not None:
+                with contextlib.suppress(LockgateError, ServerError):
+                    settle_committed(wire, self.identity.run_id, self.log)
+            if self.log.committed:
+                names = [file.revision for file in self.log.committed]
+                failure.message += f"; the server had answered COMMIT of {', '.join(names)} and was lost before that was known to be on disk"
+                failure.details["unconfirmed"] = names
+            self._close_report(failure)
+            if wire is not None:
+                write_end(wire, self.report, self.log, failure, self.limits.clock() + 10)
+
     def _write_end(self, guard: Guard, failure: LockgateError | None) -> None:
         self._close_report(failure)
         for wire in (guard.guard, guard.work):
@@ -272,6 +286,7 @@ class Run:
     def _under_guard(self, guard: Guard) -> None:
         from lockgate.migrations.apply import apply
 
+        settle_committed(guard.work, self.identity.run_id, self.log)
         history = read_history(guard.work)
         plan = self._plan(history)
         if not self.report.plan_hash:
