@@ -86,7 +86,9 @@ class JournalRunner:
         except Cancelled as stop:
             self.session.rollback()
             raise self._cancelled(stop) from None
-        except ServerError as error:  # refused what we asked around the statements: the journal, a look at what is there
+        except (
+            ServerError
+        ) as error:  # refused what we asked around the statements: the journal, a look at what is there
             self.session.rollback()
             raise self._failed(None, error) from None
 
@@ -185,9 +187,7 @@ class JournalRunner:
             self._fenced(replies[-2].rows)
         except ServerError as error:
             self.session.rollback()
-            raise self._failed(
-                item, error, self.limit.milliseconds, self.limits.clock() - started
-            ) from None
+            raise self._failed(item, error, self.limit.milliseconds, self.limits.clock() - started) from None
         finally:
             self.warden.end()
         try:
