@@ -79,10 +79,11 @@ def test_a_pass_as_people_read_it(project: Project) -> None:
     )
     assert answer.code == 0, answer
     for words in (
-        "users AccessExclusive",
+        "users (AccessExclusive)",
+        "everybody",
         "release old: reconnect",
-        "cached plan must not change result type",
-        "verdict: pass",
+        "cached plans of",
+        "verdict   pass",
         "schema-digest",
         "down",
     ):

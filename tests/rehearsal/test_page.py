@@ -134,4 +134,4 @@ def test_timeline(found: Rehearsal) -> None:
     assert line.bars[-1].mode == "AccessExclusiveLock"
     assert line.seconds == pytest.approx(max(b.end for b in line.bars))
     empty = timeline_of(())
-    assert msgspec.to_builtins(empty) == {"bars": (), "relations": (), "seconds": 0.0}
+    assert msgspec.to_builtins(empty) == {"bars": (), "relations": (), "seconds": 0.0, "files": ()}

@@ -84,6 +84,21 @@ def test_a_down_that_does_not_undo(rehearse: Callable[..., Rehearsal]) -> None:
     assert "nothing" in found.reason
 
 
+@pytest.mark.postgres("16", "18")
+def test_a_column_that_comes_back_comes_last(rehearse: Callable[..., Rehearsal]) -> None:
+    """A down section that adds a dropped column again passes, and says whose columns stand in another order; with another type it fails."""
+    drop = "alter table t drop column a;\n-- lockgate: down\nalter table t add column a {type};\n"
+    base = "create table t (id int primary key, a text, b int);"
+    found = rehearse(base, drop.format(type="text"), base=1)
+    (down,) = [c for c in found.checks if c.id == "down"]
+    assert (str(down.answer), "columns of t come back in another order" in down.details) == ("pass", True)
+    found = rehearse(base, drop.format(type="int"), base=1)
+    (down,) = [c for c in found.checks if c.id == "down"]
+    assert (str(down.answer), down.reason_code) == ("fail", "DOWN_FAILED")
+    assert "changed: column public.t.a" in down.details
+    assert "public.t.b" not in down.details
+
+
 @pytest.mark.postgres("18")
 def test_a_missing_extension_is_named(rehearse: Callable[..., Rehearsal]) -> None:
     """An extension that the server lacks: the reason names it and says where to rehearse instead."""

@@ -30,4 +30,5 @@ PROTECTED = """
 [env.production]
 url_env = "PRODUCTION_URL"
 protected = true
+require_rehearsal = false
 """

@@ -40,6 +40,48 @@ def test_up_demands_approval_and_backup(make: Callable[..., Project]):
     assert told[1].startswith("backup ")
 
 
+def test_a_protected_environment_wants_a_rehearsal(make: Callable[..., Project]):
+    """Approved and backed up is not enough: `up` and `release` refuse a plan without a fresh rehearsal that passed, and take it with one."""
+    project = make(BACKUP + PROTECTED.replace("require_rehearsal = false\n", "require_backup = false\n"))
+    approve(project, "ann")
+    refused(project, "REHEARSAL_MISSING", "release", "--sha", SHA)
+    document = refused(project, "REHEARSAL_MISSING", "up")
+    assert "lockgate rehearse --from-status" in document["next"]
+    assert not project.ok("status", "status", "--env", "production")["applied"]
+    (project.root / "status.json").write_text(project.json("status", "--env", "production").out)
+    found = project.ok("rehearse", "rehearse", "--from-status", "status.json")
+    proof = project.root / ".artifacts" / "rehearsal" / found["planHash"] / "rehearsal.json"
+    whole = proof.read_text()
+    proof.write_text(whole.replace('"verdict": "pass"', '"verdict": "fail"'))
+    refused(project, "REHEARSAL_FAILED", "up")
+    proof.write_text(whole.replace(found["generatedAt"], "2020-01-01T00:00:00Z"))
+    refused(project, "REHEARSAL_STALE", "up")
+    proof.write_text(whole)
+    done = project.ok("up", "up", "--env", "production")
+    assert any("rehearsed at" in e["detail"] for e in done["timeline"])
+
+
+def test_a_job_far_from_the_artifacts_reads_the_journal(make: Callable[..., Project], database: str):
+    """Where `rehearsal.json` is not at hand, what the release under way wrote down of it counts, and only while it is under way."""
+    project = make(BACKUP + PROTECTED.replace("require_rehearsal = false\n", "require_backup = false\n"))
+    approve(project, "ann")
+    plan = project.ok("plan", "plan", "--env", "production")["planHash"]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO lockgate.release (release_key, sha, environment, state, operator, host, token, plan_hash, tool_version)"
+            " VALUES ('r', 'abcdef0', 'production', 'failed', 'ann', 'h', 1, %s, '0')",
+            [plan],
+        )
+        connection.execute(
+            "INSERT INTO lockgate.release_step (release_key, number, name, state, limit_seconds, finished_at, evidence)"
+            " VALUES ('r', 4, 'approvals', 'done', 1, now(), '{\"rehearsal\": \"rehearsed yesterday\"}')"
+        )
+        refused(project, "REHEARSAL_MISSING", "up")
+        connection.execute("UPDATE lockgate.release SET state = 'running'")
+    done = project.ok("up", "up", "--env", "production")
+    assert any("rehearsed yesterday" in e["detail"] for e in done["timeline"])
+
+
 def test_nobody_approves_their_own(make: Callable[..., Project]):
     """The person who releases cannot be the one who approves, however the name is written."""
     project = make(BACKUP + PROTECTED)

@@ -1,74 +1,49 @@
-"""A rehearsal as text for people."""
+"""A rehearsal as text for people: who has to wait for what, which releases survive, what was proven, the verdict.
 
+Most statements keep nobody waiting; they are counted, not listed (``--verbose`` lists them).
+"""
+
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lockgate.cli.output import Output
+from lockgate.rehearsal.waiting import (
+    EVERYBODY,
+    NOBODY,
+    WRITERS,
+    besides,
+    locks_told,
+    noteworthy,
+    waiting_for,
+)
 
 if TYPE_CHECKING:
+    from lockgate.rehearsal.compatibility import Compatibility
     from lockgate.rehearsal.impact import Range
     from lockgate.rehearsal.report import Rehearsal
-    from lockgate.rehearsal.trace import StatementTrace
 
 _KIND = {
     "pass": "good", "fail": "bad", "hold": "warn", "compatible": "good", "reconnect": "warn", "breaks": "bad",
 }  # fmt: skip
+_WAITS = {EVERYBODY: "bad", WRITERS: "warn", NOBODY: "dim"}
 _MOST = 40
 
 
-def show(output: Output, rehearsal: "Rehearsal") -> None:
-    """Print what was proven: statements, claims that do not hold, queries, checks, the verdict."""
-    server = f"PostgreSQL {rehearsal.server.version // 10000} ({rehearsal.server.where})"
-    output.say(f"server    {server}")
+def show(output: Output, rehearsal: "Rehearsal", pages: Iterable[str] = ()) -> None:
+    """Print what was proven; ``pages`` are the files that were written."""
+    count = len(rehearsal.migrations)
+    output.say()
+    output.say(
+        f"rehearsed {count} file{'' if count == 1 else 's'} on PostgreSQL {rehearsal.server.version // 10000} ({rehearsal.server.where}) "
+        f"on top of {rehearsal.base or 'an empty history'} in {rehearsal.elapsed_seconds:.1f} s"
+    )
     output.say(f"plan      {rehearsal.plan_hash}")
-    output.say(f"base      {rehearsal.base or 'an empty history'}")
-    rows = [
-        (
-            f"{m.revision}:{s.line}",
-            s.kind.lower(),
-            _locks(s),
-            ", ".join(s.rewrites) or "-",
-            ", ".join(s.scans) or "-",
-            f"{s.seconds * 1000:.1f} ms",
-            _size(s.evidence.wal_bytes),
-        )
-        for m in rehearsal.migrations
-        for s in m.statements
-    ]
-    if rows:
-        output.say()
-        output.table(("statement", "kind", "locks", "rewrites", "scans", "took", "WAL"), rows[:_MOST])
-        if len(rows) > _MOST:
-            output.say(f"and {len(rows) - _MOST} more; --format json and rehearsal.json have them all")
+    _statements(output, rehearsal)
     _claims(output, rehearsal)
     for name, found in rehearsal.compatibility.items():
-        output.say()
-        output.say(f"release {name}: {output.mark(found.answer, _KIND.get(found.answer, 'warn'))}")
-        for broken in found.breaks:
-            output.say(
-                f"  {output.mark('breaks', 'bad')} at {broken.revision}: {' '.join(broken.query.split())}"
-            )
-            output.say(f"    {broken.sqlstate}: {broken.message}")
-        for proof in found.queries:
-            if proof.base is None and proof.outcomes:
-                output.say(f"  never worked: {' '.join(proof.query.split())}")
-                output.say(f"    {proof.outcomes[-1].sqlstate}: {proof.outcomes[-1].message}")
-            for outcome in proof.outcomes:
-                if outcome.answer == "reconnect":
-                    output.say(
-                        f"  reconnect after {outcome.revision}: {' '.join(proof.query.split())} ({outcome.message})"
-                    )
-                if outcome.note:
-                    output.say(f"  {outcome.revision}: {' '.join(proof.query.split())} {outcome.note}")
+        _release(output, name, found)
     _impact(output, rehearsal)
-    load = rehearsal.load
-    if load is not None:
-        output.say()
-        output.say(
-            f"under load: {load.clients} clients, {load.transactions} transactions in {load.seconds:.1f} s, {load.failed} failed; slowest read "
-            f"{load.slowest_read_ms:.0f} ms (before: {load.calm_read_ms:.0f}), slowest write {load.slowest_write_ms:.0f} ms (before: {load.calm_write_ms:.0f})"
-        )
-        for error in load.errors:
-            output.say(f"  {error}")
+    _load(output, rehearsal)
     output.say()
     output.table(
         ("check", "answer", "evidence"),
@@ -76,24 +51,48 @@ def show(output: Output, rehearsal: "Rehearsal") -> None:
     )
     for note in rehearsal.notes:
         output.say(f"note: {note}")
+    output.say()
+    for path in pages:
+        output.say(f"wrote     {path}")
     told = output.mark(rehearsal.verdict, _KIND[rehearsal.verdict])
-    output.say(f"verdict: {told}{' ' + rehearsal.reason_code if rehearsal.reason_code else ''}")
+    output.say(f"verdict   {told}{' ' + rehearsal.reason_code if rehearsal.reason_code else ''}")
 
 
-def _locks(statement: "StatementTrace") -> str:
-    return (
-        ", ".join(f"{name} {mode.removesuffix('Lock')}" for name, mode in sorted(statement.locks.items()))
-        or "-"
-    )
+# -- statements -------------------------------------------------------------------------------------
+
+
+def _statements(output: Output, rehearsal: "Rehearsal") -> None:
+    everything = [(m, s) for m in rehearsal.migrations for s in m.statements]
+    if not everything:
+        return
+    shown = everything if output.verbose else [(m, s) for m, s in everything if noteworthy(s)]
+    rows = []
+    for m, s in shown if output.verbose else shown[:_MOST]:
+        waits = waiting_for(s)
+        rows.append(
+            (
+                f"{m.revision}_{m.name[:30]}:{s.line}", s.kind.lower(), output.mark(waits, _WAITS[waits]), locks_told(s) or "-",
+                f"{s.seconds * 1000:.1f} ms", _size(s.evidence.wal_bytes), besides(s) or "-",
+            )
+        )  # fmt: skip
+    output.say()
+    if rows:
+        output.table(("statement", "kind", "who waits", "for the lock on", "took", "WAL", "and it"), rows)
+    quiet = len(everything) - len(shown)
+    if len(shown) > len(rows):
+        output.say(f"and {len(shown) - len(rows)} more; --verbose lists them all")
+    if quiet:
+        output.say(
+            f"{quiet} of {len(everything)} statements keep nobody waiting, rewrite nothing and read no table that was there from end to end"
+        )
 
 
 def _claims(output: Output, rehearsal: "Rehearsal") -> None:
     c = rehearsal.claims
     if not any(c.values()):
         return
-    output.say()
     output.say(
-        f"claims of the policy: {c['confirmed']} confirmed, {c['mismatch']} mismatch, "
+        f"what the policy claims of locks, rewrites and scans: {c['confirmed']} confirmed, {c['mismatch']} contradicted, "
         f"{c['only measured']} only measured, {c['only claimed']} only claimed"
     )
     for m in rehearsal.migrations:
@@ -104,6 +103,58 @@ def _claims(output: Output, rehearsal: "Rehearsal") -> None:
                         f"  {output.mark('mismatch', 'bad')} {m.revision}:{s.line}: {claim.what} on {claim.relation}: "
                         f"claimed {claim.claimed or 'nothing'}, measured {claim.measured or 'nothing'}"
                     )
+
+
+# -- releases ---------------------------------------------------------------------------------------
+
+
+def _release(output: Output, name: str, found: "Compatibility") -> None:
+    output.say()
+    output.say(
+        f"release {name}: {output.mark(found.answer, _KIND.get(found.answer, 'warn'))}, {_meaning(found)}"
+    )
+    for broken in found.breaks:
+        output.say(f"  {output.mark('breaks', 'bad')} at {broken.revision}: {_line(broken.query)}")
+        output.say(f"    {broken.sqlstate}: {broken.message}")
+    for proof in found.queries:
+        if proof.base is None and proof.outcomes:
+            output.say(f"  {output.mark('never worked', 'warn')}: {_line(proof.query)}")
+            output.say(f"    {proof.outcomes[-1].sqlstate}: {proof.outcomes[-1].message}")
+    stale: dict[str, list[str]] = {}
+    for proof in found.queries:
+        for outcome in proof.outcomes:
+            if outcome.answer == "reconnect":
+                stale.setdefault(outcome.revision, []).append(proof.query)
+            if outcome.note:
+                output.say(f"  {output.mark('note', 'warn')} at {outcome.revision}: {_line(proof.query)}")
+                output.say(f"    {outcome.note}")
+    for revision, queries in stale.items():
+        more = f" and {len(queries) - 1} more" if len(queries) > 1 else ""
+        output.say(
+            f"  {output.mark('reconnect', 'warn')} after {revision}: cached plans of {_line(queries[0])}{more}"
+        )
+
+
+def _meaning(found: "Compatibility") -> str:
+    count = len(found.queries)
+    queries = f"{count} quer{'y' if count == 1 else 'ies'}"
+    broken, never = len({b.query for b in found.breaks}), sum(1 for q in found.queries if q.base is None)
+    return {
+        "compatible": f"all {queries} work before, between and after",
+        "reconnect": f"all {queries} work; connections that were open before have to be opened anew",
+        "breaks": f"{broken} of {queries} worked and fail",
+    }.get(
+        found.answer,
+        f"{never} of {queries} never worked" if never else f"{queries}, not every file could be applied",
+    )
+
+
+def _line(query: str) -> str:
+    flat = " ".join(query.split())
+    return flat if len(flat) <= 160 else f"{flat[:157]}..."
+
+
+# -- figures ----------------------------------------------------------------------------------------
 
 
 def _impact(output: Output, rehearsal: "Rehearsal") -> None:
@@ -133,6 +184,26 @@ def _impact(output: Output, rehearsal: "Rehearsal") -> None:
         f"{_size(round(total.wal_bytes.expected))} WAL, {_size(round(total.disk_bytes.expected))} disk"
     )
     output.say(f"     {impact.band}")
+
+
+def _load(output: Output, rehearsal: "Rehearsal") -> None:
+    load = rehearsal.load
+    if load is None:
+        return
+    output.say()
+    output.say(
+        f"under load of {load.clients} clients: {load.transactions} transactions in {load.seconds:.1f} s, "
+        f"{output.mark(f'{load.failed} failed', 'bad' if load.failed else 'good')}"
+    )
+    output.table(
+        ("slowest", "before", "while the files ran"),
+        [
+            ("read", f"{load.calm_read_ms:.0f} ms", f"{load.slowest_read_ms:.0f} ms"),
+            ("write", f"{load.calm_write_ms:.0f} ms", f"{load.slowest_write_ms:.0f} ms"),
+        ],
+    )
+    for error in load.errors:
+        output.say(f"  {error}")
 
 
 def _seconds(r: "Range") -> str:

@@ -210,6 +210,12 @@ def _print(session: Session, rehearsal: "Rehearsal", paths: list[Path]) -> None:
         return
     from lockgate.cli.rehearsal_text import show
 
-    show(output, rehearsal)
-    for path in paths:
-        output.say(f"wrote     {path}")
+    show(output, rehearsal, [_from_here(path) for path in paths])
+
+
+def _from_here(path: Path) -> str:
+    """The path as it is typed from where the command was called."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

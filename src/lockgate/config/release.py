@@ -174,6 +174,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     canary: str = ""
     approvals: Approvals = Approvals()
     require_backup: bool = True
+    require_rehearsal: bool = True
     windows: tuple[str, ...] = ()
     window_impact: str = "high"
     freezes: tuple[Freeze, ...] = ()

@@ -12,8 +12,6 @@ Out, each for a reason:
 * publications, subscriptions, foreign servers, user mappings: they name other machines and hold their secrets;
 * objects of an extension: its name and version stand for them;
 * the schema ``lockgate`` and triggers that call it: a data move's triggers come and go with the move;
-* tables that a data move made and that do not serve yet, or that it retired: the barrier in front of them marks them;
-* an extension that an index build made: its comment says so, until a migration makes it its own;
 * temporary objects.
 
 The server deparses definitions, so digests of one schema are equal on servers of one major version; across versions
@@ -21,6 +19,7 @@ they are equal as far as the versions write the same thing (``basis`` tells the 
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Literal
@@ -67,6 +66,16 @@ class Fingerprint(msgspec.Struct, frozen=True):
     basis: str = ""
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """One schema told twice: ``exact``, and ``unplaced``, which leaves out in which order the columns of a table stand.
+
+    A column that is dropped and added again always comes last: no statement of PostgreSQL puts it back in its place.
+    """
+
+    exact: Fingerprint
+    unplaced: Fingerprint
+
+
 class Change(msgspec.Struct, frozen=True):
     """One object that differs; ``identity`` is ``"kind identity"``, as in ``Fingerprint.objects``."""
 
@@ -84,18 +93,35 @@ def read_fingerprint(wire: Wire, inside_transaction: bool = False) -> Fingerprin
     open transaction (through a savepoint), its own uncommitted changes included. Raises ``ServerError`` (``55P03`` when
     another session keeps a table locked for 5 s), ``Cancelled``, ``ConnectionLost``.
     """
+    return to_fingerprint(*_rows(wire, inside_transaction))
+
+
+def read_shape(wire: Wire) -> Shape:
+    """As ``read_fingerprint``, with and without the places of columns, from one look."""
+    rows, basis = _rows(wire, False)
+    return Shape(to_fingerprint(rows, basis), to_fingerprint(map(_unplaced, rows), basis))
+
+
+_PLACE = re.compile(r"place \d+ ; ")
+
+
+def _unplaced(row: tuple[str, str, str]) -> tuple[str, str, str]:
+    kind, identity, definition = row
+    return kind, identity, _PLACE.sub("", definition, count=1) if kind == "column" else definition
+
+
+def _rows(wire: Wire, inside: bool) -> tuple[list[tuple[str, str, str]], str]:
+    """The (kind, identity, definition) rows, and the basis on which they can be compared."""
     for attempt in range(1, _TRIES + 1):
         try:
-            version, rows = _read(wire, inside_transaction)
+            version, reply = _read(wire, inside)
         except ServerError as error:
             # An object was dropped between the catalog's row and its deparsing.
             if error.sqlstate != "XX000" or attempt == _TRIES:
                 raise
         else:
-            return to_fingerprint(
-                ((r[0] or "", r[1] or "", r[2] or "") for r in rows.rows),
-                f"{FORMAT}/{int(version or 0) // 10000}",
-            )
+            rows = [(r[0] or "", r[1] or "", r[2] or "") for r in reply.rows]
+            return rows, f"{FORMAT}/{int(version or 0) // 10000}"
     raise AssertionError("unreachable")
 
 

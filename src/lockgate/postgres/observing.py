@@ -111,6 +111,7 @@ class ObservingWire(Wire):
         """The COMMIT of the file before, alone: its listener may use the database before the next file begins."""
         ahead.over = False
         refused: ServerError | None = None
+        late = False
         try:
             super().batch(
                 ahead.calls,
@@ -122,11 +123,11 @@ class ObservingWire(Wire):
         except ServerError as error:
             refused = error
         except Cancelled as stop:
-            refused = stop.error
+            refused, late = stop.error, stop.error is None
         ahead.over = True
         if refused is None:
             self._settled()
-        answer = ahead.landed(refused, True)
+        answer = ahead.landed(refused, late)
         if refused is not None:
             raise AheadRefused(refused)
         return answer

@@ -20,7 +20,9 @@ KINDS = {
 
 
 class Use(NamedTuple):
-    """What ``$number`` stands for. ``role`` is insert, set, filter, limit or other; ``relations`` are tried in order.
+    """What ``$number`` stands for. ``role`` is insert, set, within, filter, limit or other; ``relations`` are tried in order.
+
+    ``within`` is part of an expression that is written into the column.
 
     ``column`` is "" where none is named; then ``position`` (from 0) tells the column of an INSERT without a list.
     ``many`` says that an array is wanted.
@@ -134,18 +136,40 @@ def _insert(statement: Node, uses: dict[int, Use]) -> None:
         for position, cell in enumerate(row):
             column = names[position] if position < len(names) else ""
             _note(uses, cell, "insert", table, column, position=-1 if names else position)
+            _within(uses, cell, table, column, position=-1 if names else position)
+
+
+def _within(
+    uses: dict[int, Use],
+    node: Node,
+    relations: tuple[tuple[str, str], ...],
+    column: str,
+    *,
+    position: int = -1,
+) -> None:
+    """Parameters of an expression that is written into a column: ``lower($1)``, ``coalesce($1, x)``, ``total + $1``."""
+    if not isinstance(node, dict):
+        return
+    for key, parts in (
+        ("FuncCall", ("args",)),
+        ("CoalesceExpr", ("args",)),
+        ("A_Expr", ("lexpr", "rexpr")),
+        ("TypeCast", ("arg",)),
+    ):
+        for part in parts:
+            inner = node.get(key, {}).get(part, ())
+            for one in inner if isinstance(inner, list) else [inner]:
+                if key != "TypeCast":
+                    _note(uses, one, "within", relations, column, position=position)
+                _within(uses, one, relations, column, position=position)
 
 
 def _assignments(targets: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
     for item in targets:
         target = item.get("ResTarget", {})
-        _note(
-            uses,
-            target.get("val", {}),
-            "set",
-            tuple((schema, name) for _, schema, name in around),
-            target.get("name", ""),
-        )
+        relations = tuple((schema, name) for _, schema, name in around)
+        _note(uses, target.get("val", {}), "set", relations, target.get("name", ""))
+        _within(uses, target.get("val", {}), relations, target.get("name", ""))
 
 
 def _comparison(expression: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
@@ -157,20 +181,14 @@ def _comparison(expression: Node, around: tuple[tuple[str, str, str], ...], uses
             continue
         items = other.get("List", {}).get("items", [other]) if isinstance(other, dict) else [other]
         for item in items:
-            _note(uses, item, "filter", named[0], named[1], many=many)
+            _note(uses, _inner(item), "filter", named[0], named[1], many=many)
 
 
 def _column(
     node: Node, around: tuple[tuple[str, str, str], ...]
 ) -> tuple[tuple[tuple[str, str], ...], str] | None:
     """The column that ``node`` is, through casts and functions of one argument: (relations to look in, its name)."""
-    while isinstance(node, dict):
-        if "TypeCast" in node:
-            node = node["TypeCast"].get("arg", {})
-        elif "FuncCall" in node and len(node["FuncCall"].get("args", ())) == 1:
-            node = node["FuncCall"]["args"][0]
-        else:
-            break
+    node = _inner(node)
     fields = node.get("ColumnRef", {}).get("fields", ()) if isinstance(node, dict) else ()
     names = [field.get("String", {}).get("sval", "") for field in fields]
     if not names or not names[-1]:
@@ -179,6 +197,18 @@ def _column(
         matching = [(schema, name) for alias, schema, name in around if alias == names[-2]]
         return tuple(matching or [("", names[-2])]), names[-1]
     return tuple((schema, name) for _, schema, name in around), names[-1]
+
+
+def _inner(node: Node) -> Node:
+    """What stands inside casts and functions of one argument."""
+    while isinstance(node, dict):
+        if "TypeCast" in node:
+            node = node["TypeCast"].get("arg", {})
+        elif "FuncCall" in node and len(node["FuncCall"].get("args", ())) == 1:
+            node = node["FuncCall"]["args"][0]
+        else:
+            break
+    return node
 
 
 def _note(

@@ -75,6 +75,22 @@ def exists(wire: Wire) -> bool:
     return wire.value("SELECT pg_catalog.to_regclass('lockgate.release_step') IS NOT NULL") == "t"
 
 
+_REHEARSED = """
+SELECT s.evidence->>'rehearsal' FROM lockgate.release r JOIN lockgate.release_step s USING (release_key)
+ WHERE r.plan_hash = $1 AND r.state = 'running' AND s.state = 'done' AND s.evidence->>'rehearsal' <> ''
+   AND s.finished_at > pg_catalog.clock_timestamp() - interval '7 days'
+ ORDER BY s.finished_at DESC LIMIT 1
+"""
+
+
+def read_rehearsed(wire: Wire, plan_hash: str) -> str:
+    """What the release that is under way with this plan wrote down of its rehearsal; "" when there is no such release."""
+    if not exists(wire):
+        return ""
+    rows = wire.one(_REHEARSED, plan_hash).rows
+    return f"{rows[0][0]} (looked at by the release)" if rows else ""
+
+
 # -- lease --------------------------------------------------------------------------------------------
 
 

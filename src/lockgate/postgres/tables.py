@@ -20,7 +20,9 @@ class ForeignKey(msgspec.Struct, frozen=True):
 class ColumnOf(msgspec.Struct, frozen=True, rename="camel"):
     """A column. ``base`` is the type behind domains, ``modifier`` its typmod, ``labels`` those of an enum.
 
-    ``unique`` says that it is in a unique key, ``alone`` that it is one by itself.
+    ``unique`` says that it is in a unique key, ``alone`` that it is one by itself. ``checks`` are those of the table that
+    name this column and no other, ``domain`` those of its type, in which the column is called VALUE. ``choices`` are values,
+    as SQL, that all of them accept, and ``plain`` says that they accept an ordinary value: both once somebody tried.
     """
 
     name: str
@@ -38,6 +40,10 @@ class ColumnOf(msgspec.Struct, frozen=True, rename="camel"):
     unique: bool = False
     alone: bool = False
     sequence: bool = False
+    checks: tuple[str, ...] = ()
+    domain: tuple[str, ...] = ()
+    plain: bool = True
+    choices: tuple[str, ...] = ()
 
 
 class Table(msgspec.Struct, frozen=True):

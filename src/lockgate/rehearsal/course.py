@@ -3,7 +3,7 @@
 from lockgate.errors import Interrupted, LockgateError, RunFailed
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.policy.finding import StatementFacts
-from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
+from lockgate.postgres.fingerprint import Shape, read_shape
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -34,7 +34,7 @@ class Course:
         self.notes: list[str] = []
         self.files: dict[str, AppliedFile] = {}
         self.observed: dict[tuple[str, int], Observation] = {}
-        self.before: dict[str, Fingerprint] = {}
+        self.before: dict[str, Shape] = {}
         """Revision of a file with a down section → the schema before it."""
         self._target = target
         self._wire = wire
@@ -91,7 +91,7 @@ class Course:
                 f"{following} waits for {', '.join(item.directives.after)}: its rows were filled in as if that were done"
             )
         if item is not None and item.down is not None:
-            self.before[following] = read_fingerprint(self._wire)
+            self.before[following] = read_shape(self._wire)
 
     def _after(self, file: AppliedFile) -> None:
         """A file is committed, and the next one has not begun."""

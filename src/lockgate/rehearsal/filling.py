@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import Table, prepare_reading, read_tables
 from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.rows import backfill, fill, in_order, inserted
 
 _WAYS: tuple[dict[str, bool], ...] = (
@@ -28,6 +30,7 @@ class Filling:
         self._seed = seed
         self._wanted = dict(wanted or {})
         self._prepared = False
+        self._choices = Choices(seed)
         self._done: set[int] = set()
         self._filled: set[int] = set()
         self.rows: dict[str, int] = {}
@@ -40,7 +43,8 @@ class Filling:
         if not self._prepared:
             prepare_reading(self._wire)
             self._prepared = True
-        for table in in_order(read_tables(self._wire, self._done, prepared=True)):
+        for found in in_order(read_tables(self._wire, self._done, prepared=True)):
+            table = self._choices.settle(self._wire, [found])[0]
             count = self._wanted.get(table.key, self._rows)
             self._done.add(table.oid)
             if not count:
@@ -83,6 +87,10 @@ class Filling:
         here = [table for table in read_tables(self._wire) if table.oid in self._filled]
         calls = [Call("SET session_replication_role = replica")]
         calls += [Call(f"DELETE FROM {table.quoted}") for table in here]  # noqa: S608
+        # The rows that come next are to have the numbers of these: parameters that were found among them stay good.
+        calls.append(
+            Call(query("rehearsal/restart"), ("{" + ",".join(str(table.oid) for table in here) + "}",))
+        )
         self._wire.batch([*calls, Call("RESET session_replication_role")])
         self._done -= self._filled
         self._filled.clear()

@@ -102,7 +102,7 @@ def impact_of(
     for migration in largest.traces:
         shut = False
         for number, statement in enumerate(migration.statements):
-            shut = shut or LockMode.AccessExclusiveLock.name in statement.locks.values()
+            shut = shut or LockMode.AccessExclusiveLock.name in statement.waited_for.values()
             one = _statement(scales, migration.revision, number, statement, production, shut=shut)
             if one is not None:
                 found.append(one)

@@ -9,6 +9,8 @@ from lockgate.record.redact import redact
 from lockgate.rehearsal.impact import Range
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.timeline import Bar, timeline_of
+from lockgate.rehearsal.trace import MigrationTrace, StatementTrace
+from lockgate.rehearsal.waiting import besides, locks_told, noteworthy, waiting_for
 
 _COLOURS = {
     "AccessShareLock": "#9ecae1", "RowShareLock": "#6baed6", "RowExclusiveLock": "#74c476", "ShareUpdateExclusiveLock": "#c7a008",
@@ -27,8 +29,28 @@ def page(rehearsal: Rehearsal) -> str:
     return template.substitute(
         verdict=_e(rehearsal.verdict), reason_code=_e(rehearsal.reason_code), reason=_e(rehearsal.reason), plan_hash=_e(rehearsal.plan_hash),
         base=_e(rehearsal.base or "an empty history"), version=rehearsal.server.version // 10000, where=_e(rehearsal.server.where),
-        generated_at=_e(rehearsal.generated_at), elapsed=rehearsal.elapsed_seconds, sections="\n".join(filter(None, sections)),
+        generated_at=_e(rehearsal.generated_at), elapsed=rehearsal.elapsed_seconds, summary=_summary(rehearsal), sections="\n".join(filter(None, sections)),
     )  # fmt: skip
+
+
+def _summary(rehearsal: Rehearsal) -> str:
+    """The figures that a person looks for first."""
+    statements = [s for m in rehearsal.migrations for s in m.statements]
+    shut = max((m.lock_seconds for m in rehearsal.migrations), default=0.0)
+    told = [
+        (f"{len(rehearsal.migrations)} files", f"{len(statements)} statements"),
+        (f"{shut * 1000:.1f} ms" if shut else "nobody", "readers shut out, longest file" if shut else "is shut out from reading"),
+        (str(sum(1 for s in statements if s.rewrites)), "statements rewrite a relation"),
+    ]  # fmt: skip
+    parts = [f"<li><b>{_e(figure)}</b>{_e(word)}</li>" for figure, word in told]
+    parts += [
+        f'<li><b class="{found.answer}">{_e(found.answer)}</b>release {_e(name)}</li>'
+        for name, found in rehearsal.compatibility.items()
+    ]
+    if rehearsal.impact is not None:
+        total = rehearsal.impact.total
+        parts.append(f"<li><b>{_e(_time(total.seconds.expected))}</b>expected at production size</li>")
+    return f'<ul id="summary">{"".join(parts)}</ul>'
 
 
 def _e(text: str) -> str:
@@ -57,7 +79,7 @@ def _checks(rehearsal: Rehearsal) -> str:
 def _locks(rehearsal: Rehearsal) -> str:
     line = timeline_of(rehearsal.migrations, _LEAST)
     if not line.bars:
-        return '<h2>Locks</h2><p id="no-locks">No statement locked a relation that was there before it.</p>'
+        return '<h2>Locks</h2><p id="no-locks">No statement locked a relation that was there before its file.</p>'
     scale = (_WIDTH - _LEFT - 10) / max(line.seconds, 1e-9)
     rows = {name: number for number, name in enumerate(line.relations)}
     height = _ROW * len(rows) + 30
@@ -68,6 +90,10 @@ def _locks(rehearsal: Rehearsal) -> str:
         y = number * _ROW
         parts.append(f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{y + _ROW}" y2="{y + _ROW}"/>')
         parts.append(f'<text x="4" y="{y + 15}">{_e(name[:34])}</text>')
+    for name, at in line.files:
+        x = _LEFT + at * scale
+        told = f"<title>{_e(name)} begins</title>"
+        parts.append(f'<line class="file" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 24}">{told}</line>')
     for bar in line.bars:
         parts.append(_bar(bar, rows[bar.relation] * _ROW, scale))
     for tenth in range(0, 11, 2):
@@ -79,7 +105,8 @@ def _locks(rehearsal: Rehearsal) -> str:
     parts.append("</svg>")
     used = [mode for mode in _COLOURS if any(bar.mode == mode for bar in line.bars)]
     legend = " ".join(
-        f'<span class="chip" style="background:{_COLOURS[mode]}"></span>{mode}' for mode in used
+        f'<span class="one"><span class="chip" style="background:{_COLOURS[mode]}"></span>{mode}</span>'
+        for mode in used
     )
     return f'<h2>Locks over time</h2><div class="wide">{"".join(parts)}</div><p id="legend">{legend}</p>'
 
@@ -94,16 +121,31 @@ def _bar(bar: Bar, y: float, scale: float) -> str:
 
 
 def _statements(rehearsal: Rehearsal) -> str:
-    rows = [
-        (
-            _cell(f"{m.revision}:{s.line}"), _cell(s.kind), _cell(", ".join(f"{n} {k}" for n, k in sorted(s.locks.items())) or "-"),
-            _cell(", ".join(s.rewrites) or "-"), _cell(", ".join(s.scans) or "-"), _cell(f"{s.seconds * 1000:.1f} ms", "n"),
-            _cell(_bytes(s.evidence.wal_bytes), "n"), _cell(_doubt(s.evidence.claims), "mismatch" if _doubt(s.evidence.claims) else ""),
-        )
-        for m in rehearsal.migrations for s in m.statements
+    """What keeps somebody waiting or grows with the rows; the others can be unfolded."""
+    everything = [(m, s) for m in rehearsal.migrations for s in m.statements]
+    if not everything:
+        return ""
+    head = ("statement", "kind", "who waits", "for the lock on", "took", "WAL", "and it")
+    shown = [_statement(m, s) for m, s in everything if noteworthy(s) or _doubt(s.evidence.claims)]
+    quiet = [_statement(m, s) for m, s in everything if not (noteworthy(s) or _doubt(s.evidence.claims))]
+    told = "<h2>Statements</h2>" + (_table("statements", head, shown) if shown else "")
+    if quiet:
+        words = f"{len(quiet)} of {len(everything)} statements keep nobody waiting, rewrite nothing and read no table that was there from end to end"
+        told += f"<details><summary>{words}</summary>{_table('quiet', head, quiet)}</details>"
+    return told
+
+
+def _statement(m: MigrationTrace, s: StatementTrace) -> list[str]:
+    doubt = _doubt(s.evidence.claims)
+    waits = waiting_for(s)
+    every = ", ".join(f"{name} {mode}" for name, mode in sorted(s.locks.items()))
+    where = f'<td title="{_e(m.revision)}_{_e(m.name)}.sql">{_e(m.revision)}:{s.line}</td>'
+    told = f'<td title="{_e(every)}">{_e(locks_told(s)) or "-"}</td>'
+    contradicted = f' <span class="mismatch">contradicts the policy: {_e(doubt)}</span>' if doubt else ""
+    return [
+        where, _cell(s.kind.lower(), "word"), _cell(waits, waits), told, _cell(f"{s.seconds * 1000:.1f} ms", "n"),
+        _cell(_bytes(s.evidence.wal_bytes), "n"), f'<td>{_e(besides(s)) or "-"}{contradicted}</td>',
     ]  # fmt: skip
-    head = ("statement", "kind", "locks", "rewrites", "scans", "took", "WAL", "contradicts the policy")
-    return "<h2>Statements</h2>" + _table("statements", head, rows) if rows else ""
 
 
 def _doubt(claims: Iterable[object]) -> str:

@@ -8,10 +8,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import CAN_BE_ASKED, Table, literal, read_tables
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.compatibility import (
     BREAKS,
     COMPATIBLE,
@@ -24,11 +26,17 @@ from lockgate.rehearsal.compatibility import (
 from lockgate.rehearsal.load import Work
 from lockgate.rehearsal.parameters import sets_of
 from lockgate.rehearsal.queries import QuerySet
+from lockgate.rehearsal.references import Known, known_of, unknowable
+from lockgate.rehearsal.standing import read_grantees, run_as
 
 _STALE = "0A000"
 """cached plan must not change result type"""
 _NO_REFERENCE = "23503"
 _LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
+
+
+Trial = list[list[str | None]]
+"""The parameters of one call, or of two that follow each other in one transaction."""
 
 
 class _Subject:
@@ -39,7 +47,10 @@ class _Subject:
         self.release = release
         self.query = query
         self.types: list[str] | None = None
-        self.sets: list[list[str | None]] = []
+        self.sets: list[Trial] = []
+        self.known = Known(frozenset(), frozenset())
+        self.roles: dict[str, int] = {}
+        """Role under which it works → how many rows that gave."""
         self.outcomes: list[Outcome] = []
         self.scans: frozenset[str] = frozenset()
         self.warm = False
@@ -49,9 +60,13 @@ class _Subject:
         types = f" ({', '.join(self.types)})" if self.types else ""
         return f"PREPARE {self.name}{types} AS {self.query.text}"
 
-    def execute(self, values: list[str | None]) -> str:
-        listed = ", ".join("NULL" if v is None else literal(v) for v in values)
-        return f"EXECUTE {self.name}{f' ({listed})' if listed else ''}"
+    def execute(self, trial: "Trial") -> list[str]:
+        """The calls of a trial, in order."""
+        texts = []
+        for values in trial:
+            listed = ", ".join("NULL" if v is None else literal(v) for v in values)
+            texts.append(f"EXECUTE {self.name}{f' ({listed})' if listed else ''}")
+        return texts
 
 
 class Probe:
@@ -68,6 +83,8 @@ class Probe:
             )
         ]
         self._warm: Wire | None = None
+        self._roles: list[str] = []
+        self._choices = Choices(seed)
 
     def look(self, revision: str) -> None:
         """Run every query at ``revision`` ("" is an empty history)."""
@@ -76,9 +93,10 @@ class Probe:
         fresh = self._open("probe")
         tables: list[Table] | None = None
         try:
+            self._roles = read_grantees(fresh)
             for subject in self._subjects:
                 if not subject.sets and tables is None:
-                    tables = read_tables(fresh, kinds=CAN_BE_ASKED)
+                    tables = self._tables(fresh)
                 subject.outcomes.append(self._one(fresh, subject, revision, tables or []))
         finally:
             fresh.close()
@@ -101,42 +119,80 @@ class Probe:
 
     def work(self) -> list[Work]:
         """What the queries that work now do, for clients that repeat it."""
-        return [Work(s.query.kind, s.prepare, s.execute(s.sets[0]), s.name) for s in self._subjects if s.sets]
+        return [
+            Work(s.query.kind, s.prepare, s.execute(s.sets[0])[0], s.name) for s in self._subjects if s.sets
+        ]
 
     # -- one query ----------------------------------------------------------------------------------
 
     def _one(self, fresh: Wire, subject: _Subject, revision: str, tables: list[Table]) -> Outcome:
+        notes = []
         try:
             if not subject.sets:
                 self._begin(fresh, subject, tables)
             else:
                 fresh.one(subject.prepare)
-                self._again(fresh, subject)
+                notes.append(self._again(fresh, subject))
+            notes.append(self._as_roles(fresh, subject))
         except ServerError as error:
             answer = BREAKS if subject.sets else ""
             return Outcome(revision, answer, error.sqlstate, error.message)
         stale = self._run_warm(subject)
-        note = self._plan(fresh, subject)
+        notes.append(self._plan(fresh, subject))
+        note = "; ".join(filter(None, notes))
         if stale is not None:
             return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, note)
         return Outcome(revision, COMPATIBLE, note=note)
 
-    def _again(self, fresh: Wire, subject: _Subject) -> None:
-        """Run it with the parameters that worked before. Raises ``ServerError`` with the first that does not any more.
-
-        References are looked up anew: an application refers to what is there, and what is there is ours, not its own.
-        """
-        for values in subject.sets:
+    def _again(self, fresh: Wire, subject: _Subject) -> str:
+        """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
+        note = ""
+        for trial in subject.sets:
             try:
-                _rolled_back(fresh, subject.execute(values))
+                _rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 if error.sqlstate != _NO_REFERENCE:
                     raise
-                found, _ = self._working(fresh, subject, read_tables(fresh, kinds=CAN_BE_ASKED))
-                if not found:
-                    raise
-                subject.sets = found
-                return
+                note = self._referring(fresh, subject, trial, error)
+                if not note:
+                    return ""
+        return note
+
+    def _referring(self, fresh: Wire, subject: _Subject, trial: Trial, error: ServerError) -> str:
+        """What became of a query that a foreign key refused: "" when it works with other rows, a word when only rows of
+        the new release stand against it. Raises ``error`` when neither is so."""
+        tables = self._tables(fresh)
+        if unknowable(subject.query, tables, subject.known):
+            raise error
+        found, _ = self._working(fresh, subject, tables) if _writes_values(subject.query) else ([], None)
+        if found:
+            subject.sets = found
+            return ""
+        new = [t for t in tables if t.oid not in subject.known.tables and t.kind == "r"]
+        emptied = [f"DELETE FROM {table.quoted}" for table in reversed(new)]  # noqa: S608 - quoted by Table
+        try:
+            _rolled_back(fresh, [*emptied, *subject.execute(trial)])
+        except ServerError:
+            raise error from None
+        return f"fails for rows to which the new release refers from {', '.join(t.key for t in new)}"
+
+    def _tables(self, fresh: Wire) -> list[Table]:
+        return self._choices.settle(fresh, read_tables(fresh, kinds=CAN_BE_ASKED))
+
+    def _as_roles(self, fresh: Wire, subject: _Subject) -> str:
+        """Run it as each role that may use the tables. Raises ``ServerError`` when one under which it worked cannot any more."""
+        note = ""
+        for role in dict.fromkeys([*subject.roles, *self._roles]):
+            try:
+                rows = run_as(fresh, role, subject.execute(subject.sets[0]))
+            except ServerError as error:
+                if role in subject.roles:
+                    raise ServerError(error.sqlstate, f"as role {role}: {error.message}") from None
+                continue
+            if subject.roles.get(role, 0) > rows == 0:
+                note = f"gives no rows to role {role} any more"
+            subject.roles[role] = max(rows, subject.roles.get(role, 0))
+        return note
 
     def _begin(self, fresh: Wire, subject: _Subject, tables: list[Table]) -> None:
         """Find parameters with which the query works now; they and their types are kept. Raises ``ServerError``."""
@@ -153,21 +209,22 @@ class Probe:
             fresh.one(f"DEALLOCATE {subject.name}")
             raise refused or ServerError("XX000", "no parameters could be made")
         subject.sets = working
+        subject.known = known_of(tables)
 
     def _working(
         self, fresh: Wire, subject: _Subject, tables: list[Table]
-    ) -> tuple[list[list[str | None]], ServerError | None]:
+    ) -> tuple[list[Trial], ServerError | None]:
         """The sets of parameters with which the prepared query works, and the first error of the others."""
         refused: ServerError | None = None
-        working: list[list[str | None]] = []
-        for expressions in sets_of(subject.query, subject.types or [], tables, self._seed):
-            values = [_evaluated(fresh, text) for text in expressions]
+        working: list[Trial] = []
+        for calls in sets_of(subject.query, subject.types or [], tables, self._seed):
+            trial = [[_evaluated(fresh, text) for text in expressions] for expressions in calls]
             try:
-                _rolled_back(fresh, subject.execute(values))
+                _rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 refused = refused or error
             else:
-                working.append(values)
+                working.append(trial)
         return working, refused
 
     def _run_warm(self, subject: _Subject) -> ServerError | None:
@@ -188,14 +245,15 @@ class Probe:
             _rolled_back(warm, subject.execute(subject.sets[0]))
             subject.warm = True
         except ServerError as error:
-            return stale or error
+            # The same again after preparing it anew: the plan was not what is wrong.
+            return None if stale is not None and stale.sqlstate == error.sqlstate else stale or error
         return stale
 
     def _plan(self, fresh: Wire, subject: _Subject) -> str:
         """A word about tables that had an index for this query and have none any more; "" mostly."""
         plain = [
             Call("SET plan_cache_mode = force_generic_plan"), Call("SET enable_seqscan = off"),
-            Call(f"EXPLAIN (FORMAT JSON) {subject.execute(subject.sets[0])}"),
+            Call(f"EXPLAIN (FORMAT JSON) {subject.execute(subject.sets[0])[0]}"),
             Call("RESET enable_seqscan"), Call("RESET plan_cache_mode"),
         ]  # fmt: skip
         try:
@@ -220,9 +278,11 @@ class Probe:
         return wire
 
 
-def _rolled_back(wire: Wire, text: str) -> None:
-    """Run ``text`` in a transaction that is rolled back; deferred constraints are looked at too."""
-    calls = [Call("BEGIN"), Call(text), Call("SET CONSTRAINTS ALL IMMEDIATE"), Call("ROLLBACK")]
+def _rolled_back(wire: Wire, texts: list[str]) -> None:
+    """Run ``texts`` in a transaction that is rolled back; deferred constraints are looked at too."""
+    calls = [
+        Call("BEGIN"), *map(Call, texts), Call("SET CONSTRAINTS ALL IMMEDIATE"), Call("ROLLBACK"),
+    ]  # fmt: skip
     try:
         wire.batch(calls)
     except ServerError:
@@ -231,7 +291,13 @@ def _rolled_back(wire: Wire, text: str) -> None:
         raise
 
 
+def _writes_values(query: Query) -> bool:
+    return any(use.role in ("insert", "set") for use in query.uses)
+
+
 def _evaluated(wire: Wire, expression: str) -> str | None:
+    if expression == "(NULL)::text":
+        return None  # a type of which nothing can be made
     try:
         return wire.value(f"SELECT {expression}") or "1"
     except ServerError:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from lockgate.postgres.tables import ColumnOf, ForeignKey, Table, quote
-from lockgate.rehearsal.values import candidates, expression
+from lockgate.rehearsal.values import candidates, chosen, expression
 
 _PARENTS = 10_000
 """From how many rows of a parent children choose."""
@@ -43,10 +43,13 @@ def fill(
     given, sources, joins = [], [], []
     foreign = {name: (number, f) for number, f in enumerate(table.foreign) for name in f.columns}
     conditions = tuple(c for c in (*table.checks, table.partition) if c)
+    left_out: list[ColumnOf] = []
     for column in table.columns:
         if column.generated or column.identity or column.sequence:
+            left_out.append(column)
             continue
         if bare and (column.default or not column.not_null):
+            left_out.append(column)
             continue
         made = (
             _from_parent(column, *foreign[column.name], table)
@@ -56,17 +59,25 @@ def fill(
         if made is None:
             if column.not_null and not column.default:
                 return None
+            left_out.append(column)
             continue
         given.append(column.name)
         sources.append(f"{made} AS {quote(column.name)}")
     used = {foreign[name][0] for name in given if name in foreign}
     joins = [_join(number, f) for number, f in enumerate(table.foreign) if number in used]
+    # What is left out is NULL; of what the server fills in by itself nothing can be said here.
+    conditions = tuple(c for c in conditions if not any(_names(c, x) for x in left_out if _filled(x)))
+    nulls = [
+        f"NULL::{x.type} AS {quote(x.name)}"
+        for x in left_out
+        if not _filled(x) and any(_names(c, x) for c in conditions)
+    ]
     wanted = count * (_TRIES if conditions else 1)
     names = ", ".join(map(quote, given))
     where = " AND ".join(f"(({c}) IS NOT FALSE)" for c in conditions) or "true"
     if not given:
         return f"INSERT INTO {table.quoted} SELECT FROM generate_series(1, {count}) g"
-    inner = f"SELECT {', '.join(sources)} FROM generate_series(1, {wanted}::bigint) g {' '.join(joins)}"  # noqa: S608
+    inner = f"SELECT {', '.join([*sources, *nulls])} FROM generate_series(1, {wanted}::bigint) g {' '.join(joins)}"  # noqa: S608
     return f"INSERT INTO {table.quoted} ({names}) SELECT {names} FROM ({inner}) {quote(table.name)} WHERE {where} LIMIT {count}{'' if alone else ' ON CONFLICT DO NOTHING'}"  # noqa: S608
 
 
@@ -85,13 +96,21 @@ def backfill(table: Table, seed: int) -> list[str]:
     return texts
 
 
+def _filled(column: ColumnOf) -> bool:
+    return column.default or column.generated or column.identity or column.sequence
+
+
+def _names(condition: str, column: ColumnOf) -> bool:
+    return re.search(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)', condition) is not None
+
+
 def _guided(column: ColumnOf, conditions: tuple[str, ...], seed: int) -> str | None:
-    plain = expression(column, "g", seed)
-    chosen = candidates(column, conditions, "g")
-    if not chosen:
+    plain = expression(column, "g", seed) if column.plain or not column.choices else None
+    allowed = chosen(column, "g") or candidates(column, conditions, "g")
+    if not allowed or (column.unique and plain and column.choices):
         return plain
-    listed = ", ".join(chosen)
-    choice = f"(ARRAY[{listed}])[1 + (g / 2 % {len(chosen)})::int]"
+    listed = ", ".join(allowed)
+    choice = f"(ARRAY[{listed}])[1 + (g / 2 % {len(allowed)})::int]"
     return choice if plain is None else f"CASE WHEN g % 2 = 0 THEN {plain} ELSE {choice} END"
 
 

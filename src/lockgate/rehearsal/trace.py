@@ -25,7 +25,8 @@ class Claim(msgspec.Struct, frozen=True, rename="camel"):
 class Evidence(msgspec.Struct, frozen=True, rename="camel"):
     """What stands behind a statement's facts. ``held`` is all that its transaction held when it ended.
 
-    ``bytes_created`` is the size of the storage that it made: what the disk needs beside what is there already.
+    ``made_here`` are the relations among the locked ones that the same file made: nobody else can see them yet, so nobody
+    waits. ``bytes_created`` is the size of the storage that it made: what the disk needs beside what is there already.
     """
 
     how: str
@@ -34,6 +35,7 @@ class Evidence(msgspec.Struct, frozen=True, rename="camel"):
     files_created: int
     bytes_created: int
     claims: tuple[Claim, ...]
+    made_here: tuple[str, ...] = ()
 
 
 class StatementTrace(msgspec.Struct, frozen=True, rename="camel"):
@@ -46,6 +48,11 @@ class StatementTrace(msgspec.Struct, frozen=True, rename="camel"):
     scans: list[str]
     seconds: float
     evidence: Evidence
+
+    @property
+    def waited_for(self) -> dict[str, str]:
+        """The locks on relations that others know: those that can keep somebody waiting."""
+        return {name: mode for name, mode in self.locks.items() if name not in self.evidence.made_here}
 
 
 class MigrationTrace(msgspec.Struct, frozen=True, rename="camel"):
@@ -63,6 +70,7 @@ def trace_of(seen: Observation, claim: StatementFacts | None, line: int, kind: s
     earlier = {held.oid: held for held in seen.earlier}
     taken: dict[str, LockMode] = {}
     already: dict[str, frozenset[str]] = {}
+    made_here: list[str] = []
     claimed = {} if claim is None else claim.locks
     for held in seen.held:
         then = earlier.get(held.oid)
@@ -72,6 +80,8 @@ def trace_of(seen: Observation, claim: StatementFacts | None, line: int, kind: s
         old = then.modes if then else frozenset()
         new = _strongest(_while_it_lived(held, sampled=seen.sampled) - old)
         already[name] = old
+        if held.oid not in seen.before:
+            made_here.append(name)
         if new is not None:
             taken[name] = max(new, taken.get(name, new))
     locks = {name: mode.name for name, mode in taken.items()}
@@ -97,7 +107,7 @@ def trace_of(seen: Observation, claim: StatementFacts | None, line: int, kind: s
         line, kind, locks, sorted(rewrites), sorted(scans), round(seen.seconds, 6),
         Evidence(
             "sampled from a second session" if seen.sampled else "read in the same transaction",
-            held_now, seen.wal_bytes, *_created(seen, earlier), claims,
+            held_now, seen.wal_bytes, *_created(seen, earlier), claims, tuple(sorted(made_here)),
         ),
     )  # fmt: skip
 
@@ -113,10 +123,10 @@ def tally(traces: Iterable[MigrationTrace]) -> dict[str, int]:
 
 
 def lock_seconds(statements: Iterable[StatementTrace]) -> float:
-    """How long readers would have been shut out: from the first AccessExclusiveLock on an older relation to the end of the file."""
+    """How long readers would have been shut out: from the first AccessExclusiveLock on a relation that was there before the file to the end of the file."""
     total, shut = 0.0, False
     for statement in statements:
-        shut = shut or LockMode.AccessExclusiveLock.name in statement.locks.values()
+        shut = shut or LockMode.AccessExclusiveLock.name in statement.waited_for.values()
         total += statement.seconds if shut else 0.0
     return round(total, 6)
 

@@ -4,9 +4,13 @@ Pure text. An expression for number ``g`` gives the same value in every run with
 """
 
 import re
+from zlib import crc32
 
 from lockgate.postgres.tables import ColumnOf, literal
+from lockgate.rehearsal.patterns import of_like, of_regex
 
+NUMBER = "$g"
+"""Stands for a row's number in values that are kept for later."""
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor")
 _PLACES = ("Bergen", "Cadiz", "Delft", "Evora", "Ghent", "Hull", "Izmir", "Kiel")
 _NAMED: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -21,6 +25,9 @@ _NAMED: tuple[tuple[re.Pattern[str], str], ...] = (
 )  # fmt: skip
 _WHOLE = {"int2": 30_000, "int4": 2_000_000_000, "int8": 9_000_000_000_000_000_000, "oid": 2_000_000_000}
 _STRING = re.compile(r"'((?:[^']|'')*)'")
+_REGEX = re.compile(r"~\*?\s+'((?:[^']|'')*)'")
+_LIKE = re.compile(r"~~\*?\s+'((?:[^']|'')*)'")
+_DOCUMENTS = ("'{}'", "'[]'", """'[{"number": 7}]'""", "'7'", "'true'", """'"text"'""")
 _NUMBER = re.compile(r"(?<![\w.'\"])-?\d{1,9}(?:\.\d+)?(?![\w.'\"])")
 
 
@@ -33,19 +40,33 @@ def expression(column: ColumnOf, g: str, seed: int, variant: str = "") -> str | 
     return None if made is None else f"({made})::{column.type}"
 
 
+def chosen(column: ColumnOf, g: str) -> list[str]:
+    """SQL for the values that the column's checks are known to accept, for row ``g``; of a key those that differ from row to row."""
+    differing = [text for text in column.choices if NUMBER in text]
+    kept = differing if column.unique and differing else column.choices
+    return [text.replace(NUMBER, g) for text in kept]
+
+
 def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[str]:
     """SQL for values that ``conditions`` (checks that name the column) talk about: those may be the only ones allowed."""
     about = [text for text in conditions if re.search(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)', text)]
+    about += column.domain
     found: list[str] = []
+    if column.base in ("json", "jsonb"):
+        return [f"{text}::{column.type}" for text in _DOCUMENTS] if about else []
     for text in about:
         words = [match[1].replace("''", "'") for match in _STRING.finditer(text)]
         numbers = [match[0] for match in _NUMBER.finditer(_STRING.sub("''", text))]
         if column.category == "N":
             every = numbers + [word for word in words if _NUMBER.fullmatch(word)]
-            found += [f"({number} + {step})::{column.type}" for number in every for step in (0, 1, -1)]
+            between = () if column.base in _WHOLE else (0.5, -0.5)
+            found += [
+                f"({number} + {step})::{column.type}" for number in every for step in (0, 1, -1, *between)
+            ]
         elif column.category == "D":
             found += [f"{literal(word)}::{column.type}" for word in words]
         elif column.category == "S":
+            found += [f"({made})::{column.type}" for made in _matching(text, g)]
             found += [f"{literal(word)}::{column.type}" for word in words if len(word) < 200]
             found += [
                 f"left(repeat(md5({g}::text), 8), {number})::{column.type}"
@@ -57,13 +78,28 @@ def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[st
     return list(dict.fromkeys(found))[:40]
 
 
+def _matching(condition: str, g: str) -> list[str]:
+    """Texts that the patterns of a check accept."""
+    made = [of_regex(match[1].replace("''", "'"), g) for match in _REGEX.finditer(condition)]
+    made += [of_like(match[1].replace("''", "'"), g) for match in _LIKE.finditer(condition)]
+    return [text for one in made if one for text in (one, f"upper({one})", f"lower({one})")]
+
+
 _REFERS = re.compile(r"_(id|uuid)$", re.I)
+_APART = 613
+_TIMES = ("date", "timestamp", "timestamptz")
+_LATER = re.compile(
+    r"(^|_)(end|ends|ended|until|to|due|closed?|expires?|expiry|finish(ed)?|updated|deleted|paid|shipped|done)(_|$)",
+    re.I,
+)
+"""What is named so comes after what is not: the end after the start."""
 _NEAR = 10
 """What looks like a reference refers to one of the first rows, which every table has, also where no foreign key says so."""
 
 
 def _of_type(column: ColumnOf, g: str, seed: int, variant: str) -> str | None:
     base = column.base
+    seed = seed + crc32(column.name.encode()) % _APART  # two columns of one row are two values
     if _REFERS.search(column.name) and not column.unique and base in (*_WHOLE, "uuid"):
         near = f"(1 + {g} % {_NEAR})"
         return near if base in _WHOLE else _SIMPLE["uuid"].format(g=near, seed=seed)
@@ -87,6 +123,8 @@ def _of_type(column: ColumnOf, g: str, seed: int, variant: str) -> str | None:
         return None if inner is None else f"ARRAY[({inner})::{column.element}]"
     simple = _SIMPLE.get(base)
     if simple is not None:
+        if base in _TIMES and _LATER.search(column.name):
+            simple = f"{simple} + interval '800 days'"
         return simple.format(g=g, seed=seed, spread=_spread(g, seed, 700), width=max(1, column.modifier))
     return None
 
@@ -179,4 +217,7 @@ _SIMPLE = {
     "halfvec": "('[' || array_to_string(array_fill((0.1 + {g} % 9)::float4, ARRAY[{width}]), ',') || ']')",
     "ltree": "'row.' || {g}",
     "hstore": "'number=>' || {g}",
+    "regconfig": "'simple'",
+    "regclass": "'pg_catalog.pg_class'",
+    "regtype": "'text'",
 }

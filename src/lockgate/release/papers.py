@@ -1,6 +1,8 @@
-"""The papers that a protected environment asks for before anything is applied: approvals, and a backup that is whole."""
+"""The papers that a protected environment asks for before anything is applied: approvals, a backup that is whole, a rehearsal."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,14 +12,19 @@ from lockgate.migrations.contract import Prepared
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.backups import read_backups
+from lockgate.postgres.releases import read_rehearsed
 from lockgate.postgres.settings import Facts
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release.approval import Decision
 from lockgate.release.approve import decide
 from lockgate.release.backup_judge import BackupDecision, judge_backup
 from lockgate.release.backups import Backups, wanted_of
+
+if TYPE_CHECKING:
+    from lockgate.rehearsal.proof import Proof
 
 
 class Papers(msgspec.Struct, frozen=True):
@@ -25,6 +32,7 @@ class Papers(msgspec.Struct, frozen=True):
 
     approvals: Decision | None = None
     backup: BackupDecision | None = None
+    rehearsal: "Proof | None" = None
     notes: tuple[str, ...] = ()
 
 
@@ -43,9 +51,13 @@ def gather_papers(
     if not target.protected or not plan.pending:
         return Papers()
     approvals = decide(wire, plan, prepared, settings, target, operator, break_glass)
+    rehearsal, notes = look_for_rehearsal(
+        wire, plan, settings, target, facts, broken=bool(approvals and approvals.break_glass)
+    )
     own = settings.of(target.environment)
     if not settings.env[target.environment].require_backup:
-        return Papers(approvals, None, (f"NO BACKUP: env.{target.environment}.require_backup is false",))
+        told = f"NO BACKUP: env.{target.environment}.require_backup is false"
+        return Papers(approvals, None, rehearsal, (told, *notes))
     decision = judge_backup(read_backups(wire), wanted_of(facts, own))
     if decision.backup is not None:
         wrong = Backups(target, settings, limits).wrong(decision.backup, whole=False)
@@ -53,7 +65,28 @@ def gather_papers(
             decision = BackupDecision(
                 Verdict.FAIL, "BACKUP_UNVERIFIED", f"backup {decision.backup.backup_id}: {wrong}"
             )
-    return Papers(approvals, decision)
+    return Papers(approvals, decision, rehearsal, notes)
+
+
+def look_for_rehearsal(
+    wire: Wire, plan: Plan, settings: Settings, target: Target, facts: Facts, *, broken: bool
+) -> tuple["Proof | None", tuple[str, ...]]:
+    """The rehearsal of ``plan``: None where none is asked for, and what is to be shouted then.
+
+    It counts from ``rehearsal.json``, or, where this process runs far from the artifacts, from the journal of the release
+    that is under way with this plan and looked at it. ``broken`` glass stands for it.
+    """
+    from lockgate.rehearsal.proof import Proof, fresh
+
+    if not settings.env[target.environment].require_rehearsal:
+        return None, (f"NOT REHEARSED: env.{target.environment}.require_rehearsal is false",)
+    found = fresh(settings, plan.hash, now=datetime.now(UTC), server_version=facts.version)
+    if found.answer is Verdict.PASS:
+        return found, ()
+    journalled = read_rehearsed(wire, plan.hash)
+    if journalled:
+        return Proof(Verdict.PASS, journalled), ()
+    return (None, (f"NOT REHEARSED, GLASS BROKEN: {found.details}",)) if broken else (found, ())
 
 
 def refuse_papers(plan: Plan, target: Target, papers: Papers | None) -> tuple[str, ...]:
@@ -88,4 +121,14 @@ def refuse_papers(plan: Plan, target: Target, papers: Papers | None) -> tuple[st
                 details=details,
             )
         told = (*told, f"backup {papers.backup.backup.backup_id} at LSN {papers.backup.backup.lsn}")
+    if papers.rehearsal is not None:
+        if papers.rehearsal.answer is not Verdict.PASS:
+            raise Refused(
+                papers.rehearsal.details,
+                papers.rehearsal.reason_code,
+                next=f"lockgate status --env {target.environment} --format json > status.json; lockgate rehearse --from-status status.json",
+                exit=Exit.HOLD if papers.rehearsal.answer is Verdict.HOLD else Exit.REFUSED,
+                details=details,
+            )
+        told = (*told, papers.rehearsal.details)
     return (*told, *papers.notes)

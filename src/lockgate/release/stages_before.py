@@ -24,7 +24,7 @@ from lockgate.release.backups import Backups, wanted_of
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
 from lockgate.release.look import connect_patiently
-from lockgate.release.papers import Papers, refuse_papers
+from lockgate.release.papers import Papers, look_for_rehearsal, refuse_papers
 from lockgate.release.steps import Ended, done, skipped
 from lockgate.release.windows import judge_time
 from lockgate.release.workers import provider_of, wait_until_stopped
@@ -262,16 +262,31 @@ def approvals(course: Course, budget: Budget) -> Ended:
         decision = decide(
             wire, course.plan, course.pending_files(), course.settings, course.target, course.operator, course.options.break_glass
         )  # fmt: skip
+        rehearsal, notes = (
+            look_for_rehearsal(
+                wire,
+                course.plan,
+                course.settings,
+                course.target,
+                course.facts,
+                broken=bool(decision.break_glass),
+            )
+            if decision is not None and course.facts is not None
+            else (None, ())
+        )
     finally:
         wire.close()
-    told = refuse_papers(course.plan, course.target, Papers(decision))
+    told = refuse_papers(course.plan, course.target, Papers(decision, rehearsal=rehearsal, notes=notes))
     assert decision is not None
     if decision.break_glass:
         course.notes.append(
             f"GLASS BROKEN: {decision.break_glass}, seconded by {decision.used[0].approver}: {decision.used[0].reason}"
         )
     return done(
-        "; ".join(told), used=[msgspec.to_builtins(a) for a in decision.used], breakGlass=decision.break_glass
+        "; ".join(told),
+        used=[msgspec.to_builtins(a) for a in decision.used],
+        breakGlass=decision.break_glass,
+        rehearsal="" if rehearsal is None else rehearsal.details,
     )
 
 

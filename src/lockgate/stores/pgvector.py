@@ -34,9 +34,7 @@ class PgVector(SearchTables):
         assert manifest.embedding is not None
         if not self.link.rows("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'vector'"):
             try:
-                with self.link.transaction():
-                    self.link.run("CREATE EXTENSION vector")
-                    self.link.run("COMMENT ON EXTENSION vector IS 'lockgate: made for an index'")
+                self.link.run("CREATE EXTENSION vector")
             except ServerError as error:
                 raise missing("vector") from error
         if manifest.embedding.dtype == "float16":

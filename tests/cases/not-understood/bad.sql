@@ -1,1 +1,1 @@
-EXECUTE prepared;
+ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE pg_default;
