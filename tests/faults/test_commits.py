@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from faults import invariants, look
 from faults.drive import Project
 from faults.look import effects, execute, history, value
@@ -96,3 +98,16 @@ def test_a_signal_while_a_file_that_sets_something_commits(url: str, project: Pr
     assert (ended.code, ended.applied) == (143, ["1700000000075"]), ended
     invariants.after_fault(url, shape, ended)
     invariants.after_rerun(url, shape, project.run(url))
+
+
+@pytest.mark.parametrize("behind", [(), (table(72, "behind"),)], ids=["last", "with a file behind it"])
+def test_a_commit_that_outlives_our_own_limit(url: str, project: Project, behind: tuple[File, ...]) -> None:
+    """A COMMIT that we cut ourselves is told as the time limit that it is, and its file is rolled back."""
+    shape = Shape(
+        "slow", (table(70, "before"), _deferred("PERFORM pg_sleep(600);"), *behind), exit=3, reason="RUN_TIMEOUT", applied=1
+    )  # fmt: skip
+    project.write(*shape.files)
+    ended = project.start(url, environment={"FAULT_GRACE": "1", "MIGRATION_TIMEOUT_SECONDS": "2"}).wait()
+    assert (ended.code, ended.reason, ended.applied) == (3, "RUN_TIMEOUT", ["1700000000070"]), ended
+    assert f"{_REVISION}_judged_late.sql: COMMIT waited too long" in ended.err, ended.err
+    invariants.after_fault(url, shape, ended)

@@ -59,6 +59,32 @@ def test_stdout_is_gone(url: str, project: Project, stdout: str) -> None:
     assert run_states(url) == ["succeeded"]
 
 
+def test_an_answer_that_does_not_fit_on_the_disk(url: str, project: Project) -> None:
+    """A command that only answers fails when its answer cannot be written, and says why; a reader that went away is no failure."""
+    project.write(*SHAPES["two files"].files)
+    project.run(url)
+    command = [sys.executable, str(PROGRAM), "status"]
+    for form in ("text", "json"):
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                [*command, "--format", form], cwd=project.root, env=project.environment(url), stdout=full, stderr=subprocess.PIPE, check=False
+            )  # fmt: skip
+        assert (ended.returncode, b"could not be written to stdout: No space left" in ended.stderr) == (
+            3,
+            True,
+        ), ended
+    fd = _closed_pipe()
+    try:
+        assert (
+            subprocess.run(
+                command, cwd=project.root, env=project.environment(url), stdout=fd, check=False
+            ).returncode
+            == 0
+        )
+    finally:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.ISO-8859-1"])
 def test_a_locale_without_utf8(url: str, project: Project, locale: str) -> None:
     """Names outside ASCII are applied and told under a locale that cannot write them, with no terminal."""

@@ -1,13 +1,14 @@
 """The wire and the server behind it: cut, slow, silent, restarted, crashed (rows 14 to 20)."""
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from faults import conftest, invariants, look
 from faults.cluster import Cluster
-from faults.drive import CANARY, Project
+from faults.drive import CANARY, Project, Running
 from faults.look import at_the_brake, brake, effects, history, holding, run_states, session, value
 from faults.relay import Line, Relay
 from faults.shapes import SHAPES, Shape, braked, table
@@ -81,12 +82,65 @@ def test_the_server_does_not_come_back(doomed: str, mortal: Cluster, project: Pr
     ended = runner.wait(20)
     assert (ended.code, ended.reason) == (69, "CONNECTION_LOST")
     mortal.start()
-    assert history(doomed) == [BRAKED.files[0].revision]
+    assert ended.applied == history(doomed), (
+        "what was told is on disk, whether the warden had flushed by then or not"
+    )
     invariants.after_fault(doomed, BRAKED, ended)
     look.release_brake(doomed)
     again = project.run(doomed)
     assert run_states(doomed) == ["abandoned", "succeeded"]
     invariants.after_rerun(doomed, BRAKED, again)
+
+
+@contextlib.contextmanager
+def _unflushed(doomed: str, start: Callable[[], Running]) -> Iterator[Running]:
+    """The first file is committed and nothing brings it to disk; the run stands at the brake of the second."""
+    with holding(doomed, "LOCK TABLE public.effects") as first:
+        runner = start()
+        look.waiting_for_lock(doomed)
+        with holding(doomed, "SELECT 1 FROM lockgate.run FOR UPDATE") as flush:
+            first.rollback()
+            at_the_brake(doomed)
+            yield runner
+            flush.close()
+        first.close()
+
+
+def test_a_crash_takes_back_what_was_not_on_disk(doomed: str, mortal: Cluster, project: Project) -> None:
+    """A file whose COMMIT did not wait for the disk is not told as applied; when a crash takes it back it runs again, once."""
+    mortal.stop()
+    mortal.start(wal_writer_delay="10s")
+    project.write(*BRAKED.files)
+    brake(doomed)
+    with _unflushed(doomed, lambda: project.start(doomed)) as runner:
+        mortal.crash()
+    mortal.start()
+    assert history(doomed) == [], "else this shows nothing: the first file reached the disk"
+    look.release_brake(doomed)
+    ended = _unbrake_and_wait(doomed, runner)
+    assert "the server was lost before its COMMIT was on disk" in ended.err
+    assert ended.applied == [file.revision for file in BRAKED.files]
+    invariants.after_rerun(doomed, BRAKED, ended)
+
+
+def test_a_crash_for_good_takes_back_what_was_not_on_disk(
+    doomed: str, mortal: Cluster, project: Project
+) -> None:
+    """When that server stays away, the file is named as one that nobody can tell of, and not as applied."""
+    mortal.stop()
+    mortal.start(wal_writer_delay="10s")
+    project.configure(reconnect_seconds=1)
+    project.write(*BRAKED.files)
+    brake(doomed)
+    with _unflushed(doomed, lambda: project.start(doomed)) as runner:
+        mortal.crash()
+        ended = runner.wait(20)
+    assert (ended.code, ended.reason, ended.applied) == (69, "CONNECTION_LOST", [])
+    assert ended.document["details"]["unconfirmed"] == [BRAKED.files[0].revision]
+    assert "and was lost before that was known to be on disk" in ended.err
+    mortal.start()
+    look.release_brake(doomed)
+    invariants.after_rerun(doomed, BRAKED, project.run(doomed))
 
 
 def test_crash_while_an_index_is_built(doomed: str, mortal: Cluster, project: Project) -> None:

@@ -408,3 +408,23 @@ def test_query_is_plain_sql(wire):
     """The query of the file is prepared as it stands."""
     wire.one("SET search_path = pg_catalog")
     wire.prepare("fingerprint", query("fingerprint"))
+
+
+@pytest.mark.postgres("18")
+def test_an_extension_that_an_index_made_is_out(database: str):
+    """The vector extension that an index build makes says so in its comment and changes no digest; one of a migration does."""
+    from contextlib import closing
+
+    from lockgate.postgres.link import Link
+    from lockgate.stores.manifest import Embedding, Manifest
+    from lockgate.stores.pgvector import PgVector
+
+    with closing(Wire(Target(database, source="test"), "test")) as wire:
+        before = read_fingerprint(wire)
+        with closing(Link(Target(database, source="test"), "test")) as link:
+            PgVector(link).columns(
+                Manifest("vector", Embedding("given", "m", 3), "cosine", ann={"type": "flat"})
+            )
+            assert read_fingerprint(wire).digest == before.digest
+            link.run("COMMENT ON EXTENSION vector IS NULL")
+        assert "extension vector" in read_fingerprint(wire).objects

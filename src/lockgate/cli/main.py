@@ -120,8 +120,21 @@ def main() -> None:
         _leave(show_bug(error))
 
 
+_ANSWERS = frozenset(
+    ("check", "doctor", "drift", "explain", "gate", "instances", "metrics", "parity", "plan", "queries", "rehearse", "roles", "snapshot", "status", "verify")
+)  # fmt: skip
+"""Commands that change nothing: without their answer they have done nothing. What changes something is told by its tables too."""
+
+
 def _leave(code: int) -> None:
-    """Exit with ``code``, also when the reader of our output is gone and flushing fails."""
+    """Exit with ``code``, also when the reader of our output is gone and flushing fails.
+
+    A command that only answers has failed where its answer did not fit on the disk.
+    """
+    output = sys.modules.get("lockgate.cli.output")
+    if code == Exit.OK and output is not None and output.lost and _ANSWERS.intersection(sys.argv[1:2]):
+        sys.stderr.write(f"lockgate: the answer could not be written to stdout: {output.lost}\n")
+        code = Exit.FAILED
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -234,12 +234,29 @@ def _incident(session: Session, move: "Opened", reason: str, details: dict[str, 
     return str(folder / "incident.json")
 
 
+@contextmanager
+def _recording(session: Session, move: "Opened", command: str) -> Iterator[None]:
+    """The switch changes the schema without a migration: it is written into the history of changes, and is no drift."""
+    from lockgate.migrations.amend import Amendment
+    from lockgate.release.moved import recorded
+
+    if move.declared.in_place:
+        yield
+        return
+    who = Amendment(_operator(), f"{command} of the move {move.name}")
+    with recorded([t for t in move.places if t is not None], session.settings, who) as notes:
+        yield
+    for note in notes:
+        session.output.note(f"note: {note}")
+
+
 def _turn_command(
     command: str, text: str, work: "Callable[[Opened], Any]", session: Session, name: str
 ) -> None:
     _refuse_application()
     with _open(session, name, command) as move:
-        turned = work(move)
+        with _recording(session, move, command):
+            turned = work(move)
         words = text if not turned.already else "nothing to do: it is so already"
         if command == "rollback" and move.declared.in_place:
             words = "both sides say the same: the old release can serve again as it is"
@@ -403,7 +420,8 @@ def run_command(
             raise
         result: dict[str, Any] = {}
         if through and not move.declared.in_place:
-            result["cutover"] = cutover(move, operator=_operator())._asdict()
+            with _recording(session, move, "cutover"):
+                result["cutover"] = cutover(move, operator=_operator())._asdict()
         if relay_seconds:
             result["relayed"] = relay_for(move, relay_seconds)._asdict()
         _answer(

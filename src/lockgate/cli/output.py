@@ -1,5 +1,6 @@
 """Where words go: text for people, one JSON document for programs, progress on a terminal, plain lines in a pipe."""
 
+import errno
 import io
 import os
 import sys
@@ -116,6 +117,8 @@ class Output:
 
 
 _current: Output | None = None
+lost: str = ""
+"""Why a part of the answer did not reach stdout, where its reader did not simply go away: a full disk."""
 
 
 def _output() -> Output:
@@ -126,10 +129,13 @@ def _output() -> Output:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    global lost
     try:
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if stream is sys.stdout and isinstance(error, OSError) and error.errno != errno.EPIPE:
+            lost = os.strerror(error.errno or errno.EIO)
         # The reader went away, or the disk behind it is full. The run goes on: its truth is in the database, not in this pipe.
         null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives as long as the process
         if stream is sys.stdout:

@@ -147,9 +147,14 @@ def forget(guard: Guard, row: Row, who: Amendment) -> None:
     _change(guard, "repair", row.revision, who, msgspec.to_builtins(row), None, delete)
 
 
-def accept_schema(guard: Guard, revision: str, who: Amendment, before: object, after: object) -> None:
-    """Record that the live schema may stand, ``after`` saying what it is now; the caller records the schema itself."""
-    _change(guard, "repair", revision, who, before, after, [])
+def accept_schema(
+    guard: Guard, revision: str, who: Amendment, before: object, after: object, kind: str = "repair"
+) -> None:
+    """Record that the live schema may stand, ``after`` saying what it is now; the caller records the schema itself.
+
+    ``kind`` is ``move`` where the switch of a data move changed it.
+    """
+    _change(guard, kind, revision, who, before, after, [])
 
 
 def accept_chain(guard: Guard, history: History, who: Amendment) -> None:

@@ -12,6 +12,7 @@ from lockgate.migrations.session import WorkSession
 from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.warden import Warden
+from lockgate.postgres.wire import ConnectionLost
 
 
 def apply(
@@ -34,7 +35,14 @@ def apply(
     if plan.obstacles:
         raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
     session = WorkSession(guard)
-    warden = Warden(guard, limits.max_lock_victims, look=limits.look_every(), clock=limits.clock)
+    warden = Warden(
+        guard,
+        limits.max_lock_victims,
+        look=limits.look_every(),
+        clock=limits.clock,
+        landed=lambda: log.landed,
+        flushed=log.harden,
+    )
     transactional = TransactionalRunner(session, limits, run, warden, log)
     warden.start()
     try:
@@ -53,10 +61,16 @@ def apply(
             log.in_flight = revision
             JournalRunner(session, item, limits, run, warden, log).apply()
         transactional.settle()
+    except ConnectionLost:
+        raise
     except RunFailed as failure:
+        transactional.flush()
         failure.details.setdefault("mostVictims", warden.most_victims)
         if failure.code == "LOCK_LOST" and warden.broken:
             failure.details["guard"] = warden.broken
+        raise
+    except Exception:
+        transactional.flush()
         raise
     finally:
         warden.stop()

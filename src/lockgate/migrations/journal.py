@@ -72,6 +72,7 @@ class JournalRunner:
         self.lock, self.limit = limits.of_file(prepared.directives)
         self._reset = any(sets_something(s) for s in prepared.statements)
         self._retries = 0
+        self._at = 1
         file = Deadline(
             limits.clock() + max(limits.file_timeout.seconds, limits.concurrent_timeout.seconds),
             Cause("FILE_TIMEOUT", "ran longer than its time limit"),
@@ -80,6 +81,18 @@ class JournalRunner:
 
     def apply(self) -> None:
         """Run what the journal does not show as done, then write the history row. Raises as ``TransactionalRunner.apply``."""
+        try:
+            self._apply()
+        except Cancelled as stop:
+            self.session.rollback()
+            raise self._cancelled(stop) from None
+        except (
+            ServerError
+        ) as error:  # refused what we asked around the statements: the journal, a look at what is there
+            self.session.rollback()
+            raise self._failed(None, error) from None
+
+    def _apply(self) -> None:
         m = self.prepared.migration
         rows = {row.number: row for row in read_steps(self.wire, m.revision)}
         self._match(rows)
@@ -90,6 +103,7 @@ class JournalRunner:
             )
         attempts = max((row.attempts for row in rows.values()), default=0)
         for number, item in enumerate(self.prepared.statements, 1):
+            self._at = number
             row = rows.get(number)
             if row is not None and row.state == "done":
                 if item.kind == "variable_set_stmt":
@@ -99,6 +113,7 @@ class JournalRunner:
                 self._in_transaction(number, item)
             else:
                 self._alone(number, item, row)
+        self._at = len(self.prepared.statements) + 1
         started = self.wire.value(
             "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",
             m.revision,
@@ -172,12 +187,7 @@ class JournalRunner:
             self._fenced(replies[-2].rows)
         except ServerError as error:
             self.session.rollback()
-            raise self._failed(
-                item, error, number, self.limit.milliseconds, self.limits.clock() - started
-            ) from None
-        except Cancelled as stop:
-            self.session.rollback()
-            raise self._cancelled(stop, number) from None
+            raise self._failed(item, error, self.limit.milliseconds, self.limits.clock() - started) from None
         finally:
             self.warden.end()
         try:
@@ -189,7 +199,7 @@ class JournalRunner:
             )
         except ServerError as error:
             self.session.rollback()
-            raise self._failed(item, error, number, 0, 0.0) from None
+            raise self._failed(item, error) from None
 
     # -- a statement that no transaction can hold ---------------------------------------------------
 
@@ -208,7 +218,7 @@ class JournalRunner:
             self.log.tell("found done", f"{self.prepared.migration.file}:{item.line}: {found.evidence}")
         elif not (found.state is State.HALF and found.then_done):
             self._tell_waits(item)
-            self._run(item, item.text, number)
+            self._run(item, item.text)
             missing = concurrent.confirm(self.wire, item.alone, item.text)
             if missing:
                 raise RunFailed(
@@ -237,9 +247,9 @@ class JournalRunner:
     def _heal(self, item: Statement, heal: tuple[str, ...], evidence: str) -> None:
         for text in heal:
             self.log.tell("healing", f"{self.prepared.migration.file}:{item.line}: {evidence}; {text}")
-            self._run(item, text, 0)
+            self._run(item, text)
 
-    def _run(self, item: Statement, text: str, number: int) -> None:
+    def _run(self, item: Statement, text: str) -> None:
         """Run one statement with nothing around it, with no lock time-out: one in the middle would leave it half done."""
         limit = self.limit if self.prepared.directives.statement_timeout else self.limits.concurrent_timeout
         self.wire.batch(
@@ -251,12 +261,10 @@ class JournalRunner:
         try:
             self.wire.alone(text, deadline=self.deadline.at, cause=self.deadline.cause)
         except ServerError as error:
-            raise self._failed(
-                item, error, number, limit.milliseconds, self.limits.clock() - started
-            ) from None
+            raise self._failed(item, error, limit.milliseconds, self.limits.clock() - started) from None
         except Cancelled as stop:
             if stop.error is not None or not stop.sent:
-                raise self._cancelled(stop, number) from None
+                raise self._cancelled(stop) from None
             # It succeeded before the cancel arrived; a signal is heard again before the next statement.
         finally:
             self.warden.end()
@@ -285,11 +293,7 @@ class JournalRunner:
             self.session.check_call(),
             self.session.record_call(m, self.prepared.directives.phase, started_at=started_at),
         ]
-        try:
-            replies = self.wire.batch(calls, label="file")
-        except Cancelled as stop:
-            self.session.rollback()
-            raise self._cancelled(stop, 0) from None
+        replies = self.wire.batch(calls, label="file")
         reset = self.session.judge(replies[1], self.limits.lock_timeout, self.limits.statement_timeout)
         self._fenced(replies[2].rows)
         row = replies[2].rows[0]
@@ -330,18 +334,19 @@ class JournalRunner:
             )
 
     def _failed(
-        self, item: Statement, error: ServerError, number: int, limit_ms: int, elapsed: float
+        self, item: Statement | None, error: ServerError, limit_ms: int = 0, elapsed: float = 0.0
     ) -> RunFailed:
-        failure = failed(self.prepared, item, error, self.warden.sighting, limit_ms=limit_ms, elapsed=elapsed)
-        return self._partial(failure, number)
-
-    def _cancelled(self, stop: Cancelled, number: int) -> RunFailed:
         return self._partial(
-            cancelled(self.prepared, stop.cause, self.warden.sighting, self.session.guard.alarm.signal),
-            number,
+            failed(self.prepared, item, error, self.warden.sighting, limit_ms=limit_ms, elapsed=elapsed)
         )
 
-    def _partial(self, failure: RunFailed, number: int) -> RunFailed:
+    def _cancelled(self, stop: Cancelled) -> RunFailed:
+        return self._partial(
+            cancelled(self.prepared, stop.cause, self.warden.sighting, self.session.guard.alarm.signal)
+        )
+
+    def _partial(self, failure: RunFailed) -> RunFailed:
+        number = self._at
         failure.state = (
             f"Statements before number {number} of {self.prepared.migration.file} are done and journalled; the files before it are applied."
             if number > 1

@@ -1,5 +1,6 @@
 """What a run tells while it goes on, and what it leaves when it ends."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -30,23 +31,43 @@ def _now() -> str:
 
 
 class Log:
-    """Collects events and applied files, and passes each on to whoever shows them."""
+    """Collects events and applied files, and passes each on to whoever shows them.
+
+    A file is told as applied when its COMMIT is known to be on disk. ``committed`` are those whose COMMIT the server answered
+    before that: a crash of the server may still take them back, whole. ``landed`` counts all that ever were.
+    """
 
     def __init__(
         self, listener: Callable[[Event], None] | None = None, now: Callable[[], str] = _now
     ) -> None:
         self.events: list[Event] = []
         self.applied: list[AppliedFile] = []
+        self.committed: list[AppliedFile] = []
+        self.landed = 0
         self.in_flight: str = ""
+        self._lock = threading.RLock()
         self._listener = listener
         self._now = now
 
     def tell(self, status: str, detail: str = "") -> None:
         """Record a change of status."""
-        event = Event(self._now(), status, detail)
-        self.events.append(event)
-        if self._listener is not None:
-            self._listener(event)
+        with self._lock:
+            event = Event(self._now(), status, detail)
+            self.events.append(event)
+            if self._listener is not None:
+                self._listener(event)
+
+    def commit(self, file: AppliedFile) -> None:
+        """Record a file whose COMMIT the server answered."""
+        with self._lock:
+            self.committed.append(file)
+            self.landed += 1
+
+    def harden(self, landed: int) -> None:
+        """All up to the file that made ``landed`` so many is on disk: tell it. The warden's thread calls this too."""
+        with self._lock:
+            while self.committed and self.landed - len(self.committed) < landed:
+                self.done(self.committed.pop(0))
 
     def done(self, file: AppliedFile) -> None:
         """Record an applied file."""

@@ -4,8 +4,13 @@ Per file one round trip: the COMMIT of the file before travels in front of the n
 own between them. What that keeps: the client knows the id of a transaction, and has seen that the session still is what it
 was, before it sends its COMMIT; only that one file can be in doubt, for the COMMIT of the next is not sent yet; and a COMMIT
 that the server refuses takes the statements behind it along, which are rolled back.
+
+A COMMIT that another file follows does not wait for the disk (nor for a synchronous standby): the warden flushes on the guard
+connection meanwhile, and the log is flushed in order. Until then such a file is ``committed`` and not told as applied: a crash
+of the server takes it back whole, history row and all, and the next round runs it again. The last COMMIT waits itself.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import msgspec
@@ -19,7 +24,7 @@ from lockgate.migrations.session import WorkSession, sets_something
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.script import Statement
 from lockgate.postgres.sqlstate import RETRY, ServerError
-from lockgate.postgres.warden import Warden
+from lockgate.postgres.warden import Warden, beat
 from lockgate.postgres.wire import Ahead, AheadRefused, Call, Cancelled, ConnectionLost
 
 COMMIT_GRACE = 60.0
@@ -94,12 +99,25 @@ class TransactionalRunner:
             if sealed.reset:
                 self.session.reset()
 
+    def flush(self) -> None:
+        """Bring what is committed to disk and tell it, when a failure keeps the next COMMIT from doing so. Raises nothing."""
+        wire = self.session.wire
+        if not self.log.committed or not wire.alive:
+            return
+        with contextlib.suppress(ConnectionLost, ServerError):
+            self.session.rollback()
+            wire.batch([beat(self.session.guard.identity.run_id)], uncancellable=True, label="flush")
+            self.log.harden(self.log.landed)
+
     def _seal(self, prepared: Prepared, attempt: int) -> None:
         while True:
             try:
                 sealed = self._fill(prepared, attempt)
             except AheadRefused as ahead:
                 assert self._open is not None
+                if ahead.cause is not None:  # our own limit: to try again would wait as long again
+                    self.session.rollback()
+                    raise cancelled(self._open.prepared, ahead.cause, None, 0) from None
                 self._refused(self._open, _Refusal(ahead.error, None))
                 self.settle()
                 continue
@@ -148,12 +166,14 @@ class TransactionalRunner:
         )
         self.session.guard.alarm.sleep(pause)
 
-    def _landed(self, sealed: Sealed, note: str) -> None:
-        """``sealed`` is committed."""
+    def _landed(self, sealed: Sealed, note: str, *, flushed: bool = True) -> None:
+        """``sealed`` is committed, and what is committed is on disk where ``flushed``."""
         m = sealed.prepared.migration
         self._open = None
         self.log.in_flight = ""
-        self.log.done(AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note))
+        self.log.commit(AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note))
+        if flushed:
+            self.log.harden(self.log.landed)
 
     def _fill(self, prepared: Prepared, attempt: int) -> Sealed:
         limits, wire = self.limits, self.session.wire
@@ -221,9 +241,9 @@ class TransactionalRunner:
         if sealed is None:
             return None
 
-        def landed(refused: ServerError | None, cut_short: bool) -> tuple[float, Cause]:
+        def landed(refused: ServerError | None, flushed: bool) -> tuple[float, Cause]:
             if refused is None:
-                self._landed(sealed, _STANDBY if cut_short else "")
+                self._landed(sealed, "", flushed=flushed)
             deadline = self._begin(behind, self.session.wire.ticket)
             return deadline.at, deadline.cause
 
@@ -242,7 +262,8 @@ class TransactionalRunner:
             raise _Refusal(error, None) from None
         except Cancelled as stop:
             if stop.error is not None:
-                raise _Refusal(stop.error, None) from None
+                self.session.rollback()
+                raise cancelled(sealed.prepared, stop.cause, None, self.session.guard.alarm.signal) from None
             return _STANDBY
         except ConnectionLost as lost:
             raise InDoubt(lost.message, sealed.prepared, sealed.xid) from None

@@ -147,7 +147,9 @@ def _in_one(
         switch.prepare(relay)
         serving, coming = switch.fresh(move.home, off), switch.fresh(move.home, on)
         old = switch.retired_name(serving.name, move.name, "old") if forward else _bare_target(move, serving.name)  # fmt: skip
-        ddl = switch.turn_ddl(draining, beginning, serving, coming, move.name)
+        ddl = switch.turn_ddl(
+            draining, beginning, serving, coming, move.name, owned=forward or row.target_created
+        )
         ddl += switch.swap_names_ddl(serving, coming, old)
         _shrink(move, relay)
         with switch.locked(
@@ -290,7 +292,7 @@ def _across(
                 begin = clock()
                 serving_link.run(
                     capture.unbarrier_ddl(move.name, serving.sql)
-                    + capture.barrier_ddl(move.name, serving.sql)
+                    + capture.barrier_ddl(move.name, serving.sql, owned=not forward and row.target_created)
                 )
             point("move:across:barred")
             try:

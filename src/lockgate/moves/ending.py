@@ -85,6 +85,9 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
             oid,
             f"%lockgate\\_%{move.name}%",
         )
+        if row.target_created and oid == row.target_oid:
+            # What the move made stays closed for writes, and out of the schema's digest, until somebody drops it.
+            names = [(n,) for (n,) in names if n != f"lockgate_barrier_{move.name}"]
         if not names:
             continue
         with switch.locked(link, [oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):

@@ -17,7 +17,7 @@ from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, switch
 from lockgate.postgres.moves.create import create_across, create_like
 from lockgate.postgres.moves.in_place import sync_of
-from lockgate.postgres.quoting import literal
+from lockgate.postgres.quoting import literal, qualified
 from lockgate.postgres.relation import Relation, find, server_facts
 
 
@@ -235,10 +235,13 @@ def start(move: Opened, operator: str) -> str:
         move.declared.limits.lock_patience_seconds,
         move.declared.limits.block_ms,
     )
-    barrier = capture.unbarrier_ddl(move.name, target.sql) + capture.barrier_ddl(move.name, target.sql)
+    created = capture.owned(move.far, target.oid)
+    barrier = capture.unbarrier_ddl(move.name, target.sql) + capture.barrier_ddl(
+        move.name, target.sql, owned=created
+    )
     if not move.declared.two_databases:
         with switch.locked(move.home, [source.oid, target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
-            _register(move, made, source, target, operator)
+            _register(move, made, source, target, operator, created)
             move.home.run(barrier)
             _shapes(move)
         return Stage.DUAL_WRITE
@@ -248,7 +251,7 @@ def start(move: Opened, operator: str) -> str:
             move.far.run(capture.outbox_ddl(made.reverse))
         move.far.run("DELETE FROM lockgate.move_switch WHERE move = $1", move.name)
     with switch.locked(move.home, [source.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
-        _register(move, made, source, target, operator)
+        _register(move, made, source, target, operator, created)
         _shapes(move)
     return Stage.DUAL_WRITE
 
@@ -268,15 +271,24 @@ def _tables(move: Opened) -> tuple[Relation, Relation]:
         if move.declared.two_databases:
             with move.far.transaction():
                 create_across(move.home, move.far, source, schema, name)
+                _own(move, schema, name)
         else:
             with move.home.transaction():
                 create_like(move.home, source, schema, name)
+                _own(move, schema, name)
         target = find(move.far, f'"{schema}"."{name}"')
     move.pin()
     return switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
 
 
-def _register(move: Opened, made: Layout, source: Relation, target: Relation, operator: str) -> None:
+def _own(move: Opened, schema: str, name: str) -> None:
+    """Mark what was made, in the transaction that made it: it is the move's until it serves, and no drift of the schema."""
+    move.far.run(capture.barrier_ddl(move.name, qualified(schema, name), owned=True))
+
+
+def _register(
+    move: Opened, made: Layout, source: Relation, target: Relation, operator: str, created: bool
+) -> None:
     """In the transaction that holds the lock: nobody writes to the source, and all who do after it are captured."""
     name = move.name
     move.home.run("DELETE FROM lockgate.move WHERE name = $1", name)
@@ -293,7 +305,7 @@ def _register(move: Opened, made: Layout, source: Relation, target: Relation, op
         move.home,
         {
             "name": name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(msgspec.to_builtins(move.declared)).decode(), "declaration_hash": move.declared.hash,
-            "source_oid": source.oid, "target_oid": target.oid, "same_database": not move.declared.two_databases, "rows_estimate": source.rows, "operator": operator,
+            "source_oid": source.oid, "target_oid": target.oid, "same_database": not move.declared.two_databases, "rows_estimate": source.rows, "operator": operator, "target_created": created,
         },
     )  # fmt: skip
     ledger.event(

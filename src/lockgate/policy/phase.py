@@ -18,6 +18,7 @@ _DROPS = {
     "function",
     "procedure",
     "foreign_table",
+    "owned",
 }
 _RENAMES = {"table", "view", "matview", "column", "type", "schema", "sequence", "attribute", "function"}
 

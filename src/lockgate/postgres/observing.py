@@ -111,7 +111,6 @@ class ObservingWire(Wire):
         """The COMMIT of the file before, alone: its listener may use the database before the next file begins."""
         ahead.over = False
         refused: ServerError | None = None
-        late = False
         try:
             super().batch(
                 ahead.calls,
@@ -123,11 +122,11 @@ class ObservingWire(Wire):
         except ServerError as error:
             refused = error
         except Cancelled as stop:
-            refused, late = stop.error, stop.error is None
+            refused = stop.error
         ahead.over = True
         if refused is None:
             self._settled()
-        answer = ahead.landed(refused, late)
+        answer = ahead.landed(refused, True)
         if refused is not None:
             raise AheadRefused(refused)
         return answer

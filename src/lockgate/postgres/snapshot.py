@@ -38,6 +38,8 @@ class RelationRow(Struct, frozen=True):
     default_partition: bool
     partition_columns: list[str]
     definition: str
+    # FOR VALUES …, or DEFAULT
+    bound: str
     owner_table: Named | None
 
 
@@ -86,6 +88,7 @@ class IndexRow(Struct, frozen=True):
     valid: bool
     primary: bool
     constraint: str
+    tablespace: str
     parent: Named | None
 
 
@@ -96,6 +99,7 @@ class TypeRow(Struct, frozen=True):
     name: str
     kind: str
     not_null: bool
+    owner: str
     base: str
     labels: list[str]
     constraints: dict[str, bool]

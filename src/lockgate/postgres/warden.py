@@ -1,4 +1,4 @@
-"""The thread that owns the guard connection while files run: heartbeat, and an eye on the lock queue.
+"""The thread that owns the guard connection while files run: heartbeat, flush, and an eye on the lock queue.
 
 It never cancels anything itself. It tells the main thread, through the alarm and for one ticket only, and the main
 thread cancels if that very batch is still under way.
@@ -14,14 +14,23 @@ from lockgate.postgres.blockers import Sighting, read_blockers
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Call
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of a run."""
 
 
+def beat(run_id: str) -> Call:
+    """The heartbeat of a run: a commit that waits for the disk, and so brings all that was committed before it there."""
+    return Call(
+        "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1", (run_id,)
+    )
+
+
 class Warden:
     """Started around the files of a run. ``sighting`` is what was last seen while our statement stood in a queue;
-    ``look`` is the time in seconds between two looks."""
+    ``look`` is the time in seconds between two looks. ``landed`` counts the files that are committed; ``flushed`` is told how
+    many of them are on disk."""
 
     def __init__(
         self,
@@ -30,7 +39,11 @@ class Warden:
         *,
         look: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
+        landed: Callable[[], int] = lambda: 0,
+        flushed: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._landed = landed
+        self._flushed = flushed
         self._guard = guard
         self._max_victims = max_victims
         self._every = look
@@ -65,17 +78,16 @@ class Warden:
             self._busy_since = None
 
     def _run(self) -> None:
-        wire, beat = self._guard.guard, self._clock()
+        wire, last, known = self._guard.guard, self._clock(), 0
         wire.deafen()
         try:
             while not self._stop.wait(self._every):
-                if self._clock() - beat >= HEARTBEAT:
-                    beat = self._clock()
-                    wire.one(
-                        "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1",
-                        self._guard.identity.run_id,
-                        deadline=self._clock() + 10,
-                    )
+                landed = self._landed()
+                if landed != known or self._clock() - last >= HEARTBEAT:
+                    last = self._clock()
+                    wire.batch([beat(self._guard.identity.run_id)], deadline=last + 10)
+                    self._flushed(landed)
+                    known = landed
                 with self._lock:
                     since, ticket = self._busy_since, self._ticket
                 if since is not None and self._clock() - since >= self._every:

@@ -60,12 +60,16 @@ class Reply(NamedTuple):
     tag: str
 
 
+UNFLUSHED = Call("SET LOCAL synchronous_commit = off")
+"""Before a COMMIT: it does not wait until the disk has it. A later commit that waits covers it, for the log is flushed in order."""
+
+
 class Ahead:
     """What goes out in front of a batch, in the same round trip, ended by a sync of its own: the COMMIT of the file before.
 
     It can neither be cancelled nor be dragged along: signals and the watchdog are heard once its answer is there. Then
-    ``landed`` is called with its error, if any, and whether ``deadline`` had cut its wait short; it gives back the deadline of
-    the batch and its cause. After an error the batch is cancelled, drained, and ``AheadRefused`` raised.
+    ``landed`` is called with its error, if any, and whether it waited for the disk; it gives back the deadline of the batch and
+    its cause. Here it does not wait: ``UNFLUSHED`` goes before it. After an error the batch is cancelled, drained, and ``AheadRefused`` raised.
     """
 
     __slots__ = ("calls", "cause", "deadline", "label", "landed", "over")
@@ -88,11 +92,12 @@ class Ahead:
 
 
 class AheadRefused(Exception):
-    """The server refused what went ahead of a batch; nothing of the batch may be committed."""
+    """The server refused what went ahead of a batch, or we cancelled it for ``cause``; nothing of the batch may be committed."""
 
-    def __init__(self, error: ServerError) -> None:
+    def __init__(self, error: ServerError, cause: Cause | None = None) -> None:
         super().__init__(error.message)
         self.error = error
+        self.cause = cause
 
 
 class Notice(NamedTuple):
@@ -217,7 +222,7 @@ class Wire:
         with self._guarded(label):
             self._pg.enter_pipeline_mode()
             if ahead is not None:
-                self._send(ahead.calls)
+                self._send([UNFLUSHED, *ahead.calls])
             self._send(calls)
             return self._collect(deadline, cause, uncancellable=uncancellable, ahead=ahead)
 
@@ -320,7 +325,7 @@ class Wire:
                 if ahead is None or ahead.over:
                     break
                 refused, failure, replies, index = failure, None, [], 0
-                deadline, cause = self._land(ahead, refused, cancelled)
+                deadline, cause = self._land(ahead, refused)
                 heard = not uncancellable
                 if refused is not None or cancelled is not None:
                     self.cancel()
@@ -345,7 +350,7 @@ class Wire:
         if pipeline:
             self._pg.exit_pipeline_mode()
         if refused is not None:
-            raise AheadRefused(refused)
+            raise AheadRefused(refused, cancelled)
         if cancelled is not None:
             # Also when it was too late and the statement succeeded: the caller must not go on as if nothing was asked.
             if self._alarm is not None:
@@ -355,15 +360,13 @@ class Wire:
             raise failure
         return replies
 
-    def _land(
-        self, ahead: Ahead, refused: ServerError | None, cancelled: Cause | None
-    ) -> tuple[float, Cause]:
+    def _land(self, ahead: Ahead, refused: ServerError | None) -> tuple[float, Cause]:
         """What went ahead has its answer: say so at once. Half of the replies are still to come, so no error leaves a session."""
         ahead.over = True
         try:
             if refused is None:
                 point(f"{self.name}:{ahead.label}:received")
-            return ahead.landed(refused, cancelled is not None)
+            return ahead.landed(refused, False)
         except BaseException:
             self.close()
             raise

@@ -7,6 +7,7 @@ from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.outcome import Outcome, outcome_of
 from lockgate.postgres.settings import Facts
 from lockgate.postgres.target import Target
+from lockgate.postgres.warden import beat
 from lockgate.postgres.wire import ConnectionLost, Wire
 
 _TOLD = {
@@ -35,7 +36,7 @@ def settle_in_doubt(
     )
     if outcome is Outcome.COMMITTED:
         log.in_flight = ""
-        log.done(AppliedFile(m.revision, m.name, "applied", 0, note="COMMITTED_AFTER_DISCONNECT"))
+        log.committed.append(AppliedFile(m.revision, m.name, "applied", 0, note="COMMITTED_AFTER_DISCONNECT"))
         return
     if outcome is Outcome.ABORTED:
         log.tell("rolled back", f"{m.file}: its COMMIT did not reach the server; it runs again")
@@ -45,6 +46,28 @@ def settle_in_doubt(
         "IN_DOUBT",
         details={"revision": m.revision, "xid": lost.xid, "outcome": str(outcome)},
     )
+
+
+def settle_committed(wire: Wire, run_id: str, log: Log) -> None:
+    """Tell what became of the files that were committed when the connection was lost, and not known to be on disk.
+
+    A commit that waits for the disk goes first: what the history shows after it is there to stay. A file that a crash took back
+    is told as rolled back; the next round runs it again.
+    """
+    if not log.committed:
+        return
+    wire.batch([beat(run_id)])
+    rows = wire.one("SELECT revision_id FROM lockgate.migration_history WHERE run_id = $1", run_id).rows
+    there = {row[0] for row in rows}
+    for file in log.committed:
+        if file.revision in there:
+            log.done(file)
+        else:
+            log.tell(
+                "rolled back",
+                f"{file.revision}_{file.name}: the server was lost before its COMMIT was on disk",
+            )
+    log.committed.clear()
 
 
 def refuse_failover(before: Facts, now: Facts) -> None:

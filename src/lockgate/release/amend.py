@@ -109,8 +109,8 @@ class Desk:
 
         return self._under_guard("repair", act, tampered=True)
 
-    def accept_schema(self) -> list[str]:
-        """Let the live schema stand, although it is not the one that the history left."""
+    def accept_schema(self, kind: str = "repair") -> list[str]:
+        """Let the live schema stand, although it is not the one that the history left. ``kind``: ``move`` after a data move's switch."""
 
         def act(guard: Guard, history: History) -> list[str]:
             seen = drift.compare(guard.work, guard.identity.run_id)
@@ -122,7 +122,7 @@ class Desk:
                 raise Refused(seen.note, "USAGE", next="lockgate up, or lockgate baseline")
             changes = [msgspec.to_builtins(change) for change in seen.changes]
             amend.accept_schema(
-                guard, history.newest, self.who, {"digest": seen.expected}, {"digest": seen.digest, "changes": changes}
+                guard, history.newest, self.who, {"digest": seen.expected}, {"digest": seen.digest, "changes": changes}, kind
             )  # fmt: skip
             return [history.newest]
 

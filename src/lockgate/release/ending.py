@@ -1,6 +1,7 @@
 """How the end of a run is written down: state, reason and what the artifact can be made from again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -65,16 +66,16 @@ def write_end(
     return True
 
 
-def write_end_anew(
-    target: Target, report: RunReport, log: Log, failure: RunFailed, clock: Callable[[], float]
-) -> None:
-    """Write the end of a run whose connections are gone through a new one, when there is one to be had."""
+@contextmanager
+def connected(target: Target, name: str, clock: Callable[[], float]) -> Iterator[Wire | None]:
+    """A new connection for what is left to write when those of the run are gone; None when there is none to be had."""
     try:
-        wire = Wire(target, "finish", clock=clock, connect_timeout=3)
+        wire = Wire(target, name, clock=clock, connect_timeout=3)
     except LockgateError:
+        yield None
         return
     try:
-        write_end(wire, report, log, failure, clock() + 10)
+        yield wire
     finally:
         wire.close()
 

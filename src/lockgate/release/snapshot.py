@@ -16,6 +16,7 @@ from lockgate.policy.model.replay_indexes import built_index
 from lockgate.policy.model.schema import (
     Column,
     Constraint,
+    Guard,
     Published,
     Relation,
     Schema,
@@ -98,7 +99,13 @@ def schema_of_rows(catalogue: Catalogue) -> Schema:
     for row in catalogue.types:
         key = key_of(row.schema, row.name)
         schema.types[key] = UserType(
-            key, _TYPES[row.kind], row.labels, types.get(row.base), row.constraints, row.not_null
+            key,
+            _TYPES[row.kind],
+            row.labels,
+            types.get(row.base),
+            row.constraints,
+            row.not_null,
+            owner=row.owner,
         )
     _indexes(schema, catalogue)
     _constraints(schema, catalogue.constraints)
@@ -188,11 +195,17 @@ def _relations(schema: Schema, catalogue: Catalogue) -> None:
             above = schema.relations.get(parent)
             if above is not None:
                 above.children.append(key)
+                if row.bound and row.bound != "DEFAULT":
+                    state.bound = _bound(row.bound)
                 if row.default_partition:
                     above.default_partition = key
         owner = schema.relations.get(state.owner_table)
         if owner is not None:
             owner.owned_sequences.append(key)
+
+
+def _bound(text: str) -> w.Bound | None:
+    return _parsed(f"CREATE TABLE t PARTITION OF p {text}", w.CreateTable).bound
 
 
 def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]) -> None:
@@ -214,6 +227,7 @@ def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]
             _key(row.identity_sequence) if row.identity else "",
             row.collation,
             own_not_null=row.not_null and row.local,
+            generated_functions=_plain(default.functions) if default is not None and row.generated else (),
         )
         if default is not None and default.sequences and not column.sequence:
             parts = default.sequences[0].replace('"', "").split(".")
@@ -232,6 +246,7 @@ def _views(schema: Schema, catalogue: Catalogue) -> None:
             source = key_of(access.name.schema, access.name.name)
             sources[source] = max(sources.get(source, 0), int(access.mode))
         state.sources, state.source_columns = list(sources.items()), query.column_refs
+        state.functions = _plain(query.functions)
         for source in sources:
             known = schema.relations.get(source)
             if known is not None:
@@ -247,7 +262,8 @@ def _indexes(schema: Schema, catalogue: Catalogue) -> None:
         if index is None:
             continue
         index.valid, index.primary, index.constraint = row.valid, row.primary, row.constraint
-        index.parent = _key(row.parent)
+        index.parent, index.tablespace = _key(row.parent), row.tablespace
+        index.functions = _plain(index.functions)
         schema.indexes[index.key] = index
         schema.relations[index.table].indexes.append(index.key)
     for key, index in schema.indexes.items():
@@ -286,6 +302,7 @@ def _check(made: Constraint, definition: str) -> None:
     if isinstance(action, w.AddConstraint) and action.constraint.expression is not None:
         made.columns = action.constraint.expression.columns
         made.not_null = action.constraint.expression.not_null
+        made.functions = _plain(action.constraint.expression.functions)
 
 
 def _foreign(schema: Schema, state: Relation, made: Constraint, index: str) -> None:
@@ -327,9 +344,23 @@ def _part(schema: Schema, row: PartRow) -> None:
     elif row.what == "statistics":
         schema.statistics[key_of(row.detail, row.name)] = key_of(row.schema, row.relation)
     elif state is not None and row.what == "trigger":
-        state.triggers[row.name] = Trigger(row.name, row.more == "row", row.detail)
+        level, *instead = row.more.split()
+        state.triggers[row.name] = Trigger(row.name, level == "row", row.detail, tuple(instead))
     elif state is not None:
         (state.policies if row.what == "policy" else state.rules).append(row.name)
+        state.guards[f"{row.what} {row.name}"] = _guard(row)
+
+
+def _guard(row: PartRow) -> Guard:
+    """A policy or rule, from the statement that would make it."""
+    if row.what == "policy":
+        policy = _parsed(row.detail, w.Policy)
+        sources = [key_of(access.name.schema, access.name.name) for access in policy.accesses]
+        return Guard(row.name, tuple(sources), _plain(policy.functions), policy.roles)
+    rule = _parsed(row.detail, w.CreateRule)
+    names = [access.name for access in rule.accesses if access.name.name not in ("old", "new")]
+    sources = [key_of(name.schema, name.name) for name in names]
+    return Guard(row.name, tuple(sources), _plain(rule.functions), rule=rule)
 
 
 def _add_up(schema: Schema) -> None:

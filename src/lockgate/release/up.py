@@ -4,7 +4,8 @@ Every round starts from what the database says, so a round that was cut off anyw
 ``RunReport`` comes back (or rides on the error) and tells the same as the tables.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.migrations.failure import interrupted
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
-from lockgate.migrations.plan import Obstacle, Plan, resolve
+from lockgate.migrations.plan import Plan, resolve
 from lockgate.migrations.progress import Log
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
@@ -23,27 +24,20 @@ from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
 from lockgate.postgres.settings import Facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Cancelled, ConnectionLost
-from lockgate.record.reasons import Exit
-from lockgate.record.verdict import Verdict
-from lockgate.release.aftermath import refuse_failover, settle_in_doubt, wait_for_server
-from lockgate.release.authorise import (
-    authorise,
-    refuse_application_role,
-    refuse_findings,
-)
-from lockgate.release.beside import Beside, worth_it
-from lockgate.release.ending import write_end, write_end_anew
+from lockgate.postgres.wire import Cancelled, ConnectionLost, Wire
+from lockgate.release.aftermath import refuse_failover, settle_committed, settle_in_doubt, wait_for_server
+from lockgate.release.authorise import authorise, refuse_application_role
+from lockgate.release.ending import connected, write_end
 from lockgate.release.floor import settle_instances
-from lockgate.release.judged import Judged
 from lockgate.release.look import connect_patiently, look, patiently
-from lockgate.release.mismatch import explain
-from lockgate.release.moving import Moves, end_in_place, under_way
-from lockgate.release.project import Files, prepare_files, refuse_problems
+from lockgate.release.mismatch import refuse_obstacles
+from lockgate.release.moving import Moves, end_in_place
+from lockgate.release.project import Files, refuse_problems
 from lockgate.release.report import RunReport
+from lockgate.release.standing import look_for_drift, look_for_moves, refuse_lacks
+from lockgate.release.vetting import Vetting, of_the_rest
 
 if TYPE_CHECKING:
-    from lockgate.migrations.contract import Prepared
     from lockgate.release.papers import Papers
 
 ROUNDS = 4
@@ -92,9 +86,7 @@ class Run:
         self.lock_wait = lock_wait
         self.report = RunReport(identity.run_id, operator=identity.operator)
         self.today = today or datetime.now(UTC).date()
-        self._prepared: dict[str, Prepared] = {}
-        self._judged: Judged | None = None
-        self._judging: Beside[Judged] | None = None
+        self._vetting = Vetting(files, settings, target, self.today, lambda note: self._note("policy", note))
         self._vet: Callable[[], None] | None = None
         self.break_glass = break_glass
         self.papers: Papers | None = None
@@ -114,8 +106,7 @@ class Run:
             self._rounds()
         except LockgateError as error:
             if isinstance(error, RunFailed) and error.code in ("CONNECTION_LOST", "IN_DOUBT"):
-                self._close_report(error)
-                write_end_anew(self.target, self.report, self.log, error, self.limits.clock)
+                self._end_anew(error)
             self._close_report(error)
             error.details["report"] = self.report
             raise
@@ -134,8 +125,7 @@ class Run:
             refused.details["report"] = self.report
             raise refused from None
         finally:
-            if self._judging is not None:
-                self._judging.close()
+            self._vetting.close()
         self._close_report(None)
         return self.report
 
@@ -147,7 +137,7 @@ class Run:
         plan = self._plan(looked.history)
         self.report.before = self.report.after = plan.base
         self._identify(looked.facts)
-        self._refuse_obstacles(plan)
+        refuse_obstacles(plan, self.files.migrations, self._look)
         # An older format of our own tables is brought up too: gates and people rely on what a newer one holds.
         if not plan.pending and not _unsealed(looked.history) and looked.format in (0, home.FORMAT):
             self.report.plan_hash = plan.hash
@@ -155,13 +145,7 @@ class Run:
             if looked.history.running:
                 self._settle()
             return
-        if worth_it(len(plan.pending)):
-            # Many files take their time. They are judged in a copy of this process, and prepared here, while the server
-            # lets us in; what is wrong with them is told before anything is kept.
-            self._judging = Beside(lambda: self._ask(plan, looked.history, looked.facts), Judged)
-            self._vet = lambda: self._vet_files(plan, looked.history, looked.facts)
-        else:
-            self._vet_files(plan, looked.history, looked.facts)
+        self._vet = self._vetting.begin(plan, looked.history, looked.facts)
         lost_on: dict[str, int] = {}
         for number in range(1, ROUNDS + 1):
             try:
@@ -220,6 +204,20 @@ class Run:
                     self._write_end(guard, failure)
                 self._cut = False
 
+    def _end_anew(self, failure: RunFailed) -> None:
+        """Both connections are gone: look through a new one what the run left, and write its end."""
+        with connected(self.target, "finish", self.limits.clock) as wire:
+            if wire is not None:
+                with contextlib.suppress(LockgateError, ServerError):
+                    settle_committed(wire, self.identity.run_id, self.log)
+            if self.log.committed:
+                names = [file.revision for file in self.log.committed]
+                failure.message += f"; the server had answered COMMIT of {', '.join(names)} and was lost before that was known to be on disk"
+                failure.details["unconfirmed"] = names
+            self._close_report(failure)
+            if wire is not None:
+                write_end(wire, self.report, self.log, failure, self.limits.clock() + 10)
+
     def _write_end(self, guard: Guard, failure: LockgateError | None) -> None:
         self._close_report(failure)
         for wire in (guard.guard, guard.work):
@@ -260,36 +258,49 @@ class Run:
             self.alarm,
         )
 
-    def _settle(self) -> None:
-        """Nothing is pending, yet a run is shown as running: close it when it is dead."""
+    @contextlib.contextmanager
+    def _look(self) -> Iterator[Wire]:
         wire = connect_patiently(self.target, "look", self.limits, self.alarm)
         try:
-            for run_id in settle_abandoned(wire):
-                self.log.tell("took over", f"run {run_id} was abandoned")
+            yield wire
         finally:
             wire.close()
+
+    def _settle(self) -> None:
+        """Nothing is pending, yet a run is shown as running: close it when it is dead."""
+        with self._look() as wire:
+            for run_id in settle_abandoned(wire):
+                self.log.tell("took over", f"run {run_id} was abandoned")
 
     def _under_guard(self, guard: Guard) -> None:
         from lockgate.migrations.apply import apply
 
+        settle_committed(guard.work, self.identity.run_id, self.log)
         history = read_history(guard.work)
         plan = self._plan(history)
         if not self.report.plan_hash:
             self.report.plan_hash = plan.hash
-        self._refuse_obstacles(plan)
-        self._prepare(plan)
-        judged = self._of_the_rest(guard, history, self._judge(plan, history, guard.facts))
-        self._preflight(guard, plan)
-        self._look_for_drift(guard, history)
+        refuse_obstacles(plan, self.files.migrations, self._look)
+        self._vetting.prepare(plan)
+        prepared = self._vetting.prepared
+        judged = of_the_rest(guard, history, self._vetting.judge(plan, history, guard.facts))
+        refuse_lacks(guard, plan, prepared)
+        look_for_drift(
+            guard,
+            history,
+            refuse=self.identity.kind == "release",
+            tell=lambda told: self._note("drift", told, "SCHEMA_DRIFT before this run: "),
+        )
+        self._moves = look_for_moves(guard, plan, self.files.migrations, self.settings)
         permit = authorise(
             plan,
-            self._prepared,
+            prepared,
             self.target,
             self.identity.operator,
-            settle_instances(guard, plan, self._prepared, self.identity.run_id, self.log),
+            settle_instances(guard, plan, prepared, self.identity.run_id, self.log),
             judged,
             self._gather_papers(guard, plan),
-            self._look_for_moves(guard, plan),
+            self._moves,
         )
         for paper in permit.evidence[3:]:
             self.log.tell("authorised", paper)
@@ -306,7 +317,7 @@ class Run:
             )
         done = len(self.log.applied)
         try:
-            apply(guard, plan, permit, self._prepared, self.limits, self._deadline, self.log)
+            apply(guard, plan, permit, prepared, self.limits, self._deadline, self.log)
         finally:
             if len(self.log.applied) > done or _unsealed(history):
                 self._remember_schema(guard, self.log.applied[-1].revision if self.log.applied else plan.base)
@@ -342,158 +353,28 @@ class Run:
     def _plan(self, history: History) -> Plan:
         return resolve(self.files.migrations, history)
 
-    def _vet_files(self, plan: Plan, history: History, facts: Facts) -> None:
-        """Refuse what is wrong with the pending files themselves: the file contract, then the policy."""
-        self._prepare(plan)
-        refuse_findings(plan, self._judge(plan, history, facts))
-
-    def _prepare(self, plan: Plan) -> None:
-        """Split and judge every pending file before the first one runs."""
-        wanted = {revision for revision, _ in plan.pending} - self._prepared.keys()
-        if wanted:
-            prepared, problems = prepare_files(
-                tuple(m for m in self.files.migrations if m.revision in wanted), self.settings
-            )
-            refuse_problems(problems)
-            self._prepared.update(prepared)
-
-    def _judge(self, plan: Plan, history: History, facts: Facts) -> Judged:
-        """Ask the policy about every pending file; what was asked before the lock is not asked again."""
-        wanted = frozenset(revision for revision, _ in plan.pending)
-        if self._judging is not None:
-            self._judged = self._judging.result()
-            self._judging = None
-            self._tell_policy()
-        if self._judged is None or not wanted <= self._judged.revisions:
-            self._judged = self._ask(plan, history, facts)
-            self._tell_policy()
-        return self._judged
-
-    @staticmethod
-    def _of_the_rest(guard: Guard, history: History, judged: Judged) -> Judged:
-        """Half-done files were permitted when they began; what is done of them stands, what is still to run is judged as it is now."""
-        if not history.partial:
-            return judged
-        rows = guard.work.one(
-            "SELECT revision_id, pg_catalog.count(*)::text FROM lockgate.migration_step WHERE state = 'done' GROUP BY 1"
-        ).rows
-        done = {row[0]: int(row[1] or 0) for row in rows}
-        rest = tuple(
-            found
-            for found in judged.findings
-            if found.file[:13] not in judged.begun or found.statement >= done.get(found.file[:13], 0)
-        )
-        return msgspec.structs.replace(judged, findings=rest, begun=frozenset())
-
-    def _ask(self, plan: Plan, history: History, facts: Facts) -> Judged:
-        from lockgate.release.judging import judge_pending
-
-        return judge_pending(
-            self.files.migrations,
-            frozenset(revision for revision, _ in plan.pending),
-            self.settings,
-            server=facts.version // 10000,
-            configured=bool(self.target.environment),
-            fresh=not plan.base,
-            today=self.today,
-            begun=frozenset(history.partial),
-        )
-
-    def _tell_policy(self) -> None:
-        for note in self._judged.notes if self._judged is not None else ():
-            self.report.notes.append(note)
-            self.log.tell("policy", note)
-
-    def _look_for_moves(self, guard: Guard, plan: Plan) -> Moves:
-        """The moves of this database, and, while one is under way, what the pending files change."""
-        moving = under_way(guard.work)
-        self._moves = Moves(moving)
-        if all(move.over for move in moving):
-            return self._moves
-        from lockgate.release.judging import changes_in
-
-        wanted = frozenset(revision for revision, _ in plan.pending)
-        return Moves(
-            moving,
-            changes_in(self.files.migrations, wanted, self.settings, server=guard.facts.version // 10000),
-        )
-
     def _gather_papers(self, guard: Guard, plan: Plan) -> "Papers | None":
         """Approvals and backup of a protected target, read under the guard: right before they are relied on."""
         if not self.target.protected:
             return None
         from lockgate.release.papers import gather_papers
 
-        prepared = [self._prepared[revision] for revision, _ in plan.pending]
+        prepared = [self._vetting.prepared[revision] for revision, _ in plan.pending]
         self.papers = gather_papers(
             guard.work, plan, prepared, self.settings, self.target, self.identity.operator, guard.facts, self.limits, self.break_glass
         )  # fmt: skip
         return self.papers
+
+    def _note(self, status: str, told: str, before: str = "") -> None:
+        """Tell it now, and in the report."""
+        self.report.notes.append(before + told)
+        self.log.tell(status, told)
 
     def _grants(self) -> str:
         """What lets the roles of lockgate.toml at the tables of lockgate; roles that do not exist get nothing."""
         from lockgate.release.roles import home_grants
 
         return home_grants(self.settings.roles)
-
-    def _look_for_drift(self, guard: Guard, history: History) -> None:
-        """Say loudly, before anything is applied on top of it, that somebody changed the schema by hand."""
-        from lockgate.migrations import drift
-
-        if not history.rows:
-            return
-        seen = drift.compare(guard.work, self.identity.run_id)
-        if seen.verdict is Verdict.FAIL:
-            named = ", ".join(str(change) for change in seen.changes[:10])
-            if self.identity.kind == "release":
-                raise Refused(
-                    f"{seen.note}: {named}",
-                    "SCHEMA_DRIFT",
-                    next="Undo it, or let it stand: lockgate repair --accept-schema --reason ... --actor ...",
-                    exit=Exit.REFUSED,
-                    details={"changes": [str(change) for change in seen.changes]},
-                )
-            self.report.notes.append(f"SCHEMA_DRIFT before this run: {seen.note}: {named}")
-            self.log.tell("drift", f"{seen.note}: {named}")
-
-    def _preflight(self, guard: Guard, plan: Plan) -> None:
-        """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
-        from lockgate.postgres.preflight import find_lacks
-
-        files = (self._prepared[revision].statements for revision, _ in plan.pending)
-        lacks = find_lacks(guard.work, files)
-        if lacks:
-            told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
-            raise Refused(
-                f"the role {guard.facts.user} cannot run these files:{told}",
-                lacks[0].code,
-                next=lacks[0].fix,
-                details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
-            )
-
-    def _refuse_obstacles(self, plan: Plan) -> None:
-        if not plan.obstacles:
-            return
-        first = plan.obstacles[0]
-        if first.code == "CHECKSUM_MISMATCH":
-            first, diff = self._explain(first)
-        else:
-            diff = ""
-        more = "".join(f"\n  {o.code}: {o.message}" for o in plan.obstacles[1:20])
-        raise Refused(
-            first.message + diff + more,
-            first.code,
-            exit=Exit.REFUSED,
-            details={"obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "diff": diff},
-        )
-
-    def _explain(self, obstacle: Obstacle) -> tuple[Obstacle, str]:
-        migration = next(m for m in self.files.migrations if m.revision == obstacle.revision)
-        wire = connect_patiently(self.target, "look", self.limits, self.alarm)
-        try:
-            return explain(wire, migration, obstacle)
-        finally:
-            wire.close()
 
     def _tell_waiting(self, holder: dict[str, str]) -> None:
         who = (

@@ -34,7 +34,9 @@ class PgVector(SearchTables):
         assert manifest.embedding is not None
         if not self.link.rows("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'vector'"):
             try:
-                self.link.run("CREATE EXTENSION vector")
+                with self.link.transaction():
+                    self.link.run("CREATE EXTENSION vector")
+                    self.link.run("COMMENT ON EXTENSION vector IS 'lockgate: made for an index'")
             except ServerError as error:
                 raise missing("vector") from error
         if manifest.embedding.dtype == "float16":

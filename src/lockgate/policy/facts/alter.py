@@ -59,7 +59,8 @@ def alter_table(draft: Draft, word: w.AlterTable) -> None:
         _composite(draft, word)
         return
     if word.kind == "trigger":
-        draft.lock(draft.known(word.name)[0], _AX)
+        # DEPENDS ON EXTENSION is a row of pg_depend.
+        draft.lock(draft.known(word.name)[0], LockMode.AccessShareLock)
         return
     key, state = draft.known(word.name)
     if word.if_exists and key in draft.facts.unknown:
@@ -136,13 +137,27 @@ def _level(draft: Draft, action: w.Action, state: Relation | None) -> LockMode:
 def _composite(draft: Draft, word: w.AlterTable) -> None:
     """ALTER TYPE of a composite: its own relation, and every table made OF it with CASCADE."""
     key = draft.schema.type_key(word.name.schema, word.name.name)
+    for action in word.actions:
+        if isinstance(action, w.OwnerTo):
+            # Only a composite type is a relation; to the tables made OF it the owner is nothing.
+            state = draft.schema.types.get(key)
+            if key in draft.schema.relations and (
+                state is None or not _same_role(draft, state.owner, action.role)
+            ):
+                draft.lock(key, _AX)
+            return
     draft.lock(key, _AX)
     draft.lock_all(draft.schema.tables_of_type(key), _AX)
 
 
+def _same_role(draft: Draft, one: str, other: str) -> bool:
+    own = (*SELF, draft.server.role)
+    return one == other or (one in own and other in own)
+
+
 def _owner(draft: Draft, key: str, state: Relation | None, action: w.OwnerTo, only: bool) -> None:
     """The owner of a table owns its indexes and sequences."""
-    if state is None or state.owner == ("" if action.role in (*SELF, draft.server.role) else action.role):
+    if state is None or _same_role(draft, state.owner, action.role):
         return
     draft.indexes(key, _AX)
     draft.lock_all(state.owned_sequences, _AX)
@@ -151,6 +166,11 @@ def _owner(draft: Draft, key: str, state: Relation | None, action: w.OwnerTo, on
 def _tablespace(draft: Draft, key: str, state: Relation | None, action: w.SetTablespace, only: bool) -> None:
     """Only the heap moves; indexes stay where they are. Where it is already, nothing moves."""
     target = "" if action.tablespace == "pg_default" else action.tablespace
+    index = draft.schema.indexes.get(key)
+    if index is not None:
+        if target != index.tablespace and not index.children:
+            draft.rewrite(key)
+        return
     if target == (state.tablespace if state is not None else "") or (state is not None and state.kind == "p"):
         return
     draft.rewrite(key)

@@ -111,7 +111,8 @@ def fills_rows(draft: Draft, column: w.Column) -> bool:
     if column.type.serial or column.identity or column.generated == "s":
         return True
     state = draft.schema.user_type(column.type)
-    if state is not None and state.kind == "domain" and state.constrained:
+    # An array of a domain is no domain: without a default there is nothing to check.
+    if state is not None and state.kind == "domain" and state.constrained and not column.type.array:
         return True
     return column.default is not None and not column.generated and is_volatile(column.default, draft.schema)
 

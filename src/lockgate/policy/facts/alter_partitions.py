@@ -63,6 +63,8 @@ def detach(draft: Draft, key: str, state: Relation | None, action: w.DetachParti
     # The concurrent form takes the partition with the strongest lock only at its very end.
     draft.lock(child, _AX)
     draft.see(f"{child} no longer answers for {key}")
+    if action.how == "plain":
+        draft.lock_all(schema.descendants(child), _AX)
     if state is None or child_state is None:
         return
     if state.default_partition and state.default_partition != child:
@@ -74,13 +76,18 @@ def detach(draft: Draft, key: str, state: Relation | None, action: w.DetachParti
         if constraint.kind == "foreign" and constraint.inherited:
             reference(draft, constraint.references)
     # Rows elsewhere may point into the partition: the server looks, and takes the triggers off.
-    for table, _ in state.referenced_by:
+    above = [state, *[schema.relations[name] for name in schema.ancestors(key)]]
+    if any(relation.referenced_by for relation in above):
+        # What the partition held is worked out up to the root.
+        draft.lock_all(schema.ancestors(key), LockMode.AccessShareLock)
+    for table in dict.fromkeys(table for relation in above for table, _ in relation.referenced_by):
         draft.lock(table, _AX)
         for name in (table, *schema.partitions(table)):
             draft.scan(name)
             draft.lock(name, LockMode.AccessShareLock)
             draft.indexes(name, LockMode.AccessShareLock)
-        draft.indexes(child, LockMode.AccessShareLock)
+        for name in (child, *schema.descendants(child)):
+            draft.indexes(name, LockMode.AccessShareLock)
 
 
 def inherit(draft: Draft, key: str, action: w.Inherit) -> None:

@@ -39,6 +39,8 @@ def drop(draft: Draft, word: w.Drop) -> None:
             draft.lock(key, mode)
     if word.kind in ("owned", "extension") and word.cascade:
         draft.facts.reversible = None
+    if word.kind == "owned":
+        draft.see(f"what {', '.join(name.name for name in names)} owned is gone")
     if word.kind == "subscription" or word.kind == "database":
         draft.facts.transactional = False
 

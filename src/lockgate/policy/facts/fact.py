@@ -90,6 +90,11 @@ class Draft:
             self.facts.unknown.append(key)
         return key, state
 
+    def absent(self, name: Name) -> bool:
+        """Whether IF EXISTS finds nothing: as far as the files tell it is not there, and what is not there is not locked."""
+        key, state = self.known(name)
+        return state is None and key not in self.schema.indexes
+
     def indexes(self, key: str, mode: LockMode) -> None:
         """Note a lock on each index of a relation."""
         state = self.schema.relations.get(key)

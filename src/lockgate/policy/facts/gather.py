@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.policy.facts import alter, drops, indexes, maintenance, others, queries, tables
+from lockgate.policy.facts import alter, drops, indexes, maintenance, others, queries, tables, writes
 from lockgate.policy.facts.fact import Draft, Facts, Server
 from lockgate.policy.model.schema import Schema
 from lockgate.postgres.tree import words as w
@@ -28,6 +28,8 @@ _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.Rename: ("RENAME", tables.rename),
     w.SetSchema: ("SET SCHEMA", tables.set_schema),
     w.Drop: ("DROP", drops.drop),
+    w.ReassignOwned: ("REASSIGN OWNED", others.reassign_owned),
+    w.MoveAll: ("ALTER ALL IN TABLESPACE", maintenance.move_all),
     w.Truncate: ("TRUNCATE", drops.truncate),
     w.CreateTrigger: ("CREATE TRIGGER", others.create_trigger),
     w.CreateRule: ("CREATE RULE", others.create_rule),
@@ -42,7 +44,7 @@ _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.CreateSchema: ("CREATE SCHEMA", others.create_schema),
     w.CreateExtension: ("CREATE EXTENSION", others.nothing),
     w.CreateStatistics: ("CREATE STATISTICS", others.create_statistics),
-    w.Dml: ("SELECT", queries.dml),
+    w.Dml: ("SELECT", writes.dml),
     w.Refresh: ("REFRESH MATERIALIZED VIEW", queries.refresh),
     w.Reindex: ("REINDEX", indexes.reindex),
     w.Cluster: ("CLUSTER", maintenance.cluster),

@@ -72,7 +72,7 @@ def reindex(draft: Draft, word: w.Reindex) -> None:
         draft.facts.transactional = False
         draft.lock(key, LockMode.ShareLock)
         draft.lock(index.table, LockMode.ShareLock)
-    for name in below or [key]:
+    for name in [at for at in below if not schema.indexes[at].children] or [key]:
         _reindex_one(draft, name, schema.indexes[name].table, concurrently=word.concurrently)
 
 

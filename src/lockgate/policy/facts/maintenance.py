@@ -2,6 +2,7 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import expand
+from lockgate.policy.model.tablespaces import moved
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -59,6 +60,16 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
                     below = schema.relations.get(child)
                     if below is not None and below.kind != "p":
                         draft.indexes(child, LockMode.AccessShareLock)
+
+
+def move_all(draft: Draft, word: w.MoveAll) -> None:
+    """ALTER … ALL IN TABLESPACE: AccessExclusiveLock on each of them, and new storage."""
+    for key in moved(draft.schema, word):
+        draft.lock(key, LockMode.AccessExclusiveLock)
+        state, index = draft.schema.relations.get(key), draft.schema.indexes.get(key)
+        split = (state is not None and state.kind == "p") or (index is not None and bool(index.children))
+        if not split:
+            draft.rewrite(key)
 
 
 def lock_table(draft: Draft, word: w.LockTable) -> None:

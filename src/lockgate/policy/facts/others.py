@@ -2,6 +2,7 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import parsed
+from lockgate.policy.model.schema import schema_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -43,6 +44,8 @@ def create_sequence(draft: Draft, word: w.CreateSequence) -> None:
 
 def alter_sequence(draft: Draft, word: w.AlterSequence) -> None:
     """ShareRowExclusiveLock; any option but the owner writes the sequence anew."""
+    if word.if_exists and draft.absent(word.name):
+        return
     key, _ = draft.known(word.name)
     draft.lock(key, LockMode.ShareRowExclusiveLock)
     if set(word.options) - {"owned_by"}:
@@ -64,13 +67,10 @@ def alter_domain(draft: Draft, word: w.AlterDomain) -> None:
     )
     if not checks:
         return
-    mode = LockMode.ShareLock
-    if word.what == "validate" and draft.server.version >= 18:
-        mode = LockMode.ShareUpdateExclusiveLock
     for table, _ in draft.schema.columns_of_type(draft.schema.type_key(word.name.schema, word.name.name)):
         if draft.schema.relations[table].kind not in "rm":
             continue
-        draft.lock(table, mode)
+        draft.lock(table, LockMode.ShareLock)
         draft.scan(table)
 
 
@@ -84,7 +84,9 @@ def create_schema(draft: Draft, word: w.CreateSchema) -> None:
         for element in word.elements:
             inner = facts_of(element, draft.schema, draft.server)
             for key, mode in inner.locks.items():
-                draft.lock(key, mode)
+                # What an element before it made is new, like the schema itself.
+                if key in draft.schema.relations or schema_of(key) != word.name:
+                    draft.lock(key, mode)
             draft.facts.understood = draft.facts.understood and inner.understood
     finally:
         draft.schema.search_path = path
@@ -94,6 +96,17 @@ def create_statistics(draft: Draft, word: w.CreateStatistics) -> None:
     """ShareUpdateExclusiveLock: reads and writes go on."""
     if word.table is not None:
         draft.lock(draft.known(word.table)[0], LockMode.ShareUpdateExclusiveLock)
+
+
+def reassign_owned(draft: Draft, word: w.ReassignOwned) -> None:
+    """AccessExclusiveLock on every relation of the roles, and on the indexes and sequences that go with them."""
+    draft.facts.reversible = None
+    for key, state in draft.schema.relations.items():
+        if state.owner in word.roles:
+            draft.lock(key, LockMode.AccessExclusiveLock)
+            draft.indexes(key, LockMode.AccessExclusiveLock)
+            draft.lock_all(state.owned_sequences, LockMode.AccessExclusiveLock)
+    draft.see(f"what {', '.join(word.roles)} owned belongs to {word.new}")
 
 
 _COMMENT_RELATIONS = {"table", "view", "matview", "index", "sequence", "foreign_table", "column"}

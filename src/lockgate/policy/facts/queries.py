@@ -1,8 +1,8 @@
-"""Queries and what is made of them: views, CREATE TABLE AS, REFRESH, DML, functions."""
+"""Queries and what is made of them: views, CREATE TABLE AS, REFRESH, functions."""
 
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.model.routing import pruned, route
-from lockgate.policy.model.schema import Column, Relation, Schema
+from lockgate.policy.model.pruning import kept
+from lockgate.policy.model.schema import Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -19,8 +19,8 @@ def planned(draft: Draft, accesses: tuple[w.Access, ...]) -> None:
     """Locks of planning: views are opened to their tables, and children and indexes come along."""
     for access in accesses:
         key, _ = draft.known(access.name)
-        if not key.startswith(("pg_catalog.", "information_schema.")):
-            _plan(draft, key, access.mode, set(), only=access.only)
+        if not access.insert and not key.startswith(("pg_catalog.", "information_schema.")):
+            plan(draft, key, access.mode, set(), access)
 
 
 def opened(draft: Draft, accesses: tuple[w.Access, ...]) -> None:
@@ -31,20 +31,23 @@ def opened(draft: Draft, accesses: tuple[w.Access, ...]) -> None:
             draft.lock(source, access.mode)
 
 
-def _plan(draft: Draft, key: str, mode: LockMode, seen: set[str], *, only: bool = False) -> None:
+def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Access | None = None) -> None:
+    """Locks of planning one relation; ``seen`` are those that were planned for the same view already."""
     state = draft.schema.relations.get(key)
     draft.lock(key, mode)
-    if state is None or key in seen:
+    if state is None or (key in seen and access is None):
         return
     seen.add(key)
     if state.kind == "v":
         for source, source_mode in state.sources:
-            _plan(draft, source, max(mode, LockMode(source_mode)), seen)
+            plan(draft, source, max(mode, LockMode(source_mode)), seen)
         return
     draft.indexes(key, mode)
-    if only:
+    if access is not None and access.only:
         return
-    for child in draft.schema.descendants(key):
+    conditions = access.conditions if access is not None else ()
+    below = kept(draft.schema, state, conditions) if state.kind == "p" else draft.schema.descendants(key)
+    for child in below:
         draft.lock(child, mode)
         draft.indexes(child, mode)
 
@@ -96,129 +99,7 @@ def refresh(draft: Draft, word: w.Refresh) -> None:
         draft.storage(key)
     if state is not None and word.with_data:
         for source, _ in state.sources:
-            _plan(draft, source, LockMode.AccessShareLock, set())
-
-
-def dml(draft: Draft, word: w.Dml) -> None:
-    """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
-    draft.facts.kind = word.kind.upper()
-    draft.facts.reversible = word.kind in ("select", "explain", "copy to")
-    _called(draft, word)
-    if _prunes(draft, word):
-        return
-    if word.target is None:
-        (parsed if word.unplanned else planned)(draft, word.query.accesses)
-        return
-    target = draft.schema.resolve(word.target)
-    others = tuple(
-        [
-            access
-            for access in word.query.accesses
-            if access.mode != LockMode.RowExclusiveLock or draft.schema.resolve(access.name) != target
-        ]
-    )
-    planned(draft, others)
-    draft.known(word.target)
-    mode = LockMode.RowExclusiveLock
-    if word.kind in ("insert", "copy from"):
-        _insert(draft, target, word)
-    else:
-        only = any(
-            access.only for access in word.query.accesses if draft.schema.resolve(access.name) == target
-        )
-        _plan(draft, target, mode, set(), only=only)
-        if not word.where:
-            draft.scan(target)
-    draft.see(f"rows of {target} change")
-
-
-_PRUNING = frozenset({"select", "update", "delete"})
-
-
-def _prunes(draft: Draft, word: w.Dml) -> bool:
-    """A query of one partitioned table, whose key WHERE holds equal to constants, plans the partitions of that key only."""
-    accesses = word.query.accesses
-    if not word.equals or len({access.name for access in accesses}) != 1 or word.kind not in _PRUNING:
-        return False
-    key, state = draft.known(accesses[0].name)
-    if state is None or state.kind != "p" or accesses[0].only:
-        return False
-    mode = max(access.mode for access in accesses)
-    for name in (key, *pruned(draft.schema, state, dict(word.equals))):
-        draft.lock(name, mode)
-        draft.indexes(name, mode)
-    if word.target is not None:
-        draft.see(f"rows of {key} change")
-    return True
-
-
-_ONE_ROW = frozenset({"max", "min", "count", "sum", "avg"})
-"""Aggregates: a query of them has its row whatever the tables hold."""
-
-
-def _called(draft: Draft, word: w.Dml) -> None:
-    """Sequences that the one row of a SELECT asks for a value, or sets."""
-    query = word.query
-    if word.kind != "select" or (query.accesses and _ONE_ROW.isdisjoint(query.functions)):
-        return
-    found = [draft.schema.resolve(_named(name)) for name in query.sequences]
-    for table, column in query.serials:
-        state = draft.schema.get(_named(table))
-        own = state.columns.get(column) if state is not None else None
-        if own is not None and own.sequence:
-            found.append(own.sequence)
-    for key in found:
-        draft.lock(key, LockMode.RowExclusiveLock)
-
-
-def _named(text: str) -> w.Name:
-    schema, _, name = text.rpartition(".")
-    return w.Name(*(part[1:-1] if part.startswith('"') else part.lower() for part in (schema, name)))
-
-
-def _insert(draft: Draft, target: str, word: w.Dml) -> None:
-    """Indexes of the target are locked only while rows go in, but ON CONFLICT plans with them. Which partition
-    a row goes to is for the row to say."""
-    mode = LockMode.RowExclusiveLock
-    state = draft.schema.relations.get(target)
-    draft.lock(target, mode)
-    if state is None:
-        return
-    if state.kind == "v":
-        for source, _ in state.sources:
-            _insert(draft, source, word)
-        return
-    if word.infers:
-        draft.indexes(target, mode)
-    if word.values:
-        if state.partition:
-            # The first row is held against the bounds, and these are worked out from the parents.
-            draft.lock_all(draft.schema.ancestors(target), LockMode.AccessShareLock)
-        names = list(word.columns or state.columns)
-        if state.kind == "p":
-            _routed(draft, state, names, word)
-        given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
-        for column in state.columns.values():
-            if column.sequence and column.name not in given:
-                draft.lock(column.sequence, mode)
-
-
-def _routed(draft: Draft, state: Relation, names: list[str], word: w.Dml) -> None:
-    """The partitions that rows of constants go to; where that cannot be told, the table alone is claimed."""
-    found: list[str] = []
-    for row in word.rows:
-        values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
-        values.update({name: "?" for name in state.columns if name not in values})
-        values.update(dict(zip(names, row, strict=False)))
-        path = route(draft.schema, state, values)
-        if path is None:
-            return
-        found += path
-    draft.lock_all(found, LockMode.RowExclusiveLock)
-
-
-def _filled(column: Column) -> bool:
-    return column.has_default or bool(column.identity or column.generated or column.sequence)
+            plan(draft, source, LockMode.AccessShareLock, set())
 
 
 def create_function(draft: Draft, word: w.CreateFunction) -> None:

@@ -75,6 +75,8 @@ def rename(draft: Draft, word: w.Rename) -> None:
     """RENAME: AccessExclusiveLock, on children too for a column; an index takes less."""
     schema = draft.schema
     kind = word.kind
+    if word.if_exists and draft.absent(word.name):
+        return
     if kind in ("type", "domain"):
         key = schema.type_key(word.name.schema, word.name.name)
         if key in schema.relations:
@@ -121,6 +123,8 @@ def _rename_below(draft: Draft, key: str, word: w.Rename) -> None:
 def set_schema(draft: Draft, word: w.SetSchema) -> None:
     """SET SCHEMA: AccessExclusiveLock on the relation and on the sequences it owns."""
     if word.kind in ("table", "view", "matview", "sequence", "foreign_table"):
+        if word.if_exists and draft.absent(word.name):
+            return
         key, state = draft.known(word.name)
         draft.lock(key, LockMode.AccessExclusiveLock)
         if state is not None:

@@ -11,7 +11,7 @@ class Closure:
     locked (the other side of a foreign key, the parent of a partition, the table of an index).
     """
 
-    __slots__ = ("columns", "constraints", "gone", "schema", "touched", "types")
+    __slots__ = ("columns", "constraints", "gone", "guards", "schema", "touched", "types")
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -20,6 +20,7 @@ class Closure:
         self.constraints: list[tuple[str, str]] = []
         self.columns: list[tuple[str, str]] = []
         self.types: list[str] = []
+        self.guards: list[tuple[str, str]] = []
 
     def relation(self, key: str, *, cascade: bool) -> None:
         """A table, view, sequence, …"""
@@ -60,8 +61,16 @@ class Closure:
         if cascade:
             for view in state.dependents:
                 self.relation(view, cascade=True)
+            self._guards(self.schema.guards_with(source=key))
             if state.kind == "S":
                 self._defaults_from(key)
+
+    def _guards(self, found: list[tuple[str, str]]) -> None:
+        """Policies and rules go, and the tables that they stand on are locked for it."""
+        for table, label in found:
+            if table not in self.gone:
+                self.touched[table] = None
+                self.guards.append((table, label))
 
     def _other_side(self, key: str) -> None:
         self.touched[key] = None
@@ -153,6 +162,9 @@ class Closure:
                 view_state = self.schema.relations.get(view)
                 if view_state is not None and column in view_state.source_columns:
                     self.relation(view, cascade=True)
+            for other in list(state.columns.values()):
+                if column in other.reads and (table, other.name) not in self.columns:
+                    self.column(table, other.name, cascade=True, only=only)
         for child in state.children:
             child_state = self.schema.relations.get(child)
             if child_state is None or column not in child_state.columns:
@@ -161,6 +173,39 @@ class Closure:
                 self.touched[child] = None
             else:
                 self.column(child, column, cascade=cascade)
+
+    def function(self, name: str) -> None:
+        """A function by its plain name: whatever calls it goes, and the table of what goes is locked."""
+        for key, state in list(self.schema.relations.items()):
+            if any(trigger.function == name for trigger in state.triggers.values()):
+                self.touched[key] = None
+            if name in state.functions:
+                self.relation(key, cascade=True)
+            for column in list(state.columns.values()):
+                if name in column.default_functions:
+                    self.touched[key] = None
+                if name in column.generated_functions:
+                    self.column(key, column.name, cascade=True)
+            for constraint in list(state.constraints.values()):
+                if name in constraint.functions:
+                    self.constraint(key, constraint.name)
+        for key, index in list(self.schema.indexes.items()):
+            if name in index.functions:
+                self.index(key)
+        self._guards(self.schema.guards_with(function=name))
+
+    def owned(self, role: str) -> None:
+        """DROP OWNED: what the role owns, and the policies that are for it."""
+        for key, state in list(self.schema.relations.items()):
+            if state.owner == role:
+                self.relation(key, cascade=True)
+        for key, made in list(self.schema.types.items()):
+            if made.owner == role:
+                self.user_type(key, cascade=True)
+        for table, label in self.schema.guards_with(role=role):
+            # One that is for others too stays, and its table is locked only while the role is struck out.
+            if self.schema.relations[table].guards[label].roles == (role,):
+                self._guards([(table, label)])
 
     def user_type(self, key: str, *, cascade: bool) -> None:
         """A type or domain; with CASCADE the columns of that type go."""
@@ -172,6 +217,15 @@ class Closure:
                 self.relation(table, cascade=True)
         if key in self.schema.relations:
             self.gone[key] = None
+
+
+EXTENSION_TYPES = {
+    "vector": ("vector", "halfvec", "sparsevec"), "citext": ("citext",), "hstore": ("hstore",),
+    "ltree": ("ltree", "lquery", "ltxtquery"), "cube": ("cube",), "seg": ("seg",),
+    "postgis": ("geometry", "geography", "box2d", "box3d"), "intarray": ("query_int",),
+    "isn": ("ean13", "isbn13", "ismn13", "issn13", "isbn", "ismn", "issn", "upc"),
+}  # fmt: skip
+"""The types that well-known extensions bring, which columns have and which go with them."""
 
 
 def closure_of(
@@ -197,10 +251,13 @@ def closure_of(
                         closure.touched[child] = None
         elif kind == "schema" and cascade:
             _whole_schema(closure, name.name)
-        elif kind in ("function", "procedure", "routine") and cascade:
-            for key, relation in schema.relations.items():
-                if any(trigger.function == name.name for trigger in relation.triggers.values()):
-                    closure.touched[key] = None
+        elif kind in ("function", "procedure", "routine", "aggregate") and cascade:
+            closure.function(name.name)
+        elif kind == "owned":
+            closure.owned(name.name)
+        elif kind == "extension" and cascade:
+            for table, column in schema.columns_named(EXTENSION_TYPES.get(name.name, ())):
+                closure.column(table, column, cascade=True)
         elif kind == "statistic_ext":
             table = schema.statistics.get(schema.type_key(name.schema, name.name)) or _statistics_table(
                 schema, name
@@ -228,8 +285,21 @@ def _whole_schema(closure: Closure, schema_name: str) -> None:
         closure.relation(key, cascade=True)
 
 
+def forget_guard(state: Relation, label: str) -> None:
+    """Take a policy or rule out of the model."""
+    kind, _, name = label.partition(" ")
+    listed = state.policies if kind == "policy" else state.rules
+    if name in listed:
+        listed.remove(name)
+    state.guards.pop(label, None)
+
+
 def forget(schema: Schema, closure: Closure) -> None:
     """Take what the closure names out of the model."""
+    for table, label in closure.guards:
+        state = schema.relations.get(table)
+        if state is not None:
+            forget_guard(state, label)
     for table, name in closure.constraints:
         _forget_constraint(schema, table, name)
     for table, column in closure.columns:

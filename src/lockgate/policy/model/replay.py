@@ -7,8 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
-from lockgate.policy.model.drops import closure_of, forget
-from lockgate.policy.model.schema import Published, Relation, Schema, Trigger, UserType, key_of, schema_of
+from lockgate.policy.model.drops import closure_of, forget, forget_guard
+from lockgate.policy.model.schema import (
+    Guard,
+    Published,
+    Relation,
+    Schema,
+    Trigger,
+    UserType,
+    key_of,
+    schema_of,
+)
+from lockgate.policy.model.tablespaces import moved
 from lockgate.postgres.tree import words as w
 
 
@@ -38,9 +48,7 @@ def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
             for key in (state.key, *schema.descendants(state.key)):
                 schema.relations[key].triggers.pop(word.subs[position], None)
         elif state is not None and word.kind in ("policy", "rule"):
-            listed = state.policies if word.kind == "policy" else state.rules
-            if word.subs[position] in listed:
-                listed.remove(word.subs[position])
+            forget_guard(state, f"{word.kind} {word.subs[position]}")
 
 
 def _view(schema: Schema, word: w.CreateView, file: int) -> None:
@@ -56,26 +64,63 @@ def _view(schema: Schema, word: w.CreateView, file: int) -> None:
     schema.relations[key].dependents = dependents
 
 
+_EVENTS = ((4, "insert"), (8, "delete"), (16, "update"))
+"""Bits of a trigger's events (TRIGGER_TYPE_…)."""
+
+
 def _trigger(schema: Schema, word: w.CreateTrigger, _file: int) -> None:
     state = schema.get(word.table)
     if state is None:
         return
     tables = [state.key, *schema.descendants(state.key)] if word.row and state.kind == "p" else [state.key]
+    instead = tuple([event for bit, event in _EVENTS if word.timing == "instead" and word.events & bit])
     for key in tables:
         function = word.function.name if word.function else ""
-        schema.relations[key].triggers[word.name] = Trigger(word.name, word.row, function)
+        schema.relations[key].triggers[word.name] = Trigger(word.name, word.row, function, instead)
+
+
+def _reassign(schema: Schema, word: w.ReassignOwned, _file: int) -> None:
+    new = "" if word.new in replay_alter.SELF else word.new
+    owned: list[Relation | UserType] = [*schema.relations.values(), *schema.types.values()]
+    for one in owned:
+        if one.owner in word.roles:
+            one.owner = new
+
+
+def _move_all(schema: Schema, word: w.MoveAll, _file: int) -> None:
+    target = "" if word.target == "pg_default" else word.target
+    for key in moved(schema, word):
+        if key in schema.indexes:
+            schema.indexes[key].tablespace = target
+        else:
+            schema.relations[key].tablespace = target
 
 
 def _policy(schema: Schema, word: w.Policy, _file: int) -> None:
     state = schema.get(word.table)
-    if state is not None and word.create and word.name not in state.policies:
-        state.policies.append(word.name)
+    if state is None:
+        return
+    label = f"policy {word.name}"
+    sources = tuple([schema.resolve(access.name) for access in word.accesses])
+    if word.create:
+        if word.name not in state.policies:
+            state.policies.append(word.name)
+        state.guards[label] = Guard(word.name, sources, word.functions, word.roles)
+    elif label in state.guards:
+        guard = state.guards[label]
+        guard.roles = word.roles or guard.roles
+        guard.sources, guard.functions = sources or guard.sources, word.functions or guard.functions
 
 
 def _rule(schema: Schema, word: w.CreateRule, _file: int) -> None:
     state = schema.get(word.table)
-    if state is not None and word.name not in state.rules:
+    if state is None:
+        return
+    if word.name not in state.rules:
         state.rules.append(word.name)
+    names = [access.name for access in word.accesses if access.name.name not in ("old", "new")]
+    sources = tuple([schema.resolve(name) for name in names])
+    state.guards[f"rule {word.name}"] = Guard(word.name, sources, word.functions, rule=word)
 
 
 def _sequence(schema: Schema, word: w.CreateSequence, file: int) -> None:
@@ -207,6 +252,8 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.Rename: replay_rename.rename,
     w.SetSchema: replay_rename.set_schema,
     w.Drop: _drop,
+    w.ReassignOwned: _reassign,
+    w.MoveAll: _move_all,
     w.CreateView: _view,
     w.CreateTrigger: _trigger,
     w.Policy: _policy,

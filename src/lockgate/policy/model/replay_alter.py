@@ -24,16 +24,33 @@ def alter_table(schema: Schema, word: w.AlterTable, file: int) -> None:
             for action in word.actions:
                 if isinstance(action, w.AttachPartition):
                     _attach_index(schema, key, schema.resolve(action.partition))
+                elif isinstance(action, w.SetTablespace):
+                    schema.indexes[key].tablespace = (
+                        "" if action.tablespace == "pg_default" else action.tablespace
+                    )
+        if word.kind == "type":
+            _own_type(schema, word)
         return
     # The server works through the actions in passes, whatever their order in the text.
     actions = sorted(word.actions, key=_pass) if len(word.actions) > 1 else word.actions
     # What a composite type gains or loses, the tables made OF it gain or lose.
-    typed = [schema.relations[name] for name in schema.tables_of_type(key)] if state.kind == "c" else []
+    typed: list[Relation] = []
+    if state.kind == "c":
+        _own_type(schema, word)
+        if not any(isinstance(action, w.OwnerTo) for action in word.actions):
+            typed = [schema.relations[name] for name in schema.tables_of_type(key)]
     for action in actions:
         handler = _ACTIONS.get(type(action))
         if handler is not None:
             for relation in (state, *typed):
                 handler(schema, relation, action, file, word.only)
+
+
+def _own_type(schema: Schema, word: w.AlterTable) -> None:
+    state = schema.types.get(schema.type_key(word.name.schema, word.name.name))
+    for action in word.actions if state is not None else ():
+        if isinstance(action, w.OwnerTo) and state is not None:
+            state.owner = "" if action.role in SELF else action.role
 
 
 _PASSES: dict[type, int] = {

@@ -98,6 +98,7 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
     if kind == "check" and constraint.expression is not None:
         made.columns = constraint.expression.columns
         made.not_null = constraint.expression.not_null
+        made.functions = constraint.expression.functions
         if not constraint.no_inherit:
             for child in schema.descendants(state.key):
                 schema.relations[child].constraints[name] = Constraint(

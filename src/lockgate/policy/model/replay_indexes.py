@@ -14,6 +14,7 @@ def copy_index(schema: Schema, state: Relation, index: Index, file: int) -> Inde
     copy = Index(
         key_of(schema_of(state.key), name), state.key, index.columns, index.names, index.reads, index.unique, index.primary,
         index.partial, index.expressions, index.shapes, index.method, index.opclasses, index.orders, created_file=file,
+        functions=index.functions,
     )  # fmt: skip
     if index.constraint:
         copy.constraint = name
@@ -124,6 +125,9 @@ def built_index(schema: Schema, word: w.CreateIndex, file: int) -> Index | None:
     if word.where is not None:
         reads.update(dict.fromkeys(word.where.columns))
     shapes = [item.expression.shape for item in word.keys if item.expression is not None]
+    expressions = [item.expression for item in word.keys if item.expression is not None]
+    if word.where is not None:
+        expressions.append(word.where)
     return Index(
         key, state.key, tuple([item.column for item in word.keys]), tuple(parts), tuple(reads), word.unique,
         partial=word.where is not None,
@@ -137,6 +141,8 @@ def built_index(schema: Schema, word: w.CreateIndex, file: int) -> Index | None:
         valid=not (word.only and state.kind == "p" and bool(state.children)),
         created_file=file,
         concurrently=word.concurrently,
+        functions=tuple([function for expression in expressions for function in expression.functions]),
+        tablespace=word.tablespace,
     )  # fmt: skip
 
 

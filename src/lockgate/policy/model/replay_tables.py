@@ -144,6 +144,7 @@ def add_column(schema: Schema, state: Relation, column: w.Column) -> Column:
         default.columns if default is not None and column.generated else (),
         collation=column.collation,
         own_not_null=column.not_null,
+        generated_functions=default.functions if default is not None and column.generated else (),
     )
     state.columns[column.name] = made
     if column.type.serial or column.identity:
@@ -206,6 +207,7 @@ def from_query(
     for name in query.columns if query.columns is not None else star if query.star else ():
         state.columns[name] = Column(name, types.get(name, w.TypeName("")))
     if depends:
+        state.functions = query.functions
         state.sources = list(sources.items())
         # A star stands for the columns of that moment.
         state.source_columns = (*query.column_refs, *(star if query.star else ()))

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
-from lockgate.postgres.tree.words import Bound, Name, TypeName
+from lockgate.postgres.tree.words import Bound, CreateRule, Name, TypeName
 
 BUILT_IN = frozenset({
     "bit", "bool", "bpchar", "bytea", "char", "cidr", "date", "daterange", "float4", "float8", "inet", "int2", "int4",
@@ -36,6 +36,8 @@ class Column(Struct):
     not_null_valid: bool = True
     # NOT NULL said of this very table, not only inherited: since 18 it survives the parent's DROP NOT NULL.
     own_not_null: bool = False
+    # Functions that a generated column calls.
+    generated_functions: tuple[str, ...] = ()
     # Since 18, a NOT NULL set on ONLY a table that has children is not inherited by later ones either.
     not_null_only_here: bool = False
 
@@ -56,6 +58,8 @@ class Constraint(Struct):
     ref_index: str = ""
     no_inherit: bool = False
     inherited: bool = False
+    # Functions that a check calls.
+    functions: tuple[str, ...] = ()
     on_delete: str = "a"
     created_file: int = -1
 
@@ -87,6 +91,21 @@ class Index(Struct):
     created_file: int = -1
     # Set when a concurrent build may have left it invalid: the file that built it.
     concurrently: bool = False
+    # Functions of expressions and predicate.
+    functions: tuple[str, ...] = ()
+    # Empty: the default of the database.
+    tablespace: str = ""
+
+
+class Guard(Struct):
+    """A policy or a rule: what it reads, and so goes with; what it does is in the vocabulary's own words."""
+
+    name: str
+    sources: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    # Of a policy; "public" for everybody.
+    roles: tuple[str, ...] = ()
+    rule: CreateRule | None = None
 
 
 class Trigger(Struct):
@@ -95,6 +114,8 @@ class Trigger(Struct):
     name: str
     row: bool = False
     function: str = ""
+    # INSTEAD OF, on a view: the events that it takes over.
+    instead: tuple[str, ...] = ()
 
 
 class Relation(Struct):
@@ -128,6 +149,10 @@ class Relation(Struct):
     triggers: dict[str, Trigger] = field(default_factory=dict)
     policies: list[str] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
+    # What policies and rules read and do: ("policy name" or "rule name") → it.
+    guards: dict[str, Guard] = field(default_factory=dict)
+    # Functions that a view's query calls.
+    functions: tuple[str, ...] = ()
     statistics: list[str] = field(default_factory=list)
     row_security: bool = False
     replica_identity: str = "d"
@@ -159,6 +184,8 @@ class UserType(Struct):
     constraints: dict[str, bool] = field(default_factory=dict)
     not_null: bool = False
     created_file: int = -1
+    # Empty: the role that runs the migrations.
+    owner: str = ""
 
     @property
     def constrained(self) -> bool:
@@ -296,6 +323,15 @@ class Schema(Struct):
                         found.append((key, column.name))
         return found
 
+    def columns_named(self, names: Collection[str]) -> list[tuple[str, str]]:
+        """(relation, column) of every column whose type is called one of ``names`` and is none that the files made."""
+        return [
+            (key, column.name)
+            for key, relation in self.relations.items()
+            for column in relation.columns.values()
+            if column.type.name in names and self.user_type(column.type) is None
+        ]
+
     def tables_of_type(self, type_key: str) -> list[str]:
         """The tables made OF a composite type."""
         return [key for key, state in self.relations.items() if state.of_type == type_key]
@@ -307,6 +343,15 @@ class Schema(Struct):
                 return True
             state = self.user_type(state.base) if state.kind == "domain" and state.base else None
         return False
+
+    def guards_with(self, *, source: str = "", function: str = "", role: str = "") -> list[tuple[str, str]]:
+        """(table, guard) of every policy and rule that reads ``source``, calls ``function``, or is for ``role``."""
+        return [
+            (key, label)
+            for key, state in self.relations.items()
+            for label, guard in state.guards.items()
+            if source in guard.sources or function in guard.functions or role in guard.roles
+        ]
 
     def proves_not_null(self, relation: Relation, column: str, without: Collection[str] = ()) -> str:
         """What proves that ``column`` holds no NULL: the name of a constraint, "NOT NULL", or "".

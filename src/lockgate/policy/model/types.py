@@ -4,6 +4,8 @@ The server rewrites unless the conversion is a relabelling: same bytes, new name
 only widen are simplified away by the types' support functions, and so count as relabelling.
 """
 
+from msgspec import structs
+
 from lockgate.policy.model.schema import Column, Schema
 from lockgate.postgres.tree.words import AlterType, TypeName
 
@@ -74,7 +76,8 @@ def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
             return True
         return _step_rewrites(schema, source, base)
     if source_state is not None and source_state.kind == "domain" and source_state.base is not None:
-        return _step_rewrites(schema, source_state.base, target)
+        # The limits of a domain are the domain's: to the server its values come without any.
+        return _step_rewrites(schema, structs.replace(source_state.base, mods=()), target)
     if source_state is not None or target_state is not None:
         return True
     if source.name == target.name:
@@ -94,6 +97,8 @@ def _keeps_length(source: TypeName, target: TypeName) -> bool:
         return True
     if source.mods == target.mods and source.name == target.name:
         return True
+    if name == "interval":
+        return _keeps_fields(source.mods, target.mods)
     if name in _TEMPORAL:
         if target.mods[0] >= _TEMPORAL[name]:
             return True
@@ -109,6 +114,24 @@ def _keeps_length(source: TypeName, target: TypeName) -> bool:
     return False
 
 
+_ALL_FIELDS = 0x7FFF
+_LEAST_FIELDS = ((1 << 12, 0), (1 << 11, 1), (1 << 10, 2), (1 << 3, 3), (1 << 1, 4), (1 << 2, 5))
+"""Bits of second, minute, hour, day, month, year in the modifier of an interval, and their rank."""
+
+
+def _keeps_fields(source: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Intervals: the smallest field may only get smaller, the digits of its seconds only more."""
+    old, new = _least_field(source), _least_field(target)
+    precision = target[1] if len(target) > 1 else 6
+    return new <= old and (old > 0 or precision >= (source[1] if len(source) > 1 else 6))
+
+
+def _least_field(mods: tuple[int, ...]) -> int:
+    if not mods or mods[0] == _ALL_FIELDS:
+        return 0
+    return next((rank for bit, rank in _LEAST_FIELDS if mods[0] & bit), 0)
+
+
 def index_survives(schema: Schema, source: TypeName, target: TypeName) -> bool:
     """Whether an index on the column is kept (not built again) when the table is not rewritten."""
     return _family(schema, source) == _family(schema, target)
@@ -120,4 +143,7 @@ def _family(schema: Schema, type: TypeName) -> tuple[str, bool]:
     while state is not None and state.kind == "domain" and state.base is not None:
         base = state.base
         state = schema.user_type(base)
+    if base.array or (state is not None and state.kind in ("enum", "range", "composite")):
+        # Their operator classes take any enum or array, and the server keeps such an index for the very same type only.
+        return f"{type.schema}.{type.name}", type.array
     return _OPERATOR_FAMILY.get(base.name, f"{base.schema}.{base.name}"), base.array

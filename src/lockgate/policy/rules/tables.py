@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
+from lockgate.policy.model.drops import closure_of
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -19,7 +20,7 @@ _AX = "AccessExclusiveLock"
     Hazard(
         id="tab-drop",
         name="Table dropped",
-        detects="DROP TABLE of a table that an earlier file created.",
+        detects="DROP TABLE of a table that an earlier file created, and DROP OWNED of a role that owns one.",
         effect="Whoever still uses it fails; tables that its foreign keys point to are locked too.",
         lock=f"{_AX} on the table and on every referenced table",
         contract_severity=INFO,
@@ -36,6 +37,8 @@ def drop(subject: Subject) -> Iterator[Hit]:
     """A table of an earlier file goes."""
     word = subject.statement
     assert isinstance(word, w.Drop)
+    if word.kind == "owned":
+        yield from _owned(subject, word)
     if word.kind != "table":
         return
     for name in word.names:
@@ -49,6 +52,17 @@ def drop(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"whoever still uses {key} fails{also}", f"-- lockgate: phase=contract\nDROP TABLE {key};", key
         )
+
+
+def _owned(subject: Subject, word: w.Drop) -> Iterator[Hit]:
+    closure = closure_of(subject.schema, word.kind, word.names, (), cascade=word.cascade)
+    roles = ", ".join(name.name for name in word.names)
+    gone = [key for key in closure.gone if key in subject.schema.relations and not subject.is_new(key)]
+    told = f": {', '.join(gone)}" if gone else ", which the files and the snapshot do not tell"
+    yield Hit(
+        f"everything that {roles} owns goes{told}",
+        f"-- lockgate: phase=contract\nREASSIGN OWNED BY {roles} TO CURRENT_USER;\nDROP OWNED BY {roles};",
+    )
 
 
 @rule(

@@ -58,7 +58,7 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
     Hazard(
         id="tab-move",
         name="Table moved to other storage",
-        detects="SET TABLESPACE or SET ACCESS METHOD on a table, index or materialized view of an earlier file.",
+        detects="SET TABLESPACE or SET ACCESS METHOD on a table, index or materialized view of an earlier file, or ALL IN TABLESPACE.",
         effect="All of it is written again while nobody can use it.",
         lock=_AX,
         by_size=True,
@@ -69,12 +69,16 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
         bad="ALTER TABLE orders SET ACCESS METHOD other_heap;",
         good="ALTER TABLE orders SET ACCESS METHOD heap;",
     ),
-    on=(w.SetTablespace, w.SetAccessMethod),
+    on=(w.SetTablespace, w.SetAccessMethod, w.MoveAll),
 )
 def move(subject: Subject) -> Iterator[Hit]:
     """Storage that is replaced."""
     action = subject.action
     written = subject.facts.rewrites
+    if isinstance(subject.statement, w.MoveAll):
+        found = ", ".join(written) or "the files and the snapshot do not tell which relations"
+        yield Hit(f"{_AX} on all that lies there until it is written again: {found}")
+        return
     if not written or subject.is_new(subject.key):
         return
     space = action.tablespace if isinstance(action, w.SetTablespace) else ""
@@ -173,7 +177,7 @@ def _switched(key: str, what: str, policies: bool, line: int) -> Iterator[Hit]:
     Hazard(
         id="tab-inherit-owner",
         name="Parent or owner changed",
-        detects="INHERIT, NO INHERIT or OWNER TO on a table of an earlier file.",
+        detects="INHERIT, NO INHERIT or OWNER TO on a table of an earlier file, and REASSIGN OWNED.",
         effect="Queries on the parent gain or lose rows at once; the old owner can no longer change the table.",
         lock=_AX,
         severity=WARNING,
@@ -183,11 +187,18 @@ def _switched(key: str, what: str, policies: bool, line: int) -> Iterator[Hit]:
         bad="ALTER TABLE orders INHERIT archive;",
         good="GRANT SELECT ON orders TO CURRENT_USER;",
     ),
-    on=(w.Inherit, w.OwnerTo),
+    on=(w.Inherit, w.OwnerTo, w.ReassignOwned),
 )
 def inherit_owner(subject: Subject) -> Iterator[Hit]:
     """Tables only: views and sequences belong to whoever uses them here."""
     action, state = subject.action, subject.table
+    if isinstance(subject.statement, w.ReassignOwned):
+        reassigned = subject.statement
+        yield Hit(
+            f"{_AX} on all that {', '.join(reassigned.roles)} owns ({', '.join(subject.facts.locks) or 'not told by the files'}), "
+            f"which belongs to {reassigned.new} from now on"
+        )
+        return
     if subject.new or subject.is_new(subject.key) or (state is not None and state.kind not in "rpf"):
         return
     if isinstance(action, w.Inherit):

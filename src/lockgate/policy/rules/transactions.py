@@ -99,7 +99,7 @@ def _milliseconds(value: str) -> float:
         workaround="Write it in another way, or allow it by name with a reason and an end date.",
         lowered=True,
         source="lockgate",
-        bad="ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE pg_default;",
+        bad="EXECUTE prepared;",
         good="SELECT 1;",
         unproven="nothing is claimed of it",
     ),

@@ -57,11 +57,15 @@ def uncapture_ddl(mapping: Mapping, table: str) -> str:
     return f"DROP TRIGGER IF EXISTS {row} ON {table}; DROP TRIGGER IF EXISTS {whole} ON {table};"
 
 
-def barrier_ddl(move: str, table: str) -> str:
-    """Refuse every write to ``table`` but the move's own, in the writer's own transaction and whatever its snapshot."""
+def barrier_ddl(move: str, table: str, *, owned: bool = False) -> str:
+    """Refuse every write to ``table`` but the move's own, in the writer's own transaction and whatever its snapshot.
+
+    ``owned`` marks a table that the move made or retired: fingerprints of the schema leave it out.
+    """
     name = identifier(f"lockgate_barrier_{move}")
+    words = literal(move) + (", 'owned'" if owned else "")
     return (
-        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT WHEN {_own(move)} EXECUTE FUNCTION lockgate.move_refuse({literal(move)});"
+        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT WHEN {_own(move)} EXECUTE FUNCTION lockgate.move_refuse({words});"
         f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name};"
     )
 
@@ -69,6 +73,17 @@ def barrier_ddl(move: str, table: str) -> str:
 def unbarrier_ddl(move: str, table: str) -> str:
     """Take the barrier off ``table``; nothing happens where it is not there."""
     return f"DROP TRIGGER IF EXISTS {identifier(f'lockgate_barrier_{move}')} ON {table};"
+
+
+def owned(link: Link, oid: int) -> bool:
+    """True for a table whose barrier marks it as made or retired by a move."""
+    return bool(
+        link.value(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+            " WHERE t.tgrelid = $1::oid AND n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND t.tgnargs = 2)",
+            oid,
+        )
+    )
 
 
 def drop_outbox_ddl(mapping: Mapping) -> str:

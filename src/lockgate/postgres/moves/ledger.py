@@ -28,6 +28,7 @@ class MoveRow(msgspec.Struct, frozen=True):
     source_oid: int
     target_oid: int
     same_database: bool
+    target_created: bool
     source_shape: str
     target_shape: str
     epoch: int
@@ -47,7 +48,7 @@ class MoveRow(msgspec.Struct, frozen=True):
 
 _ROW = """
 SELECT pg_catalog.jsonb_build_object('name', name, 'stage', stage, 'resume_stage', resume_stage, 'reason', reason, 'switching', switching, 'declaration', declaration,
-  'declaration_hash', declaration_hash, 'source_oid', source_oid::bigint, 'target_oid', target_oid::bigint, 'same_database', same_database, 'source_shape', source_shape,
+  'declaration_hash', declaration_hash, 'source_oid', source_oid::bigint, 'target_oid', target_oid::bigint, 'same_database', same_database, 'target_created', target_created, 'source_shape', source_shape,
   'target_shape', target_shape, 'epoch', epoch, 'round', round, 'cursor_done', cursor_done, 'rows_estimate', rows_estimate, 'operator', operator, 'started_at', started_at,
   'stage_at', stage_at, 'reconciled_at', reconciled_at, 'cutover_at', cutover_at, 'cutover_ms', cutover_ms, 'rollback_until', rollback_until,
   'window_open', COALESCE(rollback_until > clock_timestamp(), false), 'finished_at', finished_at)::text FROM lockgate.move

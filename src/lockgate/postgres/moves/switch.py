@@ -193,10 +193,15 @@ def retired_name(name: str, move: str, suffix: str) -> str:
     return name.encode()[: 63 - len(tail)].decode("utf-8", "ignore") + tail
 
 
-def turn_ddl(mapping_off: Mapping, mapping_on: Mapping | None, off: Relation, on: Relation, move: str) -> str:
-    """In one database: ``off`` stops serving (barrier, no capture), ``on`` begins (capture of ``mapping_on``, no barrier)."""
+def turn_ddl(
+    mapping_off: Mapping, mapping_on: Mapping | None, off: Relation, on: Relation, move: str, *, owned: bool
+) -> str:
+    """In one database: ``off`` stops serving (barrier, no capture), ``on`` begins (capture of ``mapping_on``, no barrier).
+
+    ``owned``: ``off`` is none of the schema's tables any more, but the move's.
+    """
     ddl = capture.uncapture_ddl(mapping_off, off.sql) + capture.unbarrier_ddl(move, off.sql)
-    ddl += capture.barrier_ddl(move, off.sql) + capture.unbarrier_ddl(move, on.sql)
+    ddl += capture.barrier_ddl(move, off.sql, owned=owned) + capture.unbarrier_ddl(move, on.sql)
     if mapping_on is not None:
         ddl += capture.uncapture_ddl(mapping_on, on.sql) + capture.capture_ddl(mapping_on, on.sql)
     return ddl

@@ -9,12 +9,20 @@ WITH home AS MATERIALIZED (
   SELECT d.classid, d.objid
     FROM pg_catalog.pg_depend d
    WHERE d.deptype = 'e' OR (d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_cast'::regclass))
+), owned AS MATERIALIZED (
+  -- Made or retired by a data move: the barrier in front of it says so.
+  SELECT g.tgrelid AS oid
+    FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+   WHERE n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND g.tgnargs = 2
 ), rel AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relpersistence, c.relam, c.reloptions, c.reltoastrelid, c.reloftype, c.relreplident, c.relrowsecurity,
          c.relforcerowsecurity, c.relpartbound, pg_catalog.quote_ident(h.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
     FROM pg_catalog.pg_class c JOIN home h ON h.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'c', 'S') AND c.relpersistence <> 't'
      AND NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
+     AND NOT EXISTS (SELECT FROM owned o WHERE o.oid = c.oid)
+     AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM owned o JOIN pg_catalog.pg_depend d ON d.refobjid = o.oid AND d.refclassid = 'pg_class'::regclass
+                                           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')))
 )
 SELECT 'schema', pg_catalog.quote_ident(h.nspname), ''
   FROM home h
@@ -171,6 +179,7 @@ SELECT 'statistics', pg_catalog.format('%I.%I', h.nspname, s.stxname), pg_catalo
 UNION ALL
 SELECT 'extension', pg_catalog.quote_ident(x.extname), pg_catalog.concat('version ', x.extversion, ' in ', n.nspname)
   FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
+ WHERE COALESCE(pg_catalog.obj_description(x.oid, 'pg_extension'), '') NOT LIKE 'lockgate: made for %'
 
 UNION ALL
 SELECT 'event_trigger', pg_catalog.quote_ident(v.evtname), pg_catalog.concat_ws(' ; ',

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Raw, json
 
-from lockgate.postgres.tree.words import Access, Expression, LockMode, Name, Query, TypeName
+from lockgate.postgres.tree.conditions import Scope, insert_of, strings
+from lockgate.postgres.tree.words import Access, Expression, Insert, LockMode, Name, Query, TypeName
 
 CONSTANT = Expression(constant=True)
 
@@ -21,26 +22,32 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "functions", "literals", "sequences", "serials")
+    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "scopes", "sequences", "serials")
 
     def __init__(self) -> None:
-        self.accesses: dict[tuple[str, str, LockMode, bool], None] = {}
+        self.accesses: dict[Access, None] = {}
+        self.inserts: list[Insert] = []
+        # Of the query being walked and those around it: what each table of FROM is asked for.
+        self.scopes: list[Scope] = []
         self.functions: dict[str, None] = {}
         self.columns: dict[str, None] = {}
         self.literals: list[str] = []
         self.sequences: list[str] = []
         self.serials: list[tuple[str, str]] = []
 
-    def relation(self, node: dict[str, Any], mode: LockMode) -> None:
-        self.accesses[node.get("schemaname", ""), node["relname"], mode, not node.get("inh", False)] = None
+    def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
+        conditions = self.scopes[-1].of(node) if self.scopes and not insert else ()
+        name = Name(node.get("schemaname", ""), node["relname"])
+        self.accesses[Access(name, mode, not node.get("inh", False), conditions, insert)] = None
 
     def access_list(self) -> tuple[Access, ...]:
-        return tuple(Access(Name(schema, name), mode, only) for schema, name, mode, only in self.accesses)
+        return tuple(self.accesses)
 
 
-def strings(items: list[dict[str, Any]]) -> list[str]:
-    """The parts of a dotted name."""
-    return [item["String"].get("sval", "") for item in items if "String" in item]
+def role_of(node: dict[str, Any]) -> str:
+    """A role by its name, or ``current_user``, ``public``, …"""
+    name = node.get("rolename")
+    return str(name) if name else str(node.get("roletype", "")).removeprefix("ROLESPEC_").lower()
 
 
 def name_of_parts(parts: list[str]) -> Name:
@@ -109,6 +116,7 @@ def query_of_node(node: Any) -> tuple[Query, tuple[str, ...]]:
         tuple(seen.columns),
         tuple(seen.sequences),
         tuple(seen.serials),
+        tuple(seen.inserts),
     )
     return query, tuple(seen.literals)
 
@@ -212,27 +220,6 @@ def _sequence(arguments: list[Any], seen: _Seen) -> None:
             seen.serials.append((table, column))
 
 
-def datum(node: Any) -> str:
-    """A constant as a text: ``n:5``, ``s:a``, ``null``, ``min`` and ``max`` of bounds; ``?`` for anything else."""
-    while isinstance(node, dict) and "TypeCast" in node:
-        node = node["TypeCast"].get("arg")
-    if not isinstance(node, dict):
-        return "?"
-    if "ColumnRef" in node:
-        name = strings(node["ColumnRef"].get("fields", []))[-1:]
-        return {"minvalue": "min", "maxvalue": "max"}.get(name[0] if name else "", "?")
-    value = node.get("A_Const")
-    if not isinstance(value, dict):
-        return "?"
-    if value.get("isnull"):
-        return "null"
-    if "sval" in value:
-        return f"s:{value['sval'].get('sval', '')}"
-    if "ival" in value:
-        return f"n:{value['ival'].get('ival', 0)}"
-    return f"n:{value['fval'].get('fval', '')}" if "fval" in value else "?"
-
-
 def _never_null(node: Any) -> bool:
     if "CoalesceExpr" in node:
         return any(_never_null(item) for item in node["CoalesceExpr"].get("args", ()))
@@ -268,6 +255,7 @@ def _with(node: dict[str, Any], seen: _Seen, ctes: frozenset[str]) -> frozenset[
 def _select(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
     ctes = _with(node, seen, ctes)
     locked = _locked_names(node)
+    seen.scopes.append(Scope(node))
     for key, value in node.items():
         if key in ("larg", "rarg"):
             _select(value, seen, ctes, LockMode.AccessShareLock)
@@ -278,6 +266,7 @@ def _select(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: Lock
                     _lock_rows(item, seen, ctes, locked)
         elif key not in ("withClause", "lockingClause", "intoClause") and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, LockMode.AccessShareLock)
+    seen.scopes.pop()
 
 
 def _locked_names(node: dict[str, Any]) -> set[str] | None:
@@ -308,10 +297,22 @@ def _lock_rows(item: Any, seen: _Seen, ctes: frozenset[str], locked: set[str]) -
 
 
 def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
-    """INSERT, UPDATE, DELETE, MERGE: RowExclusiveLock on the target."""
+    """UPDATE, DELETE, MERGE: RowExclusiveLock on the target."""
     ctes = _with(node, seen, ctes)
+    seen.scopes.append(Scope(node))
     if "relation" in node:
         seen.relation(node["relation"], LockMode.RowExclusiveLock)
+    for key, value in node.items():
+        if key not in ("withClause", "relation") and isinstance(value, (dict, list)):
+            _walk(value, seen, ctes, LockMode.AccessShareLock)
+    seen.scopes.pop()
+
+
+def _inserts(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    """INSERT: what it puts into its target is told apart from what the statement reads."""
+    ctes = _with(node, seen, ctes)
+    seen.inserts.append(insert_of(node))
+    seen.relation(node["relation"], LockMode.RowExclusiveLock, insert=True)
     for key, value in node.items():
         if key not in ("withClause", "relation") and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, LockMode.AccessShareLock)
@@ -325,7 +326,7 @@ _LEAVES = {
     "SQLValueFunction": _value_function,
     "SetToDefault": _set_to_default,
     "SelectStmt": _select,
-    "InsertStmt": _writes,
+    "InsertStmt": _inserts,
     "UpdateStmt": _writes,
     "DeleteStmt": _writes,
     "MergeStmt": _writes,

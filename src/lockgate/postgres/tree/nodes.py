@@ -133,6 +133,8 @@ class PartBound(Node):
     listdatums: list[Raw] = []
     lowerdatums: list[Raw] = []
     upperdatums: list[Raw] = []
+    modulus: int = 0
+    remainder: int = 0
 
 
 class CreateStmt(Node):
@@ -174,6 +176,7 @@ class IndexStmt(Node):
     nulls_not_distinct: bool = False
     concurrent: bool = False
     if_not_exists: bool = False
+    tableSpace: str = ""
 
 
 class AlterTableCmd(Node, rename={"definition": "def"}):

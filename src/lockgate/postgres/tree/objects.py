@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import json
 
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.conditions import strings
 from lockgate.postgres.tree.expressions import (
     expression_of_node,
     name_of_parts,
     query_of_node,
-    strings,
     type_of_dict,
 )
 from lockgate.postgres.tree.library import SyntaxProblem, tree_json

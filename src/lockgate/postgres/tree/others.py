@@ -7,7 +7,8 @@ from msgspec import Raw, json
 
 from lockgate.postgres.tree import objects, queries
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.expressions import name_of_parts, strings
+from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.expressions import name_of_parts, role_of
 from lockgate.postgres.tree.wording import Unknown
 
 _any: Callable[[Raw], Any] = json.Decoder().decode
@@ -165,14 +166,9 @@ def _grant(node: Tree) -> w.Grant:
         _kind(node["objtype"]),
         tuple([_object_name(item) for item in node.get("objects", ())]),
         tuple([item["AccessPriv"].get("priv_name", "") for item in node.get("privileges", ())]),
-        tuple([_role(item["RoleSpec"]) for item in node.get("grantees", ())]),
+        tuple([role_of(item["RoleSpec"]) for item in node.get("grantees", ())]),
         node.get("targtype") != "ACL_TARGET_OBJECT",
     )
-
-
-def _role(node: Tree) -> str:
-    name = node.get("rolename")
-    return str(name) if name else str(node.get("roletype", "")).removeprefix("ROLESPEC_").lower()
 
 
 def _grant_role(node: Tree) -> w.Grant:
@@ -250,7 +246,7 @@ def _transaction(node: Tree) -> w.TransactionControl:
 def _schema(node: Tree) -> w.CreateSchema:
     from lockgate.postgres.tree.reader import read_node
 
-    name = node.get("schemaname") or _role(node.get("authrole", {}))
+    name = node.get("schemaname") or role_of(node.get("authrole", {}))
     elements = tuple(
         [
             read_node(kind, Raw(json.encode(body)))
@@ -272,8 +268,30 @@ def _depends(node: Tree) -> w.Statement:
     return w.Utility("ALTER DEPENDS ON EXTENSION")
 
 
-def _owner(node: Tree) -> w.Utility:
-    return w.Utility("ALTER OWNER " + _kind(node["objectType"]))
+def _owner(node: Tree) -> w.Statement:
+    kind = _kind(node["objectType"])
+    if kind in ("type", "domain"):
+        return w.AlterTable(_object_name(node["object"]), (w.OwnerTo(role_of(node["newowner"])),), "type")
+    return w.Utility("ALTER OWNER " + kind)
+
+
+def _roles(node: Tree) -> tuple[str, ...]:
+    return tuple([role_of(item["RoleSpec"]) for item in node.get("roles", ())])
+
+
+def _drop_owned(node: Tree) -> w.Drop:
+    names = [w.Name("", role) for role in _roles(node)]
+    return w.Drop("owned", tuple(names), cascade=node.get("behavior") == "DROP_CASCADE")
+
+
+def _reassign_owned(node: Tree) -> w.ReassignOwned:
+    return w.ReassignOwned(_roles(node), role_of(node["newrole"]))
+
+
+def _move_all(node: Tree) -> w.MoveAll:
+    return w.MoveAll(
+        _kind(node["objtype"]), node["orig_tablespacename"], node["new_tablespacename"], _roles(node)
+    )
 
 
 def _drop_database(node: Tree) -> w.Utility:
@@ -334,6 +352,9 @@ _BY_DICT: dict[str, Callable[[Tree], w.Statement]] = {
     "AlterObjectSchemaStmt": _set_schema,
     "AlterObjectDependsStmt": _depends,
     "AlterOwnerStmt": _owner,
+    "DropOwnedStmt": _drop_owned,
+    "ReassignOwnedStmt": _reassign_owned,
+    "AlterTableMoveAllStmt": _move_all,
     "TruncateStmt": _truncate,
     "RefreshMatViewStmt": _refresh,
     "ReindexStmt": _reindex,

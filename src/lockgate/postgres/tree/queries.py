@@ -6,14 +6,13 @@ from typing import Any
 from msgspec import structs
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.expressions import datum, expression_of_node, query_of_node, strings
+from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.expressions import expression_of_node, query_of_node, role_of
 from lockgate.postgres.tree.wording import Unknown
 
 Tree = dict[str, Any]
 
 _EMPTY = w.Query()
-MOST_ROWS = 100
-"""Of VALUES: more are not looked at one by one."""
 
 
 def _name(node: Tree) -> w.Name:
@@ -25,36 +24,7 @@ def _select(node: Tree) -> w.Statement:
     query, literals = query_of_node({"SelectStmt": node})
     if into:
         return w.CreateTableAs(_name(into["rel"]), query, persistence=into["rel"].get("relpersistence", "p"))
-    return w.Dml("select", query, where="whereClause" in node, literals=literals, equals=_equals(node))
-
-
-def _equals(node: Tree) -> tuple[tuple[str, str], ...]:
-    """``column = constant`` and ``column IS NULL``, alone or joined by AND, in a query that names one table once."""
-    found: list[tuple[str, str]] = []
-    tables = node.get("fromClause", ())
-    alone = (
-        len(tables) <= 1
-        and all("RangeVar" in table for table in tables)
-        and not ("relation" in node and tables)
-    )
-    if not alone or "withClause" in node or "usingClause" in node or "whereClause" not in node:
-        return ()
-    queue = [node.get("whereClause", {})]
-    while queue:
-        part = queue.pop()
-        if "BoolExpr" in part and part["BoolExpr"].get("boolop") == "AND_EXPR":
-            queue += part["BoolExpr"].get("args", [])
-        equal, null = part.get("A_Expr", {}), part.get("NullTest", {})
-        if equal.get("kind") == "AEXPR_OP" and strings(equal.get("name", [])) == ["="]:
-            sides = (equal.get("lexpr", {}), equal.get("rexpr", {}))
-            for column, value in (sides, sides[::-1]):
-                name = strings(column.get("ColumnRef", {}).get("fields", []))
-                if name and "A_Const" in value:
-                    found.append((name[-1], datum(value)))
-        elif null.get("nulltesttype") == "IS_NULL":
-            name = strings(null.get("arg", {}).get("ColumnRef", {}).get("fields", []))
-            found += [(name[-1], "null")] if name else []
-    return tuple(found) if found and "'SubLink'" not in repr(node) else ()
+    return w.Dml("select", query, where="whereClause" in node, literals=literals)
 
 
 def _into(node: Tree) -> Tree | None:
@@ -66,23 +36,18 @@ def _into(node: Tree) -> Tree | None:
 
 def _insert(node: Tree) -> w.Dml:
     query, literals = query_of_node({"InsertStmt": node})
-    select = node.get("selectStmt", {}).get("SelectStmt", {})
-    rows = [row["List"].get("items", []) for row in select.get("valuesLists", ())]
+    # Those of WITH come first, its own last.
+    *others, own = query.inserts
     return w.Dml(
         "insert",
-        query,
-        _name(node["relation"]),
-        where="whereClause" in select,
-        values="valuesLists" in select or "selectStmt" not in node,
-        columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
+        structs.replace(query, inserts=tuple(others)),
+        own.target,
+        where="whereClause" in node.get("selectStmt", {}).get("SelectStmt", {}),
+        values=own.values,
+        columns=own.columns,
         on_conflict="onConflictClause" in node,
-        infers="infer" in node.get("onConflictClause", ()),
         default_values="selectStmt" not in node,
-        width=max(map(len, rows), default=0),
-        rows=tuple(tuple(map(datum, row)) for row in rows) if len(rows) <= MOST_ROWS else (),
-        defaults=tuple(
-            sorted({at for row in rows for at, value in enumerate(row) if "SetToDefault" in value})
-        ),
+        insert=own,
         returning="returningClause" in node,
         literals=literals,
     )
@@ -100,7 +65,6 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
             columns=tuple(columns),
             returning="returningClause" in node,
             literals=literals,
-            equals=_equals(node) if kind != "merge" else (),
         )
 
     return read
@@ -115,9 +79,10 @@ def _copy(node: Tree) -> w.Dml:
     mode = w.LockMode.RowExclusiveLock if writes else w.LockMode.AccessShareLock
     return w.Dml(
         "copy from" if writes else "copy to",
-        w.Query((w.Access(name, mode),)),
+        w.Query((w.Access(name, mode, insert=writes),)),
         name if writes else None,
         unplanned=True,
+        insert=w.Insert(name) if writes else None,
     )
 
 
@@ -207,6 +172,12 @@ def _rule(node: Tree) -> w.CreateRule:
         node.get("replace", False),
         query.accesses,
         node.get("instead", False),
+        str(node.get("event", "")).removeprefix("CMD_").lower(),
+        "whereClause" in node,
+        query.functions,
+        query.inserts,
+        bool(node.get("actions")),
+        any(f"{{'sval': '{row}'}}" in repr(node) for row in ("old", "new")),
     )
 
 
@@ -226,6 +197,8 @@ def _policy(create: bool) -> Callable[[Tree], w.Policy]:
             any(constant.get("boolval", False) for constant in constants),
             node.get("permissive", False),
             node.get("cmd_name", ""),
+            tuple([role_of(item["RoleSpec"]) for item in node.get("roles", ())]),
+            tuple([function for expression in expressions for function in expression.functions]),
         )
 
     return read

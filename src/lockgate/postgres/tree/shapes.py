@@ -39,12 +39,52 @@ class TypeName(Word, frozen=True):
     serial: bool = False
 
 
+class Test(Word, frozen=True, tag="test"):
+    """A column held against constants. ``op``: = (any of several values), <> (none of them), <, <=, >, >=, null, not null.
+
+    Values are written as by ``conditions.datum``; ``cast`` is the type that the text gives them, where it does.
+    """
+
+    column: str
+    op: str
+    values: tuple[str, ...] = ()
+    cast: str = ""
+
+
+class Either(Word, frozen=True, tag="either"):
+    """OR of conditions; each part is an AND."""
+
+    parts: tuple[tuple["Test | Either", ...], ...]
+
+
+Condition = Test | Either
+
+
 class Access(Word, frozen=True):
     """One relation that a query names, with the lock that parsing the query takes on it."""
 
     name: Name
     mode: LockMode
     only: bool = False
+    # What WHERE and inner joins ask of its columns: the planner leaves out partitions by it.
+    conditions: tuple[Condition, ...] = ()
+    # The target of an INSERT, which is not planned as a table that is read.
+    insert: bool = False
+
+
+class Insert(Word, frozen=True):
+    """What an INSERT puts where. ``values``: rows are certain; of INSERT … SELECT there may be none."""
+
+    target: Name
+    values: bool = False
+    columns: tuple[str, ...] = ()
+    # ON CONFLICT (…): the planner looks for the index that decides.
+    infers: bool = False
+    # How many columns a row of VALUES has, and which places say DEFAULT.
+    width: int = 0
+    defaults: tuple[int, ...] = ()
+    # The constants of each row, as ``conditions.datum`` writes them.
+    rows: tuple[tuple[str, ...], ...] = ()
 
 
 class Expression(Word, frozen=True):
@@ -79,18 +119,22 @@ class Query(Word, frozen=True):
     # Sequences that nextval or setval name, and (table, column) that pg_get_serial_sequence does.
     sequences: tuple[str, ...] = ()
     serials: tuple[tuple[str, str], ...] = ()
+    # INSERTs inside WITH, or among the actions of a rule.
+    inserts: tuple[Insert, ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
 
 
 class Bound(Word, frozen=True):
-    """What a partition holds. ``strategy``: list, range or hash; values as ``expressions.datum`` writes them."""
+    """What a partition holds. ``strategy``: list, range or hash; values as ``conditions.datum`` writes them."""
 
     strategy: str
     values: tuple[str, ...] = ()
     lower: tuple[str, ...] = ()
     upper: tuple[str, ...] = ()
+    modulus: int = 0
+    remainder: int = 0
 
 
 class Constraint(Word, frozen=True):

@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Raw, json, structs
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.expressions import datum, derived_name, expression_of, name_of_parts, strings
+from lockgate.postgres.tree.conditions import datum, strings
+from lockgate.postgres.tree.expressions import derived_name, expression_of, name_of_parts
 from lockgate.postgres.tree.nodes import (
     AlterTableCmd,
     AlterTableStmt,
@@ -92,6 +93,7 @@ def create_index(body: Raw) -> w.CreateIndex:
         method=node.accessMethod,
         where=_shaped(node.whereClause),
         nulls_not_distinct=node.nulls_not_distinct,
+        tablespace=node.tableSpace,
     )
 
 
@@ -220,7 +222,9 @@ def _bound(node: PartBound | None) -> w.Bound | None:
         tuple([datum(_any(raw)) for raw in raws])
         for raws in (node.listdatums, node.lowerdatums, node.upperdatums)
     ]
-    return w.Bound(_STRATEGIES.get(node.strategy, ""), *parts)
+    return w.Bound(
+        _STRATEGIES.get(node.strategy, ""), parts[0], parts[1], parts[2], node.modulus, node.remainder
+    )
 
 
 def _detach(command: AlterTableCmd) -> w.DetachPartition:

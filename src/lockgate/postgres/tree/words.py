@@ -44,11 +44,15 @@ from lockgate.postgres.tree.actions import ValidateConstraint as ValidateConstra
 from lockgate.postgres.tree.shapes import Access as Access
 from lockgate.postgres.tree.shapes import Bound as Bound
 from lockgate.postgres.tree.shapes import Column as Column
+from lockgate.postgres.tree.shapes import Condition as Condition
 from lockgate.postgres.tree.shapes import Constraint as Constraint
+from lockgate.postgres.tree.shapes import Either as Either
 from lockgate.postgres.tree.shapes import Expression as Expression
+from lockgate.postgres.tree.shapes import Insert as Insert
 from lockgate.postgres.tree.shapes import LockMode as LockMode
 from lockgate.postgres.tree.shapes import Name as Name
 from lockgate.postgres.tree.shapes import Query as Query
+from lockgate.postgres.tree.shapes import Test as Test
 from lockgate.postgres.tree.shapes import TypeName as TypeName
 from lockgate.postgres.tree.shapes import Word as Word
 
@@ -128,6 +132,7 @@ class CreateIndex(Word, frozen=True):
     method: str = "btree"
     where: Expression | None = None
     nulls_not_distinct: bool = False
+    tablespace: str = ""
 
 
 class AlterTable(Word, frozen=True):
@@ -173,6 +178,23 @@ class Drop(Word, frozen=True):
     if_exists: bool = False
 
 
+class ReassignOwned(Word, frozen=True):
+    """REASSIGN OWNED BY ``roles`` TO ``new``. DROP OWNED is a ``Drop`` of kind "owned"."""
+
+    roles: tuple[str, ...]
+    new: str
+
+
+class MoveAll(Word, frozen=True):
+    """ALTER TABLE, INDEX or MATERIALIZED VIEW ALL IN TABLESPACE ``source`` [OWNED BY ``owners``] SET TABLESPACE ``target``."""
+
+    # table, index, matview
+    kind: str
+    source: str
+    target: str
+    owners: tuple[str, ...] = ()
+
+
 class Truncate(Word, frozen=True):
     """TRUNCATE."""
 
@@ -198,13 +220,23 @@ class CreateTrigger(Word, frozen=True):
 
 
 class CreateRule(Word, frozen=True):
-    """CREATE RULE."""
+    """CREATE RULE. ``event``: select, insert, update, delete."""
 
     name: str
     table: Name
     replace: bool = False
     accesses: tuple[Access, ...] = ()
     instead: bool = False
+    event: str = ""
+    # Has WHERE: the statement itself still runs for the other rows.
+    qualified: bool = False
+    # Functions that its actions and its WHERE call.
+    functions: tuple[str, ...] = ()
+    inserts: tuple[Insert, ...] = ()
+    # DO NOTHING has no action.
+    acts: bool = True
+    # Its actions or its WHERE speak of OLD or NEW.
+    rows: bool = False
 
 
 class Policy(Word, frozen=True):
@@ -218,6 +250,9 @@ class Policy(Word, frozen=True):
     permissive: bool = True
     # all, select, insert, update, delete; empty for ALTER, which cannot change it
     command: str = ""
+    # Roles by name, "public" among them; empty where ALTER leaves them as they are.
+    roles: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
 
 
 class CreateSequence(Word, frozen=True):
@@ -331,18 +366,11 @@ class Dml(Word, frozen=True):
     values: bool = False
     columns: tuple[str, ...] = ()
     on_conflict: bool = False
-    # ON CONFLICT (…): the planner looks for the index that decides.
-    infers: bool = False
     # COPY of a table reads it without a plan.
     unplanned: bool = False
     default_values: bool = False
-    # VALUES: how many columns, and which places say DEFAULT.
-    width: int = 0
-    defaults: tuple[int, ...] = ()
-    # The constants of each row of VALUES, as ``expressions.datum`` writes them.
-    rows: tuple[tuple[str, ...], ...] = ()
-    # Columns that WHERE holds equal to constants, whatever else it asks.
-    equals: tuple[tuple[str, str], ...] = ()
+    # Of INSERT and COPY FROM.
+    insert: Insert | None = None
     returning: bool = False
     # String literals, for rules that look for a value (a new enum label).
     literals: tuple[str, ...] = ()
@@ -463,7 +491,7 @@ class NotUnderstood(Word, frozen=True):
 
 Statement: TypeAlias = (
     CreateTable | CreateTableAs | CreateView | CreateIndex | AlterTable | Rename | SetSchema | Drop | Truncate
-    | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
+    | ReassignOwned | MoveAll | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
     | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateStatistics | Dml | Refresh | Reindex
     | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call
     | TransactionControl | Utility | NotUnderstood

@@ -2,16 +2,25 @@
 SELECT pg_catalog.row_to_json(found)::text
   FROM (
     SELECT 'trigger' AS what, n.nspname AS schema, c.relname AS relation, g.tgname AS name, p.proname::text AS detail,
-           CASE WHEN g.tgtype::int & 1 = 1 THEN 'row' ELSE 'statement' END AS more
+           CASE WHEN g.tgtype::int & 1 = 1 THEN 'row' ELSE 'statement' END
+           || CASE WHEN g.tgtype::int & 64 = 0 THEN ''
+                   ELSE CASE WHEN g.tgtype::int & 4 = 0 THEN '' ELSE ' insert' END
+                     || CASE WHEN g.tgtype::int & 8 = 0 THEN '' ELSE ' delete' END
+                     || CASE WHEN g.tgtype::int & 16 = 0 THEN '' ELSE ' update' END END AS more
       FROM pg_catalog.pg_trigger g
       JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
      WHERE (NOT g.tgisinternal OR (g.tgparentid <> 0 AND g.tgconstraint = 0)) AND pn.nspname <> 'lockgate'
     UNION ALL
-    SELECT 'policy', n.nspname, c.relname, y.polname, '', ''
+    -- Put together the way it would be written, for the parser.
+    SELECT 'policy', n.nspname, c.relname, y.polname,
+           pg_catalog.format('CREATE POLICY p ON t TO %s', CASE WHEN 0 = ANY (y.polroles) THEN 'public' ELSE
+             (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r WHERE r.oid = ANY (y.polroles)) END)
+           || COALESCE(' USING (' || pg_catalog.pg_get_expr(y.polqual, y.polrelid) || ')', '')
+           || COALESCE(' WITH CHECK (' || pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid) || ')', ''), ''
       FROM pg_catalog.pg_policy y JOIN pg_catalog.pg_class c ON c.oid = y.polrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     UNION ALL
-    SELECT 'rule', n.nspname, c.relname, w.rulename, '', ''
+    SELECT 'rule', n.nspname, c.relname, w.rulename, pg_catalog.pg_get_ruledef(w.oid), ''
       FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE w.rulename <> '_RETURN'
     UNION ALL

@@ -24,6 +24,7 @@ SELECT pg_catalog.row_to_json(found)::text
                        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number AND k.number > 0
                       WHERE d.partrelid = c.oid), '[]') AS partition_columns,
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END AS definition,
+           COALESCE(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '') AS bound,
            (SELECT pg_catalog.json_build_array(tn.nspname, t.relname) FROM pg_catalog.pg_depend o
               JOIN pg_catalog.pg_class t ON t.oid = o.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
              WHERE c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid

@@ -1,7 +1,7 @@
 -- Enums, domains, composites and ranges. Array types, row types of tables and types of extensions come with something else.
 SELECT pg_catalog.row_to_json(found)::text
   FROM (
-    SELECT n.nspname AS schema, t.typname AS name, t.typtype AS kind, t.typnotnull AS not_null,
+    SELECT n.nspname AS schema, t.typname AS name, t.typtype AS kind, t.typnotnull AS not_null, pg_catalog.pg_get_userbyid(t.typowner) AS owner,
            CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) ELSE '' END AS base,
            COALESCE((SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid), '[]') AS labels,
            COALESCE((SELECT pg_catalog.json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k

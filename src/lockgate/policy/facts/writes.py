@@ -1,0 +1,160 @@
+"""What statements that write lock: the target, what its rules make of the statement, and where rows go."""
+
+from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.queries import parsed, plan, planned
+from lockgate.policy.model.pruning import route
+from lockgate.policy.model.schema import Column, Relation
+from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.words import LockMode
+
+
+def dml(draft: Draft, word: w.Dml) -> None:
+    """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
+    draft.facts.kind = word.kind.upper()
+    draft.facts.reversible = word.kind in ("select", "explain", "copy to")
+    _called(draft, word)
+    for insert in word.query.inserts:
+        _insert(draft, draft.known(insert.target)[0], insert)
+    accesses, runs = word.query.accesses, True
+    if word.target is not None:
+        target, _ = draft.known(word.target)
+        draft.see(f"rows of {target} change")
+        if word.insert is not None:
+            runs = _insert(draft, target, word.insert)
+        else:
+            own = [access for access in accesses if _is_target(draft, access, target)]
+            accesses = tuple([access for access in accesses if access not in own])
+            runs = _change(
+                draft, target, word.kind, own[0] if own else None, alone=not (accesses or word.where)
+            )
+            if not word.where and runs:
+                draft.scan(target)
+    (parsed if word.unplanned or not runs else planned)(draft, accesses)
+
+
+def _is_target(draft: Draft, access: w.Access, target: str) -> bool:
+    writes = access.mode == LockMode.RowExclusiveLock and not access.insert
+    return writes and draft.schema.resolve(access.name) == target
+
+
+_ONE_ROW = frozenset({"max", "min", "count", "sum", "avg"})
+"""Aggregates: a query of them has its row whatever the tables hold."""
+
+
+def _called(draft: Draft, word: w.Dml) -> None:
+    """Sequences that the one row of a SELECT asks for a value, or sets."""
+    query = word.query
+    if word.kind != "select" or (query.accesses and _ONE_ROW.isdisjoint(query.functions)):
+        return
+    found = [draft.schema.resolve(_named(name)) for name in query.sequences]
+    for table, column in query.serials:
+        state = draft.schema.get(_named(table))
+        own = state.columns.get(column) if state is not None else None
+        if own is not None and own.sequence:
+            found.append(own.sequence)
+    for key in found:
+        draft.lock(key, LockMode.RowExclusiveLock)
+
+
+def _named(text: str) -> w.Name:
+    schema, _, name = text.rpartition(".")
+    return w.Name(*(part[1:-1] if part.startswith('"') else part.lower() for part in (schema, name)))
+
+
+def _insert(draft: Draft, target: str, word: w.Insert, *, certain: bool = True) -> bool:
+    """Indexes of the target are locked only while rows go in, but ON CONFLICT plans with them. Which partition
+    a row goes to is for the row to say. Whether the source of the rows is planned."""
+    mode = LockMode.RowExclusiveLock
+    state = draft.schema.relations.get(target)
+    draft.lock(target, mode)
+    if state is None:
+        return True
+    runs, acts = _ruled(draft, state, "insert", certain=certain and word.values)
+    if not runs:
+        return acts
+    if state.kind == "v":
+        if not _taken_over(state, "insert"):
+            for source, _ in state.sources:
+                _insert(draft, source, word, certain=certain)
+        return True
+    if word.infers:
+        draft.indexes(target, mode)
+    if word.values and certain:
+        _rows(draft, target, state, word)
+    return True
+
+
+def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
+    """What rows that are certain lock: partitions that they go to, and sequences that they ask."""
+    if state.partition:
+        # The first row is held against the bounds, and these are worked out from the parents.
+        draft.lock_all(draft.schema.ancestors(target), LockMode.AccessShareLock)
+    names = list(word.columns or state.columns)
+    if state.kind == "p":
+        _routed(draft, state, names, word)
+    given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
+    if any(guard.rule is not None and guard.rule.event == "insert" for guard in state.guards.values()):
+        return  # a rule with WHERE decides which rows are left
+    for column in state.columns.values():
+        if column.sequence and column.name not in given:
+            draft.lock(column.sequence, LockMode.RowExclusiveLock)
+
+
+def _change(draft: Draft, target: str, event: str, access: w.Access | None, *, alone: bool) -> bool:
+    """UPDATE, DELETE or MERGE of one table, or through a view. Whether the rest of the query is planned."""
+    mode = LockMode.RowExclusiveLock
+    state = draft.schema.relations.get(target)
+    draft.lock(target, mode)
+    if state is None:
+        return True
+    runs, acts = _ruled(draft, state, event, certain=False)
+    if state.kind == "v" and runs:
+        for source, source_mode in state.sources:
+            if _taken_over(state, event):
+                plan(draft, source, LockMode(source_mode), set())
+            else:
+                _change(draft, source, event, None, alone=alone)
+        return True
+    speaks = any(rule.rows for rule in _rules(state, event))
+    if runs or (acts and (speaks or not alone)):
+        plan(draft, target, mode, set(), access)
+    return runs or acts
+
+
+def _taken_over(state: Relation, event: str) -> bool:
+    return any(event in trigger.instead for trigger in state.triggers.values())
+
+
+def _rules(state: Relation, event: str) -> list[w.CreateRule]:
+    return [
+        guard.rule for guard in state.guards.values() if guard.rule is not None and guard.rule.event == event
+    ]
+
+
+def _ruled(draft: Draft, state: Relation, event: str, *, certain: bool) -> tuple[bool, bool]:
+    """Lock what the rules of a relation do on ``event``: whether the statement itself still runs, and whether any acts."""
+    runs, acts = True, False
+    for rule in _rules(state, event):
+        own = tuple([access for access in rule.accesses if access.name.name not in ("old", "new")])
+        planned(draft, own)
+        for insert in rule.inserts:
+            _insert(draft, draft.known(insert.target)[0], insert, certain=certain and not rule.qualified)
+        if rule.instead and not rule.qualified:
+            runs = False
+        acts = acts or rule.acts
+    return runs, acts
+
+
+def _routed(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
+    """The partitions that rows of constants go to; where that cannot be told, the table alone is claimed."""
+    found: list[str] = []
+    for row in word.rows:
+        values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
+        values.update({name: "?" for name in state.columns if name not in values})
+        values.update(dict(zip(names, row, strict=False)))
+        found += route(draft.schema, state, values)
+    draft.lock_all(found, LockMode.RowExclusiveLock)
+
+
+def _filled(column: Column) -> bool:
+    return column.has_default or bool(column.identity or column.generated or column.sequence)

@@ -1,0 +1,91 @@
+"""Constants as they stand in a text, made comparable where no server is needed for it.
+
+A datum is a text: ``n:5`` a number, ``s:…`` a quoted value, ``b:true``, ``null``, ``min``, ``max``, and ``?`` for
+anything else.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+INTEGERS = frozenset({"int2", "int4", "int8"})
+TEXTS = frozenset({"text", "varchar"})
+DATES = frozenset({"date", "timestamp", "timestamptz"})
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?")
+_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_PLAIN_TEXT = re.compile(r"[0-9]*|[a-z]*")
+_BOOLEANS = {
+    "true": "t",
+    "t": "t",
+    "yes": "t",
+    "on": "t",
+    "1": "t",
+    "false": "f",
+    "f": "f",
+    "no": "f",
+    "off": "f",
+    "0": "f",
+}
+Comparable = tuple[int, Decimal | str]
+LOWEST: Comparable = (-1, "")
+HIGHEST: Comparable = (1, "")
+NULL: Comparable = (2, "")
+
+
+def comparable(datum: str, kind: str) -> Comparable | None:
+    """``datum`` as a value of the type ``kind``, to be held against others of it; None when only a server knows."""
+    if datum in ("null", "min", "max"):
+        return {"null": NULL, "min": LOWEST, "max": HIGHEST}[datum]
+    form, _, value = datum.partition(":")
+    value = value.strip() if kind not in TEXTS else value
+    if kind in INTEGERS or kind == "numeric":
+        try:
+            return (0, Decimal(value)) if form in ("n", "s") else None
+        except InvalidOperation:
+            return None
+    if kind == "bool":
+        known = _BOOLEANS.get(value.lower()) if form in ("b", "s") else None
+        return None if known is None else (0, known)
+    if form != "s":
+        return None
+    if kind in TEXTS or kind == "enum":
+        return (0, value)
+    if kind == "uuid":
+        value = value.lower().strip("{}")
+        return (0, value.replace("-", "")) if _UUID.fullmatch(value) else None
+    match = _MOMENT.fullmatch(value) if kind in DATES else None
+    # An offset, or its absence, would have to be weighed against the session's time zone.
+    if match is None or match[4] or (kind == "date" and match[2]):
+        return None
+    return (0, f"{match[1]} {match[2] or '00:00'}{match[3] or ':00'}")
+
+
+def ordered(values: list[Comparable], kind: str) -> bool:
+    """Whether ``<`` of the server is ``<`` of these values. The order of texts is a matter of collation, but for plain ones."""
+    if kind == "enum":
+        return False
+    return kind not in TEXTS or all(
+        at or (isinstance(value, str) and _PLAIN_TEXT.fullmatch(value)) for at, value in values
+    )
+
+
+def fits(column: str, cast: str, datum: str) -> bool:
+    """Whether comparing a column of type ``column`` with a constant cast to ``cast`` compares values of the column's own type.
+
+    Anything else casts the column instead, or is left to the executor, and the planner prunes nothing by it.
+    """
+    if not cast:
+        # A number without a cast is an integer when it looks like one and is not too large for it.
+        number = datum.removeprefix("n:")
+        return column not in INTEGERS or not datum.startswith("n:") or _is_integer(number)
+    if column in INTEGERS:
+        return cast in INTEGERS
+    if column in TEXTS:
+        return cast in TEXTS
+    if column in ("date", "timestamp"):
+        return cast in ("date", "timestamp")
+    # An enum can only be held against its own labels.
+    return column == "enum" or cast == column or (column == "numeric" and cast in INTEGERS)
+
+
+def _is_integer(number: str) -> bool:
+    return number.lstrip("-").isdigit() and -(1 << 63) <= int(number) < 1 << 63

@@ -1,0 +1,346 @@
+"""Which partitions the planner keeps, and where a row goes: conditions on the key against the bounds.
+
+The bounds of one partitioned table are seen as slots: the listed values, the stretches between bounds, or the
+remainders of a hash. A test keeps some slots, AND keeps what all of its parts keep, OR what any of them keeps; a
+slot that belongs to no partition belongs to the default one. What cannot be told keeps everything.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from lockgate.policy.model.datums import NULL, Comparable, comparable, fits, ordered
+from lockgate.policy.model.hashing import row_hash
+from lockgate.policy.model.schema import Relation, Schema
+from lockgate.postgres.tree.words import Condition, Either, Test
+
+Slots = frozenset[int]
+
+
+class _Bounds(Struct):
+    """The slots of one table: ``owners`` has the partition of each, "" where there is none but the default one."""
+
+    strategy: str
+    keys: tuple[str, ...]
+    kinds: list[str]
+    owners: list[str]
+    # list: the value of each slot; the last slot is every other value.
+    values: list[Comparable]
+    # range: the bounds in order; slot n lies below bound n, the last one above all.
+    edges: list[list[Comparable]]
+    # hash: (modulus, remainder) of each slot.
+    parts: list[tuple[int, int]]
+
+    @property
+    def every(self) -> Slots:
+        return frozenset(range(len(self.owners)))
+
+
+def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
+    """All partitions below ``state`` that the planner keeps under ``conditions``, nearest first."""
+    found: list[str] = []
+    for name in _children(schema, state, conditions):
+        found.append(name)
+        below = schema.relations.get(name)
+        if below is not None and below.kind == "p":
+            found += kept(schema, below, conditions)
+    return found
+
+
+def _children(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
+    bounds = _bounds_of(schema, state) if conditions and state.children else None
+    if bounds is not None and state.default_partition:
+        # Where there is a default partition, what the table itself may hold counts as asked for.
+        conditions = (*conditions, *_held(schema, state))
+    slots = _all(bounds, conditions) if bounds is not None else None
+    if bounds is None or slots is None:
+        return state.children
+    names = {bounds.owners[slot] or state.default_partition for slot in slots}
+    return [name for name in state.children if name in names]
+
+
+def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
+    """The partitions that a row passes on its way down from ``state``, as far as it can be told."""
+    found: list[str] = []
+    while state.kind == "p":
+        bounds = _bounds_of(schema, state) if state.children else None
+        if bounds is None:
+            break
+        values = _values(tuple([row.get(key, "?") for key in bounds.keys]), bounds.kinds)
+        slots = _at(bounds, values) if values is not None else None
+        names = {bounds.owners[slot] or state.default_partition for slot in slots or ()}
+        below = schema.relations.get(names.pop()) if len(names) == 1 else None
+        if below is None:
+            break
+        found.append(below.key)
+        state = below
+    return found
+
+
+# -- bounds ----------------------------------------------------------------------------------------
+
+
+def _bounds_of(schema: Schema, state: Relation) -> _Bounds | None:
+    keys = state.partition_columns
+    if not keys or not all(name in state.columns for name in keys):
+        return None
+    kinds = [_kind(schema, state, name) for name in keys]
+    found = _Bounds("", keys, kinds, [], [], [], [])
+    edges: list[tuple[list[Comparable], list[Comparable], str]] = []
+    for child in state.children:
+        bound = getattr(schema.relations.get(child), "bound", None)
+        if child == state.default_partition:
+            continue
+        if bound is None:
+            return None
+        found.strategy = bound.strategy
+        if bound.strategy == "hash":
+            found.parts.append((bound.modulus, bound.remainder))
+            found.owners.append(child)
+            continue
+        if bound.strategy == "list":
+            values = _values(bound.values, kinds * len(bound.values))
+            if values is None:
+                return None
+            found.values += values
+            found.owners += [child] * len(values)
+            continue
+        low, high = _values(bound.lower, kinds), _values(bound.upper, kinds)
+        if low is None or high is None or len(low) != len(keys) or len(high) != len(keys):
+            return None
+        edges.append((low, high, child))
+    if found.strategy == "list" or not found.strategy:
+        found.strategy = "list"
+        found.owners.append("")
+    elif found.strategy == "range":
+        if not all(
+            ordered([low[at] for low, _, _ in edges] + [high[at] for _, high, _ in edges], kind)
+            for at, kind in enumerate(kinds)
+        ):
+            return None
+        _stretch(found, sorted(edges))
+    return found
+
+
+def _kind(schema: Schema, state: Relation, column: str) -> str:
+    declared = state.columns[column].type
+    made = schema.user_type(declared)
+    return "enum" if made is not None and made.kind == "enum" else "" if declared.array else declared.name
+
+
+def _values(datums: tuple[str, ...], kinds: list[str]) -> list[Comparable] | None:
+    made = [comparable(datum, kind) for datum, kind in zip(datums, kinds, strict=False)]
+    known = [value for value in made if value is not None]
+    return known if len(known) == len(datums) else None
+
+
+def _stretch(found: _Bounds, edges: list[tuple[list[Comparable], list[Comparable], str]]) -> None:
+    """Partitions in order, with a slot of nobody's wherever something lies between them."""
+    last: list[Comparable] | None = None
+    for low, high, child in edges:
+        if low != last:
+            found.edges.append(low)
+            found.owners.append("")
+        found.edges.append(high)
+        found.owners.append(child)
+        last = high
+    found.owners.append("")
+
+
+def _held(schema: Schema, state: Relation) -> list[Condition]:
+    """What the bounds of a partition, and those of the tables above it, say of its rows."""
+    found: list[Condition] = []
+    for key, above in zip([state.key, *(ancestors := schema.ancestors(state.key))], ancestors, strict=False):
+        bound, keys = schema.relations[key].bound, schema.relations[above].partition_columns
+        if bound is None or len(keys) != 1:
+            continue
+        if bound.strategy == "list":
+            values = tuple([value for value in bound.values if value != "null"])
+            arms: list[tuple[Condition, ...]] = [(Test(keys[0], "=", values),)] if values else []
+            arms += [(Test(keys[0], "null"),)] if len(values) < len(bound.values) else []
+            found.append(Either(tuple(arms)))
+        elif bound.strategy == "range":
+            edges = ((">=", bound.lower[0]), ("<", bound.upper[0]))
+            found += [Test(keys[0], op, (value,)) for op, value in edges if value not in ("min", "max")]
+    return found
+
+
+# -- conditions ------------------------------------------------------------------------------------
+
+
+def _all(bounds: _Bounds, conditions: Iterable[Condition]) -> Slots | None:
+    """What every part keeps; None when none of them says anything."""
+    tests = [test for test in conditions if isinstance(test, Test) and test.column in bounds.keys]
+    found = list(_tests(bounds, tests))
+    for condition in conditions:
+        if isinstance(condition, Either):
+            found.append(_any(bounds, condition.parts))
+        elif condition.op == "=" and len(condition.values) > 1:
+            found.append(_any(bounds, _one_by_one(condition)))
+    known = [slots for slots in found if slots is not None]
+    return frozenset.intersection(*known) if known else None
+
+
+def _any(bounds: _Bounds, parts: Iterable[tuple[Condition, ...]]) -> Slots | None:
+    found: Slots = frozenset()
+    for part in parts:
+        slots = _all(bounds, part)
+        if slots is None:
+            return None
+        found |= slots
+    return found
+
+
+def _one_by_one(test: Test) -> list[tuple[Condition, ...]]:
+    return [(Test(test.column, "=", (value,), test.cast),) for value in test.values]
+
+
+def _tests(bounds: _Bounds, tests: list[Test]) -> Iterator[Slots | None]:
+    """What single tests keep; those on several columns of the key are taken together."""
+    equal: dict[str, Comparable] = {}
+    others: dict[str, list[tuple[str, Comparable]]] = {}
+    for test in tests:
+        kind = bounds.kinds[bounds.keys.index(test.column)]
+        if test.op == "null":
+            equal[test.column] = NULL
+            continue
+        if test.op == "not null":
+            if bounds.strategy == "list":
+                yield _not_null(bounds)
+            continue
+        if not all(fits(kind, test.cast, value) for value in test.values):
+            continue
+        values = [comparable(value, kind) for value in test.values]
+        if None in values:
+            continue
+        if NULL in values and (test.op != "=" or len(values) == 1):
+            yield frozenset()  # nothing equals NULL, and nothing is told apart from it
+        elif test.op == "<>" and (kind != "bool" or len(values) > 1):
+            if bounds.strategy == "list":
+                yield frozenset(
+                    [
+                        slot
+                        for slot in _not_null(bounds)
+                        if bounds.values[slot : slot + 1] not in _lists(values)
+                    ]
+                )
+        elif len(values) == 1 and values[0] is not None:
+            # To be not true is to be false.
+            value = (0, "f" if values[0][1] == "t" else "t") if test.op == "<>" else values[0]
+            if test.op in ("=", "<>") and test.column not in equal:
+                equal[test.column] = value
+            else:
+                others.setdefault(test.column, []).append((test.op, value))
+    yield from _together(bounds, equal, others)
+
+
+def _not_null(bounds: _Bounds) -> Slots:
+    """All slots of a list but that of NULL, which no comparison is true of."""
+    return frozenset(slot for slot in bounds.every if bounds.values[slot : slot + 1] != [NULL])
+
+
+def _lists(values: list[Comparable | None]) -> list[list[Comparable]]:
+    return [[value] for value in values if value is not None]
+
+
+def _together(
+    bounds: _Bounds, equal: dict[str, Comparable], others: dict[str, list[tuple[str, Comparable]]]
+) -> Iterator[Slots | None]:
+    leading: list[Comparable] = []
+    for key in bounds.keys:
+        if key not in equal:
+            break
+        leading.append(equal[key])
+    if leading and (bounds.strategy == "range" or len(leading) == len(bounds.keys)):
+        yield _at(bounds, leading)
+    if bounds.strategy == "hash":
+        return
+    if bounds.strategy == "range" and NULL in equal.values() and NULL not in leading:
+        yield _default_only(bounds)
+    for place, key in enumerate(bounds.keys[: len(leading) + 1]):
+        for op, value in others.get(key, ()):
+            yield _beside(bounds, leading[:place], op, value, bounds.kinds[place])
+
+
+def _at(bounds: _Bounds, values: list[Comparable]) -> Slots | None:
+    """The slots of rows whose key begins with ``values``."""
+    if bounds.strategy == "hash":
+        total = row_hash(values, bounds.kinds)
+        if total is None:
+            return None
+        return frozenset(slot for slot, (modulus, rest) in enumerate(bounds.parts) if total % modulus == rest)
+    if bounds.strategy == "list":
+        return frozenset(
+            [bounds.values.index(values[0]) if values[0] in bounds.values else len(bounds.values)]
+        )
+    if NULL in values:
+        return _default_only(bounds)
+    if not all(ordered([value], kind) for value, kind in zip(values, bounds.kinds, strict=False)):
+        return None
+    return _between(bounds, values, values)
+
+
+def _default_only(bounds: _Bounds) -> Slots:
+    """No range takes NULL: the stretches that are nobody's."""
+    return frozenset([slot for slot in bounds.every if not bounds.owners[slot]])
+
+
+def _beside(
+    bounds: _Bounds, leading: list[Comparable], op: str, value: Comparable, kind: str
+) -> Slots | None:
+    """The slots of rows that begin with ``leading`` and whose next column stands in ``op`` to ``value``."""
+    if op not in ("<", "<=", ">", ">=", "="):
+        return None
+    if not ordered([value], kind):
+        return _not_null(bounds) if bounds.strategy == "list" else None
+    if bounds.strategy == "list":
+        if not ordered([at for at in bounds.values if at != NULL], kind):
+            return _not_null(bounds)
+        fit = [slot for slot, at in enumerate(bounds.values) if at != NULL and _stands(at, op, value)]
+        # Any other value may lie on the right side too.
+        return frozenset([*fit, *([len(bounds.values)] if op != "=" else [])])
+    low = [*leading, value] if op in (">", ">=", "=") else leading
+    high = [*leading, value] if op in ("<", "<=", "=") else leading
+    return _between(bounds, low, high, above=op == ">", below=op == "<")
+
+
+def _stands(one: Comparable, op: str, other: Comparable) -> bool:
+    if op == "=":
+        return one == other
+    return (
+        (one < other or (one == other and op == "<="))
+        if op[0] == "<"
+        else (one > other or (one == other and op == ">="))
+    )
+
+
+def _between(
+    bounds: _Bounds,
+    low: list[Comparable],
+    high: list[Comparable],
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> Slots:
+    """The slots that a key from ``low`` to ``high`` may lie in, both by their first columns; strictly ``above`` or ``below``."""
+    whole = len(bounds.keys)
+    # By the first of several columns alone the server does not rule out the default partition.
+    found = set(_default_only(bounds)) if low == high and len(low) < whole else set()
+    for slot in range(len(bounds.owners)):
+        under = bounds.edges[slot - 1] if slot else None
+        over = bounds.edges[slot] if slot < len(bounds.edges) else None
+        if under is None and over is not None and over[0][0] == -1:
+            continue  # below MINVALUE there is nothing
+        if over is None and under is not None and under[0][0] == 1:
+            continue
+        if over is not None and low:
+            edge = over[: len(low)]
+            # The upper bound is left out of its partition, but what follows its first columns may lie below it.
+            if edge < low or (edge == low and (len(low) == whole or above or over[len(low)][0] == -1)):
+                continue
+        if under is not None and high:
+            edge = under[: len(high)]
+            if edge > high or (edge == high and (below or (len(high) < whole and under[len(high)][0] == 1))):
+                continue
+        found.add(slot)
+    return frozenset(found)

@@ -1,0 +1,71 @@
+"""How things stand at the target, looked at under the guard, before the permit: moves, papers, privileges, drift."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lockgate.config import Settings
+from lockgate.errors import Refused
+from lockgate.migrations.files import Migration
+from lockgate.migrations.history import History
+from lockgate.migrations.plan import Plan
+from lockgate.postgres.guard import Guard
+from lockgate.record.reasons import Exit
+from lockgate.record.verdict import Verdict
+from lockgate.release.moving import Moves, under_way
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lockgate.migrations.contract import Prepared
+
+
+def look_for_moves(guard: Guard, plan: Plan, migrations: tuple[Migration, ...], settings: Settings) -> Moves:
+    """The moves of this database, and, while one is under way, what the pending files change."""
+    moving = under_way(guard.work)
+    if all(move.over for move in moving):
+        return Moves(moving)
+    from lockgate.release.judging import changes_in
+
+    wanted = frozenset(revision for revision, _ in plan.pending)
+    return Moves(moving, changes_in(migrations, wanted, settings, server=guard.facts.version // 10000))
+
+
+def look_for_drift(guard: Guard, history: History, *, refuse: bool, tell: Callable[[str], None]) -> None:
+    """Say loudly, before anything is applied on top of it, that somebody changed the schema by hand.
+
+    Raises ``Refused`` (``SCHEMA_DRIFT``) where ``refuse``; else ``tell`` hears it.
+    """
+    from lockgate.migrations import drift
+
+    if not history.rows:
+        return
+    seen = drift.compare(guard.work, guard.identity.run_id)
+    if seen.verdict is not Verdict.FAIL:
+        return
+    named = f"{seen.note}: {', '.join(str(change) for change in seen.changes[:10])}"
+    if refuse:
+        raise Refused(
+            named,
+            "SCHEMA_DRIFT",
+            next="Undo it, or let it stand: lockgate repair --accept-schema --reason ... --actor ...",
+            exit=Exit.REFUSED,
+            details={"changes": [str(change) for change in seen.changes]},
+        )
+    tell(named)
+
+
+def refuse_lacks(guard: Guard, plan: Plan, prepared: "Mapping[str, Prepared]") -> None:
+    """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
+    from lockgate.postgres.preflight import find_lacks
+
+    lacks = find_lacks(guard.work, (prepared[revision].statements for revision, _ in plan.pending))
+    if lacks:
+        told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
+        raise Refused(
+            f"the role {guard.facts.user} cannot run these files:{told}",
+            lacks[0].code,
+            next=lacks[0].fix,
+            details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
+        )

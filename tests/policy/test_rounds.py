@@ -1,0 +1,67 @@
+"""Statements as people write them, each alone on a rich schema: locks, rewrites and scans against the servers.
+
+A file of ``rounds`` is a schema, ``-- each``, and statements that are rolled back one by one; a comment ``-- 18``
+behind one says that only this version takes it.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from claims import claim, differences, model_of
+from observation import observe
+from psycopg import sql
+
+from lockgate.postgres.embedded import Embedded
+from support import servers
+
+FILES = sorted((Path(__file__).parent / "rounds").glob("*.sql"))
+ROLES = ("app_owner", "app_reader")
+
+
+@contextmanager
+def roles(server: Embedded, text: str) -> Iterator[str]:
+    """``text`` with roles of its own, since roles belong to the whole server; gone again at the end."""
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        made = []
+        for role in ROLES:
+            if role in text:
+                made.append(f"{role}_{uuid.uuid4().hex[:8]}")
+                text = text.replace(role, made[-1])
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(made[-1])))
+        try:
+            yield text
+        finally:
+            for role in made:
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
+    """Locks, rewrites and scans of every statement are exactly those that the server shows."""
+    wrong, count = [], 0
+    with roles(server, path.read_text()) as text, servers.fresh_database(server, "policy_rounds") as url:
+        setup, _, each = text.partition("-- each\n")
+        schema = model_of(setup)
+        with psycopg.connect(url, autocommit=True) as connection:
+            version = connection.info.server_version // 10000
+            cursor = connection.cursor()
+            cursor.execute("SET client_min_messages = error")
+            cursor.execute(setup)  # type: ignore[call-overload]
+            for line in each.splitlines():
+                statement, _, only = line.partition("; -- ")
+                if not statement or only not in ("", str(version)):
+                    continue
+                cursor.execute("BEGIN")
+                seen = observe(cursor, statement)
+                cursor.execute("ROLLBACK")
+                word, facts = claim(statement.removesuffix(";"), schema, version)
+                assert facts.understood, statement
+                wrong += [f"{statement}\n    {told}" for told in differences(word, facts, seen)]
+                count += 1
+    assert count
+    assert not wrong, "\n" + "\n".join(wrong)
