@@ -144,9 +144,14 @@ def _show_verified(session: Session, found: "Verified", names: tuple[str, str]) 
 
 
 def _add_commands() -> None:
+    from lockgate.cli.dual import either
     from lockgate.cli.moving import COMMANDS
 
-    for one in COMMANDS:
+    for one in (*COMMANDS, verify_command):
+        assert one.name is not None
+        assert one.callback is not None
+        if one.name != "status":  # which tells of every move
+            one.callback = either(one.name, one.callback)
         command.add_command(one)
 
 

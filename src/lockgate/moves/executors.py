@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
-from lockgate.errors import ConfigError
+from lockgate.errors import ConfigError, Unreachable
 
 
 @contextmanager
@@ -23,14 +25,17 @@ def executor_of(name: str, workers: int) -> Iterator[Executor | None]:
             yield pool
     elif name.startswith("dask://"):
         try:
-            from distributed import Client  # type: ignore[import-not-found, unused-ignore]
+            distributed: Any = import_module("distributed")
         except ImportError:
             raise ConfigError(
                 "--executor dask:// needs the extra: pip install 'lockgate[dask]'",
                 "USAGE",
                 next="pip install 'lockgate[dask]'",
             ) from None
-        client = Client("tcp://" + name.removeprefix("dask://"))
+        try:
+            client = distributed.Client("tcp://" + name.removeprefix("dask://"))
+        except OSError as error:
+            raise Unreachable(f"--executor {name}: no scheduler answers: {error}") from None
         try:
             yield client.get_executor(pure=False)
         finally:

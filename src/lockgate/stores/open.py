@@ -21,18 +21,23 @@ def open_store(url: str, name: str, option: str) -> Store:
 
         return MysqlStore(url, option)
     if scheme == "sqlite":
-        from urllib.parse import unquote
-
         from lockgate.stores.sqlite import SqliteStore
 
-        path = unquote(url.partition(":")[2].partition("?")[0])
-        return SqliteStore(path.removeprefix("//").removeprefix("/") if path.startswith("///") else path)
+        return SqliteStore(sqlite_path(url))
     if scheme not in ("", "postgres", "postgresql"):
         raise ConfigError(f"{option}: there is no store for {scheme}://", next=f"One of {SCHEMES}")
     from lockgate.postgres.target import Target
     from lockgate.stores.postgres import PostgresStore
 
     return PostgresStore(Target(url, source=option), name)
+
+
+def sqlite_path(url: str) -> str:
+    """The file that ``sqlite:///PATH`` names; ``sqlite:////PATH`` is absolute."""
+    from urllib.parse import unquote
+
+    path = unquote(url.partition(":")[2].partition("?")[0])
+    return path.removeprefix("//").removeprefix("/") if path.startswith("///") else path
 
 
 @contextmanager

@@ -1,0 +1,222 @@
+"""``lockgate move`` on a move whose file says ``kind = "dual-write"``: the same commands, on two stores that the application writes."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockgate.cli.options import Session, leave, usage
+from lockgate.record.reasons import Exit
+
+if TYPE_CHECKING:
+    from lockgate.moves.dual.opened import Opened
+
+
+def declared_dual(session: Session, name: str) -> "Path | None":
+    """The file of the move ``name`` when it declares a dual-written move."""
+    import re
+
+    from lockgate.moves.declaration import DIRECTORY
+    from lockgate.moves.dual.declaration import is_dual
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        return None
+    file = session.settings.path(DIRECTORY) / f"{name}.toml"
+    return file if is_dual(file) else None
+
+
+@contextmanager
+def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
+    from lockgate.cli.waiting import stoppable
+    from lockgate.moves.dual import declaration
+    from lockgate.moves.dual.opened import opened
+    from lockgate.moves.dual.pair import urls
+    from lockgate.postgres.moves import home
+    from lockgate.release.roles import home_grants
+
+    declared = declaration.parse(file, file.stem)
+    target = session.target()
+    if purpose in ("start", "run"):
+        home.ensure(target, lambda: home_grants(session.settings.roles))
+    places = urls(declared, dict(os.environ))
+    with stoppable(f"the move {declared.name}"), opened(declared, target, places, purpose) as move:
+        yield move
+
+
+def _answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
+    import msgspec
+
+    from lockgate.moves.stages import OVER
+    from lockgate.moves.status import tell
+
+    row = move.row()
+    told = tell(move.home, None, row)
+    if row.stage not in OVER:
+        waiting, failed = move.feed(row)[0].backlog()
+        note = f"{failed} second legs failed and wait" if failed else told.note
+        told = msgspec.structs.replace(told, outbox=waiting, note=note)
+    session.output.json({"command": f"move {command}", "name": move.name, "stage": told.stage, "serves": told.serves, "result": result, "moves": [told]})  # fmt: skip
+    session.output.say(words)
+    session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; the {told.serves} serves")
+    if told.note:
+        session.output.say(f"note   {told.note}")
+    if told.next:
+        session.output.say(f"next   {told.next}")
+
+
+def _plan(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    import msgspec
+
+    from lockgate.moves.dual.drive import plan
+
+    planned = plan(move)
+    output = session.output
+    output.json({"command": "move plan", "name": move.name, "stage": "planned", "serves": "source", "result": msgspec.to_builtins(planned), "moves": []})  # fmt: skip
+    output.say(f"move {move.name}: {planned.source} in {move.places.source.partition(':')[0]} -> {planned.target} in {move.places.target.partition(':')[0]}, key ({', '.join(planned.key)})")  # fmt: skip
+    for number, step in enumerate(planned.steps, 1):
+        output.say(f"  {number}. {step}")
+    for problem in planned.problems:
+        output.say(f"{output.mark('problem', 'bad')}  {problem['what']}\n         {problem['fix']}")
+    if planned.problems:
+        leave(Exit.REFUSED)
+    output.say(f"next   lockgate move start {move.name}")
+
+
+def _start(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.drive import rollback_document, start
+    from lockgate.record.artifact import write_atomically
+
+    stage = start(move, _operator())
+    folder = session.settings.path(session.settings.artifacts.directory) / "moves" / move.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "rollback.md", rollback_document(move).encode())
+    _answer(session, "start", move, {"stage": stage, "rollbackDocument": str(folder / "rollback.md")}, f"writers capture from now on; the way back is written down in {folder / 'rollback.md'}")  # fmt: skip
+
+
+def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.cli.waiting import Waiting
+    from lockgate.moves.dual.copy import backfill, retry
+    from lockgate.moves.executors import executor_of
+
+    if options.get("retry"):
+        retry(move)
+    with Waiting(session.output) as waiting, executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:  # fmt: skip
+        done = backfill(move, executor=pool, report=waiting.show, operator=_operator())
+    _answer(session, "backfill", move, done._asdict(), f"copied {done.rows} rows in {done.ranges} batches")
+
+
+def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.cli.waiting import Waiting
+    from lockgate.moves.dual.drive import reconcile
+
+    with Waiting(session.output) as waiting:
+        done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=_operator())
+    v = done.verified
+    result = {"rows": {"source": v.source_rows, "target": v.target_rows}, "inFlight": done.in_flight, "repaired": done.repaired, "lane": v.comparison.lane, "seconds": round(v.seconds, 3)}  # fmt: skip
+    _answer(session, "verify", move, result, f"equal: {v.source_rows} rows in the source, {v.target_rows} in the target, {done.in_flight} changes in flight" + (f", {done.repaired} rows written again" if done.repaired else ""))  # fmt: skip
+
+
+def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
+    def call(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+        from lockgate.moves.dual.drive import turn
+
+        done = turn(move, forward=forward, operator=_operator())
+        words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {done.attempts} attempts, {done.drained} operations drained, {done.checked} rows compared)"  # fmt: skip
+        _answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
+
+    return call
+
+
+def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    import time
+
+    from lockgate.cli.waiting import Waiting
+    from lockgate.moves.dual import drive
+    from lockgate.moves.dual.copy import backfill
+    from lockgate.moves.executors import executor_of
+
+    if options.get("go_on"):
+        drive.resume(move, operator=_operator())
+    result: dict[str, Any] = {}
+    drive.start(move, _operator())
+    with Waiting(session.output) as waiting:
+        if move.row().stage in ("dual_write", "backfilling"):
+            with executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:
+                backfill(move, executor=pool, report=waiting.show, operator=_operator())
+        if move.row().stage in ("backfilling", "reconciled", "shadowing", "ready"):
+            drive.reconcile(move, report=waiting.show, operator=_operator())
+    if options.get("through"):
+        result["cutover"] = drive.turn(move, forward=True, operator=_operator())._asdict()
+    end = time.monotonic() + float(options.get("relay_seconds") or 0)
+    while time.monotonic() < end:
+        drive.relay(move)
+        time.sleep(min(0.2, max(0.0, end - time.monotonic())))
+    _answer(session, "run", move, result, "the target serves" if options.get("through") else "both sides are equal; the cutover is a person's word")  # fmt: skip
+
+
+def _finish(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.drive import finish
+
+    finish(move, now=bool(options.get("now")), operator=_operator())
+    _answer(session, "finish", move, {}, "the way back is closed")
+
+
+def _abort(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.drive import abort
+
+    abort(move, str(options.get("reason") or "asked for"), operator=_operator())
+    _answer(session, "abort", move, {}, "nothing is captured any more")
+
+
+def _pause(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.stages import Stage, why
+    from lockgate.postgres.moves import ledger
+
+    stage = Stage(move.row().stage)
+    if stage is not Stage.PAUSED:
+        why(stage, Stage.PAUSED)
+        ledger.pause(move.home, move.name, str(options.get("reason") or "asked for"), {})
+    _answer(session, "pause", move, {"reason": options.get("reason")}, "paused")
+
+
+def _resume(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.drive import resume
+
+    resume(move, operator=_operator())
+    _answer(session, "resume", move, {}, "it goes on")
+
+
+def _operator() -> str:
+    from lockgate.release.operator import operator_name
+
+    return operator_name()
+
+
+COMMANDS: dict[str, Callable[[Session, "Opened", dict[str, Any]], None]] = {
+    "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False), "run": _run,
+    "finish": _finish, "abort": _abort, "pause": _pause, "resume": _resume,
+}  # fmt: skip
+
+
+def either(command: str, otherwise: Callable[..., None]) -> Callable[..., None]:
+    """The callback of a command: ``otherwise``, but for a dual-written move the one of this file."""
+
+    def call(**options: Any) -> None:
+        name = options.get("name")
+        shared = {k: options[k] for k in ("format", "config", "verbose", "env", "database_url")}
+        session = Session(**shared) if name else None
+        file = declared_dual(session, name) if session is not None and name else None
+        if session is None or file is None:
+            otherwise(**options)
+            return
+        if command not in COMMANDS:
+            raise usage(f"move {command} does not know dual-written moves", "lockgate move status")
+        if command != "plan":
+            from lockgate.release.authorise import refuse_application_role
+
+            refuse_application_role()
+        with _open(session, file, command) as move:
+            COMMANDS[command](session, move, options)
+
+    return call

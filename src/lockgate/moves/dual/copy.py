@@ -1,0 +1,188 @@
+"""The backfill of a dual-written move: ranges claimed from the ledger, read at one moment, written where nothing newer is."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import NamedTuple
+
+from lockgate.errors import LockgateError, Refused
+from lockgate.moves.backfill import PAUSE, Outcome, next_rows
+from lockgate.moves.dual.declaration import DualDeclaration
+from lockgate.moves.dual.opened import Opened, opened
+from lockgate.moves.dual.pair import Urls
+from lockgate.moves.dual.second_leg import drain, write_images
+from lockgate.moves.stages import Stage, why
+from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.batch import Copied, Range
+from lockgate.postgres.target import Target
+from lockgate.record.points import point
+from lockgate.record.redact import redact
+from lockgate.stores.neutral import canonical
+from lockgate.stores.rendering import digest, row_bytes
+from lockgate.stores.side import Op, Side, Texts, Writer, key_id
+from lockgate.stores.speaking import Rejected
+
+LIVE_SECONDS = 60.0
+"""A writer that was seen so long ago counts as alive."""
+
+
+class DualWork(NamedTuple):
+    """What a worker is given: addresses and names, never rows. Any executor may run it twice, or lose it."""
+
+    declared: DualDeclaration
+    home: Target
+    places: Urls
+    stop: "threading.Event | None" = None
+
+
+def missing_writers(wanted: int, seen: list[Writer], instances: list[str]) -> str:
+    """Why the first row may not be copied yet; empty when it may. ``instances`` are the live ones that the gate knows. Pure."""
+    live = [w for w in seen if w.age <= LIVE_SECONDS]
+    if len(live) < wanted:
+        old = [f"{w.instance} {w.age:.0f} s ago" for w in seen if w.age > LIVE_SECONDS]
+        return f"{len(live)} of {wanted} writers were seen within {LIVE_SECONDS:.0f} s" + (f"; before that {', '.join(old)}" if old else "")  # fmt: skip
+    unseen = sorted(set(instances) - {w.instance for w in live})
+    if unseen and len(instances) > 0 and any(w.instance in instances for w in live):
+        return f"live instances write without DualWriter: {', '.join(unseen)}"
+    return ""
+
+
+def live_instances(move: Opened) -> list[str]:
+    """The instances whose heartbeat the gate of the project's database knows."""
+    return [row[0] for row in move.home.rows("SELECT instance_id FROM lockgate.instance WHERE heartbeat_at > clock_timestamp() - make_interval(secs => ttl_seconds)")]  # fmt: skip
+
+
+def backfill(
+    move: Opened, *, executor: Executor | None = None, report: Callable[[str, float], None] = lambda _d, _p: None, operator: str = "",
+) -> Outcome:  # fmt: skip
+    """dual_write → backfilling, then copy until every range is in the ledger. Raises ``Refused`` (``MOVE_REFUSED``) while a live instance does not write both sides."""
+    row = move.row()
+    if row.stage != Stage.BACKFILLING:
+        reason = why(Stage(row.stage), Stage.BACKFILLING)
+        writers = move.pair.source.writers()
+        problem = missing_writers(move.declared.writers, writers, live_instances(move))
+        if problem:
+            raise Refused(
+                f"not every live instance is shown to write both sides: {problem}", "MOVE_REFUSED",
+                next="Deploy the release with DualWriter everywhere; idle processes call DualWriter.beat().", details={"writers": [w._asdict() for w in writers]},
+            )  # fmt: skip
+        ledger.step(move.home, move.name, row.stage, Stage.BACKFILLING, reason, {"writers": [w._asdict() for w in writers]}, operator=operator)  # fmt: skip
+    stop = threading.Event()
+    count = move.declared.limits.workers
+    pool: Executor = executor or ThreadPoolExecutor(count, thread_name_prefix="lockgate-move")
+    order = DualWork(move.declared, move.target, move.places, stop if executor is None else None)
+    futures = [pool.submit(work, order) for _ in range(count)]
+    origin, destination = move.pair.source, move.pair.target
+    try:
+        while not all(f.done() for f in futures):
+            drain(origin, destination, move.declared.limits.relay_rows, most=20)
+            part = ledger.job(move.home, move.name).get("progress")
+            report("copying", float(part) if isinstance(part, (int, float)) else 0.0)
+            wait_for([f for f in futures if not f.done()], timeout=PAUSE)
+    finally:
+        stop.set()
+        if executor is None:
+            pool.shutdown(wait=True)
+    done = [f.result() for f in futures]
+    left, _ = ledger.waiting(move.home, move.name)
+    if left or not move.row().cursor_done:
+        raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
+    return Outcome(sum(o.ranges for o in done), sum(o.rows for o in done))
+
+
+def work(order: DualWork) -> Outcome:
+    """Copy ranges until none is left. Safe to run in any number of threads, processes and machines at once."""
+    ranges = rows = 0
+    with opened(order.declared, order.home, order.places, "worker") as move:
+        size = order.declared.limits.batch_rows
+        while order.stop is None or not order.stop.is_set():
+            row = move.row()
+            if row.stage != Stage.BACKFILLING:
+                return Outcome(ranges, rows, f"the move is {row.stage}")
+            piece = claim(move, size, row.epoch)
+            if piece is None:
+                if ledger.waiting(move.home, move.name)[0] == 0:
+                    return Outcome(ranges, rows)
+                time.sleep(PAUSE)  # somebody else holds the last ranges; if he dies his lease runs out
+                continue
+            begin = time.monotonic()
+            try:
+                copied = copy_range(move, piece)
+            except LockgateError as error:
+                ledger.fail_range(move.home, move.name, piece.number, error.message)
+                raise
+            ranges, rows = ranges + 1, rows + copied.rows_source
+            size = next_rows(
+                max(copied.rows_source, 1), time.monotonic() - begin, order.declared.limits.batch_rows
+            )
+    return Outcome(ranges, rows)
+
+
+def claim(move: Opened, rows: int, epoch: int) -> Range | None:
+    """The next range, leased to us: one that was left behind, else the next of the table. None when there is none to take."""
+    found = ledger.claim_abandoned(move.home, move.name, move.owner)
+    if found is not None:
+        return found
+    with move.home.transaction():
+        low, done = ledger.open_cursor(move.home, move.name)
+        if done:
+            return None
+        high = move.pair.source.boundary(low, rows)
+        if high is None:
+            ledger.close_cursor(move.home, move.name)
+            return None
+        return ledger.add_range(move.home, move.name, move.owner, low, tuple(str(k) for k in high), epoch)
+
+
+def copy_range(move: Opened, piece: Range) -> Copied:
+    """Copy one range, and write its row of the ledger behind the commit of the target: killed between both, it is copied once more and changes nothing."""
+    begin = time.monotonic()
+    source, target = move.pair.source, move.pair.target
+    with source.transaction(read=True):
+        rows = source.between(piece.low, piece.high)
+        revs = source.revs([key for key, _ in rows])
+    ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in rows]
+    try:
+        write_images(target, ops, [g.name for g in source.given])
+    except Rejected:
+        _one_by_one(move, source, target, ops)
+    point("dual:batch:destination-commit")
+    there = target.rows([op.key for op in ops], [g.name for g in source.given])
+    families = [g.family for g in source.given]
+    copied = Copied(len(rows), len(there), _digest(rows, families), _digest(there, families))
+    move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied, copied.equal, time.monotonic() - begin)  # fmt: skip
+    move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
+    return copied
+
+
+def _one_by_one(move: Opened, source: Side, target: Side, ops: list[Op]) -> None:
+    """Rows that the target refuses stand in quarantine with the reason; all others are copied."""
+    for op in ops:
+        try:
+            write_images(target, [op], [g.name for g in source.given])
+        except Rejected as error:
+            move.home.run(
+                "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, 'forward', $2::text[], '', $3)"
+                " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
+                move.name, [str(k) for k in op.key], redact(error.message),
+            )  # fmt: skip
+
+
+def _digest(rows: list[tuple[Texts, Texts]], families: list[str]) -> str:
+    sums = [0, 0]
+    for _, image in rows:
+        for half, value in enumerate(digest(row_bytes([canonical(t, f) for t, f in zip(image, families, strict=True)]))):  # fmt: skip
+            sums[half] += value
+    return ":".join(map(str, sums))
+
+
+def retry(move: Opened) -> int:
+    """Write every row in quarantine again as an operation of its own, once the cause is mended; how many."""
+    from lockgate.moves.dual.drive import write_again
+
+    keys = [tuple(row[0]) for row in move.home.rows("SELECT key FROM lockgate.move_quarantine WHERE move = $1", move.name)]  # fmt: skip
+    write_again(move.pair.source, keys)
+    move.home.run("DELETE FROM lockgate.move_quarantine WHERE move = $1", move.name)
+    return len(keys)

@@ -1,0 +1,98 @@
+"""``moves/<name>.toml`` with ``kind = "dual-write"`` → a frozen value."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from lockgate.errors import ConfigError
+from lockgate.moves.declaration import Gates, LimitsPart
+
+KIND = "dual-write"
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[source]`` and ``[target]``. ``url_env`` names the variable with the store's URL; ``create`` makes the target's table."""
+
+    table: str
+    url_env: str
+    create: bool = False
+
+
+class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One move between two stores. ``columns`` gives target columns as SQL of the source's engine, ``reverse`` the way back.
+
+    ``writers`` is how many live processes have to be seen writing by way of ``DualWriter`` before the first row is copied.
+    """
+
+    kind: str
+    source: Place
+    target: Place
+    name: str = ""
+    key: tuple[str, ...] = ()
+    columns: Mapping[str, str] = {}
+    reverse: Mapping[str, str] = {}
+    writers: int = 1
+    one_way: bool = False
+    rollback_hours: float = 72.0
+    limits: LimitsPart = LimitsPart()
+    gates: Gates = Gates()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the declaration says, limits and gates apart: those may change while the move runs."""
+        fixed = msgspec.structs.replace(
+            self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, writers=1
+        )
+        return hashlib.sha256(msgspec.json.encode(fixed, order="sorted")).hexdigest()
+
+
+def is_dual(file: Path) -> bool:
+    """True when ``file`` declares such a move; False also where it cannot be read, which its own reader will say."""
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text("utf-8")).get("kind") == KIND
+    except (OSError, ValueError):
+        return False
+
+
+def parse(file: Path, name: str) -> DualDeclaration:
+    """The declaration in ``file``. Raises ``ConfigError`` (``MOVE_DECLARATION``) that names file and key."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+        if "name" in data:
+            raise ConfigError(
+                f"{file}: unknown key `name`: the file's name is the move's", "MOVE_DECLARATION"
+            )
+        declared = msgspec.structs.replace(msgspec.convert(data, DualDeclaration), name=name)
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{file}: {error}", "MOVE_DECLARATION") from None
+    for problem in problems(declared):
+        raise ConfigError(f"{file}: {problem}", "MOVE_DECLARATION")
+    return declared
+
+
+def problems(d: DualDeclaration) -> list[str]:
+    """What is wrong with the values of a declaration."""
+    found = []
+    if d.kind != KIND:
+        found.append(f"kind = {d.kind!r} is not {KIND!r}")
+    if d.source.create:
+        found.append("source.create: the source is there already")
+    if d.columns and not d.reverse and not d.one_way:
+        found.append(
+            "columns are mapped and nothing says how they come back: give [reverse], or one_way = true"
+        )
+    if d.gates.on_divergence not in ("pause", "abort"):
+        found.append("gates.on_divergence is pause or abort")
+    if not 0 < d.rollback_hours <= 24 * 365:
+        found.append("rollback_hours must be above 0 and at most a year")
+    if not 0 <= d.writers <= 100_000:
+        found.append("writers must be between 0 and 100000")
+    if not 1 <= d.limits.batch_rows <= 100_000 or not 1 <= d.limits.workers <= 64:
+        found.append("limits.batch_rows must be between 1 and 100000, limits.workers between 1 and 64")
+    return found

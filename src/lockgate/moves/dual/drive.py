@@ -1,0 +1,425 @@
+"""The stages of a dual-written move: start, prove, switch, go back, end. Each can be called again at any time."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.moves.cutover import Turned
+from lockgate.moves.dual import pair as pairs
+from lockgate.moves.dual.opened import Opened
+from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.stages import OVER, Stage, why
+from lockgate.moves.verify import Difference, Verified, verify
+from lockgate.postgres.moves import home, ledger, switch
+from lockgate.postgres.target import Target
+from lockgate.record.points import point
+from lockgate.stores.neutral import canonical
+from lockgate.stores.open import open_pair as open_stores
+from lockgate.stores.side import Op, Side, Switch, Texts, key_id
+from lockgate.stores.speaking import Locked, speak
+
+PATIENCE_MS = 30_000
+"""Everything but the switch waits so long for a lock: a file of SQLite has only one."""
+LOOKS = 5
+"""A row that differs is looked at so often before it counts as diverged: a write may have been in flight."""
+
+
+class DualPlanned(msgspec.Struct, frozen=True, rename="camel"):
+    """What a dual-written move would do, and what stands in its way."""
+
+    name: str
+    source: str
+    target: str
+    target_exists: bool
+    key: tuple[str, ...]
+    columns: dict[str, str]
+    rows: int
+    problems: list[dict[str, str]]
+    steps: list[str]
+
+
+def plan(move: Opened) -> DualPlanned:
+    """Look at both sides and tell. Changes nothing."""
+    d = move.declared
+    source, there = pairs.tables(d, move.places)
+    engine = _engine(move.places.target)
+    target = there if there is not None else pairs.would_be(source, d.target.table, engine)
+    made = pairs.plan(d, source, target)
+    problems = [{"what": what, "fix": fix} for what, fix in made.problems]
+    if move.places.source == move.places.target and d.source.table == d.target.table:
+        problems.append({"what": "source and target are one table", "fix": "Name two tables."})
+    steps = (
+        []
+        if there is not None
+        else [
+            f"create {d.target.table} in {engine}: {', '.join(f'{c.name} {c.type}' for c in target.columns)}"
+        ]
+    )
+    steps += [
+        "make the side tables on both sides: revisions, outbox, switch, writers",
+        f"wait until {d.writers} live writer{'s' if d.writers != 1 else ''} use DualWriter",
+        f"copy {source.rows} rows in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        "carry what waits in the outbox, compare both sides exactly",
+        "switch: bar the writers, drain, compare the changed keys, open the target",
+        "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
+    ]  # fmt: skip
+    return DualPlanned(d.name, source.name, target.name, there is not None, made.key, {g.name: g.expression or g.name for g in made.given[0]}, source.rows, problems, steps)  # fmt: skip
+
+
+def _engine(url: str) -> str:
+    scheme = url.partition(":")[0].lower()
+    return "mysql" if scheme in ("mysql", "mariadb") else "sqlite" if scheme == "sqlite" else "postgres"
+
+
+def start(move: Opened, operator: str) -> str:
+    """planned → dual_write: side tables on both sides, then writers capture. Does nothing when the move is under way; returns the stage."""
+    before = ledger.read_if_there(move.home, move.name)
+    if before is not None and before.stage not in OVER:
+        row = move.row()
+        if row.stage == Stage.ROLLED_BACK:
+            ledger.step(move.home, move.name, row.stage, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": row.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
+            return Stage.DUAL_WRITE
+        return row.stage
+    planned = plan(move)
+    if planned.problems:
+        raise Refused(
+            f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
+        )  # fmt: skip
+    for url, option in zip(move.places, ("source", "target"), strict=True):
+        if _engine(url) == "postgres":
+            home.ensure(Target(url, source=option))
+    if not planned.target_exists:
+        source, _ = pairs.tables(move.declared, move.places)
+        speaker = speak(move.places.target, f"move {move.name} start", "target")
+        try:
+            speaker.do(pairs.create_sql(pairs.would_be(source, move.declared.target.table, speaker.engine), speaker))  # fmt: skip
+        finally:
+            speaker.close()
+    for side in (move.pair.source, move.pair.target):
+        side.drop()
+        side.create()
+    epoch = max((s.epoch for s in (move.pair.source.switch(), move.pair.target.switch()) if s), default=0) + 1
+    with move.home.transaction():
+        for table in ("move", "move_range", "move_quarantine", "move_switch"):
+            move.home.run(f"DELETE FROM lockgate.{table} WHERE {'name' if table == 'move' else 'move'} = $1", move.name)  # fmt: skip
+        ledger.insert(
+            move.home,
+            {
+                "name": move.name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(msgspec.to_builtins(move.declared)).decode(), "declaration_hash": move.declared.hash,
+                "source_oid": 0, "target_oid": 0, "same_database": False, "rows_estimate": planned.rows, "operator": operator, "epoch": epoch,
+            },
+        )  # fmt: skip
+        ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
+    # The target first: a writer that sees the move on the source finds the other side ready.
+    _set(move, move.pair.target, Switch("source", epoch, True))
+    _set(move, move.pair.source, Switch("source", epoch, True))
+    return Stage.DUAL_WRITE
+
+
+def _set(move: Opened, side: Side, switch_: Switch) -> int:
+    """Write a switch in many short attempts; the number of attempts. Raises ``Busy`` (``MOVE_LOCK``)."""
+    limits = move.declared.limits
+    deadline = time.monotonic() + limits.lock_patience_seconds
+    attempts = 0
+    side.speaker.patience(limits.lock_attempt_ms)
+    try:
+        while True:
+            attempts += 1
+            try:
+                side.set_switch(switch_)
+                return attempts
+            except Locked as error:
+                if time.monotonic() >= deadline:
+                    raise Busy(f"writers hold the switch of {side.speaker.where} too long: {error.message}", "MOVE_LOCK") from None  # fmt: skip
+                time.sleep(limits.lock_attempt_ms / 1000)
+    finally:
+        side.speaker.patience(PATIENCE_MS)
+
+
+class DualReconciled(NamedTuple):
+    """What a comparison found: everything, and the rows that no write in flight explains."""
+
+    verified: Verified
+    in_flight: int
+    unexplained: tuple[Difference, ...]
+    repaired: int
+
+
+def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, float], None] = lambda _d, _p: None, operator: str = "") -> DualReconciled:  # fmt: skip
+    """Drain, compare every row in both directions, look again at those that differ, and step to ``reconciled``. Raises ``MOVE_DIVERGED``.
+
+    With ``repair`` rows that differ are written again as operations, with a revision of their own.
+    """
+    row = move.row()
+    if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
+        why(Stage(row.stage), Stage.RECONCILED)
+    _refuse_incomplete(move)
+    origin, destination = move.pair.source, move.pair.target
+    _drained(move, origin, destination)
+    found = _compare(move, report)
+    unexplained = _look_again(move, origin, destination, found.differing)
+    repaired = 0
+    if unexplained and repair:
+        repaired = len(unexplained)
+        write_again(origin, [d.key for d in unexplained])
+        _drained(move, origin, destination)
+        unexplained = _look_again(move, origin, destination, unexplained)
+    evidence: dict[str, object] = {
+        "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": len(found.differing) - len(unexplained) - repaired, "repaired": repaired,
+        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
+    }  # fmt: skip
+    if unexplained or found.truncated:
+        words = f"{len(unexplained)} rows of the move {move.name} differ and no write in flight explains it"
+        ledger.event(move.home, move.name, "divergence", words, evidence, operator=operator)
+        if move.declared.gates.on_divergence == "pause":
+            ledger.pause(move.home, move.name, words, evidence)
+        raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+    ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
+    return DualReconciled(found, len(found.differing) - repaired, (), repaired)
+
+
+def _refuse_incomplete(move: Opened) -> None:
+    left, _ = ledger.waiting(move.home, move.name)
+    if left or not move.row().cursor_done:
+        raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
+    held = ledger.quarantined(move.home, move.name)
+    if held:
+        raise LockgateError(f"{len(held)} rows stand in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
+
+
+def _drained(move: Opened, origin: Side, destination: Side) -> Carried:
+    done = drain(origin, destination, move.declared.limits.relay_rows, most=1000)
+    if done.failed:
+        raise LockgateError(f"{done.failed} operations cannot be brought to {destination.speaker.where}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+    return done
+
+
+def _compare(move: Opened, report: Callable[[str, float], None]) -> Verified:
+    d = move.declared
+    if d.columns:
+        return _compare_mapped(move)
+    with open_stores(*move.places) as (left, right):
+        tables = left.describe(d.source.table), right.describe(d.target.table)
+        names = tuple(g.name for g in move.pair.source.given)
+        return verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, progress=lambda p: report(p.doing, p.done))  # fmt: skip
+
+
+def _compare_mapped(move: Opened) -> Verified:
+    """Where columns are mapped: what the source gives for every row against what the target holds, page by page in the source's order, then keys that only the target has."""
+    from lockgate.stores.table import Comparison, Item
+
+    begin = time.monotonic()
+    source, target = move.pair.source, move.pair.target
+    names = [g.name for g in source.given]
+    found: list[Difference] = []
+    counts = [0, 0]
+    for near, far, kind in ((source, target, "missing"), (target, source, "extra")):
+        low: Texts | None = None
+        while (high := near.boundary(low, 5000)) is not None:
+            keys = [key for key, _ in near.between(low, high)]
+            counts[near is target] += len(keys)
+            if kind == "missing":
+                images, there = near.images(keys), dict(far.rows(keys, names))
+                found += [Difference(k, "missing" if k not in there else "changed") for k in keys if not _same(source, images.get(k), there.get(k))]  # fmt: skip
+            else:
+                there = dict(far.rows(keys, [k.name for k in far.key]))
+                found += [Difference(k, "extra") for k in keys if k not in there]
+            low = high
+    key = tuple(Item(k.name, f"canonical:{k.family}") for k in source.key)
+    comparison = Comparison(key, tuple(Item(g.name, f"canonical:{g.family}") for g in source.given), "canonical", "sha256")  # fmt: skip
+    return Verified(not found, counts[0], counts[1], tuple(found), False, comparison, time.monotonic() - begin)  # fmt: skip
+
+
+def _same(origin: Side, image: Texts | None, there: Texts | None) -> bool:
+    if image is None or there is None:
+        return image is there
+    families = [g.family for g in origin.given]
+    return [canonical(t, f) for t, f in zip(image, families, strict=True)] == [canonical(t, f) for t, f in zip(there, families, strict=True)]  # fmt: skip
+
+
+def _look_again(move: Opened, origin: Side, destination: Side, differing: tuple[Difference, ...]) -> tuple[Difference, ...]:  # fmt: skip
+    left = list(differing)
+    for look in range(LOOKS):
+        if not left:
+            return ()
+        if look:
+            _drained(move, origin, destination)
+            time.sleep(0.05 * look)
+        keys = [tuple(str(k) if k is not None else None for k in d.key) for d in left]
+        keys = [_typed(origin, k) for k in keys]
+        images = origin.images(keys)
+        there = dict(destination.rows(keys, [g.name for g in origin.given]))
+        left = [d for d, k in zip(left, keys, strict=True) if not _same(origin, images.get(k), there.get(k))]
+    return tuple(left)
+
+
+def _typed(side: Side, key: Texts) -> Texts:
+    """A key as the comparison tells it → as the sides write it: where a column says nothing of its type, with its mark."""
+    marked = []
+    for text, field in zip(key, side.key, strict=True):
+        if field.family == "any" and text is not None and text[1:2] != ":":
+            text = f"i:{text}" if text.lstrip("-").isdigit() else f"s:{text}"
+        marked.append(text)
+    return tuple(marked)
+
+
+def write_again(origin: Side, keys: Sequence[tuple[object, ...]]) -> None:
+    """Make an operation of what the origin holds for each of these keys, with a revision of its own."""
+    import uuid
+
+    for key in keys:
+        texts = _typed(origin, tuple(str(k) for k in key))
+        op_id = f"repair-{uuid.uuid4().hex}"
+        with origin.transaction():
+            rev = origin.next_rev(texts, op_id)
+            assert rev is not None
+            origin.record(Op(op_id, texts, origin.images([texts]).get(texts), rev))
+
+
+def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:  # fmt: skip
+    """Cutover or rollback. The barrier goes up on the side that serves, in a row that every writer holds while it writes;
+    then drain, compare, open the other side. Cut off anywhere, the same call goes on from what the switches say."""
+    row = move.row()
+    wanted = "target" if forward else "source"
+    done_stages = (Stage.CUT_OVER, Stage.TAIL) if forward else (Stage.ROLLED_BACK,)
+    if row.stage in done_stages:
+        return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
+    if forward and row.stage != Stage.READY:
+        _refuse_incomplete(move)
+        ledger.step(move.home, move.name, row.stage, Stage.READY, why(Stage(row.stage), Stage.READY), {}, operator=operator)  # fmt: skip
+        row = move.row()
+    after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
+    reason = why(Stage(row.stage), after)
+    if not forward and move.declared.one_way:
+        raise Refused(
+            f"the move {move.name} is declared one-way: nothing kept the old side current", "MOVE_STAGE"
+        )
+    serving, coming = move.pair.of("source" if forward else "target")
+    epoch = row.epoch + 1
+    opened_ = coming.switch()
+    attempts = drained = checked = 0
+    begin = clock()
+    if opened_ is None or (opened_.serves, opened_.epoch) != (wanted, epoch):
+        _shrink(move, serving, coming)
+        attempts = _set(move, serving, Switch("barred", row.epoch, True))
+        begin = clock()
+        point("dual:barred")
+        try:
+            drained, checked = _under_barrier(move, serving, coming, begin, clock)
+        except BaseException:
+            _set(move, serving, Switch("source" if forward else "target", row.epoch, True))
+            raise
+        _set(move, coming, Switch(wanted, epoch, not move.declared.one_way))
+        point("dual:opened")
+    ms = round((clock() - begin) * 1000, 3)
+    _set(move, serving, Switch(wanted, epoch, True))
+    evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": drained, "changedKeysCompared": checked, "epoch": epoch}  # fmt: skip
+    also = "epoch = epoch + 1"
+    also += f", cutover_at = clock_timestamp(), cutover_ms = {ms}" if forward else ", rollback_until = NULL"
+    if forward and not move.declared.one_way:
+        also += f", rollback_until = clock_timestamp() + make_interval(secs => {move.declared.rollback_hours * 3600})"  # fmt: skip
+    with move.home.transaction():
+        ledger.step(move.home, move.name, row.stage, after, reason, evidence, also=also, operator=operator)
+        if forward:
+            ledger.step(move.home, move.name, Stage.CUT_OVER, Stage.TAIL, why(Stage.CUT_OVER, Stage.TAIL), {"oneWay": move.declared.one_way}, operator=operator)  # fmt: skip
+        switch.serve(move.home, move.name, wanted, epoch)
+    return Turned(wanted, False, ms, attempts, drained, checked, ())
+
+
+def _shrink(move: Opened, serving: Side, coming: Side) -> None:
+    for _ in range(200):
+        _drained(move, serving, coming)
+        if serving.backlog()[0] <= move.declared.limits.outbox_rows:
+            return
+    raise Refused(f"the outbox does not shrink below {move.declared.limits.outbox_rows} operations: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
+
+
+def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, clock: Callable[[], float]) -> tuple[int, int]:  # fmt: skip
+    """Nothing new comes: carry all that waits, then compare exactly the keys that were carried. (operations, rows compared)."""
+    limits = move.declared.limits
+    keys: dict[str, Texts] = {}
+    drained = 0
+    while ops := serving.waiting(limits.relay_rows):
+        keys |= {key_id(op.key): op.key for op in ops}
+        done = drain(serving, coming, limits.relay_rows, most=1)
+        if done.failed:
+            raise LockgateError(f"{done.failed} operations cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+        drained += done.done
+        if (clock() - begin) * 1000 > limits.block_ms:
+            raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
+    chosen = list(keys.values())
+    if chosen and serving.given:
+        images, there = serving.images(chosen), dict(coming.rows(chosen, [g.name for g in serving.given]))
+        unlike = [k for k in chosen if not _same(serving, images.get(k), there.get(k))]
+        if unlike:
+            raise LockgateError(f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}", "MOVE_DIVERGED")  # fmt: skip
+    return drained, len(chosen)
+
+
+def relay(move: Opened) -> Carried:
+    """Carry what waits, from the side that serves to the other."""
+    row = move.row()
+    if row.stage in OVER or row.stage == Stage.PLANNED:
+        return Carried(0, 0)
+    return drain(*move.feed(row), move.declared.limits.relay_rows, most=50)
+
+
+def resume(move: Opened, *, operator: str = "") -> str:
+    """paused → the stage before; what was proven is proven anew."""
+    row = move.row()
+    if row.stage != Stage.PAUSED:
+        return row.stage
+    before = Stage(row.resume_stage or Stage.BACKFILLING)
+    after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before
+    ledger.step(move.home, move.name, Stage.PAUSED, after, why(Stage.PAUSED, after), {"was": before}, operator=operator)  # fmt: skip
+    return after
+
+
+def finish(move: Opened, *, now: bool, operator: str = "") -> None:
+    """tail → finished, after the window or ``now``; the old side is proven current first, so that a broken feed does not expire in silence."""
+    row = move.row()
+    if row.stage == Stage.FINISHED:
+        return
+    reason = why(Stage(row.stage), Stage.FINISHED)
+    if not now and row.window_open and not move.declared.one_way:
+        raise Refused(
+            f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"
+        )
+    if not now and not move.declared.one_way:
+        _drained(move, move.pair.target, move.pair.source)
+    _end(move, "target", row.epoch)
+    ledger.step(move.home, move.name, row.stage, Stage.FINISHED, reason, {"now": now}, also="finished_at = clock_timestamp(), rollback_until = NULL", operator=operator)  # fmt: skip
+
+
+def abort(move: Opened, reason: str, operator: str = "") -> None:
+    """End a move before its switch: the source serves alone. Writers see it in their next transaction."""
+    row = move.row()
+    if row.stage == Stage.ABORTED:
+        return
+    why(Stage(row.stage), Stage.ABORTED)
+    _end(move, "source", row.epoch)
+    ledger.step(move.home, move.name, row.stage, Stage.ABORTED, reason, {}, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
+
+
+def _end(move: Opened, serves: str, epoch: int) -> None:
+    for side in (move.pair.source, move.pair.target):
+        _set(move, side, Switch(serves, epoch, False))
+    for side in (move.pair.source, move.pair.target):
+        side.drop()
+
+
+def rollback_document(move: Opened) -> str:
+    """The way back, written when a move starts: exact steps, how long it stays open, what to look at."""
+    d = move.declared
+    head = f"# The way back from the move {d.name}\n\nSource {d.source.table} ({d.source.url_env}), target {d.target.table} ({d.target.url_env}).\n\n"
+    if d.one_way:
+        return head + f"This move is one-way: before the cutover `lockgate move abort {d.name}` ends it; after it there is no way back.\n"  # fmt: skip
+    return head + (
+        f"1. Before the cutover the source serves: `lockgate move abort {d.name}` ends dual writing; nothing is lost.\n"
+        f"2. After it, for {d.rollback_hours:g} hours: `lockgate move rollback {d.name}`. What waits is carried, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
+        f"3. `lockgate move run {d.name} --relay SECONDS` carries what the applications could not; `lockgate move status {d.name}` shows until when.\n"
+        f"4. `lockgate move finish {d.name}` ends the window for good.\n"
+    )

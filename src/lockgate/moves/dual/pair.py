@@ -1,0 +1,214 @@
+"""Both sides of a dual-written move: what is declared and what the stores say about their tables → two ``Side``s, or the problems."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lockgate.errors import ConfigError, Refused
+from lockgate.moves.dual.declaration import DualDeclaration
+from lockgate.stores.neutral import TYPES
+from lockgate.stores.open import open_store
+from lockgate.stores.side import Field, Given, Side
+from lockgate.stores.speaking import Speaker, speak
+from lockgate.stores.table import Column, Table, common_family
+
+
+class Urls(NamedTuple):
+    """Where both stores are."""
+
+    source: str
+    target: str
+
+
+class Plan(NamedTuple):
+    """How rows travel: the fields of both tables and what each side gives for the other, or what stands in the way (what, fix)."""
+
+    key: tuple[str, ...]
+    fields: tuple[tuple[Field, ...], tuple[Field, ...]]
+    given: tuple[tuple[Given, ...], tuple[Given, ...]]
+    problems: tuple[tuple[str, str], ...]
+
+
+def urls(declared: DualDeclaration, environ: Mapping[str, str]) -> Urls:
+    """The URLs that ``declared`` names. Raises ``ConfigError``."""
+
+    def of(variable: str, side: str) -> str:
+        if not environ.get(variable):
+            raise ConfigError(
+                f"{side}.url_env: the variable {variable} is {'empty' if variable in environ else 'not set'}", "MOVE_DECLARATION",
+                next=f"Set {variable}; another store is never taken instead.",
+            )  # fmt: skip
+        return environ[variable]
+
+    d = declared
+    return Urls(of(d.source.url_env, "source"), of(d.target.url_env, "target"))
+
+
+def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
+    """How rows travel between the two tables. Pure."""
+    found: list[tuple[str, str]] = []
+    here, there = ({c.name: c for c in t.columns if not c.generated} for t in (source, target))
+    key = declared.key or next((u for u in source.unique if set(u) <= there.keys()), ())
+    if not key:
+        found.append(
+            (f"{source.name} has no primary key that {target.name} has too", 'Name one: key = ["a", "b"]')
+        )
+    for side, table, columns in (("source", source, here), ("target", target, there)):
+        missing = [k for k in key if k not in columns]
+        if missing:
+            found.append((f"the {side} {table.name} has no key column {', '.join(missing)}", "The key has one name on both sides."))  # fmt: skip
+        elif key and not any(set(u) == set(key) for u in table.unique):
+            found.append((f"no index of the {side} {table.name} makes ({', '.join(key)}) unique", "Create it: without it rows cannot be told apart."))  # fmt: skip
+    found += _mapped(declared.columns, here, there, source.name, target.name, "columns", key)
+    if not declared.one_way:
+        found += _mapped(declared.reverse, there, here, target.name, source.name, "reverse", key)
+    if found:
+        return Plan(key, ((), ()), ((), ()), tuple(found))
+    families = {n: common_family(here[n], there[n]) or "text" for n in here.keys() & there.keys()}
+
+    def fields(columns: Mapping[str, Column]) -> tuple[Field, ...]:
+        return tuple(Field(c.name, families.get(c.name) or _own(c), c.type) for c in columns.values())
+
+    sides = fields(here), fields(there)
+    given = _given(declared.columns, here, sides[1]), () if declared.one_way else _given(declared.reverse, there, sides[0])  # fmt: skip
+    return Plan(key, sides, given, ())
+
+
+def _own(column: Column) -> str:
+    return column.family if column.family in TYPES["postgres"] else "text"
+
+
+def _mapped(
+    expressions: Mapping[str, str], origin: Mapping[str, Column], destination: Mapping[str, Column], from_: str, to: str, part: str, key: tuple[str, ...],
+) -> list[tuple[str, str]]:  # fmt: skip
+    found = []
+    for name in expressions:
+        if name not in destination:
+            found.append(
+                (f"{part}.{name}: {to} has no such column", f"Its columns: {', '.join(destination)}.")
+            )
+        if name in key:
+            found.append((f"{part}.{name}: the key is copied as it is", f"Take {name} out of [{part}]."))
+    for name, column in destination.items():
+        if name in expressions:
+            continue
+        if name not in origin:
+            if column.not_null:
+                found.append((f"{to}.{name} is NOT NULL and nothing gives it a value", f'[{part}] {name} = "<SQL over {from_}>"'))  # fmt: skip
+        elif not common_family(origin[name], column) and origin[name].base != column.base:
+            found.append((f"{name} is {origin[name].type} in {from_} and {column.type} in {to}", f'Say how it becomes the other: [{part}] {name} = "..."'))  # fmt: skip
+    for name in origin:
+        if name not in destination and not any(name in e for e in expressions.values()):
+            found.append((f"{from_}.{name} has no place in {to}: its values would be lost", f"Add the column, use it in [{part}]" + ("." if part == "columns" else ", or declare one_way = true.")))  # fmt: skip
+    return found
+
+
+def _given(
+    expressions: Mapping[str, str], origin: Mapping[str, Column], destination: tuple[Field, ...]
+) -> tuple[Given, ...]:
+    found = []
+    for field in destination:
+        if field.name in expressions:
+            found.append(Given(field.name, expressions[field.name], field.family, ""))
+        elif field.name in origin:
+            found.append(Given(field.name, "", field.family, origin[field.name].base))
+    return tuple(found)
+
+
+class Pair:
+    """Both sides, open. Close it at the end; as a context manager it closes itself."""
+
+    def __init__(self, source: Side, target: Side) -> None:
+        self.source, self.target = source, target
+
+    def of(self, serves: str) -> tuple[Side, Side]:
+        """(the side called ``serves``, the other one)."""
+        return (self.source, self.target) if serves == "source" else (self.target, self.source)
+
+    def close(self) -> None:
+        """Close both sessions."""
+        self.source.speaker.close()
+        self.target.speaker.close()
+
+    def __enter__(self) -> "Pair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def tables(declared: DualDeclaration, places: Urls) -> tuple[Table, Table | None]:
+    """Both tables as their stores describe them; None where the target is to be created."""
+    found: list[Table | None] = []
+    for url, name, side in ((places.source, declared.source.table, "source"), (places.target, declared.target.table, "target")):  # fmt: skip
+        store = open_store(url, f"move {declared.name} plan", side)
+        try:
+            found.append(store.describe(name))
+        except ConfigError as error:
+            if side == "source" or not declared.target.create or error.code != "TABLE_MISSING":
+                raise
+            found.append(None)
+        finally:
+            store.close()
+    assert found[0] is not None
+    return found[0], found[1]
+
+
+def would_be(source: Table, name: str, engine: str) -> Table:
+    """The table that ``create`` makes in ``engine`` for the rows of ``source``."""
+    key = source.unique[0] if source.unique else ()
+    columns = []
+    for c in source.columns:
+        if c.generated:
+            continue
+        family = _own(c) if c.family != "any" else "any" if engine == "sqlite" else _declared(c.type)
+        type_ = TYPES[engine][family]
+        if engine == "mysql" and c.name in key and type_ == "longtext":
+            type_ = "varchar(255)"
+        shown = family if engine != "sqlite" else "any"
+        columns.append(Column(c.name, type_, type_, shown, False, c.not_null or c.name in key))
+    return Table(name, tuple(columns), (key,) if key else (), 0, engine, 0, "")
+
+
+_WORDS = (
+    ("INT", "integer"), ("BLOB", "bytes"), ("REAL", "float"), ("FLOA", "float"), ("DOUB", "float"), ("NUMERIC", "decimal"), ("DEC", "decimal"),
+    ("BOOL", "boolean"), ("TIMESTAMP", "timestamp"), ("DATETIME", "timestamp"), ("DATE", "date"), ("JSON", "json"), ("UUID", "uuid"),
+)  # fmt: skip
+
+
+def _declared(type_: str) -> str:
+    """The family that a declared type of SQLite, which binds no row, says a column is meant to have."""
+    return next((family for sign, family in _WORDS if sign in type_.upper()), "text")
+
+
+def create_sql(table: Table, speaker: Speaker) -> str:
+    """The statement that makes ``table``, with character set and collation named where the engine has them."""
+    lines = [f"{speaker.name(c.name)} {c.type}{' NOT NULL' if c.not_null else ''}" for c in table.columns]
+    if table.unique:
+        lines.append(f"PRIMARY KEY ({', '.join(map(speaker.name, table.unique[0]))})")
+    tail = " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if table.engine == "mysql" else ""
+    return f"CREATE TABLE {speaker.name(table.name)} ({', '.join(lines)}){tail}"
+
+
+def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
+    """Open both sides. Raises ``Refused`` (``MOVE_REFUSED``) when the tables do not fit."""
+    source, target = tables(declared, places)
+    if target is None:
+        raise Refused(f"there is no table {declared.target.table} yet", "MOVE_REFUSED", next=f"lockgate move start {declared.name}")  # fmt: skip
+    made = plan(declared, source, target)
+    if made.problems:
+        raise Refused(made.problems[0][0], "MOVE_REFUSED", next=made.problems[0][1], details={"problems": [{"what": w, "fix": f} for w, f in made.problems]})  # fmt: skip
+    opened: list[Speaker] = []
+    try:
+        opened += [speak(url, f"move {declared.name} {purpose}", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    sides = [
+        Side(
+            speaker, declared.name, table, made.key, fields,
+            [g if g.expression else g._replace(expression=speaker.name(g.name)) for g in given],
+        )
+        for speaker, table, fields, given in zip(opened, (source, target), made.fields, made.given, strict=True)
+    ]  # fmt: skip
+    return Pair(sides[0], sides[1])

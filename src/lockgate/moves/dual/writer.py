@@ -1,0 +1,244 @@
+"""``DualWriter``: how an application writes to a table that is being moved between stores without triggers."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lockgate.errors import Busy, LockgateError
+from lockgate.moves.dual import declaration as declarations
+from lockgate.moves.dual.pair import Pair, Urls, open_pair, urls
+from lockgate.moves.dual.second_leg import carry
+from lockgate.stores.neutral import canonical_key, of_python
+from lockgate.stores.side import Op, Side, Switch, Texts
+from lockgate.stores.speaking import Speaker
+
+BEAT_SECONDS = 5.0
+"""So often a writer shows that it lives, when it writes."""
+PATIENCE = 10.0
+"""So long a write waits while the sides are being exchanged."""
+
+
+class Write:
+    """One transaction of the side that serves. ``speaker`` takes the application's other statements on the same store."""
+
+    def __init__(self, side: Side, switch: Switch | None) -> None:
+        self._side = side
+        self._switch = switch
+        self.ops: list[Op] = []
+
+    @property
+    def speaker(self) -> Speaker:
+        """The open session of the store that is written to."""
+        return self._side.speaker
+
+    def put(self, row: Mapping[str, Any], *, op_id: str = "") -> bool:
+        """Write ``row`` by its key: insert it, or change the columns that it names. False when ``op_id`` was there before.
+
+        ``op_id`` is the application's idempotency key: the same one again changes nothing. Raises ``ValueError`` for a column that is not
+        there or a value that is not of its kind.
+        """
+        fields = self._side.fields
+        unknown = [n for n in row if n not in fields]
+        if unknown:
+            raise ValueError(f"{self._side.table.name} has no column {', '.join(unknown)}")
+        texts = {n: of_python(v, fields[n].family) for n, v in row.items()}
+        return self._do(self._key(row), texts, op_id)
+
+    def delete(self, key: Mapping[str, Any], *, op_id: str = "") -> bool:
+        """Take the row of ``key`` away; a tombstone keeps older images out. False when ``op_id`` was there before."""
+        return self._do(self._key(key), None, op_id)
+
+    def _key(self, row: Mapping[str, Any]) -> Texts:
+        missing = [k.name for k in self._side.key if row.get(k.name) is None]
+        if missing:
+            raise ValueError(f"the key column {', '.join(missing)} has no value")
+        return tuple(canonical_key(of_python(row[k.name], k.family), k.family) for k in self._side.key)
+
+    def _do(self, key: Texts, texts: Mapping[str, str | None] | None, op_id: str) -> bool:
+        captured = self._switch is not None and self._switch.active
+        rev = 0
+        if captured:
+            op_id = op_id or uuid.uuid4().hex
+            taken = self._side.next_rev(key, op_id)
+            if taken is None:
+                return False
+            rev = taken
+        if texts is None:
+            self._side.delete([key])
+        else:
+            self._side.write(texts, key)
+        if captured:
+            # What the store holds now, defaults and all, made into a row of the other side.
+            image = None if texts is None else self._side.images([key]).get(key)
+            op = Op(op_id, key, image, rev)
+            self._side.record(op)
+            self.ops.append(op)
+        return True
+
+
+class DualWriter:
+    """Writes to the side that serves, and brings each operation to the other side.
+
+    Both in one call: the first leg in the transaction of the store that serves, with its operation in the outbox; the
+    second leg after the commit. One that fails waits in the outbox for the relay, is counted in ``failed``, and never
+    fails the application's write. Before a move is started, and after it has ended, only the first leg is done. Safe in
+    threads: each has sessions of its own.
+    """
+
+    def __init__(
+        self, declared: declarations.DualDeclaration, places: Urls, *, instance: str = "",
+        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self.declared, self.places = declared, places
+        self.instance = instance or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.failed = 0
+        self._clock, self._sleep = clock, sleep
+        self._own = threading.local()
+        self._all: list[Pair] = []
+        self._lock = threading.Lock()
+        self._uncaptured = 0
+        self._beaten = float("-inf")
+
+    @classmethod
+    def from_file(
+        cls, file: str | Path, environ: Mapping[str, str] | None = None, *, instance: str = ""
+    ) -> "DualWriter":
+        """The writer for a declared move, with URLs from ``environ`` (the process's own). Raises ``ConfigError``."""
+        declared = declarations.parse(Path(file), Path(file).stem)
+        return cls(declared, urls(declared, os.environ if environ is None else environ), instance=instance)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Write]:
+        """A transaction on the side that serves; after it has committed, the second legs. Raises ``Busy`` (``MOVE_LOCK``) when the sides are being exchanged for too long."""
+        pair = self._pair()
+        side, other, switch = self._begin(pair)
+        captured = switch is not None and switch.active
+        if not captured:
+            with self._lock:
+                self._uncaptured += 1
+        write = Write(side, switch)
+        try:
+            try:
+                yield write
+            except BaseException:
+                side.speaker.rollback()
+                raise
+            side.speaker.commit()
+        except LockgateError:
+            self._forget()
+            raise
+        finally:
+            if not captured:
+                with self._lock:
+                    self._uncaptured -= 1
+        if captured:
+            self._after(side, other, write.ops)
+
+    def put(self, row: Mapping[str, Any], *, op_id: str = "") -> bool:
+        """``Write.put`` in a transaction of its own."""
+        with self.transaction() as write:
+            return write.put(row, op_id=op_id)
+
+    def delete(self, key: Mapping[str, Any], *, op_id: str = "") -> bool:
+        """``Write.delete`` in a transaction of its own."""
+        with self.transaction() as write:
+            return write.delete(key, op_id=op_id)
+
+    def beat(self) -> None:
+        """Show that this process lives and writes by way of this class. Writes do so themselves; idle processes call it now and then."""
+        side, _, switch = self._begin(self._pair())
+        side.speaker.rollback()
+        if switch is not None and switch.active:
+            self._show(side)
+
+    def close(self) -> None:
+        """Close every session."""
+        with self._lock:
+            pairs, self._all = self._all, []
+        for pair in pairs:
+            pair.close()
+        self._own = threading.local()
+
+    def __enter__(self) -> "DualWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- within ---------------------------------------------------------------------------------------
+
+    def _pair(self) -> Pair:
+        pair: Pair | None = getattr(self._own, "pair", None)
+        if pair is None:
+            pair = open_pair(self.declared, self.places, "writer")
+            self._own.pair = pair
+            with self._lock:
+                self._all.append(pair)
+        return pair
+
+    def _forget(self) -> None:
+        """The session may be lost: the next write opens another."""
+        pair: Pair | None = getattr(self._own, "pair", None)
+        if pair is not None:
+            self._own.pair = None
+            with self._lock:
+                if pair in self._all:
+                    self._all.remove(pair)
+            with suppress(LockgateError):
+                pair.close()
+
+    def _begin(self, pair: Pair) -> tuple[Side, Side, Switch | None]:
+        """Open a transaction on the side that serves and hold its switch until the transaction ends."""
+        deadline = self._clock() + PATIENCE
+        wanted = getattr(self._own, "serves", "source")
+        while True:
+            side, other = pair.of(wanted)
+            side.speaker.begin()
+            try:
+                switch = side.switch(hold=True)
+            except BaseException:
+                side.speaker.rollback()
+                raise
+            if switch is None:
+                # No move was ever, so the source serves. PostgreSQL needs a new transaction after the question failed.
+                side.speaker.rollback()
+                if wanted != "source":
+                    wanted = "source"
+                    continue
+                side.speaker.begin()
+                return side, other, None
+            if switch.serves == wanted:
+                self._own.serves = wanted
+                return side, other, switch
+            side.speaker.rollback()
+            if self._clock() >= deadline:
+                raise Busy(f"the sides of the move {self.declared.name} are being exchanged", "MOVE_LOCK")
+            wanted = "target" if wanted == "source" else "source"
+            self._sleep(0.01)
+
+    def _after(self, side: Side, other: Side, ops: list[Op]) -> None:
+        """The second legs. Whatever goes wrong here, the write is done: the relay brings it over."""
+        try:
+            done = carry(side, other, ops)
+            self.failed += done.failed
+        except LockgateError:
+            self.failed += len(ops)
+            self._forget()
+            return
+        if self._clock() - self._beaten >= BEAT_SECONDS:
+            with suppress(LockgateError):
+                self._show(side)
+
+    def _show(self, side: Side) -> None:
+        # A transaction of another thread may have begun before the move did; its write is not captured.
+        with self._lock:
+            if self._uncaptured:
+                return
+        self._beaten = self._clock()
+        side.beat(self.instance, self.failed)

@@ -1,0 +1,426 @@
+"""One side of a dual-written table in a store that takes SQL: its rows, and beside them what a move keeps there.
+
+Beside the table stand four small ones: ``rev`` (the revision of every key that was written, tombstones too), ``op`` (every
+operation, and whether its second leg is done: the outbox), ``switch`` (which side serves: writers hold it while they
+write), ``writer`` (who writes by way of ``DualWriter``).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+from lockgate.stores.neutral import canonical_key, native, neutral, read_sql, write_sql
+from lockgate.stores.rendering import row_bytes
+from lockgate.stores.speaking import Locked, NoTable, P, Rejected, Speaker, in_list
+from lockgate.stores.table import Table
+
+Texts = tuple[str | None, ...]
+"""Values of one row as neutral texts."""
+T = TypeVar("T")
+PARAMETERS = 8_000
+"""So many parameters a statement has at most."""
+
+
+class Field(NamedTuple):
+    """A column of this side's table: its name, family and type."""
+
+    name: str
+    family: str
+    type: str
+
+
+class Given(NamedTuple):
+    """What this side gives for a column of the other: SQL over its own columns, and the family of what comes out."""
+
+    name: str
+    expression: str
+    family: str
+    type: str
+
+
+class Switch(NamedTuple):
+    """Which side serves (``source``, ``target``, or ``barred`` while it changes), since which epoch, and whether writes are captured."""
+
+    serves: str
+    epoch: int
+    active: bool
+
+
+class Op(NamedTuple):
+    """One operation on a key: the image of the row, or None for a delete."""
+
+    id: str
+    key: Texts
+    image: Texts | None
+    rev: int
+
+
+class Held(NamedTuple):
+    """What a side knows about a key: the revision that it has, and how many operations made it so."""
+
+    rev: int
+    target_rev: int
+
+
+class Writer(NamedTuple):
+    """A process that writes by way of ``DualWriter``, seconds since it was seen, and how many of its second legs failed."""
+
+    instance: str
+    age: float
+    failed: int
+
+
+def key_id(key: Texts) -> str:
+    """The name of a key in the side tables: 128 bits of SHA-256, the same in every engine and of every length."""
+    return hashlib.sha256(row_bytes(list(key))).hexdigest()[:32]
+
+
+_TYPES = {
+    "postgres": ("varchar(32) COLLATE \"C\"", "varchar(200) COLLATE \"C\"", "text", "double precision", "extract(epoch FROM clock_timestamp())::float8"),
+    "mysql": ("varchar(32) CHARACTER SET ascii COLLATE ascii_bin", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "longtext CHARACTER SET utf8mb4", "double", "UNIX_TIMESTAMP(NOW(6))"),
+    "sqlite": ("TEXT", "TEXT", "TEXT", "REAL", "(julianday('now') - 2440587.5) * 86400.0"),
+}  # fmt: skip
+
+
+class Side:
+    """One store of a move, one session. In PostgreSQL the side tables stand in the schema ``lockgate``, elsewhere beside the table."""
+
+    def __init__(
+        self, speaker: Speaker, move: str, table: Table, key: Sequence[str], fields: Sequence[Field], given: Sequence[Given],
+    ) -> None:  # fmt: skip
+        self.speaker, self.move, self.table = speaker, move, table
+        self.fields = {f.name: f for f in fields}
+        self.given = tuple(given)
+        self.key = tuple(self.fields[k] for k in key)
+        self.sql = speaker.name(table.name)
+
+    def _side(self, what: str) -> str:
+        name = f"dual_{self.move}_{what}"
+        return self.speaker.name(
+            f"lockgate.{name}" if self.speaker.engine == "postgres" else f"lockgate_{name}"
+        )
+
+    # -- the side tables ------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make the side tables where they are missing; nothing is captured yet."""
+        k, name, text, double, _ = _TYPES[self.speaker.engine]
+        s = self._side
+        for statement in (
+            f"CREATE TABLE IF NOT EXISTS {s('rev')} (k {k} PRIMARY KEY, row_key {text} NOT NULL, rev bigint NOT NULL, target_rev bigint NOT NULL, gone int NOT NULL, op_id {name} NOT NULL, index_hash {name} NOT NULL)",
+            f"CREATE TABLE IF NOT EXISTS {s('op')} (op_id {name} PRIMARY KEY, k {k} NOT NULL, row_key {text} NOT NULL, image {text}, source_rev bigint NOT NULL, target_rev bigint, index_hash {name} NOT NULL, state int NOT NULL, attempts int NOT NULL, error {text}, at {double} NOT NULL)",
+            f"CREATE TABLE IF NOT EXISTS {s('switch')} (id int PRIMARY KEY, serves {name} NOT NULL, epoch bigint NOT NULL, active int NOT NULL)",
+            f"CREATE TABLE IF NOT EXISTS {s('writer')} (instance {name} PRIMARY KEY, seen {double} NOT NULL, failed bigint NOT NULL)",
+        ):
+            self.speaker.do(statement)
+        if self.speaker.engine == "mysql":
+            if not self.speaker.ask(
+                f"SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = {P} AND index_name = 'waiting'",
+                f"lockgate_dual_{self.move}_op",
+            ):
+                self.speaker.do(f"CREATE INDEX waiting ON {s('op')} (state, at)")
+        else:
+            # An index stands in the schema of its table.
+            name_ = self.speaker.name(f"lockgate_dual_{self.move}_waiting")
+            self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = 0")
+
+    def drop(self) -> None:
+        """Take the side tables away, but the switch: it goes on telling writers where to write, and that nothing is captured."""
+        for what in ("op", "rev", "writer"):
+            self.speaker.do(f"DROP TABLE IF EXISTS {self._side(what)}")
+
+    @contextmanager
+    def transaction(self, *, read: bool = False) -> Iterator[None]:
+        """A transaction: committed at the end of the block, rolled back when it raises."""
+        self.speaker.begin(read=read)
+        try:
+            yield
+        except BaseException:
+            self.speaker.rollback()
+            raise
+        self.speaker.commit()
+
+    # -- who serves -----------------------------------------------------------------------------------
+
+    def switch(self, *, hold: bool = False) -> Switch | None:
+        """Which side serves, as this store says; None where no move was ever. With ``hold`` it cannot change before the transaction ends."""
+        lock = (
+            {"postgres": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}.get(self.speaker.engine, "")
+            if hold
+            else ""
+        )
+        try:
+            rows = self.speaker.ask(
+                f"SELECT serves, epoch, active FROM {self._side('switch')} WHERE id = 1{lock}"
+            )
+        except NoTable:
+            return None
+        return Switch(rows[0][0], int(rows[0][1]), bool(rows[0][2])) if rows else None
+
+    def set_switch(self, switch: Switch) -> None:
+        """Write which side serves. Waits for writers that hold it, and raises ``Locked`` when they hold it too long."""
+        with self.transaction():
+            values = (switch.serves, switch.epoch, int(switch.active))
+            if not self.speaker.do(f"UPDATE {self._side('switch')} SET serves = {P}, epoch = {P}, active = {P} WHERE id = 1", *values):  # fmt: skip
+                self.speaker.do(f"INSERT INTO {self._side('switch')} (id, serves, epoch, active) VALUES (1, {P}, {P}, {P})", *values)  # fmt: skip
+
+    def beat(self, instance: str, failed: int) -> None:
+        """Show that ``instance`` writes by way of ``DualWriter``."""
+        now = _TYPES[self.speaker.engine][4]
+        with self.transaction():
+            if not self.speaker.do(f"UPDATE {self._side('writer')} SET seen = {now}, failed = {P} WHERE instance = {P}", failed, instance):  # fmt: skip
+                self.speaker.do(f"INSERT INTO {self._side('writer')} (instance, seen, failed) VALUES ({P}, {now}, {P})", instance, failed)  # fmt: skip
+
+    def writers(self) -> list[Writer]:
+        """Every process that was ever seen."""
+        now = _TYPES[self.speaker.engine][4]
+        rows = self.speaker.ask(
+            f"SELECT instance, {now} - seen, failed FROM {self._side('writer')} ORDER BY instance"
+        )
+        return [Writer(i, float(age), int(failed)) for i, age, failed in rows]
+
+    # -- the first leg --------------------------------------------------------------------------------
+
+    def next_rev(self, key: Texts, op_id: str) -> int | None:
+        """Take the next revision of ``key``, whose lock is held from here to the end of the transaction; None when ``op_id`` was there before."""
+        rev, k = self._side("rev"), key_id(key)
+        word, tail = self._or_nothing("k")
+        self.speaker.do(
+            f"INSERT{word} INTO {rev} (k, row_key, rev, target_rev, gone, op_id, index_hash) VALUES ({P}, {P}, 0, 0, 0, '', ''){tail}",
+            k, json.dumps(key),
+        )  # fmt: skip
+        self.speaker.do(f"UPDATE {rev} SET rev = rev + 1 WHERE k = {P}", k)
+        if self.speaker.ask(f"SELECT 1 FROM {self._side('op')} WHERE op_id = {P}", op_id):
+            self.speaker.do(f"UPDATE {rev} SET rev = rev - 1 WHERE k = {P}", k)
+            return None
+        return int(self.speaker.ask(f"SELECT rev FROM {rev} WHERE k = {P}", k)[0][0])
+
+    def record(self, op: Op) -> None:
+        """Write an operation into the outbox, in the transaction that changes the row."""
+        now = _TYPES[self.speaker.engine][4]
+        k = key_id(op.key)
+        self.speaker.do(
+            f"INSERT INTO {self._side('op')} (op_id, k, row_key, image, source_rev, index_hash, state, attempts, at) VALUES ({P}, {P}, {P}, {P}, {P}, '', 0, 0, {now})",
+            op.id, k, json.dumps(op.key), None if op.image is None else json.dumps(op.image), op.rev,
+        )  # fmt: skip
+        self.speaker.do(
+            f"UPDATE {self._side('rev')} SET op_id = {P}, gone = {P} WHERE k = {P}", op.id, int(op.image is None), k
+        )  # fmt: skip
+
+    def write(self, values: Mapping[str, str | None], key: Texts) -> None:
+        """Write one row of the table: the named columns, by its key."""
+        names = [n for n in values if n not in {f.name for f in self.key}]
+        sets = ", ".join(f"{self.speaker.name(n)} = {self._mark(self.fields[n])}" for n in names)
+        if names:
+            own = [self._native(n, values[n]) for n in names]
+            found = self.speaker.do(
+                f"UPDATE {self.sql} SET {sets} WHERE {self._is_key()}", *own, *self._natives(key)
+            )
+        else:
+            found = len(
+                self.speaker.ask(f"SELECT 1 FROM {self.sql} WHERE {self._is_key()}", *self._natives(key))
+            )
+        if not found:
+            self._insert(tuple(values), [tuple(values.values())])
+
+    def delete(self, keys: Sequence[Texts]) -> None:
+        """Take rows of the table away."""
+        for part in _parts(keys, len(self.key)):
+            self.speaker.do(f"DELETE FROM {self.sql} WHERE {self._in(len(part))}", *self._flat(part))
+
+    # -- the outbox -----------------------------------------------------------------------------------
+
+    def waiting(self, most: int, ids: Sequence[str] = ()) -> list[Op]:
+        """Operations whose second leg is not done, oldest first; only those of ``ids`` where some are named."""
+        chosen = f" AND op_id IN ({', '.join([P] * len(ids))})" if ids else ""
+        rows = self.speaker.ask(
+            f"SELECT op_id, row_key, image, source_rev FROM {self._side('op')} WHERE state = 0{chosen} ORDER BY at LIMIT {most}", *ids
+        )  # fmt: skip
+        return [Op(i, tuple(json.loads(k)), None if image is None else tuple(json.loads(image)), int(rev)) for i, k, image, rev in rows]  # fmt: skip
+
+    def backlog(self) -> tuple[int, int]:
+        """(operations that wait, those of them that failed before)."""
+        row = self.speaker.ask(f"SELECT count(*), COALESCE(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0) FROM {self._side('op')} WHERE state = 0")[0]  # fmt: skip
+        return int(row[0]), int(row[1])
+
+    def done(self, ops: Iterable[Op], revs: Mapping[str, int], index_hash: str = "") -> None:
+        """The second legs of ``ops`` are in the other store, which counts ``revs`` operations on their keys."""
+        with self.transaction():
+            for op in sorted(ops, key=lambda o: o.id):
+                self.speaker.do(f"UPDATE {self._side('op')} SET state = 1, image = NULL, error = NULL, target_rev = {P}, index_hash = {P} WHERE op_id = {P}", revs.get(key_id(op.key), 0), index_hash, op.id)  # fmt: skip
+
+    def failed(self, ops: Iterable[Op], error: str) -> None:
+        """The second legs of ``ops`` failed; they wait."""
+        with self.transaction():
+            for op in sorted(ops, key=lambda o: o.id):
+                self.speaker.do(f"UPDATE {self._side('op')} SET attempts = attempts + 1, error = {P} WHERE op_id = {P} AND state = 0", error[:500], op.id)  # fmt: skip
+
+    # -- the second leg -------------------------------------------------------------------------------
+
+    def apply(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
+        """Bring rows to the images of ``ops`` (in the order of ``names``), each only when it is newer than what is here. In a transaction.
+
+        Gives for each key how many operations it has seen. The order of arrival does not matter, nor does repetition:
+        an older image, or one that a tombstone outlived, changes nothing.
+        """
+        newest: dict[str, Op] = {}
+        for op in ops:
+            k = key_id(op.key)
+            if k not in newest or newest[k].rev < op.rev:
+                newest[k] = op
+        order = sorted(newest)  # everybody locks in one order
+        held = self._hold(order)
+        fresh = [k for k in order if k not in held]
+        for part in _parts(fresh, 6):
+            word, tail = self._or_nothing("k")
+            rows = [(k, json.dumps(newest[k].key), newest[k].rev, int(newest[k].image is None), newest[k].id) for k in part]  # fmt: skip
+            marks = ", ".join([f"({P}, {P}, {P}, 1, {P}, {P}, '')"] * len(rows))
+            made = self.speaker.do(
+                f"INSERT{word} INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash) VALUES {marks}{tail}",
+                *(v for row in rows for v in row),
+            )  # fmt: skip
+            if made != len(rows):
+                raise Locked(f"{self.speaker.where}: another process wrote the same rows at this moment")
+        newer = [k for k in order if k in held and held[k].rev < newest[k].rev]
+        for k in newer:
+            op = newest[k]
+            self.speaker.do(
+                f"UPDATE {self._side('rev')} SET rev = {P}, target_rev = target_rev + 1, gone = {P}, op_id = {P} WHERE k = {P}",
+                op.rev, int(op.image is None), op.id, k,
+            )  # fmt: skip
+        chosen = [newest[k] for k in (*fresh, *newer)]
+        self.delete([op.key for op in chosen if op.image is None])
+        self._put([(op.key, op.image) for op in chosen if op.image is not None], names)
+        return dict.fromkeys(fresh, 1) | {
+            k: held[k].target_rev + (k in set(newer)) for k in order if k in held
+        }
+
+    def _hold(self, ks: Sequence[str]) -> dict[str, Held]:
+        lock = {"postgres": " FOR UPDATE", "mysql": " FOR UPDATE"}.get(self.speaker.engine, "")
+        found: dict[str, Held] = {}
+        for part in _parts(ks, 1):
+            for k, rev, target_rev in self.speaker.ask(f"SELECT k, rev, target_rev FROM {self._side('rev')} WHERE k IN ({', '.join([P] * len(part))}) ORDER BY k{lock}", *part):  # fmt: skip
+                found[k] = Held(int(rev), int(target_rev))
+        return found
+
+    def _put(self, rows: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> None:
+        there = {key for key, _ in self.rows([key for key, _ in rows], [k.name for k in self.key])}
+        self._insert(names, [image for key, image in rows if key not in there])
+        for key, image in rows:
+            if key in there:
+                self.write(dict(zip(names, image, strict=True)), key)
+
+    def _insert(self, names: Sequence[str], rows: Sequence[Texts]) -> None:
+        columns = ", ".join(self.speaker.name(n) for n in names)
+        marks = f"({', '.join(self._mark(self.fields[n]) for n in names)})"
+        for part in _parts(rows, len(names)):
+            self.speaker.do(
+                f"INSERT INTO {self.sql} ({columns}) VALUES {', '.join([marks] * len(part))}",
+                *(self._native(n, v) for row in part for n, v in zip(names, row, strict=True)),
+            )
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    def rows(self, keys: Sequence[Texts], names: Sequence[str]) -> list[tuple[Texts, Texts]]:
+        """(key, own columns ``names``) of the rows with these keys."""
+        found: list[tuple[Texts, Texts]] = []
+        for part in _parts(keys, len(self.key)):
+            found += self._select([self.fields[n] for n in names], f"WHERE {self._in(len(part))}", self._flat(part))  # fmt: skip
+        return found
+
+    def images(self, keys: Sequence[Texts]) -> dict[Texts, Texts]:
+        """What this side gives for the rows with these keys."""
+        found: dict[Texts, Texts] = {}
+        for part in _parts(keys, len(self.key)):
+            found |= dict(self._select(self.given, f"WHERE {self._in(len(part))}", self._flat(part)))
+        return found
+
+    def between(self, low: Texts | None, high: Texts) -> list[tuple[Texts, Texts]]:
+        """(key, what this side gives) of the rows above ``low`` (None: from the beginning) up to ``high``."""
+        names = ", ".join(self.speaker.name(k.name) for k in self.key)
+        marks = ", ".join(self._mark(k) for k in self.key)
+        where, parameters = f"WHERE ({names}) <= ({marks})", self._natives(high)
+        if low is not None:
+            where, parameters = f"{where} AND ({names}) > ({marks})", [*parameters, *self._natives(low)]
+        return self._select(self.given, where, parameters)
+
+    def boundary(self, after: Texts | None, rows: int) -> Texts | None:
+        """The key of the ``rows``-th row above ``after``, or the last there is; None when there is none."""
+        names = ", ".join(self.speaker.name(k.name) for k in self.key)
+        where = f"WHERE ({names}) > ({', '.join(self._mark(k) for k in self.key)})" if after else ""
+        parameters = self._natives(after) if after else []
+        down = ", ".join(f"{self.speaker.name(k.name)} DESC" for k in self.key)
+        for tail in (f"ORDER BY {names} LIMIT 1 OFFSET {rows - 1}", f"ORDER BY {down} LIMIT 1"):
+            found = self._select((), f"{where} {tail}", parameters)
+            if found:
+                return found[0][0]
+        return None
+
+    def revs(self, keys: Sequence[Texts]) -> dict[str, int]:
+        """The revisions of those keys that were ever written, by ``key_id``."""
+        found: dict[str, int] = {}
+        for part in _parts([key_id(k) for k in keys], 1):
+            found |= {k: int(rev) for k, rev in self.speaker.ask(f"SELECT k, rev FROM {self._side('rev')} WHERE k IN ({', '.join([P] * len(part))})", *part)}  # fmt: skip
+        return found
+
+    def _select(
+        self, columns: Sequence[Field | Given], tail: str, parameters: Sequence[object]
+    ) -> list[tuple[Texts, Texts]]:
+        items = [(self.speaker.name(k.name), k.family, k.type) for k in self.key]
+        items += [(c.expression if isinstance(c, Given) else self.speaker.name(c.name), c.family, c.type) for c in columns]  # fmt: skip
+        engine = self.speaker.engine
+        select = ", ".join(read_sql(sql, family, engine, type_) for sql, family, type_ in items)
+        count = len(self.key)
+        found = []
+        for row in self.speaker.ask(f"SELECT {select} FROM {self.sql} {tail}", *parameters):
+            try:
+                # What PostgreSQL gives is text already.
+                texts = tuple(
+                    v if engine == "postgres" and family != "float" else neutral(v, family)
+                    for v, (_, family, _) in zip(row, items, strict=True)
+                )
+            except (ValueError, ArithmeticError) as error:
+                raise Rejected(
+                    f"{self.speaker.where}: {self.table.name} holds a value that is not of its kind: {error}"
+                ) from None
+            found.append(
+                (
+                    tuple(canonical_key(t, k.family) for t, k in zip(texts[:count], self.key, strict=True)),
+                    texts[count:],
+                )
+            )
+        return found
+
+    # -- words ----------------------------------------------------------------------------------------
+
+    def _mark(self, field: Field) -> str:
+        return write_sql(P, field.family, self.speaker.engine, field.type)
+
+    def _native(self, name: str, text: str | None) -> object:
+        return native(text, self.fields[name].family, self.speaker.engine)
+
+    def _natives(self, key: Texts) -> list[object]:
+        return [native(t, f.family, self.speaker.engine) for t, f in zip(key, self.key, strict=True)]
+
+    def _flat(self, keys: Sequence[Texts]) -> list[object]:
+        return [v for key in keys for v in self._natives(key)]
+
+    def _in(self, count: int) -> str:
+        return in_list(self.speaker, [self.speaker.name(k.name) for k in self.key], [self._mark(k) for k in self.key], count)  # fmt: skip
+
+    def _is_key(self) -> str:
+        return " AND ".join(f"{self.speaker.name(k.name)} = {self._mark(k)}" for k in self.key)
+
+    def _or_nothing(self, key: str) -> tuple[str, str]:
+        if self.speaker.engine == "mysql":
+            return " IGNORE", ""
+        return "", f" ON CONFLICT ({key}) DO NOTHING"
+
+
+def _parts(items: Sequence[T], width: int) -> Iterator[Sequence[T]]:
+    """``items`` cut so that each part fits into one statement."""
+    step = max(1, PARAMETERS // max(1, width))
+    for start in range(0, len(items), step):
+        yield items[start : start + step]

@@ -1,0 +1,325 @@
+"""One session of a store that takes SQL, spoken to alike whatever the engine: asked, written to, committed.
+
+Parameters stand as ``P`` in the text, names are quoted by ``name``. What an engine refuses comes out as one of four errors.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lockgate.errors import Busy, ConfigError, LockgateError, Unreachable
+from lockgate.postgres.link import Link
+from lockgate.postgres.quoting import identifier
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.target import Target
+from lockgate.record.redact import redact
+
+P = "\x01"
+"""Where a parameter stands in a statement."""
+
+
+class Rejected(LockgateError):
+    """The store refuses the data of some row: a constraint, a type, a length."""
+
+    default_reason = "MOVE_QUARANTINE"
+
+
+class Locked(Busy):
+    """Somebody else holds a lock, or a deadlock was broken: the same again may succeed."""
+
+    default_reason = "MOVE_LOCK"
+
+
+class NoTable(LockgateError):
+    """A table that the statement names is not there."""
+
+    default_reason = "TABLE_MISSING"
+
+
+class Gone(Unreachable):
+    """The session is lost; what it had begun is rolled back by the store."""
+
+
+class Speaker(Protocol):
+    """One session. ``begin`` opens a transaction that writes, or one that sees a single moment (``read``)."""
+
+    engine: str
+    where: str
+
+    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        ...
+
+    def do(self, sql: str, *parameters: object) -> int:
+        """Run a statement; the number of rows that it matched."""
+        ...
+
+    def begin(self, *, read: bool = False) -> None:
+        """Open a transaction."""
+        ...
+
+    def commit(self) -> None:
+        """Make it durable."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo what is open, if anything is."""
+        ...
+
+    def patience(self, milliseconds: int) -> None:
+        """Wait so long for a lock at most."""
+        ...
+
+    def name(self, text: str) -> str:
+        """A name as SQL takes it; dots separate schema and table."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the session."""
+        ...
+
+
+class PostgresSpeaker:
+    """PostgreSQL, with the pinned settings of every data session."""
+
+    engine = "postgres"
+
+    def __init__(self, target: Target, name: str) -> None:
+        self.where = str(target)
+        self.link = Link(target, name)
+
+    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """See ``Speaker``."""
+        try:
+            return self.link.rows(_numbered(sql), *parameters)
+        except ServerError as error:
+            raise self._translated(error) from None
+
+    def do(self, sql: str, *parameters: object) -> int:
+        """See ``Speaker``."""
+        try:
+            return self.link.run(_numbered(sql), *parameters)
+        except ServerError as error:
+            raise self._translated(error) from None
+
+    def begin(self, *, read: bool = False) -> None:
+        """See ``Speaker``."""
+        self.link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read else "BEGIN")
+
+    def commit(self) -> None:
+        """See ``Speaker``."""
+        self.do("COMMIT")
+
+    def rollback(self) -> None:
+        """See ``Speaker``."""
+        self.link.rollback()
+
+    def patience(self, milliseconds: int) -> None:
+        """See ``Speaker``."""
+        self.link.run(f"SET lock_timeout = '{milliseconds}ms'")
+
+    def name(self, text: str) -> str:
+        """See ``Speaker``."""
+        return ".".join(identifier(part) for part in text.split("."))
+
+    def close(self) -> None:
+        """See ``Speaker``."""
+        self.link.close()
+
+    def _translated(self, error: ServerError) -> LockgateError:
+        words = f"{self.where}: {error.message}"
+        if error.sqlstate[:2] in ("22", "23"):
+            return Rejected(words)
+        if error.sqlstate in ("55P03", "40P01", "40001"):
+            return Locked(words)
+        if error.sqlstate == "42P01":
+            return NoTable(words)
+        return LockgateError(words, "MOVE_QUERY_FAILED")
+
+
+def _numbered(sql: str) -> str:
+    parts = sql.split(P)
+    return parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], 1))
+
+
+class MysqlSpeaker:
+    """MariaDB or MySQL, in UTC, strict, READ COMMITTED; statements tell how many rows they matched."""
+
+    engine = "mysql"
+    _REJECTED = frozenset({1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 3140, 3819, 4025})
+
+    def __init__(self, url: str, option: str) -> None:
+        from lockgate.stores.mysql import MysqlStore
+
+        store = MysqlStore(url, option)
+        store.close()
+        self._driver: Any = store._driver
+        self.where = store.where
+        try:
+            self._connection = self._driver.connect(
+                **store._arguments, database=store.database, charset="utf8mb4", connect_timeout=10, autocommit=True,
+                client_flag=self._driver.constants.CLIENT.FOUND_ROWS,
+                init_command="SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+            )  # fmt: skip
+            with self._connection.cursor() as cursor:
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        except self._driver.err.MySQLError as error:
+            raise self._translated(error) from None
+
+    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """See ``Speaker``."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(_percent(sql), parameters)
+                return list(cursor.fetchall())
+        except self._driver.err.MySQLError as error:
+            raise self._translated(error) from None
+
+    def do(self, sql: str, *parameters: object) -> int:
+        """See ``Speaker``."""
+        try:
+            with self._connection.cursor() as cursor:
+                return int(cursor.execute(_percent(sql), parameters))
+        except self._driver.err.MySQLError as error:
+            raise self._translated(error) from None
+
+    def begin(self, *, read: bool = False) -> None:
+        """See ``Speaker``."""
+        if read:
+            self.do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self.do("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        else:
+            self.do("START TRANSACTION")
+
+    def commit(self) -> None:
+        """See ``Speaker``."""
+        self.do("COMMIT")
+
+    def rollback(self) -> None:
+        """See ``Speaker``."""
+        if self._connection.open:
+            try:
+                self.do("ROLLBACK")
+            except LockgateError:
+                self._connection.close()
+
+    def patience(self, milliseconds: int) -> None:
+        """See ``Speaker``. The engine counts in whole seconds."""
+        self.do(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(milliseconds / 1000))}")
+
+    def name(self, text: str) -> str:
+        """See ``Speaker``."""
+        return ".".join("`" + part.replace("`", "``") + "`" for part in text.split("."))
+
+    def close(self) -> None:
+        """See ``Speaker``."""
+        if self._connection.open:
+            self._connection.close()
+
+    def _translated(self, error: Any) -> LockgateError:
+        number = error.args[0] if error.args else 0
+        words = f"{self.where}: {redact(str(error.args[-1] if error.args else error))}"
+        if number in self._REJECTED or isinstance(number, str):  # the driver itself, such as for NaN
+            return Rejected(words)
+        if number in (1205, 1213):
+            return Locked(words)
+        if number == 1146:
+            return NoTable(words)
+        if number in (0, 2003, 2006, 2013, 2055, 1053, 1927):
+            return Gone(words)
+        return LockgateError(words, "MOVE_QUERY_FAILED")
+
+
+def _percent(sql: str) -> str:
+    return sql.replace("%", "%%").replace(P, "%s")
+
+
+class SqliteSpeaker:
+    """A file of SQLite. A transaction that writes takes the whole file at its beginning."""
+
+    engine = "sqlite"
+
+    def __init__(self, path: str) -> None:
+        self.where = path
+        if not Path(path).is_file():
+            raise Unreachable(f"there is no file {path}")
+        try:
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=30.0
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            raise Unreachable(f"{path} cannot be read as SQLite: {error}") from None
+
+    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """See ``Speaker``."""
+        try:
+            return self._connection.execute(sql.replace(P, "?"), parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(error) from None
+
+    def do(self, sql: str, *parameters: object) -> int:
+        """See ``Speaker``."""
+        try:
+            return max(0, self._connection.execute(sql.replace(P, "?"), parameters).rowcount)
+        except sqlite3.Error as error:
+            raise self._translated(error) from None
+
+    def begin(self, *, read: bool = False) -> None:
+        """See ``Speaker``."""
+        self.do("BEGIN" if read else "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """See ``Speaker``."""
+        self.do("COMMIT")
+
+    def rollback(self) -> None:
+        """See ``Speaker``."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def patience(self, milliseconds: int) -> None:
+        """See ``Speaker``."""
+        self.do(f"PRAGMA busy_timeout = {milliseconds}")
+
+    def name(self, text: str) -> str:
+        """See ``Speaker``."""
+        return identifier(text)
+
+    def close(self) -> None:
+        """See ``Speaker``."""
+        self._connection.close()
+
+    def _translated(self, error: sqlite3.Error) -> LockgateError:
+        words = f"{self.where}: {error}"
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+            return Rejected(words)
+        if "locked" in str(error) or "busy" in str(error):
+            return Locked(words)
+        if "no such table" in str(error):
+            return NoTable(words)
+        return LockgateError(words, "MOVE_QUERY_FAILED")
+
+
+def speak(url: str, name: str, option: str) -> Speaker:
+    """Open a session of the store that ``url`` names. Raises ``ConfigError`` and what the store raises."""
+    scheme = url.partition(":")[0].lower() if ":/" in url else ""
+    if scheme in ("mysql", "mariadb"):
+        return MysqlSpeaker(url, option)
+    if scheme == "sqlite":
+        from lockgate.stores.open import sqlite_path
+
+        return SqliteSpeaker(sqlite_path(url))
+    if scheme not in ("", "postgres", "postgresql"):
+        raise ConfigError(f"{option}: there is no store for {scheme}://")
+    return PostgresSpeaker(Target(url, source=option), name)
+
+
+def in_list(speaker: Speaker, columns: Sequence[str], marks: Sequence[str], count: int) -> str:
+    """A condition that the quoted ``columns`` are one of ``count`` rows of parameters."""
+    if len(columns) == 1:
+        return f"{columns[0]} IN ({', '.join([marks[0]] * count)})"
+    each = f"({', '.join(marks)})"
+    word = "" if speaker.engine == "mysql" else "VALUES "
+    return f"({', '.join(columns)}) IN ({word}{', '.join([each] * count)})"

@@ -1,0 +1,383 @@
+"""Moves between stores without triggers: every write by ``DualWriter`` arrives once and in order, whatever fails on the way."""
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockgate.errors import LockgateError
+from lockgate.moves.declaration import LimitsPart
+from lockgate.moves.dual import DualWriter, drive
+from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
+from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
+from lockgate.moves.dual.opened import Opened, opened
+from lockgate.moves.dual.pair import Urls, create_sql, would_be
+from lockgate.postgres.moves import home
+from lockgate.postgres.target import Target
+from lockgate.record import points
+from lockgate.stores.open import open_store
+from lockgate.stores.side import Field, Given, Op, Side, Writer, key_id
+from lockgate.stores.speaking import speak
+from stores.conftest import COLUMNS
+from stores.conftest import Place as Store
+from stores.test_conformance import ROWS
+from support.calls import Project
+
+pytestmark = pytest.mark.postgres("18")
+KINDS = ("postgres", "mysql", "sqlite")
+PAIRS = [("postgres", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgres")]
+"""Each is walked in both directions, so together they are every way between two engines."""
+LIMITS = LimitsPart(batch_rows=40, relay_rows=20, workers=2, lock_attempt_ms=50, lock_patience_seconds=20)
+
+
+class Hand:
+    """One move between the tables ``t`` of two stores."""
+
+    def __init__(self, source: Store, target: Store, ledger: str, **more: object) -> None:
+        words = {"kind": "dual-write", "source": Place("t", "ONE"), "target": Place("t", "OTHER"), "name": "things", "limits": LIMITS}  # fmt: skip
+        self.declared = DualDeclaration(**{**words, **more})  # type: ignore[arg-type]
+        self.places = Urls(source.url, target.url)
+        self.home = Target(ledger, source="test")
+        home.ensure(self.home)
+
+    @contextmanager
+    def open(self) -> Iterator[Opened]:
+        with opened(self.declared, self.home, self.places, "test") as move:
+            yield move
+
+    def call(self, work: Callable[..., object], **more: object) -> object:
+        with self.open() as move:
+            return work(move, **more)
+
+    def writer(self, **more: object) -> DualWriter:
+        return DualWriter(self.declared, self.places, **more)  # type: ignore[arg-type]
+
+    def state(self, which: str) -> dict[str, tuple[str | None, ...]]:
+        with self.open() as move:
+            side = getattr(move.pair, which)
+            low, found = None, {}
+            while (high := side.boundary(low, 1000)) is not None:
+                found |= {
+                    k[0]: image for k, image in side.rows([k for k, _ in side.between(low, high)], ["u", "n"])
+                }
+                low = high
+            return found
+
+
+@pytest.fixture
+def hand(places, database: str) -> Callable[..., Hand]:
+    """A function that makes a move between two kinds of stores, the source with rows."""
+
+    def make(one: str, other: str, **more: object) -> Hand:
+        source, target = places(one), places(other)
+        source.fill(ROWS)
+        return Hand(source, target, database, **more)
+
+    return make
+
+
+def row(number: int, word: str) -> dict[str, object]:
+    """A row as an application writes it."""
+    return dict(zip(COLUMNS, (number, *ROWS[5][1:9], word), strict=True))
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=lambda k: k)
+def test_the_whole_way_under_writes(hand, one: str, other: str):
+    """start, backfill, verify, cutover, rollback, cutover, finish between two engines while two threads write: every acknowledged write is on the serving side, on both before the end."""
+    move: Hand = hand(one, other)
+    move.call(drive.start, operator="t")
+    acknowledged: dict[int, str | None] = {
+        n: None if n % 5 == 0 else f"u{n}" for n in range(1, len(ROWS) + 1)
+    }
+    gone: set[int] = set()
+    stop = threading.Event()
+    errors: list[BaseException] = []
+    written = [0]
+
+    def write(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            with move.writer(instance=f"w{seed}") as writer:
+                writer.beat()
+                while not stop.is_set():
+                    number = rng.randrange(1, 80) * 2 + seed
+                    if rng.random() < 0.3:
+                        writer.delete({"id": number})
+                        gone.add(number)
+                        acknowledged.pop(number, None)
+                    else:
+                        word = f"w{rng.random()}"
+                        writer.put(row(number, word))
+                        gone.discard(number)
+                        acknowledged[number] = word
+                    written[0] += 1
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        _until(lambda: written[0] > 10 or errors)
+        assert move.call(backfill).rows > 0  # type: ignore[attr-defined]
+        move.call(drive.reconcile)
+        turned = move.call(drive.turn, forward=True)
+        assert turned.serves == "target"  # type: ignore[attr-defined]
+        now = written[0]
+        _until(lambda: written[0] > now + 5 or errors)
+        assert move.call(drive.turn, forward=False).serves == "source"  # type: ignore[attr-defined]
+        now = written[0]
+        _until(lambda: written[0] > now + 5 or errors)
+        move.call(drive.start, operator="t")
+        move.call(backfill)
+        move.call(drive.reconcile)
+        move.call(drive.turn, forward=True)
+        now = written[0]
+        _until(lambda: written[0] > now + 5 or errors)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+    move.call(drive.relay)
+    expected = {str(n): word for n, word in acknowledged.items()}
+    for which in ("target", "source"):
+        seen = {
+            k.removeprefix("i:"): image[0] and image[0].removeprefix("s:")
+            for k, image in move.state(which).items()
+        }
+        assert seen == expected, which
+    move.call(drive.finish, now=True)
+    with move.writer() as writer:
+        writer.put(row(9000, "after the end"))
+    assert any(k.endswith("9000") for k in move.state("target"))
+    assert not any(k.endswith("9000") for k in move.state("source"))
+
+
+def _until(condition: Callable[[], object]) -> None:
+    from support.processes import until
+
+    until(condition, 60)
+
+
+def test_a_second_leg_that_fails_waits(hand, places):
+    """A target that is away or refuses: the write is acknowledged, its operation waits and is counted; later it is carried, newest wins, nothing is lost."""
+    move: Hand = hand("sqlite", "sqlite")
+    move.call(drive.start, operator="t")
+    target = Path(move.places.target.removeprefix("sqlite:///"))
+    with move.writer() as writer:
+        writer.put(row(500, "before"))
+        blocker = sqlite3.connect(target, isolation_level=None)
+        blocker.execute("CREATE TRIGGER no BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'not today'); END")
+        writer.put(row(501, "one"))
+        writer.put(row(501, "two"))
+        writer.delete({"id": 500})
+        assert writer.failed == 2
+        with move.open() as opened_:
+            assert opened_.pair.source.backlog() == (2, 2)
+            with pytest.raises(LockgateError, match="cannot be brought"):
+                drive._drained(opened_, opened_.pair.source, opened_.pair.target)
+        blocker.execute("DROP TRIGGER no")
+        blocker.close()
+        assert move.call(drive.relay).done == 2  # type: ignore[attr-defined]
+    state = move.state("target")
+    assert state["i:501"][0] == "s:two"
+    assert "i:500" not in state
+
+
+def test_operations_carry_their_numbers(hand):
+    """An op_id that comes again changes nothing; each operation records its revision on both sides, and a delete leaves a tombstone that keeps an older image out."""
+    move: Hand = hand("sqlite", "mysql")
+    move.call(drive.start, operator="t")
+    with move.writer() as writer:
+        assert writer.put(row(700, "a"), op_id="order-1")
+        assert not writer.put(row(700, "b"), op_id="order-1")
+        assert writer.put(row(700, "c"), op_id="order-2")
+        assert writer.delete({"id": 700}, op_id="order-3")
+    with move.open() as opened_:
+        source, target = opened_.pair.source, opened_.pair.target
+        ops = source.speaker.ask(
+            f"SELECT op_id, source_rev, target_rev, index_hash, state FROM {source._side('op')} ORDER BY op_id"
+        )
+        assert ops == [("order-1", 1, 1, "", 1), ("order-2", 2, 2, "", 1), ("order-3", 3, 3, "", 1)]
+        late = Op("late", ("700",), ("700", *[None] * 9), 2)
+        with target.transaction():
+            assert target.apply([late], COLUMNS) == {key_id(("700",)): 3}
+    assert "700" not in move.state("target")
+
+
+def test_nothing_is_copied_before_every_instance_writes(hand):
+    """Without a writer that was seen, and with fewer than declared, the backfill is refused and nothing is copied."""
+    move: Hand = hand("sqlite", "sqlite", writers=2)
+    move.call(drive.start, operator="t")
+    with move.writer(instance="one") as writer:
+        writer.beat()
+        with pytest.raises(LockgateError) as caught:
+            move.call(backfill)
+        assert caught.value.code == "MOVE_REFUSED"
+        assert "1 of 2 writers" in caught.value.message
+    assert move.state("target") == {}
+    assert missing_writers(1, [Writer("a", LIVE_SECONDS + 1, 0)], []) != ""
+    assert missing_writers(1, [Writer("a", 1, 0)], []) == ""
+    assert "b" in missing_writers(1, [Writer("a", 1, 0)], ["a", "b"])
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize(
+    "place", ["dual:apply:commit", "dual:done", "dual:barred", "dual:opened", "dual:batch:destination-commit"]
+)
+def test_cut_off_anywhere(hand, place: str):
+    """Cut off at each point of backfill, second leg and switch, the same call goes on: both sides are equal, and each range stands in the ledger once."""
+    move: Hand = hand("sqlite", "sqlite")
+    move.call(drive.start, operator="t")
+    with move.writer() as writer:
+        writer.beat()
+        died = [0]
+
+        def hook(name: str) -> None:
+            if name == place and not died[0]:
+                died[0] = 1
+                raise Died
+
+        steps: list[Callable[[], object]] = [
+            lambda: move.call(backfill),
+            lambda: writer.put(row(77, "x")),
+            lambda: move.call(drive.reconcile),
+            lambda: move.call(drive.turn, forward=True),
+        ]
+        for step in steps:
+            points.install(hook)
+            try:
+                step()
+                continue
+            except Died:
+                pass
+            finally:
+                points.install(None)
+            step()
+        assert died[0]
+        writer.put(row(78, "y"))
+    move.call(drive.relay)
+    assert move.state("source") == move.state("target")
+    assert move.state("target")["i:78"][0] == "s:y"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9), st.booleans()), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_any_order_and_repetition(tmp_path_factory, changes, rng):
+    """Images and tombstones in any order, any number of times, in any batches: the target ends as the last revision of each key."""
+    file = tmp_path_factory.mktemp("side") / "x.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT)")
+    connection.close()
+    store = open_store(f"sqlite:///{file}", "test", "t")
+    fields = [Field("id", "integer", ""), Field("u", "text", "")]
+    side = Side(
+        speak(f"sqlite:///{file}", "test", "t"),
+        "m",
+        store.describe("t"),
+        ("id",),
+        fields,
+        [Given("id", '"id"', "integer", ""), Given("u", '"u"', "text", "")],
+    )
+    store.close()
+    side.create()
+    last: dict[int, int] = {}
+    ops, expected = [], {}
+    for number, word, dead in changes:
+        last[number] = last.get(number, -1) + 1
+        image = None if dead else (str(number), f"{word}@{last[number]}")
+        ops.append(Op(f"{number}-{last[number]}", (str(number),), image, last[number]))
+        expected[number] = image
+    sent = ops + rng.sample(ops, len(ops) // 2)
+    rng.shuffle(sent)
+    while sent:
+        cut = rng.randint(1, len(sent))
+        with side.transaction():
+            side.apply(sent[:cut], ["id", "u"])
+        sent = sent[cut:]
+    seen = dict(side.rows([(str(n),) for n in expected], ["id", "u"]))
+    assert seen == {(str(n),): image for n, image in expected.items() if image}
+    side.speaker.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("postgres", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgres")]
+)
+def test_commands(places, database: str, tmp_path: Path, one: str, other: str):
+    """`lockgate move` on a dual-written file: plan, start (which makes the target's table), run, cutover, status, rollback, abort, each with a valid document."""
+    source, target = places(one), places(other)
+    source.fill(ROWS)
+    target.run("DROP TABLE t")
+    project = Project(tmp_path, database)
+    project.environ |= {"ONE": source.url, "OTHER": target.url}
+    (tmp_path / "moves").mkdir()
+    file = tmp_path / "moves" / "things.toml"
+    file.write_text(
+        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\ncreate = true\n'
+    )
+    planned = project.ok("move", "move", "plan", "things")
+    assert planned["result"]["problems"] == []
+    assert not planned["result"]["targetExists"]
+    assert project.ok("move", "move", "start", "things")["stage"] == "dual_write"
+    assert project.ok("move", "move", "run", "things")["stage"] == "reconciled"
+    with DualWriter.from_file(file, project.environ) as writer:
+        writer.put(row(800, "by the application"))
+        assert project.ok("move", "move", "cutover", "things")["serves"] == "target"
+        writer.put(row(801, "on the other side"))
+        assert project.json("move", "finish", "things").error("MOVE_WINDOW")["exitCode"] == 4
+        assert project.ok("move", "move", "rollback", "things")["serves"] == "source"
+        writer.put(row(802, "and back"))
+    status = project.ok("move", "move", "status")
+    assert [(m["name"], m["stage"]) for m in status["moves"]] == [("things", "rolled_back")]
+    assert project.ok("move", "move", "abort", "things")["stage"] == "aborted"
+    assert "aborted" in project.text("move", "status").out
+    found = project.json("move", "verify", "--source", source.url, "--target", target.url, "--table", "t")
+    assert found.document("move-verify")["equal"]
+
+
+def test_declarations_that_are_wrong(tmp_path: Path):
+    """What a file says wrongly is named; a file of another kind is not taken for one of these."""
+    place = Place("t", "ONE")
+    good = DualDeclaration("dual-write", place, place)
+    assert problems(good) == []
+    for wrong in (
+        DualDeclaration("other", place, place),
+        DualDeclaration("dual-write", Place("t", "ONE", True), place),
+        DualDeclaration("dual-write", place, place, columns={"a": "b"}),
+        DualDeclaration("dual-write", place, place, writers=-1),
+        DualDeclaration("dual-write", place, place, rollback_hours=0),
+    ):
+        assert len(problems(wrong)) == 1
+    file = tmp_path / "x.toml"
+    file.write_text('[source]\ntable = "t"\n')
+    assert not is_dual(file)
+    assert not is_dual(tmp_path / "nope.toml")
+
+
+def test_created_tables(places):
+    """The table that is made names character set and collation, and keeps NOT NULL and the key."""
+    source = places("postgres")
+    store = open_store(source.url, "test", "t")
+    described = store.describe("t")
+    store.close()
+    target = places("mysql")
+    speaker = speak(target.url, "test", "t")
+    text = create_sql(would_be(described, "t2", "mysql"), speaker)
+    assert "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" in text
+    assert "`id` bigint NOT NULL" in text
+    assert "PRIMARY KEY (`id`)" in text
+    speaker.do(text)
+    speaker.close()
