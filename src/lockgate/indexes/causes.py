@@ -117,13 +117,17 @@ def _moved_ids(e: Evidence) -> float:
     """Of the ranks that another document holds now, the share with the score of before."""
     if not e.noise.informative:
         return 0.0
-    same = total = 0
+    same = total = queries = 0
     for qid, hits in e.base.hits.items():
-        for b, c in zip(hits, e.cand.hits[qid], strict=False):
-            if b.id != c.id:
+        tied = _ties(hits)
+        before = total
+        for b, c, twin in zip(hits, e.cand.hits[qid], tied, strict=False):
+            # Where documents share a score, one that is missed leaves its rank to its twin.
+            if b.id != c.id and not twin:
                 total += 1
                 same += math.isclose(b.score, c.score, rel_tol=1e-5, abs_tol=1e-7)
-    return same / total if total >= 2 else 0.0
+        queries += total > before
+    return same / total if total >= 2 and queries >= 2 else 0.0
 
 
 def _local(e: Evidence) -> list[Cause]:
@@ -172,7 +176,24 @@ def _local(e: Evidence) -> list[Cause]:
         causes = [msgspec.structs.replace(c, sure=False) for c in causes]
         evidence = f"{moved} answers have a score of their own while the others kept theirs"
         causes.insert(0, Cause("foreign-vectors", False, evidence))
+        if _lexical(e) and moved > 0.1 * e.noise.pairs:
+            causes.insert(
+                0, Cause("analyzer-changed", False, f"a lexical index with other terms: {evidence}")
+            )
+        elif moved > 0.5 * e.noise.pairs:
+            causes.append(Cause("dimensions-truncated", False, evidence))
     return causes
+
+
+def _lexical(e: Evidence) -> bool:
+    """Do the runs come from an index of words? Its scores are no cosines, or lists end where no word is shared.
+
+    Raw inner products look the same, so this names a cause and rules none out.
+    """
+    uneven = sum(len(hits) < e.base.depth for hits in e.base.hits.values()) >= 0.1 * len(e.base.hits)
+    if uneven and len(e.corpus) > e.base.depth:
+        return True
+    return all(max(_scores(run), default=0.0) > 1.0001 for run in (e.base, e.cand))
 
 
 def _rescored(e: Evidence) -> int:
@@ -200,7 +221,7 @@ def _global(e: Evidence) -> list[Cause]:
     old, new = _scores(e.base), _scores(e.cand)
     text = f"overlap {e.strict:.2f}; scores {_range(old)} before, {_range(new)} now"
     common = e.noise.pairs / max(1, sum(len(h) for h in e.base.hits.values()))
-    lexical = bool(old) and max(map(abs, old)) > 1.0001 and not e.base.distances and not e.cand.distances
+    lexical = _lexical(e)
     by_document = _by_document(e)
     before, after = ({h.id for hits in run.hits.values() for h in hits} for run in (e.base, e.cand))
     hubs = len(after) / max(1, len(before))
