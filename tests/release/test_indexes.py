@@ -160,12 +160,12 @@ def test_a_release_whose_index_got_worse_has_failed(project: Project, database: 
     with psycopg.connect(database, autocommit=True) as connection:
         # The rows are spoilt by the swap itself: what a writer on the wrong model would do to the new generation.
         connection.execute(
-            "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            "CREATE FUNCTION lockgate_index.spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF NEW.generation = '0002' THEN UPDATE lockgate_index.help__0002 SET embedding = (SELECT array_agg(sin(i * length(text))) FROM generate_series(1, 256) i)::real[]::vector(256)::halfvec(256); END IF;"
             " RETURN NEW; END $$"
         )
         connection.execute(
-            "CREATE TRIGGER spoil AFTER INSERT OR UPDATE ON lockgate.live_index FOR EACH ROW EXECUTE FUNCTION spoil()"
+            "CREATE TRIGGER spoil AFTER INSERT OR UPDATE ON lockgate.live_index FOR EACH ROW EXECUTE FUNCTION lockgate_index.spoil()"
         )
     answer = project.json(*RELEASE, TWO)
     answer.error("INDEX_WATCH_ABORTED")

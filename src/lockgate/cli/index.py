@@ -61,7 +61,7 @@ def command() -> None:
     default="",
     help="Its column of vectors, where they are ready.",
 )
-@click.option("--embedder", metavar="SPEC", default=None, help="hashing[:DIMENSION[:SEED]], http=URL=MODEL or st=MODEL; without one, records bring their vectors.")  # fmt: skip
+@click.option("--embedder", metavar="SPEC", default=None, help="hashing[:DIMENSION[:SEED]], minilm, http=URL=MODEL or st=MODEL; without one, records bring their vectors.")  # fmt: skip
 @click.option(
     "--model", metavar="NAME", default="given", show_default=True, help="The model's name, for ready vectors."
 )
@@ -289,8 +289,10 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
 def _told(session: Session, command_name: str, done: Any, target: "Generation", swap_kind: str) -> None:
     import msgspec
 
+    from lockgate.indexes.namespace import cache_namespace
+
     told = of_store(session, target.store, target.place)
-    session.output.json({"command": command_name, **msgspec.to_builtins(done), **told, "swapKind": swap_kind})
+    session.output.json({"command": command_name, **msgspec.to_builtins(done), **told, "swapKind": swap_kind, "cacheNamespace": cache_namespace(target.name, target.index_hash)})  # fmt: skip
     if done.recovered:
         session.output.say(f"an interrupted swap was {done.recovered}")
     if done.changed:
@@ -370,6 +372,7 @@ def watch_command(name: str, **options: Any) -> None:
 @click.argument("name", required=False, default="")
 def list_command(name: str, **shared_options: Any) -> None:
     """The generations of every index, or of NAME: state, hashes, verdict, and which one serves."""
+    from lockgate.indexes.namespace import cache_namespace
     from lockgate.indexes.register import read_alias, read_generations
     from lockgate.stores.open_search import unproven
 
@@ -385,7 +388,7 @@ def list_command(name: str, **shared_options: Any) -> None:
                 {
                     "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records,
                     "specHash": g.spec_hash, "contentRoot": g.content_root, "indexHash": g.index_hash, "startedAt": g.started_at,
-                    "sealedAt": g.sealed_at, "verdict": g.verdict,
+                    "sealedAt": g.sealed_at, "verdict": g.verdict, "cacheNamespace": cache_namespace(g.name, g.index_hash),
                     "pending": bool(aliases[g.name] and (aliases[g.name].pending or {}).get("to") == g.generation),  # type: ignore[union-attr]
                 }
                 for g in rows

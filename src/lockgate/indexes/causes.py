@@ -34,7 +34,10 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Evidence(NamedTuple):
-    """What the causes are read from. ``corpus`` are the document ids in the order of the corpus, ``strict`` the mean overlap."""
+    """What the causes are read from. ``corpus`` are the document ids in the order of the corpus, ``strict`` the mean overlap.
+
+    ``worded`` tells that every answer of the baseline shares a rare word with its query, as those of an index of words do.
+    """
 
     base: Run
     cand: Run
@@ -44,6 +47,7 @@ class Evidence(NamedTuple):
     corpus: tuple[str, ...]
     strict: float
     checks: Sequence[Check]
+    worded: bool = False
 
 
 def name_causes(e: Evidence) -> list[Cause]:
@@ -176,11 +180,15 @@ def _local(e: Evidence) -> list[Cause]:
         causes = [msgspec.structs.replace(c, sure=False) for c in causes]
         evidence = f"{moved} answers have a score of their own while the others kept theirs"
         causes.insert(0, Cause("foreign-vectors", False, evidence))
-        if _lexical(e) and moved > 0.1 * e.noise.pairs:
+        if _lexical(e):
             causes.insert(
                 0, Cause("analyzer-changed", False, f"a lexical index with other terms: {evidence}")
             )
-        elif moved > 0.5 * e.noise.pairs:
+        elif e.worded:
+            causes.append(
+                Cause("analyzer-changed", False, f"every answer shares a word with its query: {evidence}")
+            )
+        if moved > 0.5 * e.noise.pairs:
             causes.append(Cause("dimensions-truncated", False, evidence))
     return causes
 
@@ -226,8 +234,10 @@ def _global(e: Evidence) -> list[Cause]:
     before, after = ({h.id for hits in run.hits.values() for h in hits} for run in (e.base, e.cand))
     hubs = len(after) / max(1, len(before))
     found: list[tuple[float, str, str]] = []
-    if lexical and not e.noise.rescaled:
+    if lexical:
         found.append((0.9, "analyzer-changed", f"a lexical index with other terms: {text}"))
+    elif e.worded:
+        found.append((0.25, "analyzer-changed", f"every answer shares a word with its query: {text}"))
     if e.noise.rescaled:
         found.append((0.7, "wrong-metric", f"scores are of another kind: {text}"))
     else:

@@ -122,11 +122,8 @@ def _look(
     errors, other = failed / asked, elsewhere / asked
     if failed == len(listed) or not any(listed.values()):
         return Look(at, None, None, None, None, None, 1.0, other)
-    drift = compare(
-        gold,
-        *([one] for one in within_corpus(gold, [baseline, make_run(live.row.generation, listed)])),
-        limits,
-    )
+    known = within_corpus(gold, [baseline, make_run(live.row.generation, listed)])
+    drift = compare(gold, [known[0]], [known[1]], limits)
     return figures(drift, at, errors, other)
 
 

@@ -36,7 +36,7 @@ def indexes(course: Course, budget: Budget) -> Ended:
             prior = dict(course.evidence_of(STEP).get(name) or {})
             with writing(means.link, name, course.lock_wait):
                 carried = carry(means, name, one, prior)
-            evidence[name] = {**prior, **msgspec.to_builtins(carried)}
+            evidence[name] = {**(course.evidence_of(STEP).get(name) or {}), **msgspec.to_builtins(carried)}
             told.append(f"{name}: {carried.before or 'nothing'} -> {carried.generation}" if carried.changed else f"{name}: {carried.generation} serves already")  # fmt: skip
     return done("; ".join(told), **evidence)
 
@@ -102,7 +102,12 @@ def _means(course: Course, budget: Budget) -> Iterator[Means]:
     def opened(kind: str, place: str) -> SearchStore:
         if (kind, place) not in stores:
             inside = kind in IN_DATABASE or "://" in place or not place
-            stores[kind, place] = open_search(kind, place if inside else str(course.root / place), link, os.environ.get("LOCKGATE_STORE_KEY", ""))
+            stores[kind, place] = open_search(
+                kind,
+                place if inside else str(course.root / place),
+                link,
+                os.environ.get("LOCKGATE_STORE_KEY", ""),
+            )
         return stores[kind, place]
 
     def note(name: str, found: Mapping[str, Any]) -> None:
