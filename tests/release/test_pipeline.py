@@ -48,7 +48,13 @@ def test_all_steps(make: Callable[..., Project]):
         )
         document = project.ok("release", "release", "--sha", SHA, "--env", "production", SMOKE_TOKEN=TOKEN)
     assert [s["name"] for s in document["steps"]] == STEPS
-    assert states(project) == {**dict.fromkeys(STEPS, "done"), "approvals": "skipped", "indexes": "skipped", "watch": "skipped", "index-watch": "skipped"}
+    assert states(project) == {
+        **dict.fromkeys(STEPS, "done"),
+        "approvals": "skipped",
+        "indexes": "skipped",
+        "watch": "skipped",
+        "index-watch": "skipped",
+    }
     assert running_workers(project.root) == 3
     assert (project.root / "workers.log").read_text().split() == ["status", "pause", "status", "resume"]
     assert (project.root / "rollouts").read_text() == f"{SHA}\n"

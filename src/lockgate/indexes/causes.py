@@ -259,8 +259,18 @@ def _global(e: Evidence) -> list[Cause]:
             f"queries and documents are not of one space: {text}",
         )
     )
+    if not e.noise.informative:
+        # Ranks alone tell neither scores that moved along nor misses.
+        found.append((0.45, "ann-recall", f"other answers, and no scores to tell why: {text}"))
+        found.append((0.4, "ids-shuffled", f"other answers, and no scores to tell why: {text}"))
     if e.gone.gone > 1 and e.gone.chance < 0.02:
-        found.append((0.1, "documents-missing", f"{e.gone.gone} documents are found by no query any more"))
+        found.append(
+            (
+                0.1 if e.noise.informative else 0.97,
+                "documents-missing",
+                f"{e.gone.gone} documents are found by no query any more",
+            )
+        )
     return [Cause(name, False, evidence) for _, name, evidence in sorted(found, reverse=True)]
 
 

@@ -135,7 +135,9 @@ def compare(
     rows = [_query(gold, q, base, cand, k, noise, exact, reference, limits) for q in base.hits]
     depth = min(DEEPEST, base.depth)
     deep = {q: align(base.hits[q], cand.hits[q], depth, noise) for q in base.hits}
-    gone = find_disappeared(deep, cand, limits.misses_of(len(gold.documents)))
+    gone = find_disappeared(
+        deep, cand, limits.misses_of(len(gold.documents)), ranks_only=not noise.informative
+    )
     states = _states(gold, baselines, candidates, k, reference, limits)
     floor = _floor(baselines, k, reference)
     # One of a query and its paraphrases is one sample, not four.
