@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from indexes import lab
 from indexes.conftest import make_records, vector_spec
+from indexes.lives import GOLD, killed_at, records_file
 from lockgate.errors import Busy, Held
 from lockgate.indexes.build import Wanted, build
 from lockgate.indexes.register import find_generation, read_alias, read_generations, writing
@@ -25,20 +24,12 @@ from support.calls import Project
 from support.processes import until
 
 pytestmark = pytest.mark.postgres("18")
-GOLD = Path(__file__).resolve().parents[2] / "examples" / "gold"
 GRAPH = ("--ann", "hnsw:m=16,ef_construction=64")
 
 
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Project:
     return Project(tmp_path, database)
-
-
-def records_file(path: Path, records) -> str:
-    path.write_text(
-        "".join(json.dumps({"_id": r.id, "text": r.text, "vector": r.vector}) + "\n" for r in records)
-    )
-    return str(path)
 
 
 def test_a_whole_life(project, database):
@@ -279,34 +270,6 @@ def test_a_build_from_a_table(project, database):
 
 
 # -- kills and races ----------------------------------------------------------------------------------
-
-_KILLED = """
-import os, signal, sys
-from lockgate.record import points
-count = 0
-def hook(name):
-    global count
-    if name == sys.argv[1]:
-        count += 1
-        if count == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-points.install(hook)
-from lockgate.cli.main import app
-app(sys.argv[3:], standalone_mode=False)
-"""
-
-
-def killed_at(project: Project, point: str, nth: int, *arguments: str) -> int:
-    """Run the command in a process that is killed when it passes ``point`` for the nth time; its return code."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, point, str(nth), *arguments],
-        cwd=project.root,
-        env={**os.environ, **project.environ},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode
 
 
 @pytest.mark.parametrize(

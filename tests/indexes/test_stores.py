@@ -146,3 +146,47 @@ def test_an_unknown_index_is_an_error(bench: Bench):
     with pytest.raises(LockgateError) as unknown:
         bench.store.query("nobody", bench.question(bench.records[0]), 1)
     assert unknown.value.code == "INDEX_UNKNOWN"
+
+
+def test_writes_go_to_physical_names_only(bench: Bench):
+    """A writer that names the alias would hit another generation after the next swap: it is refused, and nothing changes."""
+    filled(bench, "doc__1")
+    bench.store.swap("doc", None, "doc__1")
+    before = bench.store.content("doc__1")
+    changed = [bench.records[0]._replace(text="another text")]
+    for write in (bench.store.upsert, bench.store.load):
+        with pytest.raises(LockgateError) as refused:
+            write("doc", changed)
+        assert refused.value.code == "INDEX_UNKNOWN"
+    with pytest.raises(LockgateError) as kept:
+        bench.store.delete("doc", [bench.records[0].id])
+    assert kept.value.code == "INDEX_UNKNOWN"
+    assert bench.store.content("doc__1") == before
+
+
+def test_an_alias_never_leads_to_nothing(bench: Bench):
+    """A swap to a generation that is not there is refused, and the alias stays where it was."""
+    filled(bench, "doc__1")
+    for expect in (None, "doc__1"):
+        with pytest.raises(LockgateError) as missing:
+            bench.store.swap("doc", expect, "doc__9")
+        assert missing.value.code == "INDEX_UNKNOWN"
+        assert bench.store.resolve("doc") == expect
+        if expect is None:
+            bench.store.swap("doc", None, "doc__1")
+
+
+def test_a_zero_vector_is_counted_or_refused(bench: Bench):
+    """A vector of length 0 has no direction: the description counts it, or the store refuses it by name."""
+    if bench.spec.kind == "text":
+        pytest.skip("a text index has no vectors")
+    bench.store.create("doc__1", bench.spec)
+    zero = bench.records[0]._replace(vector=(0.0,) * 8)
+    if bench.kind in ("opensearch", "opensearch-flat", "elasticsearch"):
+        with pytest.raises(Refused) as refused:
+            bench.store.upsert("doc__1", [zero])
+        assert refused.value.code == "INDEX_RECORD"
+        assert repr(zero.id) in refused.value.message
+        return
+    bench.store.upsert("doc__1", [zero])
+    assert bench.store.describe("doc__1").zero == 1

@@ -65,6 +65,7 @@ class Fts5:
 
     def upsert(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``."""
+        self._refuse_unknown(physical)
         docs, words = identifier(physical), identifier(f"{physical}_words")
         with _Transaction(self._db):
             for r in records:
@@ -80,9 +81,14 @@ class Fts5:
 
     def delete(self, physical: str, ids: Sequence[str]) -> None:
         """See ``SearchStore``."""
+        self._refuse_unknown(physical)
         with _Transaction(self._db):
             for id_ in ids:
                 self._forget(physical, id_)
+
+    def _refuse_unknown(self, physical: str) -> None:
+        if self.manifest(physical) is None:
+            raise unknown(physical)
 
     def _forget(self, physical: str, id_: str) -> None:
         docs, words = identifier(physical), identifier(f"{physical}_words")
@@ -176,6 +182,7 @@ class Fts5:
         with _Transaction(self._db):
             if not must_move(alias, self.resolve(alias), expect, to):
                 return
+            self._refuse_unknown(to)
             self._db.execute(
                 "INSERT INTO lockgate_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET physical = excluded.physical",
                 (alias, to),

@@ -59,19 +59,22 @@ class Milvus:
             if remote
             else Capabilities("atomic", "exact", "Milvus Lite, inside this process; not a server")
         )  # fmt: skip
-        # It logs each refused call with its stack; what is refused is told by us.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        # They log each refused call with its stack; what is refused is told by us.
+        for name in ("pymilvus", "milvus_lite"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._sleep, self._clock = sleep, clock
         self._failed: type[Exception] = MilvusException
         self._exact: dict[str, Nearest] = {}
+        self._loaded: set[str] = set()
         try:
             self._client: Any = MilvusClient(place, token=key) if remote else MilvusClient(place)
         except MilvusException as error:
             if remote:
                 raise Unreachable(f"Milvus at {place} does not answer: {_said(error)}") from None
-            raise Busy(f"{place} is not to be opened: {_said(error)}", "INDEX_STORE") from None
+            raise _held(place, _said(error)) from None
         except (OSError, RuntimeError) as error:
-            raise Busy(f"{place}: {error}", "INDEX_STORE") from None
+            raise _held(place, str(error)) from None
+        self._file = "" if remote else place
 
     # -- collections ----------------------------------------------------------------------------------
 
@@ -124,9 +127,13 @@ class Milvus:
         return read_manifest(kept) if kept else None
 
     def _known(self, physical: str) -> Manifest:
+        """The manifest of a collection that can be read: after a restart one is released, and answers nothing until it is loaded."""
         kept = self._kept(physical)
         if not kept:
             raise unknown(physical)
+        if physical not in self._loaded:
+            self._client.load_collection(physical)
+            self._loaded.add(physical)
         return read_manifest(kept)
 
     def upsert(self, physical: str, records: Sequence[Record]) -> None:
@@ -270,6 +277,7 @@ class Milvus:
         now = self.resolve(alias)
         if not must_move(alias, now, expect, to):
             return
+        self._known(to)
         try:
             if now is None:
                 self._client.create_alias(to, alias)
@@ -286,6 +294,7 @@ class Milvus:
         refuse_drop(physical, {n: to for n in names if n and (to := self.resolve(n)) is not None})
         if physical in self._client.list_collections():
             self._client.drop_collection(physical)
+        self._loaded.discard(physical)
         self._exact.pop(physical, None)
 
     def physical(self, name: str) -> list[str]:
@@ -296,6 +305,18 @@ class Milvus:
         """See ``SearchStore``."""
         self._exact.clear()
         self._client.close()
+        if self._file:
+            # Closing the client leaves the server in this process, and with it the lock on the file.
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self._file)
+
+
+def _held(place: str, said: str) -> Busy:
+    return Busy(
+        f"{place} is held by another process, or is no file of Milvus Lite ({said})", state="Nothing was changed.",
+        next="End the process that has it open, then try again.",
+    )  # fmt: skip
 
 
 def _key(id_: str) -> str:

@@ -16,7 +16,7 @@ from lockgate.postgres.quoting import identifier, literal, qualified
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record
 from lockgate.stores.manifest import Manifest, read_manifest
-from lockgate.stores.refusals import exists_already, must_move, refuse_stranger
+from lockgate.stores.refusals import exists_already, must_move, refuse_stranger, unknown
 from lockgate.stores.searching import Capabilities
 
 SCHEMA = "lockgate_index"
@@ -44,6 +44,7 @@ class SearchTables:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self._tables: set[str] = set()
 
     # -- what a kind of table adds --------------------------------------------------------------------
 
@@ -87,6 +88,7 @@ class SearchTables:
 
     def delete(self, physical: str, ids: Sequence[str]) -> None:
         """See ``SearchStore``."""
+        self.refuse_alias(physical)
         self.link.run(f"DELETE FROM {self._sql(physical)} WHERE id = ANY ($1::text[])", list(ids))
 
     def last_id(self, physical: str) -> str | None:
@@ -116,6 +118,7 @@ class SearchTables:
         if kind == "v":
             raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
         if kind:
+            self._tables.discard(physical)
             try:
                 self.link.run(f"DROP TABLE {self._sql(physical)}")
             except ServerError as error:
@@ -158,6 +161,9 @@ class SearchTables:
         self.link.run(f"SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT}'")
         if not must_move(alias, self.resolve(alias), expect, to):
             return
+        self.refuse_alias(to)
+        if self._kind(alias) not in ("", "v"):
+            raise Refused(f"there is a relation of the name {alias}, so no alias can have it", "INDEX_ALIAS")
         names = self._view_columns(to)
         view = f"SELECT {names}, {literal(to)}::text AS generation FROM {self._sql(to)}"
         try:
@@ -165,10 +171,7 @@ class SearchTables:
             self.link.run(f"CREATE OR REPLACE VIEW {self._sql(alias)} AS {view}")
         except ServerError as error:
             if error.sqlstate == "55P03":
-                raise Busy(
-                    f"readers hold the alias {alias}: the swap did not wait longer than {SWAP_LOCK_TIMEOUT}",
-                    "LOCK_TIMEOUT",
-                ) from None
+                raise _waited(alias) from None
             if error.sqlstate != "42P16":
                 raise
             self.link.run("ROLLBACK TO SAVEPOINT replace")
@@ -182,7 +185,17 @@ class SearchTables:
             "FROM pg_catalog.pg_class c, LATERAL pg_catalog.aclexplode(c.relacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee "
             "WHERE c.oid = $1::regclass AND a.grantee <> c.relowner", self._sql(alias),
         )  # fmt: skip
-        self.link.run(f"DROP VIEW {self._sql(alias)}")
+        try:
+            self.link.run(f"DROP VIEW {self._sql(alias)}")
+        except ServerError as error:
+            if error.sqlstate == "55P03":
+                raise _waited(alias) from None
+            if error.sqlstate != "2BP01":
+                raise
+            raise Refused(
+                f"the alias {alias} has to be made anew for other columns, and something depends on it: {error.detail or error.message}",
+                "INDEX_ALIAS", next="Drop what depends on it, swap, and create it again.",
+            ) from None  # fmt: skip
         self.link.run(f"CREATE VIEW {self._sql(alias)} AS {view}")
         for privilege, role in grants:
             self.link.run(f"GRANT {privilege} ON {self._sql(alias)} TO {role}")
@@ -194,6 +207,13 @@ class SearchTables:
         """See ``SearchStore``. The session belongs to who opened it."""
 
     # -- small things -----------------------------------------------------------------------------------
+
+    def refuse_alias(self, physical: str) -> None:
+        """Raise where there is no table of this name. A view would take writes, and pass them on to whatever it shows just now."""
+        if physical not in self._tables:
+            if self._kind(physical) != "r":
+                raise unknown(physical)
+            self._tables.add(physical)
 
     def _sql(self, name: str) -> str:
         return qualified(SCHEMA, name)
@@ -213,6 +233,7 @@ class SearchTables:
         self, physical: str, columns: Sequence[str], types: Sequence[str], rows: list[tuple[Any, ...]]
     ) -> None:
         """One statement for many rows: arrays in, rows out, last one wins."""
+        self.refuse_alias(physical)
         names = ", ".join(map(identifier, columns))
         arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types, 1))
         changes = ", ".join(f"{identifier(c)} = excluded.{identifier(c)}" for c in columns if c != "id")
@@ -226,6 +247,12 @@ class SearchTables:
     def cast(self, column: str, physical: str) -> str:
         """How a column of an upsert is turned into its type."""
         return identifier(column)
+
+
+def _waited(alias: str) -> Busy:
+    return Busy(
+        f"readers hold the alias {alias}: the swap did not wait longer than {SWAP_LOCK_TIMEOUT}", "LOCK_TIMEOUT"
+    )  # fmt: skip
 
 
 def missing(extension: str) -> LockgateError:

@@ -15,6 +15,10 @@ from lockgate.stores.searching import Answered, Capabilities, Description, Found
 from lockgate.stores.vectors import packed, rounded, unpacked
 
 _OPERATORS = {"cosine": ("<=>", "cosine"), "l2": ("<->", "l2"), "ip": ("<#>", "ip")}
+GRAPH_LIMITS = {"float32": 2000, "float16": 4000}
+"""The most components that a graph of pgvector takes, by how they are stored."""
+ITERATIVE = (0, 8)
+"""Since this version a search goes on until it has k answers; before, dead rows and filters leave fewer."""
 _FRAME = r"'\x56'::bytea || int8send(length(vector_send(embedding)) - 4) || substring(vector_send(embedding) FROM 5)"
 
 
@@ -26,12 +30,20 @@ class PgVector(SearchTables):
     def __init__(self, link: Link) -> None:
         super().__init__(link)
         self._halves: dict[str, bool] = {}
+        self._extension: tuple[int, int] | None = None
 
     capabilities = Capabilities("transactional", "exact")
 
     def columns(self, manifest: Manifest) -> str:
         """See ``SearchTables``."""
         assert manifest.embedding is not None
+        most = GRAPH_LIMITS[manifest.embedding.dtype]
+        if manifest.ann.get("type", "flat") != "flat" and manifest.dimension > most:
+            # The server says so, too, but only after every vector was written.
+            raise Refused(
+                f"a graph of pgvector takes at most {most} components of {manifest.embedding.dtype}, not {manifest.dimension}", "INDEX_SPEC",
+                next="--dtype float16 (up to 4000), or --ann flat",
+            )  # fmt: skip
         if not self.link.rows("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'vector'"):
             try:
                 with self.link.transaction():
@@ -63,6 +75,7 @@ class PgVector(SearchTables):
 
     def upsert(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``."""
+        self.refuse_alias(physical)
         last = {r.id: r for r in records}
         rows: list[tuple[Any, ...]] = []
         half = self._half(physical)
@@ -93,6 +106,7 @@ class PgVector(SearchTables):
 
     def load(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``. A binary COPY; all of it or nothing."""
+        self.refuse_alias(physical)
         half = self._half(physical)
         dimension = self.link.value(
             "SELECT atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = 'embedding'",
@@ -216,8 +230,12 @@ class PgVector(SearchTables):
             if exact:
                 self.link.run("SET LOCAL enable_indexscan = off")
             else:
+                # Never below k, and 1000 at most: the server takes no more. What is then still missing is searched for on and on.
                 self.link.run(f"SET LOCAL hnsw.ef_search = {min(1000, max(k, search, 40))}")
                 self.link.run(f"SET LOCAL ivfflat.probes = {max(1, search or 10)}")
+                if self._version() >= ITERATIVE:
+                    self.link.run("SET LOCAL hnsw.iterative_scan = strict_order")
+                    self.link.run("SET LOCAL ivfflat.iterative_scan = relaxed_order")
             distance = f"embedding {operator} $1::{self._type(physical)}"
             rows = self.link.rows(
                 f"SELECT id, {distance} FROM {self._sql(physical)} ORDER BY {distance} LIMIT $2::int",
@@ -225,7 +243,15 @@ class PgVector(SearchTables):
                 k,
             )
         cosine = manifest.metric == "cosine"
-        return Answered(physical, tuple(Found(id_, 1 - d if cosine else -d) for id_, d in rows))
+        found = [Found(id_, 1 - d if cosine else -d) for id_, d in rows]
+        return Answered(physical, tuple(sorted(found, key=lambda f: (-f.score, f.id))))
+
+    def _version(self) -> tuple[int, int]:
+        """Major and minor version of the extension."""
+        if self._extension is None:
+            said = str(self.link.value("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'")).split(".")  # fmt: skip
+            self._extension = (int(said[0]), int(said[1]))
+        return self._extension
 
 
 def _literal(vector: Sequence[float]) -> str:

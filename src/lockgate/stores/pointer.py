@@ -68,6 +68,8 @@ class PointerFiles:
 
     def delete(self, physical: str, ids: Sequence[str]) -> None:
         """See ``SearchStore``."""
+        if self.manifest(physical) is None:
+            raise unknown(physical)
         self._append(physical, [[id_] for id_ in ids])
 
     def _append(self, physical: str, lines: list[Any]) -> None:
@@ -207,6 +209,8 @@ class PointerFiles:
         """See ``SearchStore``."""
         if not must_move(alias, self.resolve(alias), expect, to):
             return
+        if self.manifest(to) is None:
+            raise unknown(to)
         write_atomically(self.folder / f"{alias}.alias", json.dumps({"physical": to}).encode())
 
     def drop(self, physical: str) -> None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lockgate.errors import Busy, LockgateError
+from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.stores.content import Content, Record, content_of, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.refusals import (
@@ -44,8 +44,13 @@ class Qdrant:
             self._client = (
                 QdrantClient(url=place, api_key=key or None) if remote else QdrantClient(path=place)
             )
-        except (RuntimeError, ValueError, OSError) as error:
-            raise Busy(f"{place}: {error}", "INDEX_STORE") from None
+        except RuntimeError:
+            raise Busy(
+                f"{place} is held by another client of Qdrant: a folder belongs to one at a time", state="Nothing was changed.",
+                next="End the process that has it open, or run a server and give its URL.",
+            ) from None  # fmt: skip
+        except (ValueError, OSError) as error:
+            raise LockgateError(f"{place}: {error}", "INDEX_STORE") from None
 
     def create(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``."""
@@ -115,6 +120,7 @@ class Qdrant:
         """See ``SearchStore``."""
         from qdrant_client import models
 
+        self._known(physical)  # the client would delete through an alias
         points: list[Any] = [_point(i) for i in ids]
         self._client.delete(physical, points_selector=models.PointIdsList(points=points), wait=True)
 
@@ -202,6 +208,11 @@ class Qdrant:
         now = self.resolve(alias)
         if not must_move(alias, now, expect, to):
             return
+        self._known(to)
+        if alias in {c.name for c in self._client.get_collections().collections}:
+            raise Refused(
+                f"there is a collection of the name {alias}, so no alias can have it", "INDEX_ALIAS"
+            )
         steps: list[Any] = []
         if now is not None:
             steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
