@@ -20,6 +20,7 @@ from lockgate.cli.main import COMMANDS, app
 from lockgate.config import Artifacts, EmbeddedServer, Environment, Migrations, Roles, Settings
 from lockgate.config import release as parts
 from lockgate.config.bootstrap import BootstrapStep
+from lockgate.config.index import Index
 from lockgate.config.policy import Policy
 from lockgate.policy.pages import every_hazard
 from lockgate.record import schemas
@@ -62,6 +63,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "watch.queries.NAME": parts.WatchQuery,
     "notify": parts.Notify,
     "bootstrap.NAME": BootstrapStep,
+    "index.NAME": Index,
 }
 """Table of ``lockgate.toml`` → the struct behind it."""
 
@@ -126,6 +128,7 @@ KEYS: dict[str, str] = {
     "release.hand_off": "Whether another deployer rolls out: the release stops before it, `lockgate release continue` goes on.",
     "release.wait_for_instances": "Whether heartbeats of the new release have to be seen, and those of others to end.",
     "release.drain_timeout": "How long old instances may live on once the new ones are seen.",
+    "release.index_timeout": "How long all builds, validations and swaps of indexes of one release may take together.",
     "approvers.NAME.roles": "The roles that this person may approve in.",
     "approvers.NAME.key": "The public key of their signed approvals; `lockgate approve --new-key FILE` prints it.",
     "backup.provider": "`pg_dump`, `pg_basebackup`, `restore-point` or `command`; empty takes none.",
@@ -200,6 +203,34 @@ KEYS: dict[str, str] = {
     "notify.owners": "Who owns what is released; they stand in every failure report.",
     "notify.pager": "Whom to call.",
     "notify.channel": "Where it is talked about.",
+    "index.NAME.store": "The kind of store: `pgvector`, `fts`, `fts5`, `pointer`, `qdrant`, `lancedb`, `chroma`, `milvus`, `opensearch`, `elasticsearch`.",
+    "index.NAME.place": "File, folder or URL of a store outside the database.",
+    "index.NAME.table": "The table that records come from; this or `records`.",
+    "index.NAME.records": "A file of records, JSON lines; this or `table`.",
+    "index.NAME.id": "The table's column of ids.",
+    "index.NAME.text": "The table's column of texts.",
+    "index.NAME.vector": "The table's column of vectors, where they are ready.",
+    "index.NAME.embedder": "`hashing[:DIMENSION[:SEED]]`, `minilm`, `http=URL=MODEL` or `st=MODEL`; empty: records bring their vectors.",
+    "index.NAME.model": "The model's name, for ready vectors.",
+    "index.NAME.metric": "`cosine`, `l2` or `ip`.",
+    "index.NAME.dtype": "`float32` or `float16`: how vectors are stored.",
+    "index.NAME.ann": "`flat`, or `hnsw:m=16,ef_construction=64`, or `ivfflat:lists=100`.",
+    "index.NAME.raw_lengths": "Vectors are not of length 1, on purpose.",
+    "index.NAME.analyzer": "Text search configuration or tokenizer of a text index.",
+    "index.NAME.rate": "At most so many records a second; 0: no limit.",
+    "index.NAME.batch": "Records in one piece.",
+    "index.NAME.gold": "The gold set that validation and watch ask. Without one, a release builds a new generation and refuses to swap to it.",
+    "index.NAME.query_vectors": "Lines `{_id, vector}` for the gold queries, for ready vectors.",
+    "index.NAME.profile": "`like-for-like` or `model-change`: what may differ.",
+    "index.NAME.limits": "Limits of [indexes.md](indexes.md#limits) by their names, such as `{ndcg-drop = 0.005}`.",
+    "index.NAME.breadth": "`ef_search` of validation, shadow queries and watch; 0: at least 40.",
+    "index.NAME.shadow": "Queries of a log, JSON lines `{_id, text}`, asked of both generations before the swap; empty: the gold queries.",
+    "index.NAME.max_latency_increase_percent": "How much slower the p95 of the shadow queries may get.",
+    "index.NAME.rebuild": "`changed`: a release builds anew when the specification is not what serves. `always`: each release does.",
+    "index.NAME.two_step": "Accept a store whose swap a reader may see half done.",
+    "index.NAME.rollback_window": "How long rolling back stays possible after a swap.",
+    "index.NAME.watch": "How long is watched after a swap. Empty: 30 minutes in a protected environment, one look elsewhere.",
+    "index.NAME.interval": "From look to look of the watch.",
     "bootstrap.NAME.kind": "`secrets`, `roles`, `extensions`, `migrations`, `gate`, `parity` or `command`.",
     "bootstrap.NAME.needs": "The steps that have to be done before. A circle is refused.",
     "bootstrap.NAME.deadline": "How long the step may take, all its tries together; it holds while the step hangs.",

@@ -12,9 +12,9 @@ from lockgate.postgres.tree import words as w
 _PLANNED = (w.Dml, w.CreateTableAs, w.Refresh, w.Truncate, w.Cluster)
 
 
-def model_of(*texts: str) -> Schema:
+def model_of(*texts: str, version: int = 16) -> Schema:
     """The model after some files."""
-    schema = Schema()
+    schema = Schema(version=version)
     for number, text in enumerate(texts):
         for item in statements_of(text):
             replay(schema, item.statement, number)

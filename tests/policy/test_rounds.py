@@ -46,9 +46,11 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
     wrong, count = [], 0
     with roles(server, path.read_text()) as text, servers.fresh_database(server, "policy_rounds") as url:
         setup, _, each = text.partition("-- each\n")
-        schema = model_of(setup)
         with psycopg.connect(url, autocommit=True) as connection:
             version = connection.info.server_version // 10000
+            if path.stem == "from_18" and version < 18:
+                pytest.skip("this schema came with PostgreSQL 18")
+            schema = model_of(setup, version=version)
             cursor = connection.cursor()
             cursor.execute("SET client_min_messages = error")
             cursor.execute(setup)  # type: ignore[call-overload]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres("18")
 
 ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'
 BACKUP = '[backup]\nprovider = "pg_dump"\n'
-STEPS = ["window", "candidate", "proof", "approvals", "backup", "pause", "migrate", "verify", "rollout", "smoke", "watch", "resume"]  # fmt: skip
+STEPS = ["window", "candidate", "proof", "approvals", "backup", "pause", "migrate", "verify", "indexes", "rollout", "smoke", "watch", "resume", "index-watch"]  # fmt: skip
 
 
 def release_json(project: Project, name: str = "release.json") -> dict:
@@ -48,7 +48,13 @@ def test_all_steps(make: Callable[..., Project]):
         )
         document = project.ok("release", "release", "--sha", SHA, "--env", "production", SMOKE_TOKEN=TOKEN)
     assert [s["name"] for s in document["steps"]] == STEPS
-    assert states(project) == {**dict.fromkeys(STEPS, "done"), "approvals": "skipped", "watch": "skipped"}
+    assert states(project) == {
+        **dict.fromkeys(STEPS, "done"),
+        "approvals": "skipped",
+        "indexes": "skipped",
+        "watch": "skipped",
+        "index-watch": "skipped",
+    }
     assert running_workers(project.root) == 3
     assert (project.root / "workers.log").read_text().split() == ["status", "pause", "status", "resume"]
     assert (project.root / "rollouts").read_text() == f"{SHA}\n"

@@ -228,7 +228,7 @@ def test_what_only_18_has(database: str) -> None:
 def test_words_that_the_parser_does_not_know_are_no_guess() -> None:
     """A definition that cannot be read ends the snapshot with hold, never with half a model."""
     server = ServerRow(99, "", False, [], 1, 0, 1, [], 1.0, False)
-    relation = RelationRow("public", "v", "v", "p", False, "d", False, "o", "", -1, -1, -1, -1, -1, None, [], False, [], "SELECT FROM FUTURE ?", "", None)  # fmt: skip
+    relation = RelationRow("public", "v", "v", "p", False, "d", False, "o", "", -1, -1, -1, -1, -1, None, [], False, [], "SELECT FROM FUTURE ?", "", None, "")  # fmt: skip
     with pytest.raises(Refused) as caught:
         snapshot_of(Catalogue(server, [relation], [], [], [], [], []), AT)
     assert caught.value.exit == Exit.HOLD
@@ -238,7 +238,7 @@ def test_rows_of_a_partitioned_table_are_not_known_when_one_partition_is_not() -
     """Half a sum would call a large table small."""
 
     def row(name: str, kind: str, rows: int, parents: list[tuple[str, str]]) -> RelationRow:
-        return RelationRow("public", name, kind, "p", bool(parents), "d", False, "o", "", rows, 10, -1, -1, -1, None, parents, False, [], "", "", None)  # fmt: skip
+        return RelationRow("public", name, kind, "p", bool(parents), "d", False, "o", "", rows, 10, -1, -1, -1, None, parents, False, [], "", "", None, "")  # fmt: skip
 
     server = ServerRow(18, "", False, [], 1, 0, 1, [], 1.0, False)
     rows = [row("p", "p", -1, []), row("a", "r", 5, [("public", "p")]), row("b", "r", -1, [("public", "p")])]

@@ -1,6 +1,7 @@
 """``lockgate index``."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +16,16 @@ from lockgate.cli.index_room import (
     STORES,
     embedder_key,
     lock_wait_option,
-    manifest_of,
-    next_generation,
     of_store,
     opened,
     refuse_missing_home,
     session_of,
-    source_of,
 )
 from lockgate.cli.options import Session, leave, shared, usage
+from lockgate.record.verdict import Verdict
 
 if TYPE_CHECKING:
+    from lockgate.config.index import Index
     from lockgate.indexes.register import Generation
 
 
@@ -61,7 +61,7 @@ def command() -> None:
     default="",
     help="Its column of vectors, where they are ready.",
 )
-@click.option("--embedder", metavar="SPEC", default=None, help="hashing[:DIMENSION[:SEED]], http=URL=MODEL or st=MODEL; without one, records bring their vectors.")  # fmt: skip
+@click.option("--embedder", metavar="SPEC", default=None, help="hashing[:DIMENSION[:SEED]], minilm, http=URL=MODEL or st=MODEL; without one, records bring their vectors.")  # fmt: skip
 @click.option(
     "--model", metavar="NAME", default="given", show_default=True, help="The model's name, for ready vectors."
 )
@@ -76,40 +76,39 @@ def command() -> None:
 @click.option("--batch", metavar="N", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Records in one piece.")  # fmt: skip
 @lock_wait_option
 def build_command(name: str, **options: Any) -> None:
-    """Build a generation of NAME offline and seal it; called again after a kill, it goes on where it stopped."""
+    """Build a generation of NAME offline and seal it; called again after a kill, it goes on where it stopped.
+
+    Without --records and --table, [index.NAME] of lockgate.toml says from what.
+    """
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.build import Wanted, build
-    from lockgate.indexes.embedders import Cached, open_embedder
+    from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, source_of
     from lockgate.indexes.register import read_generations
     from lockgate.release.operator import operator_name
 
     session = session_of(options)
-    if (options["records"] is None) == (options["table"] is None):
-        raise usage("index build needs --records or --table, and not both", "lockgate index build --help")
+    declared = _declared(session, name, options)
     if options["generation"] is not None and not GENERATION.fullmatch(options["generation"]):
         raise usage(
             f"--generation {options['generation']!r}: a-z, 0-9 and -, at most 20",
             "lockgate index build --help",
         )
-    embedder = open_embedder(options["embedder"], embedder_key()) if options["embedder"] else None
+    embedder = embedder_of(declared, embedder_key(), session.settings.path(".lockgate") / "embeddings.sqlite")
     with _spec_errors(), opened(session, changing=True, name=name, wait=options["lock_wait"]) as room:
-        total, first, source = source_of(room, options)
-        manifest = manifest_of(room, options, embedder, first)
-        if manifest.kind == "text":
-            embedder = None
-        elif embedder is not None and not str(options["embedder"]).startswith("hashing"):
-            session.settings.path(".lockgate").mkdir(exist_ok=True)
-            embedder = Cached(embedder, session.settings.path(".lockgate") / "embeddings.sqlite")
+        root = session.settings.root if declared is session.settings.index.get(name) else Path()
+        source = source_of(room.link, root, declared)
+        store = room.store(declared.store, declared.place)
+        manifest = manifest_of(store, declared, embedder, source.first)
         known = read_generations(room.link, name)
         generation = options["generation"] or next_generation(known, manifest.spec_hash)
-        wanted = Wanted(name, generation, options["kind"], options["place"], manifest, options["embedder"] or "", total, options["rate"], options["batch"])  # fmt: skip
+        wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch)  # fmt: skip
         with Waiting(session.output) as waiting:
             built = build(
-                room.link, room.store(options["kind"], options["place"]), wanted, source, embedder, actor=operator_name(), progress=waiting.show
+                room.link, store, wanted, source.after, embedder, actor=operator_name(), progress=waiting.show
             )  # fmt: skip
     import msgspec
 
-    told = of_store(session, options["kind"], options["place"])
+    told = of_store(session, declared.store, declared.place)
     session.output.json({"command": "index build", **msgspec.to_builtins(built), **told})
     session.output.say(f"{session.output.mark('sealed', 'good')}: {name} {built.generation}, {built.records} records ({built.written} written, {built.resumed} there already) in {built.seconds:.1f} s")  # fmt: skip
     session.output.say(f"index_hash {built.index_hash}")
@@ -118,6 +117,25 @@ def build_command(name: str, **options: Any) -> None:
         session.output.say(f"next: lockgate index validate {name} --against {others[-1]} --generation {built.generation} --gold DIR")  # fmt: skip
     else:
         session.output.say(f"next: lockgate index swap {name} --to {built.generation}")
+
+
+def _declared(session: Session, name: str, options: dict[str, Any]) -> "Index":
+    """What is built: the section of ``lockgate.toml`` where the call names no records, else the options of the call."""
+    from lockgate.config.index import Index
+
+    if options["records"] is None and options["table"] is None and name in session.settings.index:
+        return session.settings.index[name]
+    if (options["records"] is None) == (options["table"] is None):
+        raise usage(
+            f"index build needs --records or --table, and not both; or [index.{name[:40]}] in lockgate.toml",
+            "lockgate index build --help",
+        )
+    return Index(
+        store=options["kind"], place=options["place"], table=options["table"] or "", records=options["records"] or "",
+        id=options["id_column"], text=options["text_column"], vector=options["vector_column"], embedder=options["embedder"] or "",
+        model=options["model"], metric=options["metric"], dtype=options["dtype"], ann=options["ann"], raw_lengths=options["raw_lengths"],
+        analyzer=options["analyzer"] or "", rate=options["rate"], batch=options["batch"],
+    )  # fmt: skip
 
 
 @command.command("validate")
@@ -147,12 +165,11 @@ def validate_command(name: str, **options: Any) -> None:
     """
     from lockgate.cli.waiting import Waiting
     from lockgate.errors import ConfigError
-    from lockgate.indexes.differences import Side
-    from lockgate.indexes.embedders import open_embedder
     from lockgate.indexes.gold import read_gold
     from lockgate.indexes.limits import choose
     from lockgate.indexes.register import find_generation, read_generations
-    from lockgate.indexes.validate import questions_of, read_query_vectors, remember, validate
+    from lockgate.indexes.validate import read_query_vectors, remember, side_of, validate
+    from lockgate.release.operator import operator_name
 
     session = session_of(options)
     limits = choose(options["profile"], limit_changes(options["limit"]), options["k"])
@@ -176,20 +193,13 @@ def validate_command(name: str, **options: Any) -> None:
                 from lockgate.errors import Refused
 
                 raise Refused(f"generation {one.generation} of {name} is not sealed", "INDEX_NOT_READY", next=f"lockgate index build {name}")  # fmt: skip
-        sides = []
-        for one in (row, against):
-            embedder = (
-                open_embedder(one.embedder, embedder_key())
-                if one.embedder and one.manifest.kind == "vector"
-                else None
-            )
-            sides.append(Side(one, room.of(one), questions_of(one, gold, embedder, given), embedder))
+        sides = [side_of(one, room.of(one), gold, embedder_key(), given) for one in (row, against)]
         with Waiting(session.output) as waiting:
             drift = validate(
                 gold, sides[0], sides[1], limits, breadth=options["breadth"], progress=waiting.show
             )
         if os.environ.get("LOCKGATE_ROLE", "").strip().lower() != "app":
-            remember(room.link, row, drift, against.generation)
+            remember(room.link, row, drift, against.generation, actor=operator_name(), at=time.time())
     told = of_store(session, row.store, row.place)
     where = f" ({row.store}: {told['unproven']})" if told["unproven"] else ""
     show_drift(
@@ -279,8 +289,10 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
 def _told(session: Session, command_name: str, done: Any, target: "Generation", swap_kind: str) -> None:
     import msgspec
 
+    from lockgate.indexes.namespace import cache_namespace
+
     told = of_store(session, target.store, target.place)
-    session.output.json({"command": command_name, **msgspec.to_builtins(done), **told, "swapKind": swap_kind})
+    session.output.json({"command": command_name, **msgspec.to_builtins(done), **told, "swapKind": swap_kind, "cacheNamespace": cache_namespace(target.name, target.index_hash)})  # fmt: skip
     if done.recovered:
         session.output.say(f"an interrupted swap was {done.recovered}")
     if done.changed:
@@ -291,11 +303,76 @@ def _told(session: Session, command_name: str, done: Any, target: "Generation", 
         session.output.say(f"{done.name} points to {done.after} already")
 
 
+@command.command("watch")
+@shared()
+@click.argument("name")
+@click.option("--gold", metavar="DIR", default=None, help="Gold set (default: that of [index.NAME]).")
+@click.option("--query-vectors", metavar="FILE", default=None, help="Lines {_id, vector}, for indexes of ready vectors.")  # fmt: skip
+@click.option("--window", metavar="SECONDS", type=click.FloatRange(min=0), default=None, help="How long after the swap (default: that of [index.NAME], else 1800).")  # fmt: skip
+@click.option("--interval", metavar="SECONDS", type=click.FloatRange(min=0.01), default=None, help="From look to look (default: that of [index.NAME], else 60).")  # fmt: skip
+@click.option("--breadth", metavar="N", type=click.IntRange(0, 1000), default=0, help="ef_search of the queries (default: at least 40).")  # fmt: skip
+@lock_wait_option
+def watch_command(name: str, **options: Any) -> None:
+    """Watch NAME after its swap: ask the gold queries through the alias and go back by itself when retrieval gets worse.
+
+    Goes back on the sources' conditions: delta-S above 0.05 for more than 15 minutes, p95 above 0.15, coverage below 0.60,
+    more than a fifth of the queries not convergent, more than 1 % errors. Called again after a kill, it goes on. Exits 1
+    after it went back, 5 when it cannot be told.
+    """
+    import msgspec
+
+    from lockgate.cli.waiting import Waiting
+    from lockgate.config import seconds
+    from lockgate.indexes.gold import read_gold
+    from lockgate.indexes.limits import choose
+    from lockgate.indexes.validate import read_query_vectors, side_of
+    from lockgate.indexes.watch import watch
+    from lockgate.release.operator import operator_name
+
+    session = session_of(options)
+    one = session.settings.index.get(name)
+    folder = options["gold"] or (one.gold and str(session.settings.path(one.gold)) if one else "")
+    if not folder:
+        raise usage(
+            f"index watch needs --gold, or a gold in [index.{name[:40]}]", "lockgate index watch --help"
+        )
+    window, interval = options["window"], options["interval"]
+    if window is None:
+        window = seconds(one.watch) if one and one.watch else 1800.0
+    if interval is None:
+        interval = seconds(one.interval) if one else 60.0
+    limits = choose(
+        one.profile if one else "like-for-like", {k: str(v) for k, v in one.limits.items()} if one else {}
+    )
+    gold = read_gold(Path(folder))
+    given = read_query_vectors(Path(options["query_vectors"])) if options["query_vectors"] else {}
+    with (
+        opened(session, changing=True, name=name, wait=options["lock_wait"]) as room,
+        Waiting(session.output) as waiting,
+    ):
+        done = watch(
+            room.link, room.of, lambda row: side_of(row, room.of(row), gold, embedder_key(), given), gold, name, limits,
+            actor=operator_name(), window=window, interval=interval, breadth=options["breadth"] or (one.breadth if one else 0),
+            tell=waiting.show,
+        )  # fmt: skip
+    code = {Verdict.PASS: "", Verdict.FAIL: "INDEX_WATCH_ABORTED", Verdict.HOLD: "INDEX_WATCH_HELD"}[
+        done.verdict
+    ]
+    session.output.json({"command": "index watch", "reasonCode": code, **msgspec.to_builtins(done)})
+    session.output.say(f"{done.name} {done.generation}: {session.output.mark(str(done.verdict), 'good' if done.verdict is Verdict.PASS else 'bad')} after {len(done.looks)} looks {code}".rstrip())  # fmt: skip
+    if done.reason:
+        session.output.say(done.reason)
+    if done.rolled_back:
+        session.output.say(f"the alias went back to {done.rolled_back}")
+    leave(EXITS[done.verdict])
+
+
 @command.command("list")
 @shared()
 @click.argument("name", required=False, default="")
 def list_command(name: str, **shared_options: Any) -> None:
     """The generations of every index, or of NAME: state, hashes, verdict, and which one serves."""
+    from lockgate.indexes.namespace import cache_namespace
     from lockgate.indexes.register import read_alias, read_generations
     from lockgate.stores.open_search import unproven
 
@@ -311,7 +388,7 @@ def list_command(name: str, **shared_options: Any) -> None:
                 {
                     "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records,
                     "specHash": g.spec_hash, "contentRoot": g.content_root, "indexHash": g.index_hash, "startedAt": g.started_at,
-                    "sealedAt": g.sealed_at, "verdict": g.verdict,
+                    "sealedAt": g.sealed_at, "verdict": g.verdict, "cacheNamespace": cache_namespace(g.name, g.index_hash),
                     "pending": bool(aliases[g.name] and (aliases[g.name].pending or {}).get("to") == g.generation),  # type: ignore[union-attr]
                 }
                 for g in rows

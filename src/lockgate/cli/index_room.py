@@ -2,9 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,6 @@ from lockgate.cli.options import Session, usage
 if TYPE_CHECKING:
     from lockgate.indexes.register import Generation
     from lockgate.postgres.link import Link
-    from lockgate.stores.content import Record
     from lockgate.stores.searching import SearchStore
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,35}")
@@ -22,10 +20,6 @@ STORES = ("pgvector", "fts", "fts5", "pointer", "qdrant", "lancedb", "chroma", "
 """``stores.open_search.KINDS``, named here so that help imports no store; a test keeps the two equal."""
 DRIVERS = ("chromadb", "httpx", "httpcore", "pymilvus", "grpc", "qdrant_client", "lance", "sqlite3")
 """Packages whose errors are those of a store."""
-TEXT_ONLY = {"fts": "english", "fts5": "porter unicode61"}
-"""Stores of texts, with the analyzer that they take where none is named."""
-BOTH = ("opensearch", "elasticsearch")
-"""Stores of vectors, or of texts where an analyzer is named."""
 GENERATION = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 
 
@@ -151,74 +145,3 @@ def embedder_key() -> str:
 def session_of(options: dict[str, Any]) -> Session:
     """The session of a command; takes the shared options out of ``options``."""
     return Session(**{k: options.pop(k) for k in ("format", "config", "verbose", "env", "database_url")})
-
-
-def next_generation(known: "list[Generation]", spec_hash: str) -> str:
-    """The one that is being built to this specification, or the next number."""
-    unfinished = [g.generation for g in known if g.state == "building" and g.spec_hash == spec_hash]
-    numbers = [int(g.generation) for g in known if g.generation.isdigit()]
-    return unfinished[-1] if unfinished else f"{max(numbers, default=0) + 1:04d}"
-
-
-def source_of(
-    room: Room, options: dict[str, Any]
-) -> "tuple[int, Record | None, Callable[[str], Iterable[Record]]]":
-    """How many records there are, the first one, and a function that gives those after an id."""
-    from itertools import islice
-
-    from lockgate.indexes.records import count_table, from_file, from_table
-
-    if options["records"] is not None:
-        held = from_file(Path(options["records"]))
-        return (
-            len(held),
-            next(iter(held.values()), None),
-            lambda after: (r for r in held.values() if not after or r.id > after),
-        )
-    from lockgate.postgres.link import Link
-
-    table, id_, text, vector = (options[k] for k in ("table", "id_column", "text_column", "vector_column"))
-    total = count_table(room.link, table, id_)
-
-    def source(after: str) -> "Iterator[Record]":
-        # A session of its own: the rows are read in one snapshot while batches are committed beside it.
-        reader = Link(room.link.target, "index source")
-        try:
-            with reader.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
-                yield from from_table(reader, table, id_, text, vector, after)
-        finally:
-            reader.close()
-
-    return total, next(iter(islice(source(""), 1)), None), source
-
-
-def manifest_of(room: Room, options: dict[str, Any], embedder: Any, first: "Record | None") -> Any:
-    """The specification that the options of a build describe."""
-    import msgspec
-
-    from lockgate.indexes.embedders import describe
-    from lockgate.stores.manifest import Embedding, Manifest, check
-
-    kind = options["kind"]
-    if kind in TEXT_ONLY or (kind in BOTH and options["analyzer"]):
-        analyzer = options["analyzer"] or TEXT_ONLY[kind]
-        found: Any = room.store(kind, options["place"])
-        return check(Manifest("text", analyzer=analyzer, analyzer_fingerprint=found.fingerprint(analyzer)))
-    name, _, rest = options["ann"].partition(":")
-    ann = {"type": name}
-    for pair in filter(None, rest.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals or not value.isdigit():
-            raise usage(
-                f"--ann {options['ann']!r}: {pair!r} is not NAME=NUMBER", "--ann hnsw:m=16,ef_construction=64"
-            )
-        ann[key] = value
-    if embedder is not None:
-        embedding = describe(embedder, options["embedder"], options["dtype"])
-    else:
-        dimension = len(first.vector) if first is not None and first.vector else 0
-        if not dimension:
-            raise usage("the records bring no vectors", "Name an --embedder, or give every record a vector.")
-        embedding = Embedding("given", options["model"], dimension, dtype=options["dtype"])
-    embedding = msgspec.structs.replace(embedding, normalised=not options["raw_lengths"])
-    return check(Manifest("vector", embedding, options["metric"], ann=ann))

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from lockgate.config.bootstrap import BootstrapStep, bootstrap_problems
+from lockgate.config.index import Index, index_problems
 from lockgate.config.policy import Policy
 from lockgate.config.policy import validate as validate_policy
 from lockgate.config.release import (
@@ -94,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notify: Notify = Notify()
     policy: Policy = Policy()
     bootstrap: Mapping[str, BootstrapStep] = {}
+    index: Mapping[str, Index] = {}
     root: Path = Path()
 
     def path(self, relative: str) -> Path:
@@ -205,6 +207,7 @@ def _validate(settings: Settings, file: str) -> None:
     validate_policy(settings.policy, file)
     found = problems({key: getattr(settings, key) for key in RELEASE_PARTS}, "", _is_duration)
     found += bootstrap_problems(settings.bootstrap)
+    found += index_problems(settings.index, _is_duration)
     found += [
         f"bootstrap.{n}.deadline = {s.deadline!r} is not a time limit such as 10min"
         for n, s in settings.bootstrap.items()

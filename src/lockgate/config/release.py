@@ -25,6 +25,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hand_off: bool = False
     wait_for_instances: bool = False
     drain_timeout: str = "5min"
+    index_timeout: str = "4h"
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -81,6 +81,11 @@ def measure_noise(baseline: Run, candidate: Run) -> Noise:
     # inversions are those of wrong documents.
     sigma = min(by_scores, by_order)
     cosines, rescaled = _kinds(baseline, candidate, slope)
+    # Far other scores in the same order, nowhere turned round: another scale, such as 1 / (1 + distance) for a cosine.
+    shift = median(abs(c - b) for b, c in pairs)
+    rescaled = rescaled or (
+        cosines and chances > 100 and inversions <= 0.002 * chances and shift > 0.1 * spread
+    )
     rounding = 1.4826 * median(abs(c - b) for b, c in pairs) if cosines and not rescaled else None
     if rescaled:
         sigma = min(sigma, MONOTONE * spread)

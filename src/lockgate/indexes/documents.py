@@ -37,8 +37,13 @@ class Disappeared(NamedTuple):
         return self.missed / self.slots if self.slots else 0.0
 
 
-def find_disappeared(aligned: Mapping[str, Aligned], candidate: Run, allowed: float) -> Disappeared:
+def find_disappeared(
+    aligned: Mapping[str, Aligned], candidate: Run, allowed: float, *, ranks_only: bool = False
+) -> Disappeared:
     """Sort the unexplained absences by document.
+
+    Where scores say nothing (``ranks_only``) near ties cannot be told, and they change the ends of lists: then only the
+    upper half of each list counts.
 
     ``aligned`` are the queries' lists at full depth; ``allowed`` is the rate of misses that an approximate index may have.
     """
@@ -47,10 +52,11 @@ def find_disappeared(aligned: Mapping[str, Aligned], candidate: Run, allowed: fl
     intrusions: set[str] = set()
     for one in aligned.values():
         kept = set(one.candidate)
-        for doc in one.baseline:
+        sure = set(one.baseline[: (len(one.baseline) + 1) // 2] if ranks_only else one.baseline)
+        for doc in (d for d in one.baseline if d in sure):
             if doc in kept or doc in one.absent:
                 expected[doc] = expected.get(doc, 0) + 1
-        for doc in one.absent:
+        for doc in (d for d in one.absent if d in sure):
             absences[doc] = absences.get(doc, 0) + 1
         intrusions.update(one.intruders)
     found = {h.id for hits in candidate.hits.values() for h in hits}

@@ -20,6 +20,7 @@ from lockgate.indexes.limits import Limits
 from lockgate.indexes.resample import percentile
 from lockgate.indexes.runs import Hit, Run, join
 from lockgate.indexes.stability import Observation, State, observe
+from lockgate.indexes.wording import shares_words
 from lockgate.record.verdict import Verdict
 
 WORST = 5
@@ -134,7 +135,9 @@ def compare(
     rows = [_query(gold, q, base, cand, k, noise, exact, reference, limits) for q in base.hits]
     depth = min(DEEPEST, base.depth)
     deep = {q: align(base.hits[q], cand.hits[q], depth, noise) for q in base.hits}
-    gone = find_disappeared(deep, cand, limits.ann_misses)
+    gone = find_disappeared(
+        deep, cand, limits.misses_of(len(gold.documents)), ranks_only=not noise.informative
+    )
     states = _states(gold, baselines, candidates, k, reference, limits)
     floor = _floor(baselines, k, reference)
     # One of a query and its paraphrases is one sample, not four.
@@ -149,7 +152,17 @@ def compare(
     ]
     verdict = Verdict.all_of([c.answer for c in checks])
     causes = name_causes(
-        Evidence(base, cand, noise, gone, deep, tuple(gold.documents), mean(r.strict for r in own), checks)
+        Evidence(
+            base,
+            cand,
+            noise,
+            gone,
+            deep,
+            tuple(gold.documents),
+            mean(r.strict for r in own),
+            checks,
+            shares_words(gold, base, k),
+        )
     )
     phrasings = [1 + sum(p in base.hits for p in gold.paraphrases.get(q, ())) for q in states]
     return Drift(
@@ -188,6 +201,8 @@ def _query(
         measures.coverage(after, grades, lengths, k), measures.coverage(before, grades, lengths, k),
         bool(relevant) and not any(grades.get(d, 0) > 0 for d in after) and not relevant & set(aligned.candidate),
         judged,
+        measures.ndcg(aligned.candidate, grades, k),
+        measures.recall(aligned.candidate, grades, k) - measures.recall(before, grades, k),
     )  # fmt: skip
 
 

@@ -178,9 +178,13 @@ def _coarse(vector: Sequence[float]) -> str:
 def open_embedder(text: str, key: str = "") -> Embedder:
     """The embedder that ``text`` names.
 
-    ``hashing``, ``hashing:DIMENSION`` or ``hashing:DIMENSION:SEED``; ``http=URL=MODEL``, with
+    ``hashing``, ``hashing:DIMENSION`` or ``hashing:DIMENSION:SEED``; ``minilm`` from its package; ``http=URL=MODEL``, with
     ``key`` as its bearer token; ``st=MODEL``. Raises ``ConfigError``.
     """
+    if text == "minilm":
+        from lockgate.indexes.minilm import MiniLM
+
+        return MiniLM()
     kind, _, rest = text.partition("=")
     if kind == "http" and rest.count("=") >= 1:
         url, _, model = rest.rpartition("=")
@@ -195,7 +199,7 @@ def open_embedder(text: str, key: str = "") -> Embedder:
     raise ConfigError(
         f"there is no embedder {text!r}",
         "USAGE",
-        next="hashing[:DIMENSION[:SEED]], http=URL=MODEL or st=MODEL",
+        next="hashing[:DIMENSION[:SEED]], minilm, http=URL=MODEL or st=MODEL",
     )
 
 

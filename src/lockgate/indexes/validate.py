@@ -9,15 +9,18 @@ import msgspec
 from lockgate.errors import ConfigError
 from lockgate.indexes.differences import Questions, Side, as_rounded, differences, merged
 from lockgate.indexes.drift import Drift, compare
-from lockgate.indexes.embedders import CANARIES, Embedder, embed_all, same_canaries
+from lockgate.indexes.embedders import CANARIES, Embedder, embed_all, open_embedder, same_canaries
+from lockgate.indexes.figures import figures
 from lockgate.indexes.gold import GoldSet
 from lockgate.indexes.inspect import Seen, causes_of, inspect
 from lockgate.indexes.limits import Limits
 from lockgate.indexes.measures import overlap
 from lockgate.indexes.records import as_vector
-from lockgate.indexes.register import Generation
+from lockgate.indexes.register import Generation, record_event
 from lockgate.indexes.runs import Run, make_run
+from lockgate.postgres.link import Link
 from lockgate.record.verdict import Verdict
+from lockgate.stores.searching import SearchStore
 
 
 def questions_of(
@@ -49,6 +52,17 @@ def questions_of(
     return dict(
         zip(gold.queries, embed_all(embedder, [prefix + t for t in gold.queries.values()]), strict=True)
     )
+
+
+def side_of(
+    row: Generation, store: SearchStore, gold: GoldSet, key: str, given: Mapping[str, Sequence[float]]
+) -> Side:
+    """A generation with its store, its questions and, where one made its vectors, its embedder. ``key`` is an endpoint's key.
+
+    Raises ``ConfigError`` as ``questions_of`` does.
+    """
+    embedder = open_embedder(row.embedder, key) if row.embedder and row.manifest.kind == "vector" else None
+    return Side(row, store, questions_of(row, gold, embedder, given), embedder)
 
 
 def read_query_vectors(path: Path) -> dict[str, tuple[float, ...]]:
@@ -135,7 +149,7 @@ def validate(
         if rounded and not named:
             checks = [as_rounded(c, rounded) if c.id == "content-equal" else c for c in checks]
         causes = merged(causes_of(checks), named)
-    known = _within_corpus(gold, runs)
+    known = within_corpus(gold, runs)
     drift = compare(gold, [known[0]], [known[1]], limits, seed=seed, found=checks)
     return msgspec.structs.replace(drift, causes=tuple(causes) or drift.causes)
 
@@ -144,7 +158,7 @@ def _ids(run: Run, qid: str) -> list[str]:
     return [hit.id for hit in run.hits[qid]]
 
 
-def _within_corpus(gold: GoldSet, runs: list[Run]) -> list[Run]:
+def within_corpus(gold: GoldSet, runs: list[Run]) -> list[Run]:
     """An index may hold more than the gold corpus; documents outside of it are left out of both runs.
 
     Raises ``ConfigError`` where hardly any answer is of the corpus: then the ids do not join.
@@ -165,13 +179,13 @@ def _within_corpus(gold: GoldSet, runs: list[Run]) -> list[Run]:
     ]
 
 
-def remember(link: object, row: Generation, drift: Drift, against: str) -> None:
-    """Keep the verdict with the generation: a swap asks for it."""
-    from lockgate.postgres.link import Link
-
-    assert isinstance(link, Link)
+def remember(link: Link, row: Generation, drift: Drift, against: str, *, actor: str, at: float) -> None:
+    """Keep the verdict with the generation, because a swap asks for it, and the figures as an event, for the metrics."""
     told = {"against": against, "profile": drift.profile, "failed": [c.id for c in drift.checks if c.answer is not Verdict.PASS], "causes": [c.cause for c in drift.causes]}  # fmt: skip
-    link.run(
-        "UPDATE lockgate.index_generation SET verdict = $3, validated_at = clock_timestamp(), validation = $4::text::jsonb WHERE name = $1 AND generation = $2",
-        row.name, row.generation, str(drift.verdict), json.dumps(told),
-    )  # fmt: skip
+    with link.transaction():
+        link.run(
+            "UPDATE lockgate.index_generation SET verdict = $3, validated_at = clock_timestamp(), validation = $4::text::jsonb WHERE name = $1 AND generation = $2",
+            row.name, row.generation, str(drift.verdict), json.dumps(told),
+        )  # fmt: skip
+        look = msgspec.to_builtins(figures(drift, at))
+        record_event(link, row.name, "validate", actor, before=against, after=row.generation, details={**told, "verdict": str(drift.verdict), "look": look})  # fmt: skip

@@ -41,6 +41,7 @@ class RelationRow(Struct, frozen=True):
     # FOR VALUES …, or DEFAULT
     bound: str
     owner_table: Named | None
+    owner_column: str
 
 
 class ColumnRow(Struct, frozen=True):

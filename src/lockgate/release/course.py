@@ -137,6 +137,11 @@ class Course:
             + 60.0,
             "rollout": seconds(s.release.rollout_timeout),
             "watch": self.watch_window() + 60.0,
+            "indexes": seconds(s.release.index_timeout),
+            "index-watch": sum(
+                (seconds(one.watch) if one.watch else 1800.0) + 60.0 for one in s.index.values()
+            )
+            or usual,
         }.get(step.name, usual)
 
     def watch_window(self) -> float:

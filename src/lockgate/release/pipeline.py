@@ -37,10 +37,25 @@ from lockgate.release.notify import notify
 from lockgate.release.operator import operator_name
 from lockgate.release.project import prepare_files, read_files, refuse_problems
 from lockgate.release.report import RunReport
-from lockgate.release.steps import STEPS, Ended, Step, due
+from lockgate.release.steps import STEPS, Ended, Step, due, skipped
 from lockgate.release.verify import Check
 from lockgate.release.workers import provider_of
 from lockgate.release.workers_judge import may_resume
+
+
+def _about_indexes(name: str) -> Callable[[Course, Budget], Ended]:
+    """A step of ``stages_indexes``, which is loaded only where an index is declared: most releases have none."""
+
+    def act(course: Course, budget: Budget) -> Ended:
+        if not course.settings.index:
+            return skipped("no [index.NAME] is configured")
+        from lockgate.release import stages_indexes
+
+        acts = {"indexes": stages_indexes.indexes, "index-watch": stages_indexes.watch_indexes}
+        return acts[name](course, budget)
+
+    return act
+
 
 ACTS: dict[str, Callable[[Course, Budget], Ended]] = {
     "window": stages_before.window,
@@ -51,10 +66,12 @@ ACTS: dict[str, Callable[[Course, Budget], Ended]] = {
     "pause": stages_before.pause,
     "migrate": stages_after.migrate,
     "verify": stages_after.check,
+    "indexes": _about_indexes("indexes"),
     "rollout": stages_after.rollout,
     "smoke": stages_after.smoke,
     "watch": stages_after.watch,
     "resume": stages_after.resume,
+    "index-watch": _about_indexes("index-watch"),
 }
 
 

@@ -62,7 +62,11 @@ TABLE: dict[str, _Gauge] = {
     "move_checksum_ok": _Gauge("lockgate_move_checksum_ok", "1 once both sides were found equal.", ("move",)),
     "move_dual_write_fail": _Gauge("lockgate_move_dual_write_fail", "Keys in quarantine.", ("move",), True),
     "move_cutover": _Gauge("lockgate_move_cutover_seconds", "How long the cutover held writes.", ("move",)),
-}
+    "index_delta_s_diff": _Gauge("lockgate_index_delta_s_diff", "Mean change of delta-S at the last look at an index: of its watch, or of its validation.", ("index",)),
+    "index_lambda_state": _Gauge("lockgate_index_lambda_state", "Gold queries in each state of lambda at the last look at an index.", ("index", "state")),
+    "index_info": _Gauge("lockgate_index_live_info", "The generation that serves.", ("index", "generation", "index_hash")),
+    "index_swap": _Gauge("lockgate_index_swap_seconds", "How long the last swap took.", ("index",)),
+}  # fmt: skip
 """Figure → metric. A counter's name gets `_total`."""
 
 _PARITY = ("revision", "historyDigest", "schemaDigest", "compatFloor", "indexHashes", "secrets")

@@ -81,6 +81,7 @@ def alter_table(draft: Draft, word: w.AlterTable) -> None:
         _drops_own_proof(draft, key, word)
         if state is not None:
             _makes_again(draft, state, word)
+            _same_sequence(draft, state, word)
 
 
 def _drops_own_proof(draft: Draft, key: str, word: w.AlterTable) -> None:
@@ -116,6 +117,15 @@ def _makes_again(draft: Draft, state: Relation, word: w.AlterTable) -> None:
                     name = made.name or (f"{bare(state.key)}_pkey" if made.kind == "primary" else "")
                     if name == bare(index):
                         draft.rewrite(index)
+
+
+def _same_sequence(draft: Draft, state: Relation, word: w.AlterTable) -> None:
+    """DROP IDENTITY and ADD GENERATED in one statement: another sequence under the same name."""
+    kinds = {(action.column, action.what) for action in word.actions if isinstance(action, w.AlterIdentity)}
+    for column, what in kinds:
+        own = state.columns.get(column)
+        if what == "drop" and (column, "add") in kinds and own is not None and own.identity and own.sequence:
+            draft.rewrite(own.sequence)
 
 
 def _is_not_null(state: Relation, name: str) -> bool:

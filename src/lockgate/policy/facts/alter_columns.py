@@ -26,6 +26,8 @@ def check_recursion(draft: Draft, state: Relation | None, action: w.Action) -> l
         # Before 18 a child by inheritance could still be without, so the server looks at all of them.
         sure = state.kind == "p" or draft.server.version >= 18
         return [] if sure and column is not None and column.not_null else draft.schema.descendants(state.key)
+    if isinstance(action, w.AlterConstraint):
+        return draft.schema.partitions(state.key)
     if type(action) in _ALWAYS:
         return draft.schema.descendants(state.key)
     if isinstance(action, w.AddConstraint):
@@ -170,6 +172,8 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
             and not index.partial
             # The server does not try to keep what belongs to an index of the parent.
             and not index.parent
+            # GIN keeps the elements of an array, which to the server are of another type than the array.
+            and not (index.method == "gin" and action.type.array)
             and (
                 # What is only included is not sorted by.
                 column.name not in index.columns

@@ -30,7 +30,10 @@ def add_constraint(
         referenced = draft.known(constraint.references)[0]
         reference(draft, referenced)
         if not constraint.not_valid and constraint.enforced:
-            check_foreign_key(draft, key, referenced)
+            if constraint.period:
+                draft.scan(key)  # row by row, without a query over both tables
+            else:
+                check_foreign_key(draft, key, referenced)
     elif constraint.using_index:
         _using_index(draft, key, state, constraint)
     elif constraint.kind in ("unique", "primary", "exclude"):
@@ -45,7 +48,7 @@ def add_constraint(
             for name in _family(draft, key, only or constraint.no_inherit):
                 draft.scan(name)
     elif constraint.kind == "not_null" and not constraint.not_valid:
-        _prove(draft, key, state, constraint.columns, only)
+        _prove(draft, key, state, constraint.columns, only or constraint.no_inherit)
 
 
 def unplaced_index(state: Relation, constraint: w.Constraint) -> Index:
@@ -99,7 +102,7 @@ def drop_constraint(
 ) -> None:
     """DROP CONSTRAINT: the other side of a foreign key, or the index of a unique one, goes too."""
     closure = Closure(draft.schema)
-    closure.constraint(key, action.name)
+    closure.constraint(key, action.name, only=only)
     draft.lock_all(list(closure.gone), _AX)
     draft.lock_all(list(closure.touched), _AX)
     draft.see(f"constraint {action.name} of {key} is gone")

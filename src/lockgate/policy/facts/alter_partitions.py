@@ -88,6 +88,7 @@ def detach(draft: Draft, key: str, state: Relation | None, action: w.DetachParti
             draft.indexes(name, LockMode.AccessShareLock)
         for name in (child, *schema.descendants(child)):
             draft.indexes(name, LockMode.AccessShareLock)
+            draft.scan(name)
 
 
 def inherit(draft: Draft, key: str, action: w.Inherit) -> None:

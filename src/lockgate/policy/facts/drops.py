@@ -27,6 +27,10 @@ def drop(draft: Draft, word: w.Drop) -> None:
             if index is not None:
                 draft.lock(index.table, LockMode.ShareUpdateExclusiveLock)
         return
+    if word.if_exists and subs:
+        there = [name for name, sub in zip(names, subs, strict=True) if _has(draft, word.kind, name, sub)]
+        subs = tuple([sub for name, sub in zip(names, subs, strict=True) if name in there])
+        names = tuple(there)
     closure = closure_of(schema, word.kind, names, subs, cascade=word.cascade)
     for key in closure.gone:
         if word.if_exists and key in draft.facts.unknown:
@@ -43,6 +47,14 @@ def drop(draft: Draft, word: w.Drop) -> None:
         draft.see(f"what {', '.join(name.name for name in names)} owned is gone")
     if word.kind == "subscription" or word.kind == "database":
         draft.facts.transactional = False
+
+
+def _has(draft: Draft, kind: str, name: w.Name, sub: str) -> bool:
+    """Whether a table has a trigger, rule or policy; of a table that nobody knows, it may."""
+    state = draft.schema.get(name)
+    if state is None:
+        return not draft.absent(name)
+    return sub in {"trigger": state.triggers, "rule": state.rules, "policy": state.policies}[kind]
 
 
 def truncate(draft: Draft, word: w.Truncate) -> None:

@@ -18,6 +18,9 @@ def create_index(draft: Draft, word: w.CreateIndex) -> None:
         return
     draft.lock(key, LockMode.ShareLock)
     if word.name and word.if_not_exists and key_of(schema_of(key), word.name) in schema.indexes:
+        # The partitions are locked before the server looks for the name.
+        if not word.only:
+            draft.lock_all(schema.partitions(key), LockMode.ShareLock)
         return
     draft.scan(key)
     if state is not None and state.kind == "p" and not word.only:

@@ -29,37 +29,39 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
     schema = draft.schema
     draft.facts.kind = "VACUUM FULL" if word.full else "VACUUM" if word.vacuum else "ANALYZE"
     draft.facts.transactional = not word.vacuum
-    keys: list[str] = []
-    for name in word.names:
+    keys: dict[str, bool] = {}
+    for name, only in zip(word.names, word.only or [False] * len(word.names), strict=True):
         key, state = draft.known(name)
-        keys.append(key)
-        if state is not None and state.partition is False and state.kind == "p":
-            keys.extend(schema.descendants(key))
+        keys[key] = only
+        if state is not None and state.partition is False and state.kind == "p" and not only:
+            keys.update(dict.fromkeys(schema.descendants(key), False))
     if not word.names:
-        keys = [key for key, state in schema.relations.items() if state.kind in "rmp"]
-    for key in keys:
+        keys = {key: False for key, state in schema.relations.items() if state.kind in "rmp"}
+    for key, only in keys.items():
         state = schema.relations.get(key)
+        split = state is not None and state.kind == "p"
         if word.full:
-            if state is None or state.kind != "p":
+            if not split:
                 draft.lock(key, LockMode.AccessExclusiveLock)
                 draft.storage(key)
                 draft.scan(key)
             continue
         draft.lock(key, LockMode.ShareUpdateExclusiveLock)
-        if word.vacuum and (state is None or state.kind != "p"):
-            draft.indexes(key, LockMode.RowExclusiveLock)
-        elif state is None or state.kind != "p":
-            draft.indexes(key, LockMode.AccessShareLock)
+        if not split:
+            draft.indexes(key, LockMode.RowExclusiveLock if word.vacuum else LockMode.AccessShareLock)
         if state is not None and state.children and not word.vacuum:
-            mode = (
-                LockMode.ShareUpdateExclusiveLock if draft.server.version >= 18 else LockMode.AccessShareLock
-            )
-            draft.lock_all(schema.descendants(key), mode)
-            if draft.server.version >= 18:
-                for child in schema.descendants(key):
-                    below = schema.relations.get(child)
-                    if below is not None and below.kind != "p":
-                        draft.indexes(child, LockMode.AccessShareLock)
+            _analyzed_below(draft, key, only=only)
+
+
+def _analyzed_below(draft: Draft, key: str, *, only: bool) -> None:
+    """Children are sampled for the parent; since 18 they are analyzed too, unless ONLY says otherwise."""
+    each = draft.server.version >= 18 and not only
+    mode = LockMode.ShareUpdateExclusiveLock if each else LockMode.AccessShareLock
+    for child in draft.schema.descendants(key):
+        draft.lock(child, mode)
+        below = draft.schema.relations.get(child)
+        if each and below is not None and below.kind != "p":
+            draft.indexes(child, LockMode.AccessShareLock)
 
 
 def move_all(draft: Draft, word: w.MoveAll) -> None:

@@ -136,11 +136,12 @@ def publication(draft: Draft, word: w.Publication) -> None:
     draft.facts.kind = "CREATE PUBLICATION" if word.create else "ALTER PUBLICATION"
     before = draft.schema.publications.get(word.name) if word.what == "set" else None
     named = [draft.known(name)[0] for name in word.tables]
+    alone = {key for key, only in zip(named, word.only, strict=False) if only}
     # SET takes the others out, and locks them for it.
     for key in (*named, *(before.tables if before is not None else ())):
         state = draft.schema.relations.get(key)
         draft.lock(key, LockMode.ShareUpdateExclusiveLock)
-        if state is not None and state.kind != "p":
+        if state is not None and state.kind != "p" and key not in alone:
             draft.lock_all(draft.schema.descendants(key), LockMode.ShareUpdateExclusiveLock)
 
 

@@ -67,8 +67,9 @@ def partition_keys(draft: Draft, parent: str, child: Relation | None = None) -> 
             draft.lock_all(draft.schema.partitions(constraint.references), LockMode.AccessExclusiveLock)
         else:
             reference(draft, constraint.references)
-    for table, _ in state.referenced_by:
-        draft.lock(table, LockMode.ShareRowExclusiveLock)
+    for above in (parent, *draft.schema.ancestors(parent)):
+        for table, _ in draft.schema.relations[above].referenced_by:
+            draft.lock(table, LockMode.ShareRowExclusiveLock)
 
 
 def rename(draft: Draft, word: w.Rename) -> None:

@@ -96,7 +96,8 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
     if any(guard.rule is not None and guard.rule.event == "insert" for guard in state.guards.values()):
         return  # a rule with WHERE decides which rows are left
     for column in state.columns.values():
-        if column.sequence and column.name not in given:
+        asked = column.name not in given or (column.identity and word.own_identity)
+        if column.sequence and asked:
             draft.lock(column.sequence, LockMode.RowExclusiveLock)
 
 

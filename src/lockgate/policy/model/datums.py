@@ -5,6 +5,7 @@ anything else.
 """
 
 import re
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 INTEGERS = frozenset({"int2", "int4", "int8"})
@@ -53,10 +54,21 @@ def comparable(datum: str, kind: str) -> Comparable | None:
         value = value.lower().strip("{}")
         return (0, value.replace("-", "")) if _UUID.fullmatch(value) else None
     match = _MOMENT.fullmatch(value) if kind in DATES else None
-    # An offset, or its absence, would have to be weighed against the session's time zone.
-    if match is None or match[4] or (kind == "date" and match[2]):
+    if match is None or (kind == "date" and match[2]) or (match[4] and kind != "timestamptz"):
         return None
-    return (0, f"{match[1]} {match[2] or '00:00'}{match[3] or ':00'}")
+    moment = f"{match[1]} {match[2] or '00:00'}{match[3] or ':00'}"
+    return (0, _in_utc(moment, match[4]) if match[4] else moment)
+
+
+def _in_utc(moment: str, offset: str) -> str:
+    """A moment with an offset, for sessions in UTC, which is what the model takes for granted of type changes too."""
+    offset = "+00" if offset == "Z" else offset
+    hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
+    away = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
+    try:
+        return (datetime.fromisoformat(moment) - away).isoformat(" ")
+    except (ValueError, OverflowError):
+        return moment
 
 
 def ordered(values: list[Comparable], kind: str) -> bool:

@@ -83,8 +83,11 @@ class Closure:
                 if column.sequence == sequence:
                     self.touched[key] = None
 
-    def constraint(self, table: str, name: str) -> None:
-        """One constraint of a table; its index, and for a foreign key the other side's triggers, go with it."""
+    def constraint(self, table: str, name: str, *, only: bool = False) -> None:
+        """One constraint of a table; its index, and for a foreign key the other side's triggers, go with it.
+
+        With ``only`` children keep theirs, as their own.
+        """
         self.touched[table] = None
         self.constraints.append((table, name))
         state = self.schema.relations.get(table)
@@ -106,7 +109,10 @@ class Closure:
                 reference = getattr(self.schema.relations.get(child), "constraints", {}).get(other)
                 if reference is not None and reference.ref_index == constraint.index:
                     self.constraint(child, other)
-        for child in self.schema.descendants(table):
+        for child in state.children if only else ():
+            if name in self.schema.relations[child].constraints:
+                self.touched[child] = None
+        for child in self.schema.descendants(table) if not only else ():
             child_state = self.schema.relations.get(child)
             if (
                 child_state is not None
@@ -146,13 +152,13 @@ class Closure:
             return
         for constraint in list(state.constraints.values()):
             if column in constraint.columns or (constraint.kind == "check" and column in constraint.columns):
-                self.constraint(table, constraint.name)
+                self.constraint(table, constraint.name, only=only)
         for index in self.schema.indexes_reading(table, column):
             if index.key not in self.gone:
                 self.gone[index.key] = None
-        sequence = state.columns[column].sequence if column in state.columns else ""
-        if sequence in state.owned_sequences:
-            self.relation(sequence, cascade=cascade)
+        for sequence in state.owned_sequences:
+            if self.schema.owning_column(sequence) == column:
+                self.relation(sequence, cascade=cascade)
         for child, name in list(state.referenced_by):
             reference = getattr(self.schema.relations.get(child), "constraints", {}).get(name)
             if reference is not None and column in reference.ref_columns and cascade:

@@ -39,6 +39,11 @@ class _Bounds(Struct):
 def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
     """All partitions below ``state`` that the planner keeps under ``conditions``, nearest first."""
     found: list[str] = []
+    for test in conditions if schema.version >= 17 else ():
+        if isinstance(test, Test) and test.op == "null" and test.column in state.columns:
+            own = state.columns[test.column]
+            if own.not_null and own.not_null_valid:
+                return []  # since 17 the planner knows that nothing is
     for name in _children(schema, state, conditions):
         found.append(name)
         below = schema.relations.get(name)

@@ -139,7 +139,7 @@ def _alter_sequence(schema: Schema, word: w.AlterSequence, _file: int) -> None:
     owner = schema.relations.get(state.owner_table)
     if owner is not None and state.key in owner.owned_sequences:
         owner.owned_sequences.remove(state.key)
-    state.owner_table = ""
+    state.owner_table = state.owner_column = ""
     if word.owned_by is not None:
         replay_tables.own_sequence(schema, state.key, word.owned_by[0], word.owned_by[1])
 

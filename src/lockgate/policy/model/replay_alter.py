@@ -140,7 +140,7 @@ def _identity(schema: Schema, state: Relation, action: w.AlterIdentity, _file: i
         return
     if action.what == "add":
         column.identity = "a"
-        tables.make_sequence(schema, state, column)
+        tables.make_sequence(schema, state, column, action.named)
     elif action.what == "drop":
         if not column.identity:
             return
@@ -160,7 +160,11 @@ def _drop_constraint(
     schema: Schema, state: Relation, action: w.DropConstraint, _file: int, only: bool
 ) -> None:
     closure = Closure(schema)
-    closure.constraint(state.key, action.name)
+    closure.constraint(state.key, action.name, only=only)
+    for child in state.children if only else ():
+        kept = schema.relations[child].constraints.get(action.name)
+        if kept is not None:
+            kept.inherited = False
     for table, name in closure.constraints:
         relation = schema.relations.get(table)
         constraint = relation.constraints.get(name) if relation is not None else None

@@ -101,6 +101,9 @@ def _rename_column(schema: Schema, key: str, old: str, new: str) -> None:
             continue
         state.columns = {new if column == old else column: value for column, value in state.columns.items()}
         state.columns[new].name = new
+        for sequence in state.owned_sequences:
+            if schema.relations[sequence].owner_column == old:
+                schema.relations[sequence].owner_column = new
         for column in state.columns.values():
             column.reads = _swapped(column.reads, old, new)
         for constraint in state.constraints.values():

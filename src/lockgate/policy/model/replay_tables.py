@@ -149,31 +149,35 @@ def add_column(schema: Schema, state: Relation, column: w.Column) -> Column:
     state.columns[column.name] = made
     if column.type.serial or column.identity:
         made.has_default = True
-        make_sequence(schema, state, made)
+        make_sequence(schema, state, made, column.sequence)
     elif default is not None and default.sequences:
         parts = default.sequences[0].replace('"', "").split(".")
         made.sequence = schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
     return made
 
 
-def make_sequence(schema: Schema, state: Relation, column: Column) -> None:
+def make_sequence(schema: Schema, state: Relation, column: Column, named: w.Name | None = None) -> None:
     """The sequence behind a serial or identity column, named and owned as the server does it."""
-    name = made_up(bare(state.key), column.name, "seq", Taken(schema, schema_of(state.key)))
-    key = key_of(schema_of(state.key), name)
+    if named is None:
+        name = made_up(bare(state.key), column.name, "seq", Taken(schema, schema_of(state.key)))
+        key = key_of(schema_of(state.key), name)
+    else:
+        key = schema.new_key(named) if named.schema else key_of(schema_of(state.key), named.name)
     schema.relations[key] = Relation(
-        key, "S", owner_table=state.key, persistence=state.persistence, created_file=state.created_file
-    )
+        key, "S", owner_table=state.key, owner_column=column.name, persistence=state.persistence,
+        created_file=state.created_file,
+    )  # fmt: skip
     state.owned_sequences.append(key)
     column.sequence = key
 
 
-def own_sequence(schema: Schema, sequence: str, table: w.Name, _column: str) -> None:
+def own_sequence(schema: Schema, sequence: str, table: w.Name, column: str) -> None:
     """OWNED BY: the sequence goes with its table from now on."""
     state = schema.get(table)
     owned = schema.relations.get(sequence)
     if state is not None and owned is not None:
         state.owned_sequences.append(sequence)
-        owned.owner_table = state.key
+        owned.owner_table, owned.owner_column = state.key, column
 
 
 def create_table_as(schema: Schema, word: w.CreateTableAs, file: int) -> None:

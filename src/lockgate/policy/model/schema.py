@@ -146,6 +146,8 @@ class Relation(Struct):
     source_columns: tuple[str, ...] = ()
     owned_sequences: list[str] = field(default_factory=list)
     owner_table: str = ""
+    # Of a sequence: the column of its table that it goes with.
+    owner_column: str = ""
     triggers: dict[str, Trigger] = field(default_factory=dict)
     policies: list[str] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
@@ -229,6 +231,8 @@ class Schema(Struct):
             key = key_of(schema, plain)
             if key in self.relations or key in self.indexes:
                 return key
+        if plain.startswith("pg_"):
+            return f"pg_catalog.{plain}"
         return key_of(self.search_path[0] if self.search_path else "public", plain)
 
     def new_key(self, name: Name, persistence: str = "p") -> str:
@@ -317,7 +321,7 @@ class Schema(Struct):
         """(relation, column) of every table column whose type is ``type_key``, also through other domains."""
         found = []
         for key, relation in self.relations.items():
-            if relation.kind in "rpfm":
+            if relation.kind in "rpfmc":
                 for column in relation.columns.values():
                     if self._is_of(column.type, type_key):
                         found.append((key, column.name))
@@ -331,6 +335,13 @@ class Schema(Struct):
             for column in relation.columns.values()
             if column.type.name in names and self.user_type(column.type) is None
         ]
+
+    def owning_column(self, sequence: str) -> str:
+        """The column that a sequence goes with; older snapshots tell only the one whose default asks it."""
+        state = self.relations[sequence]
+        owner = self.relations.get(state.owner_table)
+        asking = [at.name for at in owner.columns.values() if at.sequence == sequence] if owner else []
+        return state.owner_column or (asking[0] if asking else "")
 
     def tables_of_type(self, type_key: str) -> list[str]:
         """The tables made OF a composite type."""

@@ -59,8 +59,12 @@ def _steps(column: Column, action: AlterType) -> list[TypeName] | None:
 
 
 def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
-    source_state, target_state = schema.user_type(source), schema.user_type(target)
-    if source.array or target.array:
+    source_state = schema.user_type(source) if not source.array else None
+    target_state = schema.user_type(target) if not target.array else None
+    domains = [
+        state for state in (source_state, target_state) if state is not None and state.kind == "domain"
+    ]
+    if (source.array or target.array) and not domains:
         return not (
             source.array
             and target.array

@@ -28,3 +28,16 @@ SELECT 'move_dual_write_fail', pg_catalog.jsonb_build_object('move', m.name)::te
   FROM lockgate.move m
 UNION ALL
 SELECT 'move_cutover', pg_catalog.jsonb_build_object('move', m.name)::text, (m.cutover_ms / 1000)::text FROM lockgate.move m WHERE m.cutover_ms IS NOT NULL
+UNION ALL
+SELECT 'index_delta_s_diff', pg_catalog.jsonb_build_object('index', e.name)::text, e.details->'look'->>'deltaSDiff'
+  FROM (SELECT DISTINCT ON (name) name, details FROM lockgate.index_event WHERE kind IN ('look', 'validate') ORDER BY name, id DESC) e
+ WHERE e.details->'look'->>'deltaSDiff' IS NOT NULL
+UNION ALL
+SELECT 'index_lambda_state', pg_catalog.jsonb_build_object('index', e.name, 'state', s.key)::text, s.value
+  FROM (SELECT DISTINCT ON (name) name, details FROM lockgate.index_event WHERE kind IN ('look', 'validate') ORDER BY name, id DESC) e,
+       pg_catalog.jsonb_each_text(e.details->'look'->'states') s
+UNION ALL
+SELECT 'index_info', pg_catalog.jsonb_build_object('index', l.name, 'generation', l.generation, 'index_hash', l.index_hash)::text, '1' FROM lockgate.live_index l
+UNION ALL
+SELECT 'index_swap', pg_catalog.jsonb_build_object('index', e.name)::text, (e.elapsed_ms / 1000)::text
+  FROM (SELECT DISTINCT ON (name) name, elapsed_ms FROM lockgate.index_event WHERE elapsed_ms IS NOT NULL ORDER BY name, id DESC) e

@@ -62,6 +62,8 @@ class AlterIdentity(Word, frozen=True):
     what: str
     # The sequence behind it gets another option, and so is written anew.
     sequence: bool = False
+    # SEQUENCE NAME of ADD.
+    named: Name | None = None
 
 
 class AddConstraint(Word, frozen=True):

@@ -58,6 +58,7 @@ def insert_of(node: Tree) -> Insert:
         values="valuesLists" in select or "selectStmt" not in node,
         columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
         infers="infer" in node.get("onConflictClause", ()),
+        own_identity=node.get("override") == "OVERRIDING_USER_VALUE",
         width=max(map(len, rows), default=0),
         defaults=tuple(
             sorted({at for row in rows for at, value in enumerate(row) if "SetToDefault" in value})
@@ -175,7 +176,18 @@ def _parts(node: Any) -> Iterator[Tree]:
         if part.get("BoolExpr", {}).get("boolop") == "AND_EXPR":
             queue[:0] = part["BoolExpr"].get("args", [])
         else:
-            yield part
+            yield from _pairs(part) or [part]
+
+
+def _pairs(part: Tree) -> list[Tree]:
+    """(a, b) = (1, 2) is a = 1 AND b = 2."""
+    node = part.get("A_Expr", {})
+    if node.get("kind") != "AEXPR_OP" or strings(node.get("name", [])) != ["="]:
+        return []
+    one, other = (node.get(side, {}).get("RowExpr", {}).get("args", []) for side in ("lexpr", "rexpr"))
+    if not one or len(one) != len(other):
+        return []
+    return [{"A_Expr": {**node, "lexpr": a, "rexpr": b}} for a, b in zip(one, other, strict=True)]
 
 
 def _conditions(alias: str, parts: list[Tree]) -> tuple[Condition, ...]:
@@ -281,6 +293,10 @@ def _listed(node: Tree) -> tuple[list[Any], str]:
         return items, _cast(node)
     if "List" in node:
         return node["List"].get("items", []), ""
+    text = datum(node)
+    if text.startswith("s:{") and text.endswith("}") and not set(text[3:-1]) & set('{}"\\'):
+        items = [item.strip() for item in text[3:-1].split(",")]
+        return [{"A_Const": {"sval": {"sval": item}}} for item in items if item.upper() != "NULL"], ""
     return node.get("A_ArrayExpr", {}).get("elements", []), ""
 
 

@@ -189,6 +189,13 @@ def _column_ref(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode:
         seen.columns[parts[-1]] = None
 
 
+def _join(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    seen.columns.update(dict.fromkeys(strings(node.get("usingClause", []))))
+    for key, value in node.items():
+        if key != "usingClause" and isinstance(value, (dict, list)):
+            _walk(value, seen, ctes, mode)
+
+
 def _constant(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: LockMode) -> None:
     if "sval" in node:
         seen.literals.append(node["sval"].get("sval", ""))
@@ -321,6 +328,7 @@ def _inserts(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lock
 _LEAVES = {
     "RangeVar": _range_var,
     "ColumnRef": _column_ref,
+    "JoinExpr": _join,
     "A_Const": _constant,
     "FuncCall": _func_call,
     "SQLValueFunction": _value_function,

@@ -83,6 +83,7 @@ class ConstraintNode(Node):
     pktable: RangeVar | None = None
     fk_attrs: list[StringNode] = []
     pk_attrs: list[StringNode] = []
+    fk_with_period: bool = False
     fk_upd_action: str = "a"
     fk_del_action: str = "a"
     options: Raw = _EMPTY

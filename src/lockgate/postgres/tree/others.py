@@ -133,11 +133,13 @@ def _cluster(node: Tree) -> w.Cluster:
 
 def _vacuum(node: Tree) -> w.Vacuum:
     options = node.get("options", [])
-    names = [_name(item["VacuumRelation"]["relation"]) for item in node.get("rels", ())]
+    relations = [item["VacuumRelation"]["relation"] for item in node.get("rels", ())]
+    names = [_name(relation) for relation in relations]
     vacuum = node.get("is_vacuumcmd", False)
     return w.Vacuum(
-        tuple(names), vacuum, vacuum and _flag(options, "full"), not vacuum or _flag(options, "analyze")
-    )
+        tuple(names), vacuum, vacuum and _flag(options, "full"), not vacuum or _flag(options, "analyze"),
+        tuple([not relation.get("inh", False) for relation in relations]),
+    )  # fmt: skip
 
 
 def _lock(node: Tree) -> w.LockTable:
@@ -176,12 +178,13 @@ def _grant_role(node: Tree) -> w.Grant:
 
 
 def _publication(node: Tree, *, create: bool) -> w.Publication:
-    tables = []
+    tables, only = [], []
     columns = []
     for item in node.get("pubobjects", ()):
         table = item["PublicationObjSpec"].get("pubtable")
         if table:
             tables.append(_name(table["relation"]))
+            only.append(not table["relation"].get("inh", False))
             columns.append(tuple(strings(table.get("columns", []))))
     return w.Publication(
         node["pubname"],
@@ -190,6 +193,7 @@ def _publication(node: Tree, *, create: bool) -> w.Publication:
         tuple(columns),
         node.get("for_all_tables", False),
         {"AP_DropObjects": "drop", "AP_SetObjects": "set"}.get(node.get("action", ""), "add"),
+        tuple(only),
     )
 
 

@@ -133,8 +133,9 @@ def _cursor(node: Tree) -> w.Statement:
     return _wrapped(node["query"])
 
 
-def _prepare(node: Tree) -> w.Utility:
-    return w.Utility("PREPARE", name=node.get("name", ""))
+def _prepare(node: Tree) -> w.Dml:
+    """PREPARE parses, and plans nothing yet."""
+    return w.Dml("prepare", query_of_node(node["query"])[0], unplanned=True)
 
 
 def _execute(node: Tree) -> w.Statement:

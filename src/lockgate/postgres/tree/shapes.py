@@ -80,6 +80,8 @@ class Insert(Word, frozen=True):
     columns: tuple[str, ...] = ()
     # ON CONFLICT (…): the planner looks for the index that decides.
     infers: bool = False
+    # OVERRIDING USER VALUE: identity columns take their own value whatever the row says.
+    own_identity: bool = False
     # How many columns a row of VALUES has, and which places say DEFAULT.
     width: int = 0
     defaults: tuple[int, ...] = ()
@@ -157,6 +159,8 @@ class Constraint(Word, frozen=True):
     expressions: bool = False
     # Of a column definition, not a table-level constraint.
     inline: bool = False
+    # A foreign key with PERIOD.
+    period: bool = False
 
 
 class Column(Word, frozen=True):

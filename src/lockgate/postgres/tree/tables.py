@@ -21,7 +21,7 @@ from lockgate.postgres.tree.nodes import (
     PartBound,
     PartitionCmd,
 )
-from lockgate.postgres.tree.wording import Unknown, column_of, constraint_of, name_of, type_of
+from lockgate.postgres.tree.wording import Unknown, column_of, constraint_of, name_of, sequence_named, type_of
 
 _create = json.Decoder(CreateStmt).decode
 _create_foreign = json.Decoder(CreateForeignTableStmt).decode
@@ -227,6 +227,11 @@ def _bound(node: PartBound | None) -> w.Bound | None:
     )
 
 
+def _add_identity(command: AlterTableCmd) -> w.AlterIdentity:
+    constraint = _constraint(_constraint_body(command))
+    return w.AlterIdentity(command.name, "add", named=sequence_named(bytes(constraint.options)))
+
+
 def _detach(command: AlterTableCmd) -> w.DetachPartition:
     node = _unboxed_partition(command)
     return w.DetachPartition(name_of(node.name), "concurrently" if node.concurrent else "plain")
@@ -283,7 +288,7 @@ _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
     "AT_DropNotNull": lambda c: w.DropNotNull(c.name),
     "AT_SetExpression": lambda c: w.SetExpression(c.name, expression_of(c.definition)),
     "AT_DropExpression": lambda c: w.SetExpression(c.name, None),
-    "AT_AddIdentity": lambda c: w.AlterIdentity(c.name, "add"),
+    "AT_AddIdentity": lambda c: _add_identity(c),
     "AT_SetIdentity": lambda c: w.AlterIdentity(c.name, "set", _alters_sequence(c)),
     "AT_DropIdentity": lambda c: w.AlterIdentity(c.name, "drop"),
     "AT_AddConstraint": lambda c: _add_constraint(_with(c, _constraint_body(c))),

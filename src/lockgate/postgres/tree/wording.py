@@ -92,6 +92,7 @@ def constraint_of(node: ConstraintNode, column: str = "") -> Constraint:
         method=node.access_method,
         expressions=kind == "exclude" and "" in columns,
         inline=bool(column),
+        period=node.fk_with_period,
     )
 
 
@@ -107,6 +108,7 @@ def column_of(node: ColumnDef) -> Column:
     """A column definition with its constraints apart from default, identity, generation and NOT NULL."""
     default, identity, generated, not_null = expression_of(node.raw_default), "", "", node.is_not_null
     rest: list[Constraint] = []
+    sequence = None
     for box in node.constraints:
         constraint = box.node
         kind = constraint.contype
@@ -116,6 +118,7 @@ def column_of(node: ColumnDef) -> Column:
             default = expression_of(constraint.raw_expr)
         elif kind == "CONSTR_IDENTITY":
             identity, not_null = constraint.generated_when or "a", True
+            sequence = sequence_named(bytes(constraint.options))
         elif kind == "CONSTR_GENERATED":
             generated = constraint.generated_kind or "s"
             default = expression_of(constraint.raw_expr)
@@ -138,4 +141,15 @@ def column_of(node: ColumnDef) -> Column:
         not_null or kind_of_type.serial,
         tuple(rest),
         node.collClause.collname[-1].String.sval if node.collClause else "",
+        sequence,
     )
+
+
+def sequence_named(options: bytes) -> Name | None:
+    """SEQUENCE NAME among the options of an identity column."""
+    for item in json.decode(options) if b'"sequence_name"' in options else ():
+        element = item["DefElem"]
+        if element["defname"] == "sequence_name":
+            parts = [part["String"]["sval"] for part in element["arg"]["List"]["items"]]
+            return name_of_parts(parts)
+    return None

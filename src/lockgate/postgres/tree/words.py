@@ -406,6 +406,7 @@ class Vacuum(Word, frozen=True):
     vacuum: bool = True
     full: bool = False
     analyze: bool = False
+    only: tuple[bool, ...] = ()
 
 
 class LockTable(Word, frozen=True):
@@ -444,6 +445,7 @@ class Publication(Word, frozen=True):
     columns: tuple[tuple[str, ...], ...] = ()
     all_tables: bool = False
     what: str = "add"
+    only: tuple[bool, ...] = ()
 
 
 class SetVariable(Word, frozen=True):

@@ -28,7 +28,11 @@ SELECT pg_catalog.row_to_json(found)::text
            (SELECT pg_catalog.json_build_array(tn.nspname, t.relname) FROM pg_catalog.pg_depend o
               JOIN pg_catalog.pg_class t ON t.oid = o.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
              WHERE c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid
-               AND o.refclassid = 'pg_class'::regclass AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i') LIMIT 1) AS owner_table
+               AND o.refclassid = 'pg_class'::regclass AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i') LIMIT 1) AS owner_table,
+           COALESCE((SELECT a.attname FROM pg_catalog.pg_depend o
+              JOIN pg_catalog.pg_attribute a ON a.attrelid = o.refobjid AND a.attnum = o.refobjsubid
+             WHERE c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid
+               AND o.refclassid = 'pg_class'::regclass AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i') LIMIT 1), '') AS owner_column
       FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
