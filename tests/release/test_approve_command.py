@@ -167,8 +167,25 @@ def test_signed_files(make: Callable[..., Project]):
     plan = project.ok("plan", "plan", "--env", "production")["planHash"]
     offline = {"PRODUCTION_URL": "postgresql://nobody@127.0.0.1:1/none"}
     call = ["approve", "--env", "production", "--actor", "ann", "--role", "dba", "--plan-hash", plan]
-    forged = project.ok("approve", *call, "--sign", "eve.pem", **offline)["approval"]["file"]
-    refused(project, "APPROVAL_MISSING", "up")
+    # Whoever signs with a key that will not count is told so, and nothing is written.
+    assert (
+        "not the key configured for ann"
+        in project.json(*call, "--sign", "eve.pem", **offline).error("CONFIG")["message"]
+    )
+    assert not (project.root / "db" / "approvals").exists()
+    project.configure(BACKUP + PROTECTED)
+    told = project.json(*call, "--sign", "eve.pem", **offline)
+    assert "it will not count until lockgate.toml has [approvers.ann] key" in told.err
+    forged = told.document("approve")["approval"]["file"]
+    project.configure(
+        BACKUP + approvers + PROTECTED + "approvals = { signed = true }\nrequire_backup = false\n"
+    )
+    (project.root / "db" / "approvals" / "notes.json").write_text("{}")
+    message = refused(project, "APPROVAL_MISSING", "up")["message"]
+    assert f"{forged.rpartition('/')[2]}: its signature is not that of the key configured for ann" in message
+    assert "notes.json: it is no signed approval" in message
+    listed = project.ok("approve", "approve", "--env", "production", "--list")
+    assert [i["file"] for i in listed["ignored"]] == sorted([forged.rpartition("/")[2], "notes.json"])
     (project.root / forged).unlink()
     good = project.root / project.ok("approve", *call, "--sign", "ann.pem", **offline)["approval"]["file"]
     text = good.read_text()

@@ -124,7 +124,7 @@ def test_a_failing_smoke_fails_the_release(make: Callable[..., Project]):
         folder = project.root / ".artifacts" / "deploy" / SHA
         incident = json.loads((folder / "incident.json").read_text())
         validate("incident", incident)
-        assert incident["traffic"] == "this release: it is rolled out"
+        assert incident["traffic"] == "this release; it is rolled out"
         assert len(incident["durablyChanged"]) == 2
         assert (incident["owners"], incident["pager"], incident["failedStep"]) == (
             ["team-shop"],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.config.release import Watch, WatchQuery
+from lockgate.errors import Refused
 from lockgate.record.verdict import Verdict
 from lockgate.release.budget import Budget
 from lockgate.release.smoke import fetch
@@ -175,7 +176,7 @@ def test_against_prometheus(prometheus: str, metrics: dict):
         prometheus_url=prometheus, interval="100ms", failure_limit=0, error_limit=1,
         queries={"errors": WatchQuery("shop_error_rate", max_increase_percent=50)},
     )  # fmt: skip
-    baseline = baseline_of(settings, lambda: "t", _clock)
+    baseline = baseline_of(settings, lambda: "t", Budget("proof", 60, None))
     assert baseline == {"errors": 0.1}
     quiet = watch_release(settings, 0.5, baseline, Budget("watch", 60, None), lambda: "t")
     assert quiet.verdict.answer is Verdict.PASS
@@ -193,4 +194,8 @@ def test_against_prometheus(prometheus: str, metrics: dict):
     assert (
         watch_release(wrong, 30.0, {}, Budget("watch", 60, None), lambda: "t").verdict.answer is Verdict.HOLD
     )
+    # A watch that could only hold later stops the release before anything is touched.
+    with pytest.raises(Refused, match="cannot be asked") as refused:
+        baseline_of(wrong, lambda: "t", Budget("proof", 60, None))
+    assert (refused.value.code, refused.value.exit) == ("WATCH_HELD", 5)
     assert fetch(prometheus + "/-/ready", {}, 5, lambda: "t", _clock).status == 200

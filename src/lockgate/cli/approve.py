@@ -158,8 +158,9 @@ def _sign(
     from pathlib import Path
 
     from lockgate.release.approval import Approval
-    from lockgate.release.approve import write_file
+    from lockgate.release.approve import check_key, write_file
 
+    missing = check_key(session.settings, who, Path(key))
     plan_hash = plan_hash or _plan_hash(session)
     now = datetime.now(UTC)
     approval_id = f"f-{secrets.token_hex(6)}"
@@ -191,6 +192,8 @@ def _sign(
         str(path),
         break_glass,
     )
+    if missing:
+        session.output.note(f"lockgate: {missing}")
 
 
 def _tell(
@@ -239,10 +242,18 @@ def _list(session: Session, environment: str) -> None:
 
     wire = connect_patiently(session.target(), "approve", Limits.of(session.settings.migrations), None)
     try:
-        found = gather(wire, session.settings, environment)
+        found, ignored = gather(wire, session.settings, environment)
     finally:
         wire.close()
-    session.output.json({"command": "approve list", "approvals": [msgspec.to_builtins(a) for a in found]})
+    session.output.json(
+        {
+            "command": "approve list",
+            "approvals": [msgspec.to_builtins(a) for a in found],
+            "ignored": [msgspec.to_builtins(i) for i in ignored],
+        }
+    )
+    for one in ignored:
+        session.output.say(f"{session.output.mark('ignored', 'bad')}  {one.file}: {one.why}")
     if not found:
         session.output.say("no approvals")
         return

@@ -75,6 +75,7 @@ class Session:
     ) -> None:
         self.output = Output(Format(format), verbose=verbose)
         self.settings: Settings = load(None if config is None else Path(config))
+        self.output.environment = env or ""
         self._env = env
         self._url = database_url
 

@@ -41,6 +41,8 @@ class Output:
         self.format = format
         self.verbose = verbose
         self.done = False
+        self.environment = ""
+        """The environment that this call was given: commands that an error names are for it, too."""
         global _current
         _current = self
 
@@ -147,6 +149,10 @@ def _write(stream: TextIO, text: str) -> None:
 def show_error(error: LockgateError) -> Exit:
     """Print an error where the command's format wants it: what happened, the state of the world, the next command."""
     output = _output()
+    if output.environment:
+        from lockgate.release.calls import whole
+
+        error.next = whole(error.next, output.environment)
     document: dict[str, Any] = {
         "status": "hold" if error.exit == Exit.HOLD else "fail", "reasonCode": error.code, "message": error.message,
         "state": error.state, "next": error.next, "exitCode": int(error.exit), "details": error.details,
@@ -165,6 +171,9 @@ def show_error(error: LockgateError) -> Exit:
     output.note(f"{output.mark('lockgate', 'bold')}: {output.mark(error.code, 'bad')}: {error.message}")
     output.note(f"  state: {error.state}")
     output.note(f"  next:  {error.next}")
+    for word in ("read", "call"):
+        if error.details.get(word):
+            output.note(f"  {word + ':':<6} {error.details[word]}")
     return error.exit
 
 

@@ -271,8 +271,9 @@ def recover_command(sha: str, choose: str, actor: str | None, **shared_options: 
     from lockgate.migrations.limits import Limits
     from lockgate.release.authorise import refuse_application_role
     from lockgate.release.operator import operator_name
-    from lockgate.release.recover import choose as record
-    from lockgate.release.recover import read_situation, ways_back
+    from lockgate.release.recover import ways_back
+    from lockgate.release.situation import choose as record
+    from lockgate.release.situation import read_situation
 
     session = Session(**shared_options)
     if choose:
@@ -288,14 +289,18 @@ def recover_command(sha: str, choose: str, actor: str | None, **shared_options: 
     )
     say(f"writes  {recovery.writes_lost}")
     say(f"workers {recovery.workers}")
+    told = {
+        "none": f"it {recovery.state if recovery.state == 'succeeded' else 'is superseded'}: nothing has to be recovered; the ways back on purpose:",
+        "wait": "a release is under way: wait for it.",
+        "call": "no way can be taken from here: call the owners.",
+    }
+    if recovery.recommended in told:
+        say(mark(told[recovery.recommended], "warn"))
     for way in recovery.ways:
         say()
-        told = (
-            "take this one"
-            if way.id == recovery.recommended
-            else ("possible" if way.possible else "not possible")
-        )
-        say(f"{mark(way.id, 'good' if way.possible else 'dim')} ({told}): {way.title}")
+        first = way.id == recovery.recommended
+        word = "take this one" if first else ("possible" if way.possible else "not possible")
+        say(f"{mark(way.id, 'good' if way.possible else 'dim')} ({word}): {way.title}")
         say(f"  {way.why}")
         if way.possible:
             for line in way.commands:
@@ -303,6 +308,46 @@ def recover_command(sha: str, choose: str, actor: str | None, **shared_options: 
     if choose:
         say()
         say(f"recorded: {choose}")
+
+
+@command.command("workers")
+@shared()
+@click.argument("act", type=click.Choice(["status", "pause", "resume"]), default="status")
+@click.option("--reason", metavar="TEXT", default="", help="Why; recorded, needed for pause and resume.")
+@click.option("--actor", metavar="WHO", default=None, help="Who (default: LOCKGATE_ACTOR, else the login).")
+def workers_command(act: str, reason: str, actor: str | None, **shared_options: Any) -> None:
+    """The workers by hand, on the way back from a release: how many run, pause them, or let them go."""
+    import msgspec
+
+    from lockgate.migrations.limits import Limits
+    from lockgate.postgres.alarm import Alarm
+    from lockgate.release import workers_hand
+    from lockgate.release.authorise import refuse_application_role
+    from lockgate.release.operator import operator_name
+
+    session = Session(**shared_options)
+    target, limits = session.target(), Limits.of(session.settings.migrations)
+    if act != "status":
+        refuse_application_role()
+        if not reason.strip():
+            raise usage(f"workers {act} needs --reason", f"lockgate release workers {act} --reason TEXT")
+    who = (actor or operator_name()).strip()
+    with Alarm() as alarm:
+        if act == "status":
+            seen = workers_hand.look_at(target, session.settings, limits, alarm)
+        else:
+            do = workers_hand.pause if act == "pause" else workers_hand.resume
+            seen = do(target, session.settings, limits, alarm, who, reason.strip())
+    output, row = session.output, seen.pause
+    output.json({"command": "release workers", "act": act, **msgspec.to_builtins(seen)})
+    told = "nobody can tell how many workers run" if seen.running is None else f"{seen.running} workers run"
+    if row is None:
+        output.say(f"{told}; they were never paused")
+    elif row.state == "resumed":
+        output.say(f"{told}; paused at {row.paused_at}, resumed at {row.resumed_at}")
+    else:
+        output.say(f"{told}; {row.state} since {row.paused_at} by {row.owner}: {row.reason}")
+        output.say(f"  {'OVERDUE since' if row.overdue else 'until'} {row.expires_at}")
 
 
 @command.command("bundle")

@@ -18,6 +18,9 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ci_results: tuple[str, ...] = ()
     rehearsal: bool = False
     min_free_connections: int = 5
+    min_free_disk_percent: int = 5
+    contract_after: str = ""
+    comment_merged: bool = False
     max_transaction_age: str = "1h"
     max_connections_percent: int = 90
     rollout: tuple[str, ...] = ()
@@ -194,7 +197,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DURATIONS = (
-    ("release", "step_timeout", False), ("release", "rollout_timeout", False), ("release", "drain_timeout", False),
+    ("release", "step_timeout", False), ("release", "rollout_timeout", False), ("release", "drain_timeout", False), ("release", "contract_after", True),
     ("release", "max_transaction_age", False), ("job", "poll_interval", False), ("job", "timeout", False),
     ("job", "call_timeout", False), ("backup", "max_age", False), ("backup", "timeout", False),
     ("backup", "drill_max_age", True), ("workers", "timeout", False), ("workers", "poll_interval", False),
@@ -263,6 +266,7 @@ def _out_of_range(sections: Mapping[str, msgspec.Struct | None], prefix: str) ->
     found = []
     for section, key, low, high in (
         ("release", "min_free_connections", 0, 10_000),
+        ("release", "min_free_disk_percent", 0, 100),
         ("release", "max_connections_percent", 1, 100),
         ("backup", "jobs", 1, 64),
         ("backup", "digest_max_mb", 0, 1 << 30),

@@ -67,6 +67,7 @@ class PauseRow(msgspec.Struct, frozen=True, rename="camel"):
     stopped_at: str
     expires_at: str
     overdue: bool
+    resumed_at: str = ""
     detail: Mapping[str, Any] = {}
 
 
@@ -259,6 +260,13 @@ def read_releases(wire: Wire, where: str = "", *parameters: str, most: int = 50)
     return [_release([v or "" for v in row]) for row in wire.one(sql, *parameters).rows]
 
 
+def seconds_since(wire: Wire, release_key: str) -> float | None:
+    """Seconds since a release ended, by the server's clock; None for one that did not end."""
+    sql = "SELECT extract(epoch FROM clock_timestamp() - finished_at)::text FROM lockgate.release WHERE release_key = $1"
+    found = wire.value(sql, release_key)
+    return None if found is None else float(found)
+
+
 def _release(c: list[str]) -> ReleaseRow:
     return ReleaseRow(
         c[0], int(c[1]), c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13], c[14], c[15],
@@ -332,11 +340,22 @@ def read_pause(wire: Wire) -> PauseRow | None:
         return None
     rows = wire.one(
         f"SELECT name, state, provider, release_key, owner, reason, {_UTC.format('paused_at')}, {_UTC.format('stopped_at')}, {_UTC.format('expires_at')},"  # noqa: S608
-        " state <> 'resumed' AND expires_at < clock_timestamp(), detail::text FROM lockgate.worker_pause WHERE name = 'workers'"
+        f" state <> 'resumed' AND expires_at < clock_timestamp(), {_UTC.format('resumed_at')}, detail::text FROM lockgate.worker_pause WHERE name = 'workers'"
     ).rows
     if not rows:
         return None
     c = [v or "" for v in rows[0]]
     return PauseRow(
-        c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9] == "t", msgspec.json.decode(c[10] or "{}")
+        c[0],
+        c[1],
+        c[2],
+        c[3],
+        c[4],
+        c[5],
+        c[6],
+        c[7],
+        c[8],
+        c[9] == "t",
+        c[10],
+        msgspec.json.decode(c[11] or "{}"),
     )

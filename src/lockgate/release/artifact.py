@@ -1,6 +1,7 @@
 """``migration.json``: what the release did, for the operator at three in the morning and for programs."""
 
 import hashlib
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ def document(
     }
 
 
+def probe(root: Path, sha: str) -> None:
+    """Make the folder of a release and a file in it, and take the file away. Raises ``OSError``."""
+    directory = folder(root, sha)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory):
+        pass
+
+
 def write(root: Path, sha: str, name: str, content: dict[str, Any]) -> Path:
     """Write one artifact atomically, redacted. Raises ``OSError`` (then the release has failed) and ``ConfigError``."""
     plain = redact_value(msgspec.to_builtins(content, str_keys=True))
@@ -116,11 +125,23 @@ def _write(root: Path, sha: str, name: str, data: bytes) -> Path:
     path = directory / name
     if path.is_file():
         # What an earlier run of this sha left stays beside the new one, under the hash that the new one names.
-        kept = path.with_name(f"{path.stem}.{hash_of(root, sha, name)[:12]}{path.suffix}")
+        kept = _kept(root, sha, name)
         kept.unlink(missing_ok=True)
         kept.hardlink_to(path)
     write_atomically(path, data)
     return path
+
+
+def retire(root: Path, sha: str, name: str) -> None:
+    """Move an artifact of an earlier run away that this run does not replace: it stays under its hash. Raises ``OSError``."""
+    path = folder(root, sha) / name
+    if path.is_file():
+        path.replace(_kept(root, sha, name))
+
+
+def _kept(root: Path, sha: str, name: str) -> Path:
+    path = folder(root, sha) / name
+    return path.with_name(f"{path.stem}.{hash_of(root, sha, name)[:12]}{path.suffix}")
 
 
 def hash_of(root: Path, sha: str, name: str) -> str:

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from lockgate.release.outlook import traffic_of
+
 NEXT_UPDATE = timedelta(minutes=10)
 
 
@@ -22,7 +24,7 @@ def incident(release: dict[str, Any]) -> dict[str, Any]:
         "reason": release["reason"],
         "failedStep": failed[-1]["name"] if failed else "",
         "durablyChanged": [f"migration {r} is applied" for r in release["migrations"]],
-        "traffic": _traffic(release["steps"]),
+        "traffic": traffic_of(release["steps"]),
         "workers": workers or "they were not paused",
         "backupId": release["backup"].get("backupId", ""),
         "runId": release["runId"],
@@ -35,15 +37,3 @@ def incident(release: dict[str, Any]) -> dict[str, Any]:
         "recover": f"lockgate release recover {release['headSha']}"
         + (f" --env {release['environment']}" if release["environment"] else ""),
     }
-
-
-def _traffic(steps: list[dict[str, Any]]) -> str:
-    """Who owns the traffic: one of the two facts that an operator needs first."""
-    rollout = next((s for s in steps if s["name"] == "rollout"), None)
-    if rollout is None:
-        return "the release before: the rollout was not reached"
-    if rollout["state"] == "done":
-        return "this release: it is rolled out"
-    if rollout["state"] == "skipped":
-        return f"not moved by this release ({rollout['message']})"
-    return "not known: the rollout began and did not end well"

@@ -23,11 +23,12 @@ from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled
 from lockgate.record.points import point
-from lockgate.record.reasons import Exit
+from lockgate.record.reasons import Exit, reason
 from lockgate.record.verdict import Verdict
-from lockgate.release import artifact, record, stages_after, stages_before
+from lockgate.release import artifact, record, stage_proof, stages_after, stages_before
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.budget import Budget
+from lockgate.release.calls import whole
 from lockgate.release.candidate import Options
 from lockgate.release.course import Course
 from lockgate.release.desk import ensure_home
@@ -35,12 +36,13 @@ from lockgate.release.lease import Lease
 from lockgate.release.look import connect_patiently
 from lockgate.release.notify import notify
 from lockgate.release.operator import operator_name
+from lockgate.release.outlook import HARMLESS, HELD, Outlook, next_of, state_of
 from lockgate.release.project import prepare_files, read_files, refuse_problems
 from lockgate.release.report import RunReport
 from lockgate.release.steps import STEPS, Ended, Step, due, skipped
 from lockgate.release.verify import Check
 from lockgate.release.workers import provider_of
-from lockgate.release.workers_judge import may_resume
+from lockgate.release.workers_judge import Footing, may_resume
 
 
 def _about_indexes(name: str) -> Callable[[Course, Budget], Ended]:
@@ -60,7 +62,7 @@ def _about_indexes(name: str) -> Callable[[Course, Budget], Ended]:
 ACTS: dict[str, Callable[[Course, Budget], Ended]] = {
     "window": stages_before.window,
     "candidate": stages_before.judge_candidate,
-    "proof": stages_before.prove,
+    "proof": stage_proof.prove,
     "approvals": stages_before.approvals,
     "backup": stages_before.backup,
     "pause": stages_before.pause,
@@ -119,6 +121,7 @@ class Release:
     def run(self, alarm: Alarm) -> Released:
         """Run the steps and write the artifacts. Raises what failed, after they were written."""
         refuse_application_role()
+        self._refuse_unwritable()
         previous = artifact.hash_of(self.root, self.sha, "migration.json")
         started = self.limits.clock()
         failure: LockgateError | None = None
@@ -152,6 +155,18 @@ class Release:
                 lease.close()
 
     # -- the way in -------------------------------------------------------------------------------
+
+    def _refuse_unwritable(self) -> None:
+        """A release that could not leave its artifacts at its end is refused at its begin."""
+        try:
+            artifact.probe(self.root, self.sha)
+        except OSError as error:
+            raise RunFailed(
+                f"{artifact.folder(self.root, self.sha)} cannot be written: {error.strerror or error}",
+                "ARTIFACT_FAILED",
+                state="Nothing was changed.",
+                next=f"Make the folder writable, then lockgate release --sha {self.sha}",
+            ) from None
 
     def _prepare(self, alarm: Alarm) -> Course:
         self.log.tell("checking", "files and ledger")
@@ -301,9 +316,8 @@ class Release:
             )
         except (LockgateError, ServerError, Cancelled) as error:
             why = f"it could not be told whether they may go on, or they could not be resumed: {error}"
-        course.notes.append(f"WORKERS HELD: {why}")
+        course.notes.append(f"{HELD} {why}")
         failure.details["workers"] = f"held: {why}"
-        failure.state = f"{failure.state} THE WORKERS STAY STOPPED: {why}."
 
     def _notify(self, course: Course, event: str, failure: LockgateError | None = None) -> None:
         n = course.settings.notify
@@ -333,17 +347,37 @@ class Release:
         report.timeline = [msgspec.to_builtins(e) for e in self.log.events]
         report.elapsed_seconds = elapsed
         if course is not None:
+            if failure is not None:
+                stand = self._outlook(course)
+                failure.state = state_of(failure.code, failure.state, stand)
+                failure.next = next_of(failure.code, failure.next, stand)
             record.fill_report(course, report, failure)
         path = self._write(course, report, failure, previous)
         steps = [record.told_step(t) for t in course.told] if course is not None else []
         if failure is not None:
             failure.details["report"] = report
             failure.details["artifact"] = str(path)
+            if course is not None:
+                failure.details |= record.where_to_look(course, path)
             failure.details["releaseKey"] = self.key
             failure.details["steps"] = steps
             raise failure
         checks = course.checks if course is not None else []
         return Released(report, checks, path, self.key, steps, bool(course and course.handed_off))
+
+    @staticmethod
+    def _outlook(course: Course) -> Outlook:
+        """What stands now, read from the history where the release came far enough to have changed it."""
+        steps = {name: msgspec.to_builtins(row) for name, row in course.prior.items()}
+        steps |= {told["name"]: told for told in course.told}
+        at = str(course.told[-1]["name"]) if course.told else ""
+        wanted = course.evidence_of("candidate").get("wanted") or []
+        moved = at not in HARMLESS or "migrate" in steps
+        footing = stages_after.footing_of(course) if at and moved else Footing(True)
+        return Outlook(
+            course.place, course.sha, at, tuple(steps.values()), len(wanted), footing.applied, footing.partial, footing.known,
+            course.target.protected, tuple(course.notes),
+        )  # fmt: skip
 
     def _write(
         self, course: Course | None, report: RunReport, failure: LockgateError | None, previous: str
@@ -366,6 +400,7 @@ class Release:
             raise RunFailed(
                 f"{self.root}/deploy/{self.sha}/migration.json cannot be written: {error.strerror or error}{told}",
                 "ARTIFACT_FAILED",
+                next=whole(reason("ARTIFACT_FAILED").next, self.target.environment, self.sha),
             ) from None
 
 

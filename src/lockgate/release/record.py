@@ -103,22 +103,39 @@ def write_all(
 ) -> None:
     """Write every artifact but ``migration.json``. Raises ``OSError``: then the release has failed."""
     sha = course.sha
+    # What an earlier attempt left and this one did not make anew would contradict it: it stays under its hash.
     if course.checks or course.more_checks:
         artifact.write(root, sha, "verification.json", verification(course))
+    else:
+        artifact.retire(root, sha, "verification.json")
     if course.smoked is not None:
         from lockgate.release.smoke import document
 
         artifact.write(root, sha, "api-smoke.json", document(course.smoked, course.settings.smoke, sha))
+    else:
+        artifact.retire(root, sha, "api-smoke.json")
     content = release_document(course, report, failure, artifact.hash_of(root, sha, "release.json"))
     artifact.write(root, sha, "release.json", content)
     if failure is not None and _reached(course):
         from lockgate.release.incident import incident
 
         artifact.write(root, sha, "incident.json", incident(content))
+    else:
+        artifact.retire(root, sha, "incident.json")
     from lockgate.release.page import page
 
     artifact.write_text(root, sha, "report.html", page(content, migration, course.smoked is not None))
-    _tell_ci(content)
+    _tell_ci(root, course, content)
+
+
+def where_to_look(course: Course, artifact_path: Path) -> dict[str, str]:
+    """What a failure adds for people: the files that tell all of it, and whom to call."""
+    folder = artifact_path.parent
+    files = [name for name in ("report.html", "incident.json") if (folder / name).is_file()]
+    n = course.settings.notify
+    told = {"read": ", ".join(f"{folder}/{name}" for name in files)}
+    call = [*n.owners, *([n.pager] if n.pager else []), *([n.channel] if n.channel else [])]
+    return told | ({"call": ", ".join(call)} if call else {})
 
 
 def _reached(course: Course) -> bool:
@@ -167,6 +184,7 @@ def release_document(
         "databaseIdentity": report.database_identity,
         "approvals": approvals_of(course),
         "backup": dict(backup_of(course)),
+        "moves": list(course.evidence_of("proof").get("moves") or []),
         "steps": steps,
         "timeline": sorted(
             [msgspec.to_builtins(e) for e in [*course.steps_log.events, *course.log.events]],
@@ -240,8 +258,20 @@ def short(text: str, most: int = 4000) -> str:
     return redact(text)[:most]
 
 
-def _tell_ci(content: dict[str, Any]) -> None:
-    """The step summary of GitHub, where the release runs there. That it cannot be written costs nobody the release."""
+def _tell_ci(root: Path, course: Course, content: dict[str, Any]) -> None:
+    """Step summary, annotation and pull-request comment, where the release runs in GitHub. None of them costs anybody the release."""
+    from lockgate.release.summary import summary
+
+    text = redact(summary(content, [*course.checks, *course.more_checks]))
+    artifact.write_text(root, course.sha, "comment.md", text)
+    if os.environ.get("GITHUB_TOKEN"):
+        from lockgate.release.pull_request import comment
+
+        told = comment(text, course.place, course.sha, merged=course.settings.release.comment_merged)
+        if told.problem:
+            sys.stderr.write(redact(f"lockgate: {told.problem}") + "\n")
+        elif told.url:
+            sys.stderr.write(f"lockgate: told at {told.url}\n")
     if content["reasonCode"] and os.environ.get("GITHUB_ACTIONS"):
         from lockgate.release.summary import annotation
 
@@ -249,11 +279,9 @@ def _tell_ci(content: dict[str, Any]) -> None:
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
-    from lockgate.release.summary import summary
-
     try:
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(redact(summary(content)))
+            file.write(text)
     except OSError:
         return
 

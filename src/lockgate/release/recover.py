@@ -1,25 +1,32 @@
-"""The way back from a release that failed: a decision over what the tables hold, and the exact commands with their ids."""
+"""The way back from a release that failed: a decision over what is known, and the exact commands with their ids. No database here."""
 
 import shlex
+from collections.abc import Mapping
 
 import msgspec
 
-from lockgate.config import Settings
-from lockgate.errors import ConfigError
-from lockgate.migrations.history import read_history
-from lockgate.migrations.limits import Limits
-from lockgate.postgres import releases
-from lockgate.postgres.backups import BackupRow, read_backups
+from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
-from lockgate.postgres.target import Target
-from lockgate.release.look import connect_patiently
+from lockgate.release.outlook import IN_THE_FILE
+
+IN_THE_CALL = frozenset(
+    {"CANDIDATE_IMAGE", "CANDIDATE_STALE", "CANDIDATE_INCOMPATIBLE", "ROLLBACK_IMAGE_INCOMPATIBLE", "MIGRATIONS_REQUIRED"}
+)  # fmt: skip
+"""What a resume would be refused for again, because it means the same call."""
+WRONG = frozenset(
+    {"ROLLOUT_FAILED", "API_SMOKE_ASSERTION_FAILED", "API_SMOKE_RUNTIME_ERROR", "WATCH_FAILED", "VERIFY_FAILED"}
+)  # fmt: skip
+"""What says that the thing released is wrong: going back comes first."""
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What is known: the failed release and its steps, the one before it, the backup, and what of the plan is applied."""
+    """What is known: the release and its steps, the one before it, the backup, and what of the plan is applied.
+
+    ``live`` names who releases right now, "" when nobody does; ``variable`` holds the URL of the environment.
+    """
 
     release: ReleaseRow
-    steps: tuple[StepRow, ...]
+    steps: Mapping[str, StepRow]
     previous: ReleaseRow | None
     backup: BackupRow | None
     applied: tuple[str, ...]
@@ -30,6 +37,13 @@ class Situation(msgspec.Struct, frozen=True):
     wal_bytes: int | None
     configured_workers: bool
     rollout: bool
+    live: str = ""
+    variable: str = ""
+
+    @property
+    def harmless(self) -> bool:
+        """Nothing of it is durable: no file applied or half done, and the rollout was not begun."""
+        return not self.applied and not self.partial and "rollout" not in self.steps
 
 
 class Way(msgspec.Struct, frozen=True, rename="camel"):
@@ -56,176 +70,172 @@ class Recovery(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def ways_back(s: Situation) -> Recovery:
-    """Forward where nothing is broken, else the previous image, else ``down`` where that is allowed, else the backup."""
-    env = f" --env {s.release.environment}" if s.release.environment else ""
-    first = _stop_workers(s)
-    ways = [_resume(s, env), _previous_image(s, env, first), _down(s, env, first), _restore(s, env, first)]
-    recommended = next((w.id for w in ways if w.possible), "call")
+    """Every way, and the one to take first: none for a release that succeeded or is under way."""
+    env = f" --env {shlex.quote(s.release.environment)}" if s.release.environment else ""
+    ways = [_resume(s, env), _forward(s, env), _previous_image(s, env), _down(s, env), _restore(s, env)]
     lost = "nothing: the database stays"
     if s.backup is not None:
         size = f", {s.wal_bytes} bytes of log" if s.wal_bytes is not None else ""
         lost = f"a restore loses what was written since LSN {s.backup.lsn} ({s.backup.finished_at}){size}"
-    workers = (
-        f"{s.pause.state} since {s.pause.paused_at}: {s.pause.reason}"
-        if s.pause
-        else "they were never paused"
-    )
-    if s.pause is not None and s.pause.overdue:
-        workers += f"; OVERDUE since {s.pause.expires_at}"
     return Recovery(
         s.release.release_key,
         s.release.sha,
         s.release.state,
         s.release.reason_code,
-        recommended,
+        _first(s, {way.id for way in ways if way.possible}),
         ways,
         lost,
-        workers,
+        _workers(s, env),
     )
 
 
-def _stop_workers(s: Situation) -> list[str]:
+def _first(s: Situation, possible: set[str]) -> str:
+    """The way to take first: the previous image, else ``down``, where what was released is wrong; else forward, where nothing is."""
+    if s.live:
+        return "wait"
+    if s.release.state in ("succeeded", "superseded"):
+        return "none"
+    if s.harmless:
+        order = ["resume", "forward"]
+    elif s.release.reason_code in WRONG:
+        # A restore loses writes, so it comes first only where the schema or its data is what is wrong.
+        last = {
+            "VERIFY_FAILED": ["restore"],
+            "ROLLOUT_FAILED": ["resume"],
+            "API_SMOKE_RUNTIME_ERROR": ["resume"],
+        }
+        order = ["previous-image", "down", *last.get(s.release.reason_code, []), "forward", "restore"]
+    else:
+        order = ["resume", "forward", "previous-image", "down", "restore"]
+    return next((way for way in order if way in possible), "call")
+
+
+def _workers(s: Situation, env: str) -> str:
+    p = s.pause
+    if p is None:
+        return "they were never paused"
+    if p.state == "resumed":
+        return f"they run: paused at {p.paused_at}, resumed at {p.resumed_at}"
+    overdue = f"; OVERDUE since {p.expires_at}" if p.overdue else ""
+    return f"{p.state} since {p.paused_at}, THEY DO NOT RUN: {p.reason}{overdue}; once they fit: lockgate release workers resume{env} --reason TEXT"
+
+
+def _stop_workers(s: Situation, env: str) -> list[str]:
     if not s.configured_workers or (s.pause is not None and s.pause.state in ("paused", "held")):
         return []
-    return ["# pause the workers first, and see that none runs"]
+    return [f"lockgate release workers pause{env} --reason 'going back from {s.release.sha[:12]}'"]
 
 
 def _resume(s: Situation, env: str) -> Way:
-    harmless = not s.applied and not s.partial
-    blocked = s.release.reason_code in (
-        "WATCH_FAILED",
-        "API_SMOKE_ASSERTION_FAILED",
-        "ROLLOUT_FAILED",
-        "VERIFY_FAILED",
-        "WORKERS_HELD",
-    )
-    possible = not blocked
-    why = (
-        f"{s.release.reason_code} says that what was released is wrong: mend it, or go back"
-        if blocked
-        else ("nothing of the plan is applied" if harmless else f"{len(s.applied)} files are applied and stand; the rest is still to do")
-    )  # fmt: skip
-    return Way(
-        "resume", "Mend the cause and go on", possible, why, [f"lockgate release resume {s.release.sha}{env}"]
-    )
-
-
-def _previous_image(s: Situation, env: str, first: list[str]) -> Way:
-    title = "Redeploy the previous image; the schema stays"
-    if s.previous is None:
-        return Way("previous-image", title, False, "no release succeeded here before")
-    if s.contract:
+    title, code = "Mend the cause and go on", s.release.reason_code
+    if s.live:
         return Way(
-            "previous-image",
+            "resume",
             title,
             False,
-            f"{', '.join(s.contract)} of the contract phase took away what it needs",
+            f"a release is under way: {s.live}; wait for it, or end that process first",
+        )
+    if s.release.state in ("succeeded", "superseded"):
+        told = "it succeeded" if s.release.state == "succeeded" else "a newer release took over"
+        return Way("resume", title, False, f"{told}: there is nothing to go on with")
+    if code in IN_THE_FILE:
+        return Way("resume", title, False, f"{code}: a file has to change, so it comes with another sha")
+    if code in IN_THE_CALL:
+        return Way("resume", title, False, f"{code}: a resume means the same call, which was refused")
+    if s.release.state == "handed-off":
+        return Way(
+            "resume", "Go on once the other deployer is done", True, "it was handed off", [f"lockgate release continue {s.release.sha}{env}"]
+        )  # fmt: skip
+    if code in WRONG:
+        why = "only when the cause lies outside of what was released (a registry, a token, data): what failed is done again"
+    elif s.harmless:
+        why = "nothing of the plan is applied"
+    else:
+        why = f"{len(s.applied)} files are applied and stand; the rest is still to do"
+    return Way("resume", title, True, why, [f"lockgate release resume {s.release.sha}{env}"])
+
+
+def _forward(s: Situation, env: str) -> Way:
+    title = "Release a newer sha that mends it"
+    if s.live or s.release.state in ("succeeded", "superseded"):
+        return Way("forward", title, False, "there is nothing to mend")
+    if s.release.reason_code in IN_THE_CALL:
+        call = f"lockgate release --sha {s.release.sha}{env} --image NAME@DIGEST --rollback-image NAME@DIGEST"
+        return Way(
+            "forward", "Release again, called rightly", True, "the call was refused, not the files", [call]
+        )
+    commands = (
+        [f"lockgate approve{env} --role ROLE    # by others: the plan is a new one"] if s.protected else []
+    )
+    return Way(
+        "forward", title, True, "what is applied stands; a new commit brings the rest", [*commands, f"lockgate release --sha NEW-SHA{env}"]
+    )  # fmt: skip
+
+
+def _previous_image(s: Situation, env: str) -> Way:
+    title, name = "Redeploy the previous image; the schema stays", "previous-image"
+    if s.previous is None:
+        return Way(name, title, False, "no release succeeded here before")
+    if "rollout" not in s.steps:
+        return Way(name, title, False, "it serves still: the rollout was not reached")
+    if s.contract:
+        return Way(
+            name, title, False, f"{', '.join(s.contract)} of the contract phase took away what it needs"
         )
     if s.partial:
-        return Way("previous-image", title, False, f"{', '.join(s.partial)} stopped half way")
+        return Way(name, title, False, f"{', '.join(s.partial)} stopped half way")
     image = s.release.rollback_digest or s.previous.image_digest
     command = f"lockgate release replay {s.previous.sha}{env} --reason {shlex.quote('back from ' + s.release.sha[:12])}"
     if image:
         command += f" --image {image}"
     told = "every applied file is of the expand phase, which the previous image fits"
-    if not s.rollout:
-        command = (
-            f"# deploy {image or 'the image of ' + s.previous.sha} with your own deployer, then: {command}"
-        )
-    return Way("previous-image", title, True, told, [*first, command])
+    own = (
+        []
+        if s.rollout
+        else [f"# deploy {image or 'the image of ' + s.previous.sha} with your own deployer first"]
+    )
+    return Way(name, title, True, told, [*_stop_workers(s, env), *own, command])
 
 
-def _down(s: Situation, env: str, first: list[str]) -> Way:
+def _down(s: Situation, env: str) -> Way:
     title = "Undo the applied files with their down sections"
     if s.protected:
         return Way("down", title, False, "the environment is protected: forward, or the backup")
     if not s.applied:
         return Way("down", title, False, "nothing of the plan is applied")
     return Way(
-        "down", title, True, f"{len(s.applied)} files, newest first; each needs a down section", [*first, *[f"lockgate down{env}" for _ in s.applied]]
+        "down", title, True, f"{len(s.applied)} files, newest first; each needs a down section",
+        [*_stop_workers(s, env), *[f"lockgate down{env}" for _ in s.applied]],
     )  # fmt: skip
 
 
-def _restore(s: Situation, env: str, first: list[str]) -> Way:
-    title = "Restore the backup into a new database, then apply again under control"
-    b = s.backup
+def _restore(s: Situation, env: str) -> Way:
+    title, b = "Restore the backup into a new database, then apply again under control", s.backup
     if b is None:
         return Way("restore", title, False, "no verified backup is recorded for this release")
     into = f"restored_{b.backup_id[:15].lower()}"
-    lines = [*first, f"lockgate backup verify {b.backup_id}{env}"]
+    lines = [*_stop_workers(s, env), f"lockgate backup verify {b.backup_id}{env}"]
     if b.provider == "restore-point":
+        into = "that server"
         lines += [
             f"# restore the newest base backup before LSN {b.lsn} to a new server with:",
             f"#   recovery_target_name = '{b.detail.get('restorePoint', '')}'    (or recovery_target_time = '{b.finished_at}')",
             "#   recovery_target_action = 'pause'",
         ]
+    elif b.provider == "pg_basebackup":
+        lines += [
+            f"lockgate backup restore {b.backup_id} --into {into}{env}    # a folder for a new server",
+            f"# for a later point, in that folder: recovery.signal, restore_command, recovery_target_time = '{b.finished_at}' or later",
+        ]
+        into = "that server"
     else:
         lines.append(f"lockgate backup restore {b.backup_id} --into {into}{env}")
-        if b.provider == "pg_basebackup":
-            lines.append(
-                f"#   for a later point: recovery.signal, restore_command, recovery_target_time = '{b.finished_at}' or later"
-            )
     lines += [
-        "# point the environment's URL at the restored database",
+        f"# point {s.variable or 'the URL of this environment'} at {into}",
         f"lockgate status{env}",
         f"lockgate verify{env}",
-        f"lockgate release --sha {s.release.sha}{env}    # again, when the cause is mended",
+        f"lockgate release --sha {s.release.sha}{env}    # when the cause is mended; else the newer sha that mends it",
     ]
     return Way(
         "restore", title, True, f"{b.provider} {b.backup_id}, LSN {b.lsn}, verified by {b.verified_by}", lines
     )
-
-
-def read_situation(target: Target, settings: Settings, limits: Limits, sha: str = "") -> Situation:
-    """Read what ``ways_back`` decides on. Raises ``ConfigError`` (``NO_RELEASE``)."""
-    own = settings.of(target.environment)
-    wire = connect_patiently(target, "recover", limits, None)
-    try:
-        rows = [r for r in releases.read_releases(wire, most=200) if r.environment == target.environment]
-        ours = [r for r in rows if r.sha.startswith(sha)]
-        if not ours:
-            raise ConfigError(f"this database knows no release{' of ' + sha if sha else ''}", "NO_RELEASE")
-        release = ours[0]
-        steps = {s.name: s for s in releases.read_steps(wire, release.release_key)}
-        history = read_history(wire)
-        wanted = (
-            [str(r) for r in steps["candidate"].evidence.get("wanted", [])] if "candidate" in steps else []
-        )
-        phases = {row.revision: row.phase for row in history.rows}
-        backup_id = str(steps["backup"].evidence.get("backupId", "")) if "backup" in steps else ""
-        backups = [b for b in read_backups(wire, backup_id) if b.state == "verified"] if backup_id else []
-        behind = None
-        if backups and backups[0].lsn:
-            behind = wire.value(
-                "SELECT (pg_catalog.pg_current_wal_lsn() - $1::pg_lsn)::bigint::text", backups[0].lsn
-            )
-        applied = tuple(r for r in wanted if r in phases)
-        return Situation(
-            release,
-            tuple(steps.values()),
-            next((r for r in rows if r.state == "succeeded" and r.sequence < release.sequence), None),
-            backups[0] if backups else None,
-            applied,
-            tuple(r for r in applied if phases[r] == "contract"),
-            history.partial,
-            releases.read_pause(wire),
-            target.protected,
-            int(behind) if behind is not None else None,
-            bool(own.workers.provider or own.workers.preset),
-            bool(own.release.rollout),
-        )
-    finally:
-        wire.close()
-
-
-def choose(target: Target, limits: Limits, recovery: Recovery, way: str, actor: str) -> None:
-    """Record what a person chose. Raises ``ConfigError`` for a way that cannot be taken."""
-    chosen = next((w for w in recovery.ways if w.id == way), None)
-    if chosen is None or not chosen.possible:
-        known = ", ".join(w.id for w in recovery.ways if w.possible) or "none"
-        raise ConfigError(f"{way!r} is not a way that can be taken (those that can: {known})", "USAGE")
-    wire = connect_patiently(target, "recover", limits, None)
-    try:
-        releases.add_event(wire, recovery.release_key, f"recover:{way}", actor, msgspec.to_builtins(chosen))
-    finally:
-        wire.close()

@@ -84,6 +84,18 @@ def opened(envelope: Any, payload_type: str, public: str) -> bytes | None:
     return None
 
 
+def claimed(envelope: Any, payload_type: str) -> bytes | None:
+    """The payload of ``envelope`` as it says of itself, whoever signed it: for words only, never for a decision."""
+    try:
+        return (
+            base64.b64decode(envelope["payload"], validate=True)
+            if envelope["payloadType"] == payload_type
+            else None
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def canonical(value: object) -> bytes:
     """``value`` as JSON with sorted keys and without blanks: the bytes that are signed."""
     return msgspec.json.encode(value, order="sorted")

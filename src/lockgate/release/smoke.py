@@ -49,13 +49,7 @@ def smoke_service(
     now = now or _utc
     environ = os.environ if environ is None else environ
     base = check_url(smoke.base_url)
-    token = environ.get(smoke.token_env, "") if smoke.protected else ""
-    if smoke.protected and not token:
-        raise ConfigError(
-            f"smoke.protected is configured and {smoke.token_env} is {'empty' if smoke.token_env in environ else 'not set'}",
-            next=f"Set {smoke.token_env} to a token for {smoke.protected}.",
-        )
-    remember(token)
+    token = _token(smoke, environ)
     smoked = Smoked()
     limit = seconds(smoke.timeout)
 
@@ -109,6 +103,26 @@ def smoke_service(
     return smoked
 
 
+def refuse_unready(smoke: Smoke, environ: Mapping[str, str] | None = None) -> str:
+    """What a smoke test needs of us is there: found before anything is touched, not after it. Raises ``ConfigError``."""
+    if not smoke.base_url:
+        return "no calls are configured"
+    check_url(smoke.base_url)
+    _token(smoke, os.environ if environ is None else environ)
+    return "URL and token are there"
+
+
+def _token(smoke: Smoke, environ: Mapping[str, str]) -> str:
+    token = environ.get(smoke.token_env, "") if smoke.protected else ""
+    if smoke.protected and not token:
+        raise ConfigError(
+            f"smoke.protected is configured and {smoke.token_env} is {'empty' if smoke.token_env in environ else 'not set'}",
+            next=f"Set {smoke.token_env} to a token for {smoke.protected}.",
+        )
+    remember(token)
+    return token
+
+
 def _conclude(smoked: Smoked) -> None:
     wrong = [a for a in smoked.assertions if not a.pass_]
     if not wrong:
@@ -117,7 +131,8 @@ def _conclude(smoked: Smoked) -> None:
     runtime = bool(silent) or any(a.id == "api-smoke-runtime-error" for a in wrong)
     smoked.status = "fail"
     smoked.code = "API_SMOKE_RUNTIME_ERROR" if runtime else "API_SMOKE_ASSERTION_FAILED"
-    smoked.reason = redact("; ".join(f"{a.id}: {a.details}" for a in wrong))
+    # Not "id: details": what follows an id such as ...-without-token and a colon has the shape of a secret.
+    smoked.reason = redact("; ".join(f"{a.id} ({a.details})" for a in wrong))
 
 
 def document(smoked: Smoked, smoke: Smoke, sha: str) -> dict[str, Any]:

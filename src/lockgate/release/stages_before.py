@@ -1,7 +1,4 @@
-"""The steps before the migration: window, candidate, proof, approvals, backup, pause."""
-
-from datetime import UTC, datetime
-from typing import Any
+"""The steps before the migration: window, candidate, approvals, backup, pause. The proof stands in ``stage_proof``."""
 
 import msgspec
 
@@ -11,19 +8,15 @@ from lockgate.migrations.history import History
 from lockgate.postgres import releases
 from lockgate.postgres.approvals import read_now
 from lockgate.postgres.backups import read_backups
-from lockgate.postgres.pressure import read_pressure
 from lockgate.postgres.releases import read_releases
-from lockgate.postgres.target import Target
 from lockgate.record.points import point
-from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
-from lockgate.release import candidate, proof
+from lockgate.release import candidate
 from lockgate.release.approve import decide, moment
 from lockgate.release.backup_judge import BackupDecision, judge_backup
 from lockgate.release.backups import Backups, wanted_of
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
-from lockgate.release.look import connect_patiently
 from lockgate.release.papers import Papers, look_for_rehearsal, refuse_papers
 from lockgate.release.steps import Ended, done, skipped
 from lockgate.release.windows import judge_time
@@ -141,114 +134,6 @@ def _fit_windows(course: Course) -> list[str]:
 def _floor_after(course: Course, history: History) -> str:
     contract = [p.revision for p in course.pending_files() if p.directives.phase == "contract"]
     return max([history.compat_floor, *contract])
-
-
-def prove(course: Course, budget: Budget) -> Ended:
-    """Preflight, drift, policy, CI, staging, rehearsal: what has to be so before anything is touched."""
-    if course.again:
-        return skipped("nothing changes")
-    told: dict[str, Any] = {}
-    release = course.settings.release
-    told["ciResults"] = proof.read_ci_results(release.ci_results, course.root, course.sha)
-    if course.plan.obstacles:
-        return done(
-            "the plan has obstacles; the migration will name them", obstacles=len(course.plan.obstacles)
-        )
-    wire = course.connect()
-    try:
-        pressure = read_pressure(wire)
-        proof.refuse_no_room(pressure, release.min_free_connections)
-        told["pressure"] = msgspec.to_builtins(pressure)
-        if course.plan.pending and course.history.rows:
-            told["drift"] = proof.refuse_drift(wire)
-    finally:
-        wire.close()
-    if course.plan.pending:
-        told["policy"] = _policy(course)
-        _keep_rehearsal(course)
-        if release.rehearsal:
-            assert course.facts is not None
-            told["rehearsal"] = proof.refuse_not_rehearsed(
-                course.settings, course.plan.hash, datetime.now(UTC), course.facts.version
-            )
-        if course.environment is not None and course.environment.same_plan_on:
-            told["staged"] = _staged(course, course.environment.same_plan_on)
-    told["workers"] = _reachable_workers(course, budget)
-    if course.settings.watch.prometheus_url and course.settings.watch.queries:
-        from lockgate.release.watch import baseline_of
-
-        told["baseline"] = course.evidence_of("proof").get("baseline") or baseline_of(
-            course.settings.watch, _utc, budget.clock
-        )
-    return done(f"{pressure.free} connections free; {told['workers']}", **told)
-
-
-def _keep_rehearsal(course: Course) -> None:
-    """Put the rehearsal of this plan, where there is one, beside the artifacts of the release that rests on it."""
-    from lockgate.rehearsal.artifact import path_of
-    from lockgate.release.artifact import write_text
-
-    path = path_of(course.settings, course.plan.hash)
-    if path.is_file():
-        root = course.settings.path(course.settings.artifacts.directory)
-        write_text(root, course.sha, path.name, path.read_text("utf-8"))
-
-
-def _policy(course: Course) -> str:
-    from lockgate.release.authorise import refuse_findings
-    from lockgate.release.judging import judge_pending
-
-    assert course.facts is not None
-    judged = judge_pending(
-        course.files.migrations,
-        frozenset(revision for revision, _ in course.plan.pending),
-        course.settings,
-        server=course.facts.version // 10000,
-        configured=bool(course.place),
-        fresh=not course.plan.base,
-        today=datetime.now(UTC).date(),
-        begun=frozenset(course.history.partial),
-    )
-    refuse_findings(course.plan, judged)
-    return f"profile {judged.profile}: nothing blocks, {judged.warnings} warnings"
-
-
-def _staged(course: Course, name: str) -> str:
-    import os
-
-    from lockgate.errors import ConfigError
-
-    variable = course.settings.env[name].url_env
-    url = os.environ.get(variable, "")
-    if not url:
-        raise ConfigError(
-            f"environment {name}: {variable} is not set, and this plan has to have passed there"
-        )
-    wire = connect_patiently(
-        Target(url, source=f"--env {name}", environment=name), "staged", course.limits, course.alarm
-    )
-    try:
-        return proof.refuse_not_staged(wire, course.plan.hash, name)
-    finally:
-        wire.close()
-
-
-def _reachable_workers(course: Course, budget: Budget) -> str:
-    """Paused workers have to be counted, so they are counted once before: a status command that fails is found now."""
-    provider = provider_of(course.settings.workers, course.root, course.connect)
-    if provider is None or course.unchanged:
-        return "no workers to pause"
-    before = provider.before(budget)
-    running = provider.running(budget, before)
-    if running is None:
-        raise Refused(
-            "workers.status cannot tell how many workers run, so nothing would show that they stopped",
-            "COMMAND_FAILED",
-            state="Nothing was changed.",
-            next="Mend [workers] status, then lockgate release again",
-            exit=Exit.REFUSED,
-        )
-    return f"{running} workers run"
 
 
 def approvals(course: Course, budget: Budget) -> Ended:
@@ -373,7 +258,3 @@ def pause(course: Course, budget: Budget) -> Ended:
         looks=looks,
         leaseSeconds=held_for,
     )
-
-
-def _utc() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

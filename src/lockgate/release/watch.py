@@ -10,6 +10,8 @@ import msgspec
 
 from lockgate.config import seconds
 from lockgate.config.release import Watch
+from lockgate.errors import Refused
+from lockgate.record.reasons import Exit
 from lockgate.record.redact import redact, remember
 from lockgate.release.budget import Budget
 from lockgate.release.smoke import fetch
@@ -48,9 +50,32 @@ def ask(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[], flo
         return Sample(at, name, error=f"status {response.status}, and not what Prometheus answers")
 
 
-def baseline_of(watch: Watch, now: Callable[[], str], clock: Callable[[], float]) -> dict[str, float | None]:
-    """What every query says before anything is changed; None where it says nothing."""
-    return {name: ask(watch, name, now, clock).value for name in watch.queries}
+LOOKS = 3
+"""How often a query that fails is asked before a release gives up on it."""
+
+
+def baseline_of(watch: Watch, now: Callable[[], str], budget: Budget) -> dict[str, float | None]:
+    """What every query says before anything is changed; None where it says nothing.
+
+    Raises ``Refused`` (``WATCH_HELD``, hold) where it cannot be asked: a watch that could only hold later stops the release now.
+    """
+    found: dict[str, float | None] = {}
+    for name in watch.queries:
+        for look in range(1, LOOKS + 1):
+            sample = ask(watch, name, now, budget.clock)
+            if not sample.error:
+                break
+            if look == LOOKS:
+                raise Refused(
+                    f"{name} cannot be asked, so the watch after the rollout could tell nothing: {sample.error}",
+                    "WATCH_HELD",
+                    state="Nothing was changed.",
+                    next="Mend watch.prometheus_url or the query, then lockgate release resume",
+                    exit=Exit.HOLD,
+                )
+            budget.sleep(min(seconds(watch.interval), 2.0))
+        found[name] = sample.value
+    return found
 
 
 def watch_release(

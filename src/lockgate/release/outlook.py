@@ -1,0 +1,89 @@
+"""What an operator is told of a release that stopped: the state of the world by what the journal and the history hold, and the exact next command."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lockgate.record.reasons import ROLLED_BACK, UNTOUCHED, reason
+from lockgate.release.calls import whole
+
+HARMLESS = frozenset({"window", "candidate", "proof", "approvals", "backup"})
+"""Steps that change nothing of what is live."""
+HELD = "WORKERS HELD:"
+"""How the note begins that says why workers stay stopped."""
+IN_THE_FILE = frozenset(
+    {"MIGRATION_EXECUTION_FAILED", "STATEMENT_TIMEOUT", "FILE_TIMEOUT", "SESSION_LEAK", "POLICY_REFUSED", "OUT_OF_ORDER"}
+)  # fmt: skip
+"""What only a changed file mends: another commit, so another sha and another plan."""
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What is so when a release stops. ``known`` is False when the history could not be read."""
+
+    environment: str
+    sha: str
+    at: str
+    """The step that it stopped in; "" before the first one."""
+    steps: Sequence[Mapping[str, Any]] = ()
+    planned: int = 0
+    applied: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    known: bool = True
+    protected: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def state_of(code: str, own: str, o: Outlook) -> str:
+    """The state of the world: what the error itself says where it says more than its row, then what stands and who serves."""
+    if not o.at or (o.at in HARMLESS and o.known and not o.applied and not o.partial):
+        return own
+    # The row of a code cannot know how far the release had come: outside of the migration itself, what it says of the world is left out.
+    general = (UNTOUCHED,) if o.at == "migrate" else (UNTOUCHED, ROLLED_BACK, reason(code).state)
+    said = [] if own in general else [own]
+    return " ".join([*said, _applied(o), f"Traffic: {traffic_of(o.steps)}.", *_workers(o.notes)])
+
+
+def next_of(code: str, own: str, o: Outlook) -> str:
+    """The next command, whole. A file that has to change comes with a new sha."""
+    if code in IN_THE_FILE:
+        approve = (
+            f"have the new plan approved (lockgate approve --env {o.environment}), " if o.protected else ""
+        )
+        return whole(
+            f"Mend the file in a new commit (it is not applied), {approve}then lockgate release --sha NEW-SHA",
+            o.environment,
+        )
+    return whole(own, o.environment, o.sha)
+
+
+def traffic_of(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Who owns the traffic: one of the two facts that an operator needs first."""
+    rollout = next((s for s in steps if s["name"] == "rollout"), None)
+    if rollout is None:
+        return "the release before; the rollout was not reached"
+    if rollout["state"] == "done":
+        return "this release; it is rolled out"
+    if rollout["state"] == "skipped":
+        return f"not moved by this release ({rollout['message']})"
+    return "not known; the rollout began and did not end well"
+
+
+def _applied(o: Outlook) -> str:
+    if not o.known:
+        return "What is applied could not be read."
+    half = f" {', '.join(o.partial)} stopped half way." if o.partial else ""
+    if not o.planned:
+        return f"There was nothing to apply.{half}"
+    if not o.applied:
+        return f"Nothing of the plan is applied.{half}"
+    every = "all" if len(o.applied) == o.planned else "the rest is not"
+    return f"{len(o.applied)} of {o.planned} files of the plan are applied, up to {o.applied[-1]} ({every}).{half}"
+
+
+def _workers(notes: Sequence[str]) -> list[str]:
+    """What became of the workers; loudly where they stay stopped."""
+    told = {"workers resumed": "Workers resumed", HELD: "THE WORKERS STAY STOPPED:"}
+    return [
+        f"{word}{note.removeprefix(start)}." for note in notes for start, word in told.items() if note.startswith(start)
+    ]  # fmt: skip

@@ -1,0 +1,81 @@
+"""What ``release recover`` decides on, read from the tables; and the choice of a person, written there."""
+
+import msgspec
+
+from lockgate.config import Settings
+from lockgate.errors import ConfigError
+from lockgate.migrations.history import read_history
+from lockgate.migrations.limits import Limits
+from lockgate.postgres import releases
+from lockgate.postgres.backups import read_backups
+from lockgate.postgres.guard import RELEASE_KEY, Guard
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
+from lockgate.release.look import connect_patiently
+from lockgate.release.recover import Recovery, Situation
+
+
+def read_situation(target: Target, settings: Settings, limits: Limits, sha: str = "") -> Situation:
+    """Read what ``ways_back`` decides on. Raises ``ConfigError`` (``NO_RELEASE``)."""
+    own = settings.of(target.environment)
+    wire = connect_patiently(target, "recover", limits, None)
+    try:
+        rows = [r for r in releases.read_releases(wire, most=200) if r.environment == target.environment]
+        ours = [r for r in rows if r.sha.startswith(sha)]
+        if not ours:
+            raise ConfigError(f"this database knows no release{' of ' + sha if sha else ''}", "NO_RELEASE")
+        release = ours[0]
+        steps = {s.name: s for s in releases.read_steps(wire, release.release_key)}
+        history = read_history(wire)
+        wanted = (
+            [str(r) for r in steps["candidate"].evidence.get("wanted", [])] if "candidate" in steps else []
+        )
+        phases = {row.revision: row.phase for row in history.rows}
+        backup_id = str(steps["backup"].evidence.get("backupId", "")) if "backup" in steps else ""
+        backups = [b for b in read_backups(wire, backup_id) if b.state == "verified"] if backup_id else []
+        behind = None
+        if backups and backups[0].lsn:
+            behind = wire.value(
+                "SELECT (pg_catalog.pg_current_wal_lsn() - $1::pg_lsn)::bigint::text", backups[0].lsn
+            )
+        applied = tuple(r for r in wanted if r in phases)
+        return Situation(
+            release,
+            steps,
+            next((r for r in rows if r.state == "succeeded" and r.sequence < release.sequence), None),
+            backups[0] if backups else None,
+            applied,
+            tuple(r for r in applied if phases[r] == "contract"),
+            history.partial,
+            releases.read_pause(wire),
+            target.protected,
+            int(behind) if behind is not None else None,
+            bool(own.workers.provider or own.workers.preset),
+            bool(own.release.rollout),
+            _live(wire),
+            settings.env[target.environment].url_env if target.environment else "",
+        )
+    finally:
+        wire.close()
+
+
+def _live(wire: Wire) -> str:
+    """Who holds the lease's session lock now; "" when nobody does. The row alone could be that of a dead one."""
+    session = Guard.holder(wire, RELEASE_KEY)
+    if not session:
+        return ""
+    told = releases.read_holder(wire)
+    return f"{told.get('holder', 'somebody')}, since {told.get('since', '?')}, server process {session.get('pid', '?')}"
+
+
+def choose(target: Target, limits: Limits, recovery: Recovery, way: str, actor: str) -> None:
+    """Record what a person chose. Raises ``ConfigError`` for a way that cannot be taken."""
+    chosen = next((w for w in recovery.ways if w.id == way), None)
+    if chosen is None or not chosen.possible:
+        known = ", ".join(w.id for w in recovery.ways if w.possible) or "none"
+        raise ConfigError(f"{way!r} is not a way that can be taken (those that can: {known})", "USAGE")
+    wire = connect_patiently(target, "recover", limits, None)
+    try:
+        releases.add_event(wire, recovery.release_key, f"recover:{way}", actor, msgspec.to_builtins(chosen))
+    finally:
+        wire.close()
