@@ -77,6 +77,65 @@ def test_compose_and_aca(made: Project):
     assert "{execution}" in toml["stop"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "file", "line"),
+    [
+        ("github-workflows", ".github/workflows/migrations.yml", "    runs-on: ubuntu-latest\n"),
+        ("gitlab-ci", ".gitlab/migrations.yml", "  image: python:3.12\n"),
+        ("compose-spec", "compose.migrate.yaml", '    restart: "no"\n'),
+    ],
+)
+def test_linted_by_the_formats_own_schemas(made: Project, kind: str, file: str, line: str):
+    """GitHub's, GitLab's and compose's published schemas find nothing; with a wrong key in the file they do."""
+    made.ok("init", "init", "--ci", "gitlab")
+    path = made.root / file
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{kind}", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    seen = lint()
+    assert seen.returncode == 0, seen.stdout
+    text = path.read_text()
+    assert line in text
+    path.write_text(
+        text.replace(
+            line,
+            line + line.partition(":")[0].replace(line.split(":")[0].strip(), "no-such-key") + ": 1\n",
+            1,
+        )
+    )
+    assert lint().returncode == 1
+
+
+@pytest.mark.parametrize("version", ["1.34", "1.37"])
+def test_linted_by_the_schemas_of_kubernetes(made: Project, version: str):
+    """The manifest, and the chart's with its values filled in, are what Kubernetes' API takes, without a field that it does not know."""
+    import re
+
+    import kubernetes_validate
+
+    plain = (made.root / "deploy/kubernetes/migrate-job.yaml").read_text()
+    chart = re.sub(
+        r"\{\{- /\*.*?\*/\}\}\n",
+        "",
+        (made.root / "deploy/helm/templates/migrate-job.yaml").read_text(),
+        flags=re.DOTALL,
+    )
+    values = {".Release.Name": "shop", ".Release.Revision": "7", "deadlineSeconds": "3900", ".Values.image": '"shop@sha256:0"', "secretName": '"s"'}  # fmt: skip
+    chart = re.sub(r"\{\{(.*?)\}\}", lambda m: next(v for k, v in values.items() if k in m[1]), chart)
+    for text in (plain, chart):
+        job = yaml.safe_load(text)
+        assert kubernetes_validate.validate(job, version, strict=True) == version
+        job["spec"]["retries"] = 0
+        with pytest.raises(kubernetes_validate.ValidationError, match="retries"):
+            kubernetes_validate.validate(job, version, strict=True)
+
+
 def test_workflow_is_serialised(made: Project):
     """The GitHub workflow releases from main only, in an environment, one at a time, never cancelled in the middle."""
     jobs = yaml.safe_load((made.root / ".github/workflows/migrations.yml").read_text())["jobs"]
@@ -86,6 +145,8 @@ def test_workflow_is_serialised(made: Project):
     assert release["needs"] == "check"
     uploads = [s for s in release["steps"] if "upload-artifact" in s.get("uses", "")]
     assert uploads[0]["if"] == "always()"
+    assert release["steps"][0]["with"]["fetch-depth"] == 0
+    assert release["permissions"] == {"contents": "read", "pull-requests": "write"}
 
 
 @pytest.mark.postgres("18")
