@@ -210,9 +210,15 @@ def test_signal(shop: Project, database: str, number: signal.Signals, code: int)
 
 
 def test_artifact_cannot_be_written(shop: Project):
-    """Where the artifact cannot be written the release has failed with ARTIFACT_FAILED; the database holds the truth."""
-    shop.configure('[artifacts]\ndirectory = "evidence"\n')
+    """Where the artifact cannot be written the release has failed with ARTIFACT_FAILED: at once where that shows, else with the database as the truth."""
+    lost = '["sh", "-c", "rm -r evidence && echo a file > evidence"]'
+    shop.configure(f'[artifacts]\ndirectory = "evidence"\n[release]\nrollout = {lost}\n')
     (shop.root / "evidence").write_text("a file where the folder should be")
+    early = shop.json("release", "--sha", SHA)
+    assert early.code == 3
+    assert early.error("ARTIFACT_FAILED")["state"] == "Nothing was changed."
+    assert shop.ok("status", "status")["applied"] == []
+    (shop.root / "evidence").unlink()
     answer = shop.json("release", "--sha", SHA)
     assert answer.code == 3
     document = answer.error("ARTIFACT_FAILED")
