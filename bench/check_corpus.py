@@ -1,4 +1,6 @@
-"""`lockgate check` over 1,300 files of about four statements, against squawk-cli: whole processes, best of N.
+"""`lockgate check` over 1,300 files of about four statements, against squawk-cli: whole processes in turn, best of N.
+
+Cold (nothing remembered), again (nothing changed), and with one file changed among them.
 
 python bench/check_corpus.py --squawk PATH_OF_SQUAWK [--files 1300] [--rounds 5] [--format text]
 python bench/check_corpus.py --write FOLDER        # only write the project
@@ -76,23 +78,34 @@ def write(root: Path, files: int) -> list[Path]:
     return paths
 
 
-def best(command: list[str], root: Path, rounds: int) -> tuple[float, int]:
-    """The shortest wall time of the whole process in seconds, and its largest memory in kilobytes."""
-    times, memory = [], 0
-    # As in an installation, modules are compiled once and not in every process.
-    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(root / "bytecode")}
+def once(command: list[str], root: Path) -> tuple[float, int]:
+    """The wall time of the whole process in seconds, and its largest memory in kilobytes."""
+    # As in an installation, modules are compiled once and not in every process; what is remembered stays in the project.
+    environ = {
+        **os.environ,
+        "PYTHONPYCACHEPREFIX": str(root / "bytecode"),
+        "XDG_CACHE_HOME": str(root / "cache"),
+    }
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    for _ in range(rounds):
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=root, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        times.append(time.perf_counter() - start)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode in (0, 1), f"{command[0]} exited {process.returncode}"
-        memory = max(memory, used.ru_maxrss)
-    return min(times), memory
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=root, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    took = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in (0, 1), f"{command[0]} exited {process.returncode}"
+    return took, used.ru_maxrss
+
+
+def change(paths: list[Path], number: int) -> None:
+    """Edit one file in the middle, with its entry in the ledger."""
+    path = paths[len(paths) // 2 + number]
+    path.write_text(f"-- edited {number}\n" + path.read_text())
+    ledger = path.parent / "checksums.json"
+    entries = json.loads(ledger.read_text())
+    entries["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    ledger.write_text(json.dumps(entries))
 
 
 def main() -> None:
@@ -108,14 +121,23 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        paths = [str(p.relative_to(root)) for p in write(root, given.files)]
-        ours, memory = best(
-            [sys.executable, "-m", "lockgate", "check", "--format", given.format], root, given.rounds
-        )
-        print(f"lockgate check --format {given.format}: {ours:.3f} s, {memory / 1024:.0f} MB")
+        paths = write(root, given.files)
+        check = [sys.executable, "-m", "lockgate", "check", "--format", given.format]
+        calls = {"cold": [*check, "--no-cache"], "again": check, "one changed": check}
         if given.squawk:
-            theirs, _ = best([given.squawk, *paths], root, given.rounds)
-            print(f"squawk: {theirs:.3f} s; ratio {ours / theirs:.2f}")
+            calls["squawk"] = [given.squawk, *[str(path.relative_to(root)) for path in paths]]
+        once(check, root)
+        seen: dict[str, list[tuple[float, int]]] = {name: [] for name in calls}
+        for number in range(given.rounds):
+            for name, command in calls.items():
+                if name == "one changed":
+                    change(paths, number)
+                seen[name].append(once(command, root))
+        theirs = min(seen["squawk"])[0] if given.squawk else 0.0
+        for name, rounds in seen.items():
+            took, memory = min(rounds)[0], max(used for _, used in rounds)
+            ratio = f", {took / theirs:.2f} x squawk" if theirs else ""
+            print(f"{name}: {took:.3f} s{ratio}, {memory / 1024:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -89,3 +89,15 @@ def test_the_profile_is_named_in_every_report(project: Project, format: str):
     assert "early-stage" not in project.text("check", "--format", format).out
     project.configure('[policy]\nprofile = "early-stage"\n')
     assert "early-stage" in project.text("check", "--format", format).out
+
+
+def test_the_profile_says_what_it_let_through(project: Project):
+    """Early-stage ends with how many findings it turned into warnings, and which."""
+    project.write("gone", "CREATE TABLE gone (id int PRIMARY KEY);")
+    project.write("goes", "DROP TABLE gone;")
+    project.configure('[policy]\nprofile = "early-stage"\n')
+    out = project.text("check", "--write-ledger").out
+    assert (
+        "PROFILE early-stage: what takes data or names away is allowed; 1 finding would block without it: tab-drop"
+        in out
+    )

@@ -207,3 +207,28 @@ def test_many_locks_weigh_more() -> None:
         "warning"
     ]
     assert severities("ANALYZE events;", "tab-partition-fanout", base=base) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        ("DROP SCHEMA elsewhere CASCADE;", "tab-drop-cascade"),
+        ("DROP OWNED BY bob CASCADE;", "tab-drop"),
+        ("REASSIGN OWNED BY bob TO alice;", "tab-inherit-owner"),
+        ("ALTER TABLE ALL IN TABLESPACE slow SET TABLESPACE fast;", "tab-move"),
+    ],
+)
+def test_what_only_the_server_could_name_is_told_all_the_same(text: str, id: str) -> None:
+    """A statement on everything of a schema, a role or a tablespace that no file tells of is never silent."""
+    (severity,) = severities(text, id)
+    assert severity in ("error", "warning")
+
+
+def test_what_a_role_owns_is_named() -> None:
+    """DROP OWNED names the tables that the files gave to the role."""
+    base = _BASE + "ALTER TABLE orders OWNER TO bob;"
+    (found,) = [
+        finding for finding in judged("DROP OWNED BY bob CASCADE;", base=base) if finding.id == "tab-drop"
+    ]
+    assert "orders" in found.message
+    assert "order_list AccessExclusiveLock" in found.evidence

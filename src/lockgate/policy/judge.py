@@ -23,7 +23,7 @@ from lockgate.policy.registry import (
     ON_TREE,
     Check,
 )
-from lockgate.policy.subject import EARLY_STAGE, File, Hit, Judged, Options, Subject
+from lockgate.policy.subject import ALLOWED, EARLY_STAGE, File, Hit, Judged, Options, Subject
 from lockgate.policy.suppression import Suppression, suppressions_of
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
@@ -186,7 +186,7 @@ class Judge:
                 evidence += f"; rewrites: {', '.join(subject.facts.rewrites)}"
         if severity == ERROR and row.destructive and self.options.profile == EARLY_STAGE:
             severity = WARNING
-            evidence += f"; profile {EARLY_STAGE} allows it"
+            evidence += ALLOWED
         number = -1 if subject is None else len(file.judged)
         return Finding(row.id, file.name, line, severity, phase, hit.message, hit.fix, evidence, number)
 
@@ -246,12 +246,13 @@ def _report(id: str, message: str, file: File, line: int) -> Finding:
 
 def _misplaced(name: str, taken: list[tuple[int, str]], options: Options) -> list[Finding]:
     row = HAZARDS["phase-contract-in-expand"]
-    severity = WARNING if options.profile == EARLY_STAGE else row.severity
+    early = options.profile == EARLY_STAGE
+    severity, evidence = (WARNING, "read" + ALLOWED) if early else (row.severity, "read")
     return [
         Finding(
             row.id, name, line, severity, CONTRACT,
             f"{what} takes something from the release that is still running, and this file declares phase=expand",
-            row.workaround, "read",
+            row.workaround, evidence,
         )
         for line, what in taken
     ]  # fmt: skip

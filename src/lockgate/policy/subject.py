@@ -12,6 +12,8 @@ from lockgate.postgres.tree.words import LockMode, Name
 
 EARLY_STAGE = "early-stage"
 """The profile of a product that nobody depends on yet: what takes data or names away is a warning."""
+ALLOWED = f"; profile {EARLY_STAGE} allows it"
+"""How the evidence of such a finding ends."""
 
 
 class Hit(Struct, frozen=True):

@@ -28,7 +28,11 @@ class Judged(msgspec.Struct, frozen=True):
         """What the report of a run has to say: a profile that allows more, and what blocks elsewhere."""
         told = []
         if self.profile == _EARLY_STAGE:
-            told.append(f"policy: the profile is {_EARLY_STAGE}: what takes data or names away is allowed")
+            lowered = [found.id for found in self.findings if found.evidence.endswith("allows it")]
+            ids = f" ({', '.join(dict.fromkeys(lowered))})" if lowered else ""
+            told.append(
+                f"policy: the profile is {_EARLY_STAGE}: what takes data or names away is allowed{ids}"
+            )
         mild = [found for found in self.findings if found.evidence.endswith(UNKNOWN_TARGET)]
         if mild:
             ids = ", ".join(sorted({found.id for found in mild})[:5])

@@ -69,7 +69,7 @@ def review(
     walked = _walk(settings, tasks, today, snapshot, memory)
     findings = [*map(finding_of, [*problems, *walked.problems]), *walked.findings]
     if settings.policy.profile == "early-stage":
-        findings.append(_allows_more(settings))
+        findings.append(_allows_more(settings, findings))
     findings.sort(key=lambda found: (found.file, found.line))
     return Review(
         len(files.migrations),
@@ -80,15 +80,19 @@ def review(
     )
 
 
-def _allows_more(settings: Settings) -> Finding:
-    """Every report says so, whatever its format."""
+def _allows_more(settings: Settings, findings: list[Finding]) -> Finding:
+    """Every report says so, whatever its format; louder where something is let through."""
+    lowered = [found.id for found in findings if found.evidence.endswith("profile early-stage allows it")]
+    number = f"{len(lowered)} finding{'s' if len(lowered) > 1 else ''}"
+    ids = ", ".join(dict.fromkeys(lowered))
+    told = f"; {number} would block without it: {ids}" if lowered else ""
     return Finding(
         "policy-early-stage",
         settings.migrations.directory,
         0,
-        "info",
+        "warning" if lowered else "info",
         "",
-        "the profile is early-stage: what takes data or names away is allowed",
+        f"the profile is early-stage: what takes data or names away is allowed{told}",
         "Take the profile out of lockgate.toml before anybody depends on the data.",
         "read: lockgate.toml",
     )

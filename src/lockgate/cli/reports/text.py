@@ -15,12 +15,16 @@ def render(report: Report, mark: Mark, *, notes: bool = False) -> Iterator[str]:
     """The lines. ``mark`` colours a word; findings of severity info are only counted unless ``notes``."""
     hidden = 0
     for finding in report.findings:
+        if finding.id == "policy-early-stage":
+            continue  # said last, where it is seen
         if finding.severity == INFO and not notes:
             hidden += 1
             continue
         yield from _finding(report, finding, mark)
     if report.profile != "default":
-        yield f"{mark(f'profile {report.profile}', 'warn')}: what takes data or names away is allowed"
+        told = [found.message for found in report.findings if found.id == "policy-early-stage"]
+        said = told[0].partition(": ")[2] if told else "what takes data or names away is allowed"
+        yield f"{mark(f'PROFILE {report.profile}', 'warn')}: {said}"
     tally = report.tally()
     if hidden:
         tally += " (--verbose shows notes)"

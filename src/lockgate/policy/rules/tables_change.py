@@ -43,6 +43,12 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
     gone = [key for key in gone if not subject.is_new(key)]
     lost = [f"{table}.{column}" for table, column in every.columns if table not in every.gone]
     lost += [f"constraint {name} of {table}" for table, name in every.constraints if table not in every.gone]
+    for name in word.names if word.kind == "schema" and not gone else ():
+        if schema.schemas.get(name.name, -1) != subject.file.number:
+            yield Hit(
+                f"CASCADE also takes whatever lies in {name.name}, which neither the files nor the snapshot tell",
+                f"DROP SCHEMA {name.name};",
+            )
     if gone or lost:
         views = [key for key in gone if key in schema.relations and schema.relations[key].kind in "vm"]
         kinds = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
