@@ -1,0 +1,2 @@
+-- The same bytes under another name.
+ALTER TABLE customers ALTER COLUMN email TYPE text;
