@@ -29,7 +29,15 @@ def open_gate() -> SimpleNamespace:
     """What a request reads of a gate that is open."""
     import os
 
-    return SimpleNamespace(pid=os.getpid(), _thread=object(), open=True, read_only=None, start=lambda: None)
+    return SimpleNamespace(
+        pid=os.getpid(),
+        _thread=object(),
+        open=True,
+        read_only=None,
+        guard=None,
+        intents=False,
+        start=lambda: None,
+    )
 
 
 async def page(scope, receive, send):

@@ -1,6 +1,9 @@
 """Many databases of the embedded server: `up --tenants` against one `up` after another, and `parity` over fifty of them.
 
-python bench/tenants.py [databases]
+    python bench/tenants.py [databases] [kill]
+
+1,000 databases unless told otherwise; one after another is measured on a sample before and behind. With `kill` the first call
+is killed with -9 half way, and its time counts.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ from lockgate.postgres.embedded import Embedded
 
 FILES, SAMPLE, REGIONS = 8, 15, 50
 COMMAND = [sys.executable, "-m", "lockgate"]
+FAN = ["up", "--tenants", "tenants", "--concurrency", "8"]
 
 
 def project(root: Path) -> None:
@@ -45,9 +49,46 @@ def run(root: Path, *arguments: str, **environ: str) -> float:
     return time.perf_counter() - begun
 
 
+def killed_half_way(root: Path, url: str, middle: str) -> float:
+    """Seconds that `up --tenants` ran before it was killed with -9, when the database behind ``middle`` was done."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [*COMMAND, *FAN], cwd=root, env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None:
+        with psycopg.connect(middle, autocommit=True) as connection:
+            there = connection.execute("SELECT to_regclass('lockgate.migration_history')").fetchone()
+            if there and there[0] and applied(connection) == FILES:
+                break
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    return time.perf_counter() - begun
+
+
+def applied(connection: psycopg.Connection) -> int:
+    """How many files the history of a database has."""
+    row = connection.execute("SELECT count(*) FROM lockgate.migration_history").fetchone()
+    return int(row[0]) if row else 0
+
+
+def exactly_once(urls: list[str]) -> bool:
+    """True when each of these databases has every file once, with its tables."""
+    for url in urls:
+        with psycopg.connect(url, autocommit=True) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]+$'"
+            ).fetchone()
+            if applied(connection) != FILES or row != (FILES,):
+                return False
+    return True
+
+
 def main() -> None:
     """Print the figures."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    kill = "kill" in sys.argv[2:]
     with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as folder:
         root = Path(folder)
         root.chmod(0o755)
@@ -62,7 +103,8 @@ def main() -> None:
             first = (
                 sum(run(root, "up", DATABASE_URL=server.url(name)) for name in names[count : count + 5]) / 5
             )
-            fan = run(root, "up", "--tenants", "tenants", "--concurrency", "8", DATABASE_URL=server.url())
+            cut = killed_half_way(root, server.url(), server.url(names[count // 2])) if kill else 0.0
+            fan = cut + run(root, *FAN, DATABASE_URL=server.url())
             last = sum(run(root, "up", DATABASE_URL=server.url(name)) for name in names[count + 5 :]) / (
                 SAMPLE - 5
             )
@@ -70,7 +112,12 @@ def main() -> None:
             print(
                 f"up over {count} databases, {FILES} files each: {fan:.1f} s; one up after another {single * count:.1f} s (from {SAMPLE}): {single * count / fan:.1f} x"
             )
-            again = run(root, "up", "--tenants", "tenants", "--concurrency", "8", DATABASE_URL=server.url())
+            if kill:
+                whole = exactly_once([server.url(name) for name in names[:count]])
+                print(
+                    f"killed with -9 after {cut:.1f} s and called again: every file once everywhere: {whole}"
+                )
+            again = run(root, *FAN, DATABASE_URL=server.url())
             print(f"the same again, nothing to do: {again:.1f} s")
             regions = {f"R{n}": server.url(name) for n, name in enumerate(names[:REGIONS])}
             words = [word for name in regions for word in ("--region", f"{name.lower()}={name}")]

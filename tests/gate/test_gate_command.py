@@ -14,7 +14,8 @@ from gate.contracts import R, ask, write_contract
 from lockgate.gate import Contract, check
 from lockgate.postgres.gate import FLOOR_KEY
 from lockgate.postgres.guard import GUARD_KEY, WORK_KEY, key_halves
-from lockgate.postgres.home import steps
+from lockgate.postgres.home import FORMAT, steps
+from lockgate.postgres.intents import INTENT_KEY
 from support.calls import COMMAND
 from support.processes import until
 
@@ -235,7 +236,8 @@ def test_a_one_shot_gate_registers_nothing(gate_answer, applied, database):
 
 
 def test_the_keys_in_the_sql_are_those_of_the_code():
-    """The advisory keys that 002_gate.sql spells out are those that runners take."""
+    """The advisory keys that the SQL files spell out are those that runners, gates and drains take."""
+    assert f"({INTENT_KEY})" in dict(steps())[3]
     sql = dict(steps())[2]
     for key in (GUARD_KEY, WORK_KEY):
         assert f"({', '.join(key_halves(key))})" in sql
@@ -245,18 +247,20 @@ def test_the_keys_in_the_sql_are_those_of_the_code():
 _OLDER = """
 import sys
 from lockgate.postgres import home
-first = home.steps()[:1]
-home.FORMAT, home.steps = 1, lambda: first
+older = int(sys.argv.pop())
+first = home.steps()[:older]
+home.FORMAT, home.steps = older, lambda: first
 sys.argv = ["lockgate", "up"]
 from lockgate.cli.main import main
 main()
 """
 
 
-def test_up_brings_an_older_format_up_when_nothing_is_pending(project, database, gate_answer_of):
-    """A database that an older lockgate left at format 1: `up` with nothing pending brings the tables that gates rely on."""
+@pytest.mark.parametrize("older", range(1, FORMAT))
+def test_up_brings_an_older_format_up_when_nothing_is_pending(older, project, database, gate_answer_of):
+    """A database that an older lockgate left at an older format: `up` with nothing pending brings the tables that gates rely on."""
     done = subprocess.run(
-        [sys.executable, "-c", _OLDER],
+        [sys.executable, "-c", _OLDER, str(older)],
         cwd=project.root,
         env={**os.environ, **project.environ},
         capture_output=True,
@@ -264,10 +268,12 @@ def test_up_brings_an_older_format_up_when_nothing_is_pending(project, database,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert ask(database, "SELECT max(number) FROM lockgate.format") == [(1,)]
+    assert ask(database, "SELECT max(number) FROM lockgate.format") == [(older,)]
     assert gate_answer_of(project) == ("READY", 0)
-    assert project.json("readonly", "on", "--reason", "x").error("HOME_OLDER")["next"] == "lockgate up"
+    if older == 1:
+        assert project.json("readonly", "on", "--reason", "x").error("HOME_OLDER")["next"] == "lockgate up"
+    assert project.json("readonly", "intents").error("HOME_OLDER")["next"] == "lockgate up"
     assert project.run("up").code == 0
-    assert ask(database, "SELECT max(number) FROM lockgate.format") == [(2,)]
+    assert ask(database, "SELECT max(number) FROM lockgate.format") == [(FORMAT,)]
     assert gate_answer_of(project) == ("READY", 0)
     assert project.json("readonly", "on", "--reason", "x").code == 0

@@ -6,6 +6,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.cli.secrets import command as secrets
+from lockgate.cli.signature import command as signature
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
@@ -161,3 +162,4 @@ def contract_command(
 
 
 command.add_command(secrets)
+command.add_command(signature)

@@ -34,7 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "move": ("move", "Move data while it is written to; compare any two tables."),
     "parity": ("parity", "The matrix over all regions of an environment."),
     "bootstrap": ("bootstrap", "Bring a whole environment up, as one run that can be repeated."),
-    "readonly": ("readonly", "Let services refuse writes, or take them again."),
+    "readonly": (
+        "readonly",
+        "Let services refuse or queue writes, take them again, and drain what was queued.",
+    ),
     "metrics": ("metrics", "The figures of every environment in Prometheus' text format."),
     "serve": ("serve", "A page, /metrics and health for every environment."),
     "run": ("run", "Wait for the gate, then become the given command."),

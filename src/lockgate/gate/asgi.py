@@ -2,19 +2,23 @@
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockgate.gate.health import (
     SAFE_METHODS,
     Answer,
     closed,
     livez,
+    other_schema,
     read_only,
     readyz,
     startupz,
     token_allows,
 )
 from lockgate.gate.service import Gate
+
+if TYPE_CHECKING:
+    from lockgate.gate.queueing import WriteQueue
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,7 +32,7 @@ class GateASGI:
 
     ``/livez``, ``/readyz`` and ``/startupz`` (under ``prefix``) are answered here. Details go to those for whom
     ``details(scope)`` is true; without it, to the bearer of ``LOCKGATE_HEALTH_TOKEN``. ``read_only_status`` is what a write
-    gets in read-only mode, 503 or 423. The gate is started at the application's start-up, or by the first request.
+    gets in read-only mode, 503 or 423; with a ``queue`` one that bears an ``Idempotency-Key`` is queued. The gate is started at the application's start-up, or by the first request.
     """
 
     def __init__(
@@ -39,8 +43,10 @@ class GateASGI:
         prefix: str = "",
         details: Callable[[Scope], bool] | None = None,
         read_only_status: int = 503,
+        queue: "WriteQueue | None" = None,
     ) -> None:
         self.app = app
+        self.queue = queue
         self.gate = gate
         self.read_only_status = read_only_status
         self._paths = {
@@ -62,10 +68,10 @@ class GateASGI:
                 await _reply(send, self._health(self._paths[path], scope))
             elif not gate.open:
                 await _reply(send, closed(gate))
-            elif gate.read_only is not None and scope["method"] not in SAFE_METHODS:
-                await _reply(send, read_only(gate, self.read_only_status))
-            else:
+            elif scope["method"] in SAFE_METHODS:
                 await self.app(scope, receive, send)
+            else:
+                await self._write(scope, receive, send)
         elif kind == "websocket" and not gate.open:
             await receive()
             await send({"type": "websocket.close", "code": 1013, "reason": "GATE_CLOSED"})
@@ -73,6 +79,50 @@ class GateASGI:
             await self.app(scope, receive, self._stopping(send))
         else:
             await self.app(scope, receive, send)
+
+    async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate = self.gate
+        if gate.guard is not None and not gate.guard.open:
+            await _reply(send, other_schema(gate, details=self._details(scope)))
+        elif self.queue is not None and (gate.read_only is not None or gate.intents):
+            await self._queue(self.queue, scope, receive, send)
+        elif gate.read_only is not None:
+            await _reply(send, read_only(gate, self.read_only_status))
+        else:
+            await self.app(scope, receive, send)
+
+    async def _queue(self, queue: "WriteQueue", scope: Scope, receive: Receive, send: Send) -> None:
+        import asyncio
+
+        from lockgate.gate.queueing import Request
+
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        request = Request(
+            scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1"), headers
+        )
+        heard: list[Message] = []
+        if queue.wants(self.gate, request):
+            body = b""
+            while len(body) <= queue.max_body:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return  # the sender is gone, and half a write is none
+                heard.append(message)
+                body += message.get("body", b"")
+                if not message.get("more_body", False):
+                    break
+            # Asking the database blocks, and the loop has other requests.
+            answer = await asyncio.to_thread(queue.answer, self.gate, request, body)
+        else:
+            answer = None if self.gate.read_only is None else read_only(self.gate, self.read_only_status)
+        if answer is not None:
+            await _reply(send, answer)
+            return
+
+        async def again() -> Message:
+            return heard.pop(0) if heard else await receive()
+
+        await self.app(scope, again, send)
 
     def _stopping(self, send: Send) -> Send:
         """``send`` that stops the gate before the server hears that all is shut down: after that nothing runs any more."""

@@ -4,7 +4,18 @@ from lockgate.gate.probe import Probe
 
 VERSION = "1"
 _KNOWN = frozenset(
-    {"schemaVersion", "release_id", "git_sha", "service", "schema", "indexes", "moves", "queries", "probes"}
+    {
+        "schemaVersion",
+        "release_id",
+        "git_sha",
+        "service",
+        "schema",
+        "indexes",
+        "moves",
+        "queries",
+        "probes",
+        "signature",
+    }
 )
 _REVISION = 13
 _HEX = frozenset("0123456789abcdef")
@@ -22,7 +33,8 @@ class Contract:
 
     ``min`` and ``max`` are revisions (13 digits): the image runs on every schema from ``min`` to ``max``, and on newer ones
     as long as no contract-phase migration above ``max`` was applied. ``digest`` is over (revision, checksum) up to
-    ``max``. ``indexes`` maps a name to ``{"spec_hash": ...}``, ``moves`` a name to the stage that must be reached.
+    ``max``. ``signature`` is the path of the schema that the write guard compares with, from the contract's own folder.
+    ``indexes`` maps a name to ``{"spec_hash": ...}``, ``moves`` a name to the stage that must be reached.
     Raises ``ConfigError`` that names the field.
     """
 
@@ -37,6 +49,7 @@ class Contract:
         "queries",
         "release_id",
         "service",
+        "signature",
         "source",
         "warnings",
     )
@@ -53,6 +66,7 @@ class Contract:
         indexes: "Mapping[str, object] | None" = None,
         moves: "Mapping[str, str] | None" = None,
         queries: str = "",
+        signature: str = "",
         probes: "Iterable[Probe]" = (),
         source: str = "Contract(...)",
         warnings: "tuple[str, ...]" = (),
@@ -69,6 +83,7 @@ class Contract:
         self.git_sha = self._text("git_sha", git_sha)
         self.service = self._text("service", service)
         self.queries = self._text("queries", queries)
+        self.signature = self._text("signature", signature)
         self.indexes = self._indexes(indexes)
         self.moves = self._moves(moves)
         self.probes = tuple(probes)
@@ -91,7 +106,12 @@ class Contract:
             raise cls._error(f"{path}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
             raise cls._error(f"{path}: not JSON: {error}") from None
-        return cls.from_document(data, source=str(path))
+        contract = cls.from_document(data, source=str(path))
+        if contract.signature:
+            import os
+
+            contract.signature = os.path.join(os.path.dirname(path), contract.signature)  # noqa: PTH118, PTH120
+        return contract
 
     @classmethod
     def from_document(cls, data: object, *, source: str = "the contract") -> "Contract":
@@ -122,6 +142,7 @@ class Contract:
             indexes=data.get("indexes"),
             moves=data.get("moves"),
             queries=data.get("queries", ""),
+            signature=data.get("signature", ""),
             probes=tuple(
                 Probe.from_document(probe, where=f"{source}: probes[{number}]")
                 for number, probe in enumerate(probes)

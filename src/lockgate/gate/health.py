@@ -3,12 +3,16 @@
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from lockgate.record.redact import redact
+
 if TYPE_CHECKING:
     from lockgate.gate.service import Gate
 
 _HEALTH = "application/health+json"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 RETRY_AFTER = 5
+SHOWN, LONGEST = 50, 400
+"""Departures that one answer shows at most, and characters of a definition."""
 
 
 class Answer(NamedTuple):
@@ -48,15 +52,43 @@ def closed(gate: "Gate") -> Answer:
 
 def read_only(gate: "Gate", status: int) -> Answer:
     """The answer to a write in read-only mode; ``status`` is 503 or 423."""
+    return refused(status, "READ_ONLY_MODE", retry_after_of(gate))
+
+
+def other_schema(gate: "Gate", *, details: bool) -> Answer:
+    """The answer to a write while the schema is not the one that the code was built for; the diff is for those allowed."""
+    assert gate.guard is not None
+    verdict = gate.guard.verdict
+    more: dict[str, object] = {"answer": verdict.answer, "differing": len(verdict.departures)}
+    if details:
+        more["evidence"] = redact(verdict.evidence)
+        more["departures"] = [
+            {"kind": d.kind, "object": d.object, "expected": _short(d.expected), "live": _short(d.live)}
+            for d in verdict.departures[:SHOWN]
+        ]
+    return refused(503, "SCHEMA_SIGNATURE", 30, **more)
+
+
+def refused(status: int, code: str, retry_after: int, **more: object) -> Answer:
+    """The answer to a write that is not taken: a stable ``code``, and when to come again."""
+    document = {"schemaVersion": "1", "status": "fail", "reasonCode": code, "retryAfterSeconds": retry_after}
+    return _answer(status, {**document, **more}, "application/json", retry_after)
+
+
+def answer_json(status: int, document: dict[str, object], retry_after: int) -> Answer:
+    """A JSON answer that says when to come again, where its status has a use for that."""
+    return _answer(status, document, "application/json", retry_after)
+
+
+def retry_after_of(gate: "Gate") -> int:
+    """What writers are told in read-only mode, in seconds."""
     seconds = (gate.read_only or {}).get("retry_after", 30)
-    seconds = seconds if isinstance(seconds, int) else 30
-    document = {
-        "schemaVersion": "1",
-        "status": "fail",
-        "reasonCode": "READ_ONLY_MODE",
-        "retryAfterSeconds": seconds,
-    }
-    return _answer(status, document, "application/json", seconds)
+    return seconds if isinstance(seconds, int) else 30
+
+
+def _short(definition: str) -> str:
+    text = redact(definition)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
 
 
 def _document(gate: "Gate", status: str, details: bool) -> dict[str, object]:
@@ -74,6 +106,16 @@ def _document(gate: "Gate", status: str, details: bool) -> dict[str, object]:
         if c.answer != "pass":
             found["output"] = c.evidence
         checks.setdefault(c.id, []).append(found)
+    if gate.guard is not None:
+        verdict = gate.guard.verdict
+        found = {
+            "componentType": "datastore",
+            "status": words[verdict.answer],
+            "observedValue": len(verdict.departures),
+        }
+        checks["schema:signature"] = [
+            found if verdict.answer == "pass" else {**found, "output": redact(verdict.evidence)}
+        ]
     document.update(
         releaseId=gate.contract.release_id,
         serviceId=gate.service,
@@ -91,7 +133,7 @@ def _document(gate: "Gate", status: str, details: bool) -> dict[str, object]:
 def _answer(status: int, document: dict[str, object], kind: str, retry_after: int = RETRY_AFTER) -> Answer:
     body = json.dumps(document).encode()
     headers = [("content-type", kind), ("cache-control", "no-store"), ("content-length", str(len(body)))]
-    if status in (503, 423):
+    if status in (503, 423, 202):
         headers.append(("retry-after", str(retry_after)))
     return Answer(status, tuple(headers), body)
 

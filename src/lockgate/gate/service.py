@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from lockgate.errors import Refused
 from lockgate.gate.checking import check, own_of_environment, target_of
 from lockgate.gate.contract import Contract
 from lockgate.gate.judge import Own
@@ -22,6 +23,7 @@ from lockgate.postgres.gate import Seen, beat, look, sign_off
 from lockgate.record.redact import redact
 
 if TYPE_CHECKING:
+    from lockgate.gate.writes import WriteGuard
     from lockgate.postgres.target import Target
 
 _AT_ONCE = threading.BoundedSemaphore(4)
@@ -44,6 +46,8 @@ class Gate:
     ``interval`` seconds (with a fifth of jitter) lie between two refreshes; a heartbeat counts for four of them. ``own`` is
     what the process shows of itself, or a callable that gives it. ``on_change(before, after, report)`` hears every change
     of state, in the gate's thread; what it raises is thrown away. ``registers=False`` only looks, and writes no heartbeat.
+    ``write_guard`` refuses writes while the live schema is not the one that the code was built for: True takes the contract's
+    ``signature``, or what lockgate recorded where it names none; a contract with a signature needs no word.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Gate:
         timeout: float = 5.0,
         own: "Own | Callable[[], Own] | None" = None,
         registers: bool = True,
+        write_guard: "WriteGuard | bool | None" = None,
         on_change: "Callable[[Readiness, Readiness, Report], None] | None" = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -70,6 +75,10 @@ class Gate:
         """True while traffic may flow. The one thing that a request reads."""
         self.read_only: Mapping[str, object] | None = None
         """Why and for how long writes are refused; None while they are not."""
+        self.guard = _guard_of(contract, write_guard)
+        """The write guard, or None where nobody asked for one."""
+        self.intents = False
+        """True while the database keeps queued writes, waiting or done; then writes with an idempotency key are looked up."""
         self.readiness = Readiness()
         self.report = Report((Condition("schema:revision", "unknown", Answer.UNKNOWN, "not asked yet"),))
         self.seen_at = 0.0
@@ -117,6 +126,18 @@ class Gate:
             self._registered = False
             sign_off(self.target, self.instance_id, timeout=2.0)
 
+    @property
+    def takes_writes(self) -> bool:
+        """True while a write may go to the application: no read-only mode, and a schema that the code was built for."""
+        return self.read_only is None and (self.guard is None or self.guard.open)
+
+    def permit_write(self) -> None:
+        """For code without a middleware: raises ``Refused`` with READ_ONLY_MODE, or SCHEMA_SIGNATURE and the diff."""
+        if self.guard is not None and not self.guard.open:
+            raise self.guard.refusal()
+        if self.read_only is not None:
+            raise Refused(f"read-only mode is on: {self.read_only.get('reason', '')}", "READ_ONLY_MODE")
+
     def on_change(self, call: "Callable[[Readiness, Readiness, Report], None]") -> None:
         """Also tell ``call`` of every change of state and of every new schema revision."""
         self._on_change.append(call)
@@ -162,7 +183,11 @@ class Gate:
                 )
                 event = UNKNOWN
         self.looks += 1
+        moved = report.observed.get("revision") != self.report.observed.get("revision")
         self._move(event, report)
+        if self.guard is not None and report.observed and (moved or self.guard.due()):
+            with _AT_ONCE:
+                self.guard.look(self.target, timeout=self.timeout)
         return report
 
     def _look(self, own: Own) -> "Callable[..., Seen]":
@@ -176,6 +201,7 @@ class Gate:
                 "secrets_revision": own.secrets_revision,
                 "index_hashes": dict(own.index_hashes),
                 "state": self.readiness.state,
+                **({} if self.guard is None else {"writes": self.guard.verdict.answer}),
             },
         }
 
@@ -200,6 +226,7 @@ class Gate:
                 self.seen_at = self._clock()
                 mode = report.observed.get("read_only")
                 self.read_only = mode if isinstance(mode, dict) else None
+                self.intents = bool(report.observed.get("intents"))
         with self._changed:
             self.readiness, self.open = after, after.serves
             self._changed.notify_all()
@@ -221,3 +248,14 @@ class Gate:
                 pause, seconds = min(pause * 1.6, self.interval, 5.0), pause * (0.5 + self._rng.random())
             self._wake.wait(seconds)
             self._wake.clear()
+
+
+def _guard_of(contract: Contract, given: "WriteGuard | bool | None") -> "WriteGuard | None":
+    if given is False or (given is None and not contract.signature):
+        return None
+    if given is not None and given is not True:
+        return given
+    from lockgate.gate.signature import Signature
+    from lockgate.gate.writes import WriteGuard
+
+    return WriteGuard(Signature.from_file(contract.signature) if contract.signature else None)

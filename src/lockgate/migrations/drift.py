@@ -77,10 +77,10 @@ def compare(wire: Wire, mine: str = "") -> Drift:
     session keeps locked). Raises ``Cancelled``, ``ConnectionLost``.
     """
     try:
-        recorded = _read(wire, mine)
+        recorded = read_recorded(wire, mine)
         live = read_fingerprint(wire)
         drift = judge(recorded, live)
-        moved = drift.verdict is Verdict.FAIL and _read(wire, mine) != recorded
+        moved = drift.verdict is Verdict.FAIL and read_recorded(wire, mine) != recorded
     except ServerError as error:
         return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
     if moved:
@@ -147,7 +147,8 @@ def judge(recorded: Recorded, live: Fingerprint) -> Drift:
     )
 
 
-def _read(wire: Wire, mine: str) -> Recorded:
+def read_recorded(wire: Wire, mine: str = "") -> Recorded:
+    """What the database says of its schema; ``mine`` as in ``compare``. One round trip. Raises ``ServerError``."""
     try:
         rows = wire.one(statement("recorded")).rows
     except ServerError as error:

@@ -6,6 +6,7 @@ import msgspec
 
 from lockgate.errors import Refused
 from lockgate.postgres import home
+from lockgate.postgres.intents import ALL_PLACED
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Reply, Wire
@@ -95,10 +96,11 @@ def switch_mode(
     target: Target, *, on: bool, reason: str = "", actor: str = "", retry_after: int = 30
 ) -> ReadOnly:
     """Switch read-only mode; services see it at their next refresh."""
-    change = (
-        Call(_ON, (reason, actor, str(retry_after))) if on else Call("DELETE FROM lockgate.read_only_mode")
-    )
-    return _mode(_run(target, [change, Call(_MODE)])[-1])
+    if on:
+        return _mode(_run(target, [Call(_ON, (reason, actor, str(retry_after))), Call(_MODE)])[-1])
+    # A write that is being queued at this moment is there before the mode is off: nobody would drain it otherwise.
+    calls = [Call("BEGIN"), Call(ALL_PLACED), Call("DELETE FROM lockgate.read_only_mode"), Call("COMMIT")]
+    return _mode(_run(target, [*calls, Call(_MODE)])[-1])
 
 
 def _mode(reply: Reply) -> ReadOnly:

@@ -112,6 +112,12 @@ def _unplaced(row: tuple[str, str, str]) -> tuple[str, str, str]:
     return kind, identity, _PLACE.sub("", definition, count=1) if kind == "column" else definition
 
 
+def read_definitions(wire: Wire) -> tuple[dict[str, str], str]:
+    """(``"kind identity"`` → definition, basis): what the fingerprint is made of, in words. Raises as ``read_fingerprint``."""
+    rows, basis = _rows(wire, False)
+    return {f"{kind} {identity}": definition for kind, identity, definition in rows}, basis
+
+
 def _rows(wire: Wire, inside: bool) -> tuple[list[tuple[str, str, str]], str]:
     """The (kind, identity, definition) rows, and the basis on which they can be compared."""
     for attempt in range(1, _TRIES + 1):
@@ -154,10 +160,16 @@ def _read(wire: Wire, inside: bool) -> tuple[str | None, Reply]:
 
 def to_fingerprint(rows: Iterable[tuple[str, str, str]], basis: str = "") -> Fingerprint:
     """The fingerprint of (kind, identity, definition) rows, in any order."""
+    objects = {f"{kind} {identity}": definition for kind, identity, definition in rows}
+    return of_definitions(objects, basis)
+
+
+def of_definitions(definitions: Mapping[str, str], basis: str = "") -> Fingerprint:
+    """The fingerprint of what ``read_definitions`` gave."""
     short = cache(
         lambda definition: hashlib.sha256(definition.encode()).hexdigest()[:16]
     )  # many columns are alike
-    objects = {f"{kind} {identity}": short(definition) for kind, identity, definition in rows}
+    objects = {identity: short(definition) for identity, definition in definitions.items()}
     return Fingerprint(objects, digest_of(objects), basis)
 
 

@@ -10,7 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Wire
 
 _FOLDER = Path(__file__).parent / "sql" / "home"
-FORMAT = 2
+FORMAT = 3
 """The newest format that this lockgate knows; ``sql/home/001.sql`` and on lead there."""
 
 

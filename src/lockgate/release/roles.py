@@ -7,7 +7,8 @@ The scheme, and why it is this one:
   through inheritance alone: no SET ROLE, which a pooler or a reset session could lose half way through a run. When a
   migrator is replaced, ``REASSIGN OWNED BY old TO owner`` hands its objects on. It owns the schema ``lockgate``.
 * **app** reads and writes rows. Default privileges give it each table that the migrator (or the owner) makes in the
-  listed schemas, and only there: in ``lockgate`` it reads, and writes its heartbeat in ``instance`` and how its starts ended in ``gate_attempt``.
+  listed schemas, and only there: in ``lockgate`` it reads, and writes its heartbeat in ``instance``, how its starts ended in ``gate_attempt``,
+  and the writes that it queues in read-only mode in ``write_intent``.
 * **reader** reads.
 
 Grants on tables of ``lockgate`` need the tables, which the first ``lockgate up`` makes; grants on a schema need the
@@ -57,7 +58,11 @@ def home_grants(roles: Roles) -> str:
     Nothing is granted to a role that does not exist, and nothing where the schema has no tables yet.
     """
     lines = []
-    own = ["INSERT, UPDATE, DELETE ON lockgate.instance", "INSERT, UPDATE ON lockgate.gate_attempt"]
+    own = [
+        "INSERT, UPDATE, DELETE ON lockgate.instance",
+        "INSERT, UPDATE ON lockgate.gate_attempt",
+        "INSERT, UPDATE, DELETE ON lockgate.write_intent",
+    ]
     for role, more in ((roles.app, own), (roles.reader, [])):
         grants = [
             "USAGE ON SCHEMA lockgate",
@@ -71,7 +76,7 @@ def home_grants(roles: Roles) -> str:
     body = "\n".join(
         [
             "BEGIN",
-            "  IF pg_catalog.to_regclass('lockgate.gate_attempt') IS NULL THEN RETURN; END IF;",
+            "  IF pg_catalog.to_regclass('lockgate.write_intent') IS NULL THEN RETURN; END IF;",
             *lines,
             "END",
         ]
