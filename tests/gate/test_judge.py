@@ -1,7 +1,7 @@
 """The verdict of a gate, without a database."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.contracts import R, contract, state
@@ -139,6 +139,7 @@ def test_no_answer():
     assert Report(()).exit_code == 5, "no condition at all is a doubt"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
