@@ -43,9 +43,18 @@ def project(root: Path) -> None:
 def run(root: Path, *arguments: str, **environ: str) -> float:
     """Seconds of one call; it has to succeed."""
     begun = time.perf_counter()
-    subprocess.run(
-        [*COMMAND, *arguments], cwd=root, env={**os.environ, **environ}, check=True, capture_output=True
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=root,
+        env={**os.environ, **environ},
+        check=False,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise SystemExit(
+            f"{arguments} exited with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return time.perf_counter() - begun
 
 

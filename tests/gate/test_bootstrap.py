@@ -78,10 +78,11 @@ def test_an_empty_database_becomes_an_environment(live, database):
         '[bootstrap.roles]\nkind = "roles"\n'
         '[bootstrap.extensions]\nkind = "extensions"\nneeds = ["roles"]\nextensions = ["vector"]\n'
         '[bootstrap.schema]\nkind = "migrations"\nneeds = ["extensions"]\n'
-        '[bootstrap.hello]\nkind = "command"\nneeds = ["gate"]\ncommand = ["true"]\n'
+        '[bootstrap.hello]\nkind = "command"\nneeds = ["gate", "answers"]\ncommand = ["true"]\n'
+        '[bootstrap.answers]\nkind = "probes"\nneeds = ["gate"]\nprobes = [{name = "t", kind = "sql", sql = "SELECT count(*) = 0 FROM a"}]\n'
     )
     first = up(project, DB_SECRET="c4n4ry-secret")
-    assert list(first["steps"]) == ["secrets", "roles", "extensions", "schema", "gate", "hello"]
+    assert list(first["steps"]) == ["secrets", "roles", "extensions", "schema", "gate", "answers", "hello"]
     assert {step["outcome"] for step in first["steps"].values()} == {"done"}
     assert ask(
         database, "SELECT environment, schema_revision, digest FROM lockgate.environment_revision"
@@ -129,6 +130,8 @@ def test_it_goes_on_after_a_kill(live, database):
             ask(database, "SELECT state FROM lockgate.bootstrap_step WHERE step = 'slow'") == [("running",)]
         )
     )
+    beat = "SELECT beat_at > started_at FROM lockgate.bootstrap_step WHERE step = 'slow'"
+    until(lambda: ask(database, beat) == [(True,)])
     busy = project.json("bootstrap", "--env", "live")
     assert busy.error("LOCK_BUSY")["exitCode"] == 75, "one owner at a time"
     os.kill(running.pid, signal.SIGKILL)
@@ -145,6 +148,29 @@ def test_a_step_that_hangs_is_seen(live):
     configure('[bootstrap.stuck]\nkind = "command"\ndeadline = "1s"\ncommand = ["sleep", "60"]\n')
     failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
     assert failed["details"]["steps"]["stuck"]["reasonCode"] == "BOOTSTRAP_STALLED"
+
+
+@pg
+def test_indexes_and_probes_are_conditions(live, database):
+    """An index without a live, sealed, valid generation is named; a probe that is down is asked until the deadline; both mended, the run goes on."""
+    project, configure = live
+    configure(
+        '[bootstrap.schema]\nkind = "migrations"\n[bootstrap.search]\nkind = "indexes"\nneeds = ["schema"]\nindexes = ["docs"]\n'
+        '[bootstrap.flag]\nkind = "probes"\nneeds = ["search"]\ndeadline = "1s"\nprobes = [{name = "flag", kind = "file", path = "'
+        + str(project.root / "flag")
+        + '"}]\n'
+    )
+    failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    assert failed["details"]["steps"]["search"]["reasonCode"] == "GATE_CLOSED"
+    assert "docs" in failed["message"]
+    ask(
+        database,
+        "INSERT INTO lockgate.live_index (name, generation, spec_hash, index_hash) VALUES ('docs', 'g1', 's', 'h')",
+    )
+    failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    assert failed["details"]["steps"]["flag"]["reasonCode"] == "PROBE_DOWN"
+    (project.root / "flag").write_text("x")
+    assert {s["outcome"] for s in up(project)["steps"].values()} == {"skipped", "done"}
 
 
 @pg
@@ -208,6 +234,7 @@ def test_wrong_graphs(live):
         ('[bootstrap.a]\nkind = "roles"\nneeds = ["b"]\n', "bootstrap.a.needs"),
         ('[bootstrap.a]\nkind = "magic"\n', "bootstrap.a.kind"),
         ('[bootstrap.a]\nkind = "command"\n', "bootstrap.a.command"),
+        ('[bootstrap.a]\nkind = "indexes"\n', "bootstrap.a.indexes"),
         ('[bootstrap.a]\nkind = "roles"\ncommand = ["x"]\n', "bootstrap.a.command"),
         ('[bootstrap.a]\nkind = "roles"\ndeadline = "soon"\n', "bootstrap.a.deadline"),
     ):

@@ -113,6 +113,7 @@ def test_a_rotation(applied, database):
     assert (gate(first), gate(second), gate("")) == (0, 1, 1)
     listed = applied.ok("gate-secrets", "gate", "secrets", "accept", second, *why)
     assert [one["current"] for one in listed["accepted"]] == [True, True]
+    assert [one["epoch"] for one in listed["accepted"]] == [1, 2]
     assert (gate(first), gate(second)) == (0, 0)
     assert applied.json("gate", "secrets", "accept", "third", *why).error("SECRETS_ROTATION")["exitCode"] == 4
     applied.ok("gate-secrets", "gate", "secrets", "retire", first, *why)

@@ -133,6 +133,46 @@ def test_a_celery_worker_gives_up(project):
     assert "ready." not in out
 
 
+_RQ = """
+import os
+from fakeredis import FakeStrictRedis
+from rq import Queue, SimpleWorker
+from lockgate.gate import Contract, Gate
+from lockgate.plugins.rq import gated
+redis = FakeStrictRedis()
+job = Queue(connection=redis).enqueue(os.getpid)
+gate = Gate(Contract.from_environment(), os.environ["DATABASE_URL"], service="rq", interval=0.5)
+worker = gated(SimpleWorker, gate, timeout=float(os.environ.get("WAIT", "60")))(["default"], connection=redis)
+print("waiting", job.get_status().value, flush=True)
+worker.work(burst=True, logging_level="ERROR")
+print("worked", job.get_status(refresh=True).value)
+"""
+
+
+def rq_worker(project, **environ):
+    return subprocess.Popen(
+        [sys.executable, "-c", _RQ],
+        cwd=project.root,
+        env={**os.environ, **project.environ, "LOCKGATE_CONTRACT": write_contract(project.root), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_an_rq_worker_waits(project, database):
+    """Started before the migrations it takes no job; once they are applied it works, and signs off; a gate that stays closed ends it with 1."""
+    process = rq_worker(project)
+    assert "queued" in process.stdout.readline()
+    assert project.run("up").code == 0
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, "worked finished" in out) == (0, True), out
+    assert ask(database, "SELECT count(*) FROM lockgate.instance") == [(0,)]
+    late = rq_worker(project, WAIT="0.5", DATABASE_URL="postgresql://u@127.0.0.1:1/none")
+    out, _ = late.communicate(timeout=60)
+    assert (late.returncode, "worked" in out) == (1, False), out
+
+
 def test_a_fastapi_lifespan(applied, database):
     """Without the middleware a lifespan holds the application back until the gate is open, and signs it off."""
     from contextlib import asynccontextmanager

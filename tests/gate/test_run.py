@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from gate.contracts import R, ask, write_contract
+from support.calls import COMMAND
 from support.processes import lives, parent, until, with_word
 
 pytestmark = pytest.mark.postgres("18")
@@ -94,6 +96,59 @@ def test_the_heartbeat_is_no_child_and_ends_with_the_command(run, database, appl
     process.kill()
     process.communicate(timeout=10)  # the end of the pipes: nobody else holds them
     until(lambda: not lives(mine[0]))
+
+
+_FIRST = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+print("process", os.getpid(), flush=True)
+signal.pause()
+"""
+
+
+def test_as_process_1_of_a_container(applied, database):
+    """In a process namespace of its own CMD is process 1, SIGTERM reaches it, its exit code comes out, and its heartbeat goes on meanwhile."""
+    unshare = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    try:
+        allowed = subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("no process namespace can be made here")
+    words = (
+        *COMMAND,
+        "run",
+        "--contract",
+        write_contract(applied.root),
+        "--interval",
+        "1",
+        "--",
+        sys.executable,
+        "-c",
+        _FIRST,
+    )
+    container = subprocess.Popen(
+        [*unshare, *words],
+        cwd=applied.root,
+        env={**os.environ, **applied.environ},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert container.stdout.readline() == "process 1\n"
+        first = ask(database, "SELECT heartbeat_at FROM lockgate.instance")
+        until(lambda: ask(database, "SELECT heartbeat_at FROM lockgate.instance") > first)
+        (inside,) = children(container.pid)
+        os.kill(inside, signal.SIGTERM)
+        assert container.wait(30) == 9
+    finally:
+        container.kill()
+        container.communicate()
+
+
+def children(pid):
+    """The process ids of the children of a process."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_closed_gate_starts_nothing(run, tmp_path, database):

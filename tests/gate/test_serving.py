@@ -1,18 +1,40 @@
 """`metrics` and `serve`: figures from the tables, valid, complete, without secrets, and there when databases are not."""
 
 import json
+import os
 import re
+import shutil
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
 from gate.contracts import R, ask, write_contract
+from lockgate.gate.parity import compare
+from lockgate.postgres.metrics import Figure, Figures
+from lockgate.postgres.parity import Sight
+from lockgate.web.metrics import TABLE, Watched, exposition
 
 pytestmark = pytest.mark.postgres("18")
+STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
+
+
+def promtool(text):
+    """Prometheus' own tool finds nothing wrong with ``text``."""
+    program = shutil.which("promtool")
+    if program is None:
+        if STRICT:
+            pytest.fail("promtool is not installed")
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(
+        [program, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def families(text):
@@ -76,6 +98,63 @@ def test_the_figures(applied, database):
     ]
 
 
+def test_promtool_on_every_metric():
+    """Every metric that there is, each with a figure, passes promtool: names, units, help texts, types."""
+    rows = [Figure(name, dict.fromkeys(row.labels, "x"), 1.0) for name, row in TABLE.items()]
+    rows += [
+        Figure(f"migration_duration_{part}", {"phase": "expand", "outcome": "applied"}, 2.0)
+        for part in ("count", "sum")
+    ]
+    rows += [Figure(f"lock_wait_{part}", {}, 1.0) for part in ("count", "sum")]
+    rows += [
+        Figure("wait_count", {}, 2.0),
+        Figure("wait_sum", {}, 0.3),
+        Figure("wait_bucket", {"le": "0.5"}, 1.0),
+    ]
+    parity = compare({"eu": Sight("seen", revision="1"), "us": Sight("unreachable", "gone")})
+    text = exposition([Watched("live", Figures(True, tuple(rows)), 1, parity)]).decode()
+    promtool(text)
+    named = {name.removesuffix("_total") for name in families(text)}
+    for metric in (
+        *(row.metric for row in TABLE.values()),
+        "lockgate_parity_ok",
+        "lockgate_parity_unreachable",
+    ):
+        assert metric in named
+
+
+def test_waits_for_locks_are_counted(applied, database):
+    """A run that stood in a lock queue leaves its seconds in the tables, and the metric has them."""
+    applied.configure('[migrations]\nlock_timeout = "1s"\nlock_retries = 0\n')
+    applied.write("late", "ALTER TABLE a ADD COLUMN late int;\n")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM a")
+        assert applied.run("up").code == 3
+    found = families(applied.ok("metrics", "metrics")["exposition"])
+    assert found["lockgate_lock_wait_seconds_count"] == [({"env": "default"}, 1.0)]
+    assert 0.2 <= found["lockgate_lock_wait_seconds_sum"][0][1] <= 30
+    assert found["lockgate_lock_failures_total"] == [({"env": "default", "reason": "LOCK_TIMEOUT"}, 1.0)]
+
+
+def test_the_lag_of_a_move(applied, database):
+    """The age of the oldest captured write, from the outbox of the move; none captured is no lag."""
+    ask(
+        database,
+        "INSERT INTO lockgate.move (name, stage, declaration, declaration_hash, source_oid, target_oid, same_database, operator)"
+        " VALUES ('orders', 'tail', '{}', '', 0, 0, true, 'o')",
+    )
+    ask(
+        database,
+        'CREATE TABLE lockgate."outbox_orders_forward" (at timestamptz NOT NULL DEFAULT clock_timestamp())',
+    )
+    assert families(applied.ok("metrics", "metrics")["exposition"])["lockgate_move_lag_seconds"] == [
+        ({"env": "default", "move": "orders"}, 0.0)
+    ]
+    ask(database, "INSERT INTO lockgate.\"outbox_orders_forward\" VALUES (now() - interval '90 s'), (now())")
+    ((_, lag),) = families(applied.ok("metrics", "metrics")["exposition"])["lockgate_move_lag_seconds"]
+    assert 90 <= lag <= 600
+
+
 def test_a_killed_process_loses_none(applied, database):
     """A run that is killed with -9 is counted all the same, because the figures come from the tables."""
     applied.write("slow", "SELECT pg_sleep(60);\n")
@@ -110,7 +189,9 @@ def test_regions_and_lost_environments(applied, database, databases):
 def test_a_textfile_is_whole_or_not_there(applied):
     """--textfile writes a file that a collector can read at any moment; a folder that cannot be written is exit 2."""
     assert applied.run("metrics", "--textfile", "lockgate.prom").code == 0
-    assert "lockgate_up" in families((applied.root / "lockgate.prom").read_text())
+    text = (applied.root / "lockgate.prom").read_text()
+    assert "lockgate_up" in families(text)
+    promtool(text)
     assert applied.run("metrics", "--textfile", "/proc/nowhere/x.prom").code == 2
 
 
@@ -138,6 +219,7 @@ def test_serve(served):
     status, headers, text = fetch(base + "metrics")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert families(text)["lockgate_up"] == [({"env": "default"}, 1.0)]
+    promtool(text)
     _, headers, page = fetch(base)
     assert R[3] in page
     assert "default-src 'none'" in headers["content-security-policy"]

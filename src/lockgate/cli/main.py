@@ -94,6 +94,14 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by whoever started us; nothing that we print may cost the run
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     gc.set_threshold(50_000, 20, 20)
+    if (
+        os.environ.get("OTEL_TRACES_EXPORTER")
+        or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    ):  # nobody else pays for spans
+        from lockgate.cli.telemetry import start
+
+        start(os.environ)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -138,6 +146,9 @@ def _leave(code: int) -> None:
     if code == Exit.OK and output is not None and output.lost and _ANSWERS.intersection(sys.argv[1:2]):
         sys.stderr.write(f"lockgate: the answer could not be written to stdout: {output.lost}\n")
         code = Exit.FAILED
+    telemetry = sys.modules.get("lockgate.cli.telemetry")
+    if telemetry is not None:
+        telemetry.stop()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -112,9 +112,10 @@ def _show(session: Session, target: object, found: Any) -> None:
         session.output.say("no revision is accepted, so secrets are no condition here")
         return
     session.output.table(
-        ("revision", "state", "from", "until", "by"),
+        ("epoch", "revision", "state", "from", "until", "by"),
         [
             (
+                str(one.epoch),
                 one.revision,
                 "accepted" if one.current else "retired",
                 one.accepted_from[:19],

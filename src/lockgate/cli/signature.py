@@ -62,10 +62,11 @@ def _show(session: Session, target: object, live: "LiveSchema", verdict: "WriteV
         }
     )  # fmt: skip
     kinds = {"pass": "good", "fail": "bad", "unknown": "warn"}
-    session.output.table(
-        ("change", "object", "expected", "live"),
-        [(d.kind, d.object, d.expected[:60], d.live[:60]) for d in verdict.departures],
-    )
+    if verdict.departures:
+        session.output.table(
+            ("change", "object", "expected", "live"),
+            [(d.kind, d.object, d.expected[:60], d.live[:60]) for d in verdict.departures],
+        )
     session.output.say(f"{session.output.mark(verdict.answer, kinds[verdict.answer])}: {verdict.evidence}")
     if verdict.answer != "pass":
         session.output.say(f"  next: {verdict.next}")

@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import msgspec
 
-KINDS = ("secrets", "roles", "extensions", "migrations", "gate", "parity", "command")
+KINDS = ("secrets", "roles", "extensions", "migrations", "indexes", "probes", "gate", "parity", "command")
 """What a step may be."""
 
 
@@ -18,10 +18,19 @@ class BootstrapStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extensions: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     contract: str = ""
+    indexes: tuple[str, ...] = ()
+    probes: tuple[Mapping[str, object], ...] = ()
     command: tuple[str, ...] = ()
 
 
-_DEMANDS = {"secrets": "secrets", "extensions": "extensions", "gate": "contract", "command": "command"}
+_DEMANDS = {
+    "secrets": "secrets",
+    "extensions": "extensions",
+    "indexes": "indexes",
+    "probes": "probes",
+    "gate": "contract",
+    "command": "command",
+}
 
 
 def bootstrap_problems(steps: Mapping[str, BootstrapStep]) -> list[str]:

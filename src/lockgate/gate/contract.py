@@ -129,20 +129,21 @@ class Contract:
         for name in ("min", "max"):
             if name not in schema:
                 raise cls._error(f"{source}: schema.{name} is missing")
-        probes = data.get("probes", [])
+        probes = data.get("probes")
+        probes = [] if probes is None else probes
         if not isinstance(probes, list):
             raise cls._error(f"{source}: probes is no list")
         return cls(
             min=schema["min"],
             max=schema["max"],
             digest=schema.get("digest") or "",
-            release_id=data.get("release_id", ""),
-            git_sha=data.get("git_sha", ""),
-            service=data.get("service", ""),
+            release_id=_text_of(data, "release_id"),
+            git_sha=_text_of(data, "git_sha"),
+            service=_text_of(data, "service"),
             indexes=data.get("indexes"),
             moves=data.get("moves"),
-            queries=data.get("queries", ""),
-            signature=data.get("signature", ""),
+            queries=_text_of(data, "queries"),
+            signature=_text_of(data, "signature"),
             probes=tuple(
                 Probe.from_document(probe, where=f"{source}: probes[{number}]")
                 for number, probe in enumerate(probes)
@@ -250,3 +251,9 @@ class Contract:
         return ConfigError(
             message, "CONTRACT", next="Mend the named field; docs/gate.md shows a whole contract."
         )
+
+
+def _text_of(data: "Mapping[str, object]", key: str) -> "str":
+    """A text of the document; null counts as not given. What is no text is refused by the constructor."""
+    value = data.get(key)
+    return "" if value is None else value  # type: ignore[return-value]

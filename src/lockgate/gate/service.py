@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _AT_ONCE = threading.BoundedSemaphore(4)
 """Looks at databases that one process takes at the same time, however many gates it holds."""
 _STARTING = threading.Lock()
+SPREAD = 0.2
+"""Seconds over which the first looks of gates that start together are spread."""
 
 
 def _renew_locks() -> None:
@@ -240,6 +242,7 @@ class Gate:
 
     def _refresh_for_ever(self) -> None:
         pause = 0.2
+        self._wake.wait(SPREAD * self._rng.random())
         while self.readiness.state != State.STOPPING:
             self.refresh()
             if self.readiness.serves:

@@ -9,10 +9,12 @@ from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan
 from lockgate.migrations.progress import Log
 from lockgate.migrations.session import WorkSession
+from lockgate.migrations.spans import file_span
 from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.warden import Warden
 from lockgate.postgres.wire import ConnectionLost
+from lockgate.record.tracing import tracing
 
 
 def apply(
@@ -35,6 +37,7 @@ def apply(
     if plan.obstacles:
         raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
     session = WorkSession(guard)
+    session.wire.marks = [] if tracing() is not None else None
     warden = Warden(
         guard,
         limits.max_lock_victims,
@@ -59,7 +62,8 @@ def apply(
                 continue
             transactional.settle()
             log.in_flight = revision
-            JournalRunner(session, item, limits, run, warden, log).apply()
+            with file_span(item):
+                JournalRunner(session, item, limits, run, warden, log).apply()
         transactional.settle()
     except ConnectionLost:
         raise
@@ -74,6 +78,7 @@ def apply(
         raise
     finally:
         warden.stop()
+        log.lock_waited += warden.lock_waited
 
 
 def _why_stop(

@@ -15,6 +15,7 @@ from lockgate.migrations.failure import cancelled, failed
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.migrations.session import WorkSession, sets_something, statement
+from lockgate.migrations.spans import statement_span
 from lockgate.migrations.transactional import InDoubt
 from lockgate.postgres import concurrent
 from lockgate.postgres.alarm import Cause
@@ -109,10 +110,11 @@ class JournalRunner:
                 if item.kind == "variable_set_stmt":
                     self.wire.one(item.text)  # the session is new: what comes after relies on the setting
                 continue
-            if item.alone is None:
-                self._in_transaction(number, item)
-            else:
-                self._alone(number, item, row)
+            with statement_span(self.prepared, item):
+                if item.alone is None:
+                    self._in_transaction(number, item)
+                else:
+                    self._alone(number, item, row)
         self._at = len(self.prepared.statements) + 1
         started = self.wire.value(
             "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",

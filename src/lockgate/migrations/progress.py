@@ -46,6 +46,8 @@ class Log:
         self.landed = 0
         self.in_flight: str = ""
         self._lock = threading.RLock()
+        self.lock_waited = 0.0
+        """Seconds that statements stood in lock queues."""
         self._listener = listener
         self._now = now
 

@@ -21,11 +21,13 @@ from lockgate.migrations.failure import cancelled, failed
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.migrations.session import WorkSession, sets_something
+from lockgate.migrations.spans import statement_spans, traced
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.script import Statement
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden, beat
 from lockgate.postgres.wire import Ahead, AheadRefused, Call, Cancelled, ConnectionLost
+from lockgate.record.tracing import Past
 
 COMMIT_GRACE = 60.0
 """Seconds that a COMMIT may take beyond the file's own limit before its wait is cancelled: a synchronous standby is slow."""
@@ -52,6 +54,8 @@ class Sealed(msgspec.Struct, frozen=True):
     duration_ms: int
     reset: bool
     attempt: int
+    begun: float = 0.0
+    spans: tuple[Past, ...] = ()
 
 
 class _Refusal(Exception):
@@ -169,6 +173,7 @@ class TransactionalRunner:
     def _landed(self, sealed: Sealed, note: str, *, flushed: bool = True) -> None:
         """``sealed`` is committed, and what is committed is on disk where ``flushed``."""
         m = sealed.prepared.migration
+        traced(sealed.prepared, sealed.begun, self.limits.clock(), sealed.spans)
         self._open = None
         self.log.in_flight = ""
         self.log.commit(AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note))
@@ -193,10 +198,13 @@ class TransactionalRunner:
         except ServerError as error:
             number = error.index - 1 - len(own)
             statement = prepared.statements[number] if 0 <= number < len(prepared.statements) else None
+            spans = statement_spans(prepared, wire.marks, len(own), limits.clock(), error.sqlstate)
+            traced(prepared, self._since, limits.clock(), spans, error.sqlstate)
             raise _Refusal(error, statement, limits.clock() - self._since) from None
         except Cancelled as stop:
             if not stop.sent:
                 self.settle()  # what stops this file is no reason to lose the one that only lacks its COMMIT
+            traced(prepared, self._since, limits.clock(), (), stop.cause.code)
             self.session.rollback()
             signal = self.session.guard.alarm.signal
             raise cancelled(prepared, stop.cause, self.warden.sighting, signal) from None
@@ -215,7 +223,8 @@ class TransactionalRunner:
         row = replies[-1].rows[0]
         reset = self.session.judge_recorded(row, lock, limit)
         reset = reset or any(sets_something(s) for s in prepared.statements)
-        return Sealed(prepared, row[0] or "", int(row[2] or 0), reset, attempt)
+        spans = statement_spans(prepared, wire.marks, len(own), limits.clock())
+        return Sealed(prepared, row[0] or "", int(row[2] or 0), reset, attempt, self._since, spans)
 
     def _calls(self, prepared: Prepared, own: list[str]) -> Iterator[Call]:
         """What the file is to the server. One by one, so that the server is at the COMMIT in front while we go on."""

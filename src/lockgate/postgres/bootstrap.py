@@ -52,6 +52,14 @@ class Owner:
         """Write how a step stands."""
         self.wire.one(_STEP, run_id, step, state, code, evidence[:2000])
 
+    def beat(self, run_id: str, step: str) -> None:
+        """Say that the step still runs; whoever looks sees by ``beat_at`` whether its runner lives."""
+        if self.journalled():
+            self.wire.one(
+                "UPDATE lockgate.bootstrap_step SET beat_at = pg_catalog.clock_timestamp() WHERE run_id = $1 AND step = $2 AND state = 'running'",
+                run_id, step,
+            )  # fmt: skip
+
     def seal(self, environment: str, run_id: str, release_id: str, secrets_revision: str) -> str:
         """Write the immutable revision of the environment; its digest, which is the same where the same was brought up."""
         text, history = self.wire.one("SELECT lockgate.gate_v1()::text, lockgate.history_digest_v1('')").rows[

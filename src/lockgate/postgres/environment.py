@@ -13,7 +13,7 @@ from lockgate.postgres.wire import Call, Reply, Wire
 
 
 class Accepted(msgspec.Struct, frozen=True, rename="camel"):
-    """One revision of secrets that is, was or will be accepted."""
+    """One revision of secrets that is, was or will be accepted; ``epoch`` grows with every revision that is new here."""
 
     revision: str
     accepted_from: str
@@ -21,6 +21,7 @@ class Accepted(msgspec.Struct, frozen=True, rename="camel"):
     actor: str
     reason: str
     current: bool
+    epoch: int = 0
 
 
 class ReadOnly(msgspec.Struct, frozen=True, rename="camel"):
@@ -35,7 +36,7 @@ class ReadOnly(msgspec.Struct, frozen=True, rename="camel"):
 
 _ACCEPTED = """
 SELECT revision, accepted_from::text, COALESCE(accepted_until::text, ''), actor, reason,
-       (accepted_from <= pg_catalog.now() AND (accepted_until IS NULL OR accepted_until > pg_catalog.now()))::text
+       (accepted_from <= pg_catalog.now() AND (accepted_until IS NULL OR accepted_until > pg_catalog.now()))::text, epoch::text
   FROM lockgate.accepted_secrets ORDER BY epoch
 """
 _ACCEPT = """
@@ -55,7 +56,8 @@ def read_accepted(target: Target) -> tuple[Accepted, ...]:
     """Every revision in the order in which they were accepted first."""
     rows = _run(target, [Call(_ACCEPTED)])[-1].rows
     return tuple(
-        Accepted(r[0] or "", r[1] or "", r[2] or "", r[3] or "", r[4] or "", r[5] == "true") for r in rows
+        Accepted(r[0] or "", r[1] or "", r[2] or "", r[3] or "", r[4] or "", r[5] == "true", int(r[6] or 0))
+        for r in rows
     )
 
 

@@ -45,6 +45,8 @@ def read_figures(target: Target, *, timeout: float = 5.0) -> Figures:
         rows = wire.one(query("metrics"), deadline=deadline).rows
         if found >= 2:
             rows += wire.one(query("metrics_2"), deadline=deadline).rows
+        if found >= 3:
+            rows += wire.one(query("metrics_3"), deadline=deadline).rows
         applied = wire.one(
             "SELECT revision_id FROM lockgate.migration_history ORDER BY 1", deadline=deadline
         ).rows

@@ -54,6 +54,8 @@ class Warden:
         self._ticket = 0
         self.sighting: Sighting | None = None
         self.most_victims = 0
+        self.lock_waited = 0.0
+        """Seconds in which a statement of ours stood in a lock queue, as far as looks showed it."""
         self.broken: str = ""
         self._thread = threading.Thread(target=self._run, name="lockgate-warden", daemon=True)
 
@@ -109,6 +111,7 @@ class Warden:
             if self._ticket != ticket:
                 return
             self.sighting = Sighting(wanted, victims, blockers)
+            self.lock_waited += self._every if wanted else 0.0
             self.most_victims = max(self.most_victims, victims)
         if victims > self._max_victims:
             self._guard.alarm.ring(

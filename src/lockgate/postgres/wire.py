@@ -129,6 +129,8 @@ class Wire:
         self.ticket = 0
         self.patience: float | None = PATIENCE
         self.notices: list[Notice] = []
+        self.marks: list[float] | None = None
+        """When each reply of the newest batch came, for spans; None unless wanted, because each then costs a flush."""
         point(f"{name}:connect")
         parameters = target.parameters(
             application_name=f"lockgate/{name}", connect_timeout=max(2, round(connect_timeout)), keepalives_idle=30,
@@ -233,6 +235,8 @@ class Wire:
                 self._pg.send_query_prepared(call.sql.encode(), values)
             else:
                 self._pg.send_query_params(call.sql.encode(), values or None)
+            if self.marks is not None:
+                self._pg.send_flush_request()  # else the server keeps its replies until the sync
         self._pg.pipeline_sync()
 
     def alone(
@@ -290,6 +294,8 @@ class Wire:
         ahead: Ahead | None = None,
     ) -> list[Reply]:
         replies: list[Reply] = []
+        if self.marks is not None:
+            self.marks = [self._clock()]
         failure: ServerError | None = None
         refused: ServerError | None = None
         cancelled: Cause | None = None
@@ -325,6 +331,8 @@ class Wire:
                 if ahead is None or ahead.over:
                     break
                 refused, failure, replies, index = failure, None, [], 0
+                if self.marks is not None:
+                    self.marks = [self._clock()]
                 deadline, cause = self._land(ahead, refused)
                 heard = not uncancellable
                 if refused is not None or cancelled is not None:
@@ -334,6 +342,8 @@ class Wire:
             if status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY):
                 replies.append(_reply(result))
                 index += 1
+                if self.marks is not None:
+                    self.marks.append(self._clock())
             elif status == pq.ExecStatus.FATAL_ERROR:
                 failure = failure or _server_error(result, index)
                 if failure.sqlstate in GONE or not self.alive:

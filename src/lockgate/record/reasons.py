@@ -220,6 +220,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("SCHEMA_SIGNATURE", "Services refuse writes: the live schema is not the one that they were built for, or nobody could tell yet.", UNTOUCHED, "lockgate gate signature --against FILE, or lockgate verify, names every object that differs.", Exit.FOUND),
     Reason("INTENT_FAILED", "A queued write could not be done; it and what is queued behind it under its key wait for a person.", "The other keys are drained; what failed was rolled back whole.", "lockgate readonly intents names it; mend the cause, then lockgate readonly drain; or lockgate readonly discard ID --reason TEXT", Exit.FAILED),
     Reason("IDEMPOTENCY_KEY_REUSED", "A write bears the idempotency key of another write.", UNTOUCHED, "Send it with a key of its own.", Exit.USAGE),
+    Reason("PROBE_DOWN", "A declared probe gives no, or no answer.", UNTOUCHED, "Look at what the named probe asks.", Exit.UNREACHABLE),
     Reason("REGION_UNREACHABLE", "A region cannot be reached, so it cannot be told whether all are equal.", UNTOUCHED, "lockgate parity --env NAME when it is back.", Exit.UNREACHABLE),
     Reason("PARITY_MISMATCH", "The regions of an environment are not equal.", UNTOUCHED, "lockgate parity --env NAME names what differs.", Exit.FOUND),
     Reason("BOOTSTRAP_FAILED", "A step of bootstrap failed.", "The steps before it are done and journalled; nothing after it was tried.", "Mend what is named, then lockgate bootstrap again: it goes on there.", Exit.FAILED),

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,12 +19,16 @@ from lockgate.errors import Busy, LockgateError, RunFailed, Unreachable
 from lockgate.gate.checking import check
 from lockgate.gate.contract import Contract
 from lockgate.gate.judge import Own
+from lockgate.gate.probe import Probe
+from lockgate.gate.probing import ask_probes
 from lockgate.gate.regions import parity
 from lockgate.gate.secrets_revision import parse, read, revision_of
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Log
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.bootstrap import Owner, database_name, make_extensions, run_script
+from lockgate.postgres.gate import look
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.record.redact import redact
 from lockgate.release.operator import new_identity
@@ -34,9 +39,11 @@ from lockgate.release.up import Run
 if TYPE_CHECKING:
     from collections.abc import Callable as Told
 
-AGAIN = frozenset({"secrets", "gate", "parity"})
+AGAIN = frozenset({"secrets", "indexes", "probes", "gate", "parity"})
 """Steps that are asked again in every call: what they look at may have changed since."""
 _TRANSIENT = (Unreachable, Busy)
+BEAT = 2.0
+"""Seconds between two heartbeats of a step that runs."""
 
 
 class StepReport(msgspec.Struct, frozen=True, rename="camel"):
@@ -93,6 +100,11 @@ class Bootstrap:
         self._secrets = ""
         self._release = ""
         self._alarm = Alarm()
+        self._beat: Callable[[], None] = lambda: None
+        self._probes = {
+            name: tuple(Probe.from_document(dict(p), where=f"bootstrap.{name}.probes") for p in step.probes)
+            for name, step in self.steps.items()
+        }
 
     def run(self) -> BootstrapReport:
         """Bring the environment up. Raises ``RunFailed`` with the report in its details, ``Busy``, ``Unreachable``, ``Refused``."""
@@ -109,6 +121,7 @@ class Bootstrap:
                 self._tell(name, "running")
                 if owner.journalled():
                     owner.note(run_id, name, "running")
+                self._beat = lambda name=name: owner.beat(run_id, name)  # type: ignore[misc]
                 reports[name] = self._step(name, step)
                 self._journal(owner, run_id, reports)
                 self._tell(name, f"{reports[name].outcome}: {reports[name].evidence}")
@@ -162,7 +175,10 @@ class Bootstrap:
 
         thread = threading.Thread(target=work, name=f"lockgate-bootstrap-{name}", daemon=True)
         thread.start()
-        thread.join(max(0.0, deadline - self._clock()))
+        while thread.is_alive() and (left := deadline - self._clock()) > 0:
+            thread.join(min(BEAT, left))
+            with suppress(LockgateError, ServerError):  # what a lost connection means the next note tells
+                self._beat()
         if not result:
             self._alarm.ring(Cause("RUN_TIMEOUT", f"{name} ran longer than its deadline of {step.deadline}"))
             thread.join(5.0)  # a migration rolls back; anything else is left behind
@@ -194,6 +210,32 @@ class Bootstrap:
         )  # fmt: skip
         report = run.up()
         return f"{len(report.applied)} applied, now at {report.after}"
+
+    def _kind_indexes(self, step: BootstrapStep, deadline: float) -> str:
+        seen = look(self.target, {}, timeout=5.0)
+        if seen.kind == "unreachable":
+            raise Unreachable(seen.why)
+        found = seen.state.get("indexes")
+        live = found if isinstance(found, dict) else {}
+        lacking = [
+            name
+            for name in step.indexes
+            if not (live.get(name) or {}).get("index_hash") or not live[name]["valid"]
+        ]
+        if seen.kind != "seen" or lacking:
+            raise RunFailed(
+                seen.why or f"no sealed and valid generation is live: {', '.join(lacking)}", "GATE_CLOSED",
+                next=f"lockgate index build {lacking[0] if lacking else 'NAME'}, then lockgate bootstrap again",
+            )  # fmt: skip
+        return ", ".join(f"{name} {live[name]['index_hash'][:12]}" for name in step.indexes)
+
+    def _kind_probes(self, step: BootstrapStep, deadline: float) -> str:
+        probes = next(p for name, p in self._probes.items() if self.steps[name] is step)
+        found = ask_probes(probes, self.target)
+        down = [f"{c.id}: {c.evidence}" for c in found if c.answer != "pass"]
+        if down:
+            raise Unreachable("; ".join(down), "PROBE_DOWN")
+        return f"{len(found)} probes answer"
 
     def _kind_gate(self, step: BootstrapStep, deadline: float) -> str:
         contract = Contract.from_file(self.settings.path(step.contract))
@@ -244,6 +286,8 @@ _KINDS: dict[str, Callable[[Bootstrap, BootstrapStep, float], str]] = {
     "roles": Bootstrap._kind_roles,
     "extensions": Bootstrap._kind_extensions,
     "migrations": Bootstrap._kind_migrations,
+    "indexes": Bootstrap._kind_indexes,
+    "probes": Bootstrap._kind_probes,
     "gate": Bootstrap._kind_gate,
     "parity": Bootstrap._kind_parity,
     "command": Bootstrap._kind_command,

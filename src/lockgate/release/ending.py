@@ -40,6 +40,14 @@ def write_end(
             ),
         )
     ]
+    if log.lock_waited:
+        waited = msgspec.json.encode({"lockWaitSeconds": round(log.lock_waited, 3)}).decode()
+        calls.append(
+            Call(
+                "INSERT INTO lockgate.run_step (run_id, step, outcome, details) VALUES ($1, 'lock-wait', $2, $3::jsonb)",
+                (report.run_id, state, waited),
+            )
+        )
     if failure is not None:
         told = to_fields(failure) if isinstance(failure, RunFailed) else {"message": failure.message}
         plain = msgspec.to_builtins(

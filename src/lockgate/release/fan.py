@@ -147,6 +147,7 @@ class FanOut:
         finally:
             with self._lock:
                 self._alarms.pop(name, None)
+            alarm.close()
 
     def _hear(self, name: str, event: Event) -> None:
         if self._listener is not None:

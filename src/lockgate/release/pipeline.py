@@ -24,6 +24,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled
 from lockgate.record.points import point
 from lockgate.record.reasons import Exit, reason
+from lockgate.record.tracing import span
 from lockgate.record.verdict import Verdict
 from lockgate.release import artifact, record, stage_proof, stages_after, stages_before
 from lockgate.release.authorise import refuse_application_role
@@ -131,7 +132,11 @@ class Release:
             ensure_home(self.target, self.settings, self.limits, alarm, lock_wait=self.lock_wait)
             lease = self._take_lease(course, alarm)
             course.lease = lease
-            self._walk(course)
+            with span(
+                "lockgate release",
+                {"lockgate.release.sha": self.sha, "lockgate.release.resumed": course.resumed},
+            ):
+                self._walk(course)
         except LockgateError as error:
             failure = error
         except ServerError as error:
@@ -217,7 +222,8 @@ class Release:
                     {**msgspec.to_builtins(row), "message": f"{row.message} (before the resume)"}
                 )
                 continue
-            self._step(course, step)
+            with span(f"step {step.name}", {"lockgate.release.step": step.name}):
+                self._step(course, step)
 
     def _step(self, course: Course, step: Step) -> None:
         course.begin(step)

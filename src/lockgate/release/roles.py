@@ -8,7 +8,7 @@ The scheme, and why it is this one:
   migrator is replaced, ``REASSIGN OWNED BY old TO owner`` hands its objects on. It owns the schema ``lockgate``.
 * **app** reads and writes rows. Default privileges give it each table that the migrator (or the owner) makes in the
   listed schemas, and only there: in ``lockgate`` it reads, and writes its heartbeat in ``instance``, how its starts ended in ``gate_attempt``,
-  and the writes that it queues in read-only mode in ``write_intent``.
+  the writes that it queues in read-only mode in ``write_intent`` and what it warmed up for all in ``warm_up``.
 * **reader** reads.
 
 Grants on tables of ``lockgate`` need the tables, which the first ``lockgate up`` makes; grants on a schema need the
@@ -62,6 +62,7 @@ def home_grants(roles: Roles) -> str:
         "INSERT, UPDATE, DELETE ON lockgate.instance",
         "INSERT, UPDATE ON lockgate.gate_attempt",
         "INSERT, UPDATE, DELETE ON lockgate.write_intent",
+        "INSERT ON lockgate.warm_up",
     ]
     for role, more in ((roles.app, own), (roles.reader, [])):
         grants = [

@@ -25,6 +25,7 @@ from lockgate.postgres.settings import Facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, ConnectionLost, Wire
+from lockgate.record.tracing import Value, span
 from lockgate.release.aftermath import refuse_failover, settle_committed, settle_in_doubt, wait_for_server
 from lockgate.release.authorise import authorise, refuse_application_role
 from lockgate.release.ending import connected, write_end
@@ -101,6 +102,20 @@ class Run:
 
     def up(self) -> RunReport:
         """Apply what is pending. Returns the report; an error carries it as ``details['report']``."""
+        with span(f"lockgate {self.identity.kind}", self._told()) as mine:
+            report = self._up()
+            if mine is not None:
+                mine.set_attribute("lockgate.schema.revision", report.after)
+                mine.set_attribute("lockgate.applied", len(report.applied))
+            return report
+
+    def _told(self) -> dict[str, Value]:
+        return {
+            "db.system.name": "postgresql", "db.namespace": self.target.parameters().get("dbname", ""), "lockgate.run.id": self.identity.run_id,
+            "deployment.environment.name": self.target.environment or "default",
+        }  # fmt: skip
+
+    def _up(self) -> RunReport:
         try:
             refuse_application_role()
             self._rounds()

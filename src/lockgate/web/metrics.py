@@ -61,6 +61,10 @@ TABLE: dict[str, _Gauge] = {
     "move_rows": _Gauge("lockgate_move_migrated_rows", "Rows copied by a move.", ("move",), True),
     "move_checksum_ok": _Gauge("lockgate_move_checksum_ok", "1 once both sides were found equal.", ("move",)),
     "move_dual_write_fail": _Gauge("lockgate_move_dual_write_fail", "Keys in quarantine.", ("move",), True),
+    "move_lag": _Gauge(
+        "lockgate_move_lag_seconds", "Age of the oldest captured write that the other side lacks.", ("move",)
+    ),
+    "intents": _Gauge("lockgate_write_intents", "Writes queued in read-only mode that wait.", ("state",)),
     "move_cutover": _Gauge("lockgate_move_cutover_seconds", "How long the cutover held writes.", ("move",)),
     "index_delta_s_diff": _Gauge("lockgate_index_delta_s_diff", "Mean change of delta-S at the last look at an index: of its watch, or of its validation.", ("index",)),
     "index_lambda_state": _Gauge("lockgate_index_lambda_state", "Gold queries in each state of lambda at the last look at an index.", ("index", "state")),
@@ -92,6 +96,7 @@ class _Collected(Collector):
                 self._add_regions(family)
             yield family
         yield self._durations()
+        yield self._lock_waits()
         yield self._waits()
         yield self._pending()
         yield from self._parity()
@@ -126,6 +131,18 @@ class _Collected(Collector):
                 if figure.name == "migration_duration_count":
                     key = (figure.labels["phase"], figure.labels["outcome"])
                     family.add_metric([env.name, *key], int(figure.value), sums[key])
+        return family
+
+    def _lock_waits(self) -> Metric:
+        family = SummaryMetricFamily(
+            "lockgate_lock_wait_seconds",
+            "How long runs that waited for locks stood in queues.",
+            labels=["env"],
+        )
+        for env in self.watched:
+            found = {f.name: f.value for f in env.figures.rows}
+            if "lock_wait_count" in found:
+                family.add_metric([env.name], int(found["lock_wait_count"]), found["lock_wait_sum"])
         return family
 
     def _waits(self) -> Metric:
@@ -169,6 +186,11 @@ class _Collected(Collector):
                 )
         yield same
         yield gone
+
+
+def families(watched: Iterable[Watched]) -> Iterator[Metric]:
+    """Every metric with its samples, in the order of the exposition."""
+    return _Collected(watched).collect()
 
 
 def exposition(watched: Iterable[Watched]) -> bytes:

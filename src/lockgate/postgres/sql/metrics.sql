@@ -18,5 +18,9 @@ SELECT 'mismatch', pg_catalog.jsonb_build_object('service', i.service, 'kind', k
 UNION ALL
 SELECT 'lock_victims', '{}', COALESCE(sum((s.details ->> 'victims')::numeric) FILTER (WHERE s.details ->> 'victims' ~ '^[0-9]+$'), 0)::text FROM lockgate.run_step s
 UNION ALL
+SELECT 'lock_wait_count', '{}', count(*)::text FROM lockgate.run_step s WHERE s.step = 'lock-wait'
+UNION ALL
+SELECT 'lock_wait_sum', '{}', COALESCE(sum((s.details ->> 'lockWaitSeconds')::numeric), 0)::text FROM lockgate.run_step s WHERE s.step = 'lock-wait'
+UNION ALL
 SELECT 'lock_failures', pg_catalog.jsonb_build_object('reason', s.reason_code)::text, count(*)::text
   FROM lockgate.run_step s WHERE s.reason_code IN ('LOCK_TIMEOUT', 'LOCK_VICTIMS', 'DEADLOCK') GROUP BY s.reason_code

@@ -29,7 +29,9 @@ WITH role AS (
 ), may AS (
   -- Role, relation, privilege; whether it should have it; whether it has it.
   SELECT u.part, u.name AS role, r.schema, r.name, r.member, p.privilege,
-         CASE WHEN r.ours THEN p.privilege = 'SELECT' OR (u.part = 'app' AND (r.relname = 'instance' AND p.privilege IN ('INSERT', 'UPDATE', 'DELETE') OR r.relname = 'gate_attempt' AND p.privilege IN ('INSERT', 'UPDATE')))
+         CASE WHEN r.ours THEN p.privilege = 'SELECT' OR (u.part = 'app' AND (r.relname = 'instance' AND p.privilege IN ('INSERT', 'UPDATE', 'DELETE')
+                OR r.relname = 'warm_up' AND p.privilege = 'INSERT'
+                OR r.relname = 'write_intent' AND p.privilege IN ('INSERT', 'UPDATE', 'DELETE') OR r.relname = 'gate_attempt' AND p.privilege IN ('INSERT', 'UPDATE')))
               WHEN u.part = 'app' THEN p.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
               ELSE p.privilege = 'SELECT' END AS should,
          -- Partitions are reached through their parent, and not every view can be written.

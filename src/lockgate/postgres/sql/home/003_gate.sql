@@ -56,6 +56,35 @@ BEGIN
 END
 $body$;
 
+-- What one process has warmed up for all: done once for each version. Who does it holds a session lock (postgres/owners.py).
+CREATE TABLE lockgate.warm_up (
+  name    text COLLATE "C" NOT NULL,
+  version text COLLATE "C" NOT NULL,
+  owner   text NOT NULL,
+  seconds double precision NOT NULL,
+  done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (name, version)
+);
+
+-- How long the oldest write that a data move has captured waits for the other side, for every move with an outbox here.
+CREATE FUNCTION lockgate.move_lag_v1() RETURNS TABLE (move text, seconds double precision) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+  outbox record;
+  oldest timestamptz;
+BEGIN
+  FOR outbox IN
+    SELECT m.name, c.relname FROM lockgate.move m
+      JOIN pg_catalog.pg_class c ON c.relkind = 'r' AND c.relname IN ('outbox_' || m.name || '_forward', 'outbox_' || m.name || '_reverse')
+     WHERE c.relnamespace = 'lockgate'::regnamespace
+  LOOP
+    EXECUTE pg_catalog.format('SELECT min(o.at) FROM lockgate.%I o', outbox.relname) INTO oldest;
+    move := outbox.name;
+    seconds := COALESCE(extract(epoch FROM pg_catalog.clock_timestamp() - oldest), 0);
+    RETURN NEXT;
+  END LOOP;
+END
+$body$;
+
 -- Keeps the keys that formats 1 and 2 gave, and their meaning; `intents` tells whether any queued write is kept.
 CREATE OR REPLACE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   SELECT pg_catalog.jsonb_build_object(
@@ -75,7 +104,7 @@ CREATE OR REPLACE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE 
                   'generation', i.generation, 'spec_hash', i.spec_hash, 'index_hash', i.index_hash, 'valid', i.valid)) FROM lockgate.live_index i), '{}'),
     'moves', COALESCE((SELECT pg_catalog.jsonb_object_agg(m.name, pg_catalog.jsonb_build_object('stage', m.stage)) FROM lockgate.move m), '{}'),
     'read_only', (SELECT pg_catalog.jsonb_build_object('reason', o.reason, 'retry_after', o.retry_after) FROM lockgate.read_only_mode o),
-    'intents', EXISTS (SELECT FROM lockgate.write_intent),
+    'intents', EXISTS (SELECT FROM lockgate.write_intent w WHERE w.ended_at IS NULL OR w.ended_at > pg_catalog.clock_timestamp() - interval '1 day'),
     'standby', pg_catalog.pg_is_in_recovery())
   FROM lockgate.fence f
   LEFT JOIN LATERAL (
