@@ -1,14 +1,21 @@
 """`up` over many databases: canary first, bounded, stops at the first failure, goes on after a kill."""
 
 import os
+import resource
 import signal
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
 from gate.contracts import R, ask
+from lockgate.config import Settings
+from lockgate.postgres.target import Target
+from lockgate.release.fan import FanOut
+from lockgate.release.project import read_files
 from support.calls import Project
 from support.processes import until
 
@@ -139,6 +146,46 @@ def test_it_goes_on_after_a_kill(tenants, number):
     for url in urls.values():
         assert ask(url, "SELECT id FROM a") == [(1,)]
         assert ask(url, "SELECT count(*) FROM lockgate.migration_history") == [(2,)]
+
+
+def test_no_descriptor_is_left(tmp_path, databases):
+    """A run over many databases in one process leaves none open: a thousand tenants would run out of them."""
+    made = Project(tmp_path)
+    made.write("a", "CREATE TABLE a (id bigint PRIMARY KEY);\n")
+    settings = replace(Settings(), root=tmp_path)
+    targets = {f"t{n}": Target(databases(), source="test") for n in range(4)}
+
+    def opened():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def up(some):
+        found = FanOut(
+            {name: targets[name] for name in some}, read_files(settings), settings, concurrency=2
+        ).up()
+        assert found.exit_code == 0, found
+
+    up(["t0"])
+    before = opened()
+    up(["t1", "t2", "t3"])
+    up(list(targets))
+    assert opened() == before
+
+
+def test_beyond_descriptor_1024(tmp_path, database):
+    """With more than a thousand descriptors open a run waits as before."""
+    made = Project(tmp_path)
+    made.write("a", "CREATE TABLE a (id bigint PRIMARY KEY);\n")
+    settings = replace(Settings(), root=tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        found = FanOut({"t": Target(database, source="test")}, read_files(settings), settings).up()
+        assert found.exit_code == 0, found
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.soak
