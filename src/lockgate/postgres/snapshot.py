@@ -1,4 +1,5 @@
-"""The live catalogue as plain rows: schema, estimates and sizes, and the server around it. No row of data is read.
+"""The live catalogue as plain rows: schema, estimates and sizes, and the server around it. No row of data is read,
+and of the statistics no value: only how many are NULL, how many differ and how wide they are.
 
 Everything is read in one read-only transaction, so the rows fit each other. A role that may only connect is enough:
 catalogues are open to all, and a definition comes from the server's own deparser.
@@ -58,6 +59,10 @@ class ColumnRow(Struct, frozen=True):
     collation: str
     expression: str
     identity_sequence: Named | None
+    # From pg_stats: share of NULL, distinct values (below 0: a share of the rows), average bytes. -1, 0, -1: not known.
+    null_share: float = -1
+    distinct_values: float = 0
+    width: int = -1
 
 
 class ConstraintRow(Struct, frozen=True):

@@ -9,7 +9,8 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import Table, prepare_reading, read_tables
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.choices import Choices
-from lockgate.rehearsal.rows import backfill, fill, in_order, inserted
+from lockgate.rehearsal.likeness import Likenesses
+from lockgate.rehearsal.rows import NOTHING_KNOWN, backfill, fill, in_order, inserted
 
 _WAYS: tuple[dict[str, bool], ...] = (
     {},
@@ -24,11 +25,20 @@ _WAYS: tuple[dict[str, bool], ...] = (
 class Filling:
     """The rows of one rehearsal. ``rows`` tells how many each table got, ``empty`` why one got none."""
 
-    def __init__(self, wire: Wire, *, rows: int, seed: int, wanted: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        rows: int,
+        seed: int,
+        wanted: Mapping[str, int] | None = None,
+        like: Likenesses | None = None,
+    ) -> None:
         self._wire = wire
         self._rows = rows
         self._seed = seed
         self._wanted = dict(wanted or {})
+        self._like = like or {}
         self._prepared = False
         self._choices = Choices(seed)
         self._done: set[int] = set()
@@ -56,7 +66,8 @@ class Filling:
     def _fill(self, table: Table, count: int) -> None:
         why = ""
         for how in _WAYS:
-            statement = fill(table, 1 if how.get("alone") else count, self._seed, **how)
+            like = self._like.get(table.key, NOTHING_KNOWN)
+            statement = fill(table, 1 if how.get("alone") else count, self._seed, like=like, **how)
             if statement is None:
                 why = why or "a column has a type of which no values can be made"
                 continue

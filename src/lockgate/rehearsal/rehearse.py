@@ -31,6 +31,7 @@ from lockgate.rehearsal.course import Course
 from lockgate.rehearsal.downs import prove_downs
 from lockgate.rehearsal.filling import Filled, Filling
 from lockgate.rehearsal.impact import Estimate, Impact
+from lockgate.rehearsal.likeness import likenesses_of
 from lockgate.rehearsal.load import Load, under_load, work_of
 from lockgate.rehearsal.probing import Probe, unnamed
 from lockgate.rehearsal.queries import QuerySet
@@ -212,6 +213,7 @@ class Rehearsing:
             rows=max(self.wish.rows, 1),
             seed=self.wish.seed,
             wanted={} if self.wish.scaling is None else self.wish.scaling.wanted(),
+            like=None if self.wish.scaling is None else likenesses_of(self.wish.scaling.snapshot),
         )
         probe = Probe(target, self.wish.releases, seed=self.wish.seed)
         try:

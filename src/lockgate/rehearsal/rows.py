@@ -5,13 +5,16 @@ respects checks, foreign keys, unique keys and the bounds of partitions, or is n
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from lockgate.postgres.tables import ColumnOf, ForeignKey, Table, quote
+from lockgate.rehearsal.likeness import Likeness, alike, different, with_nulls
 from lockgate.rehearsal.values import candidates, chosen, expression
 
 _PARENTS = 10_000
 """From how many rows of a parent children choose."""
+NOTHING_KNOWN: Mapping[str, Likeness] = MappingProxyType({})
 _TRIES = 8
 """Candidates for each row that is wanted, where a condition may refuse some."""
 
@@ -33,12 +36,19 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 
 
 def fill(
-    table: Table, count: int, seed: int, *, guided: bool = True, bare: bool = False, alone: bool = False
+    table: Table,
+    count: int,
+    seed: int,
+    *,
+    guided: bool = True,
+    bare: bool = False,
+    alone: bool = False,
+    like: Mapping[str, Likeness] = NOTHING_KNOWN,
 ) -> str | None:
     """The statement that puts up to ``count`` rows into ``table``; None when a column that must be given cannot be.
 
     ``guided`` lets the values that checks mention in; where one of them does not fit its type, try without. ``bare`` gives
-    only what must be given. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
+    only what must be given. ``like`` says of columns what they are like in production. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
     """
     given, sources, joins = [], [], []
     foreign = {name: (number, f) for number, f in enumerate(table.foreign) for name in f.columns}
@@ -54,8 +64,10 @@ def fill(
         made = (
             _from_parent(column, *foreign[column.name], table)
             if column.name in foreign
-            else _guided(column, conditions if guided else (), seed)
+            else _guided(column, conditions if guided else (), seed, like.get(column.name), count)
         )
+        if made is not None and column.name in like:
+            made = with_nulls(made, column, like[column.name])
         if made is None:
             if column.not_null and not column.default:
                 return None
@@ -64,7 +76,9 @@ def fill(
         given.append(column.name)
         sources.append(f"{made} AS {quote(column.name)}")
     used = {foreign[name][0] for name in given if name in foreign}
-    joins = [_join(number, f) for number, f in enumerate(table.foreign) if number in used]
+    joins = [
+        _join(number, f, _parents(f, like, count)) for number, f in enumerate(table.foreign) if number in used
+    ]
     # What is left out is NULL; of what the server fills in by itself nothing can be said here.
     conditions = tuple(c for c in conditions if not any(_names(c, x) for x in left_out if _filled(x)))
     nulls = [
@@ -104,9 +118,13 @@ def _names(condition: str, column: ColumnOf) -> bool:
     return re.search(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)', condition) is not None
 
 
-def _guided(column: ColumnOf, conditions: tuple[str, ...], seed: int) -> str | None:
+def _guided(
+    column: ColumnOf, conditions: tuple[str, ...], seed: int, like: Likeness | None, count: int
+) -> str | None:
     plain = expression(column, "g", seed) if column.plain or not column.choices else None
     allowed = chosen(column, "g") or candidates(column, conditions, "g")
+    if not allowed and like is not None:
+        return alike(column, like, count, seed) or plain
     if not allowed or (column.unique and plain and column.choices):
         return plain
     listed = ", ".join(allowed)
@@ -120,11 +138,17 @@ def _from_parent(column: ColumnOf, number: int, f: ForeignKey, table: Table) -> 
     return f"p{number}.{quote('k' + str(f.columns.index(column.name)))}"
 
 
-def _join(number: int, f: ForeignKey) -> str:
+def _parents(f: ForeignKey, like: Mapping[str, Likeness], count: int) -> int:
+    """From how many parents the children choose: as many as differ in production, where that is known."""
+    known = [different(like[name], count) for name in f.columns if name in like]
+    return min(_PARENTS, max(known, default=0) or _PARENTS)
+
+
+def _join(number: int, f: ForeignKey, most: int) -> str:
     parent = f"{quote(f.schema)}.{quote(f.table)}"
     keys = ", ".join(f"{quote(name)} AS {quote('k' + str(i))}" for i, name in enumerate(f.refers))
-    rows = f"SELECT {keys}, row_number() OVER () AS rn FROM {parent} LIMIT {_PARENTS}"  # noqa: S608
-    count = f"(SELECT greatest(1, least({_PARENTS}, count(*))) FROM {parent})"  # noqa: S608
+    rows = f"SELECT {keys}, row_number() OVER () AS rn FROM {parent} LIMIT {most}"  # noqa: S608
+    count = f"(SELECT greatest(1, least({most}, count(*))) FROM {parent})"  # noqa: S608
     return f"JOIN ({rows}) p{number} ON p{number}.rn = 1 + g % {count}"
 
 

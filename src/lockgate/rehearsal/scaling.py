@@ -13,6 +13,7 @@ from lockgate.postgres.scratch import Ground
 from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.filling import Filling
 from lockgate.rehearsal.impact import Impact, Scale, impact_of
+from lockgate.rehearsal.likeness import Likenesses, likenesses_of
 from lockgate.rehearsal.replay import FileLog, Stage, observe
 from lockgate.rehearsal.trace import MigrationTrace
 
@@ -63,11 +64,14 @@ def measure(
             "no impact: the snapshot knows no table with rows (run ANALYZE in production, then lockgate snapshot)",
         )
     scales = []
+    like = likenesses_of(scaling.snapshot)
     for most in (max(50, scaling.most // SMALLER), scaling.most):
         wanted = scaling.wanted(most)
         try:
             scales.append(
-                _scale(ground, make_base(), stage, pending, facts, wanted, most, scaling.seed, traces, tell)
+                _scale(
+                    ground, make_base(), stage, pending, facts, wanted, most, scaling.seed, like, traces, tell
+                )
             )
         except Interrupted:
             raise
@@ -87,6 +91,7 @@ def _scale(
     wanted: Mapping[str, int],
     most: int,
     seed: int,
+    like: Likenesses,
     traces: Callable[
         [dict[tuple[str, int], Observation], dict[str, AppliedFile]], tuple[MigrationTrace, ...]
     ],
@@ -100,7 +105,7 @@ def _scale(
     place = {revision: number for number, revision in enumerate(pending)}
     try:
         tell(Event("", "filling", f"{len(wanted)} tables with up to {most} rows"))
-        filling = Filling(wire, rows=20, seed=seed, wanted=wanted)
+        filling = Filling(wire, rows=20, seed=seed, wanted=wanted, like=like)
         filling.fill()
         wire.one("ANALYZE")
         wire.one("CHECKPOINT") if ground.ours else None

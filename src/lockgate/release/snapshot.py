@@ -227,6 +227,9 @@ def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]
             _key(row.identity_sequence) if row.identity else "",
             row.collation,
             own_not_null=row.not_null and row.local,
+            null_share=round(row.null_share, 4),
+            distinct=round(row.distinct_values, 4),
+            width=row.width,
             generated_functions=_plain(default.functions) if default is not None and row.generated else (),
         )
         if default is not None and default.sequences and not column.sequence:

@@ -40,6 +40,10 @@ class Column(Struct):
     generated_functions: tuple[str, ...] = ()
     # Since 18, a NOT NULL set on ONLY a table that has children is not inherited by later ones either.
     not_null_only_here: bool = False
+    # From the server's statistics: share of NULL (-1: not known), distinct values as in pg_stats (0: not known), bytes.
+    null_share: float = -1
+    distinct: float = 0
+    width: int = -1
 
 
 class Constraint(Struct):
