@@ -9,6 +9,7 @@ from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.embedded import Embedded
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.report import Rehearsal
 from rehearsal.rehearsals import rehearsed
 
@@ -32,3 +33,11 @@ def ground(server: Embedded) -> Iterator[Ground]:
 def rehearse(ground: Ground, alarm: Alarm) -> Callable[..., Rehearsal]:
     """Rehearse files: ``rehearse(sql, sql, base=1, queries="...")``; ``base`` is how many of them are applied already."""
     return partial(rehearsed, ground, alarm)
+
+
+@pytest.fixture
+def wire(database: str) -> Iterator[Wire]:
+    """A session on a fresh database."""
+    opened = Wire(Target(database, source="test"), "rows")
+    yield opened
+    opened.close()

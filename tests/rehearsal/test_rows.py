@@ -1,6 +1,6 @@
 """Rows that are made up: whatever the schema demands of them, they keep it, and the same seed makes the same ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -19,14 +19,6 @@ KINDS = [
     "varbit(9)", "point", "box", "circle", "tsvector", "tsquery", "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange",
     "text[]", "int[]", "uuid[]", "mood", "posint", "oid",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def wire(database: str) -> Iterator[Wire]:
-    """A session on a fresh database."""
-    opened = Wire(Target(database, source="test"), "rows")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.postgres("16", "18")

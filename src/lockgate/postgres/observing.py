@@ -76,6 +76,7 @@ class ObservingWire(Wire):
         self.seen: dict[tuple[str, int], Observation] = {}
         self._relations: dict[int, Known] | None = None
         self._ready = False
+        self._handed_in = False
         self._pending: tuple[Held, ...] = ()
 
     # -- inside a transaction -----------------------------------------------------------------------
@@ -111,14 +112,17 @@ class ObservingWire(Wire):
         """The COMMIT of the file before, alone: its listener may use the database before the next file begins."""
         ahead.over = False
         refused: ServerError | None = None
+        # Behind the COMMIT: the session is idle afterwards, and that is when it hands its counters in.
+        hand_in = [Call(_HAND_IN)] if self._counts() else []
         try:
             super().batch(
-                ahead.calls,
+                [*ahead.calls, *hand_in],
                 deadline=ahead.deadline,
                 cause=ahead.cause,
                 uncancellable=True,
                 label=ahead.label,
             )
+            self._handed_in = bool(hand_in)
         except ServerError as error:
             refused = error
         except Cancelled as stop:
@@ -140,9 +144,10 @@ class ObservingWire(Wire):
         label: str,
     ) -> list[Reply]:
         self._prepare()
-        if self._counts():
+        if self._counts() and not self._handed_in:
             # Else the counters of this transaction would begin with what earlier ones have not handed in yet.
             self.one(_HAND_IN)
+        self._handed_in = False
         before = self._before()
         sent: list[Call] = []
         owner: list[int] = []  # the caller's own index of each call that is sent; -1 for ours

@@ -59,11 +59,10 @@ class Filling:
             self._done.add(table.oid)
             if not count:
                 continue
-            if self._wire.value(f"SELECT EXISTS (SELECT FROM {table.quoted})") == "t":  # noqa: S608
-                continue  # a migration put rows in: those are better than ours
             self._fill(table, count)
 
     def _fill(self, table: Table, count: int) -> None:
+        """Fill one table. Rows that a migration put in are better than ours: the statement itself sees to that."""
         why = ""
         for how in _WAYS:
             like = self._like.get(table.key, NOTHING_KNOWN)
@@ -75,11 +74,13 @@ class Filling:
                 made = inserted(self._wire.one(statement).tag)
             except ServerError as error:
                 why = why or f"{error.sqlstate}: {error.message}"
-                continue
+                made = 0
             if made:
                 self.rows[table.key] = made
                 self._filled.add(table.oid)
                 self.empty.pop(table.key, None)
+                return
+            if self._wire.value(f"SELECT EXISTS (SELECT FROM {table.quoted})") == "t":  # noqa: S608
                 return
             why = why or "no row satisfied its checks"
         self.empty[table.key] = why

@@ -45,7 +45,7 @@ def fill(
     alone: bool = False,
     like: Mapping[str, Likeness] = NOTHING_KNOWN,
 ) -> str | None:
-    """The statement that puts up to ``count`` rows into ``table``; None when a column that must be given cannot be.
+    """The statement that puts up to ``count`` rows into ``table`` if it is empty; None when a column that must be given cannot be.
 
     ``guided`` lets the values that checks mention in; where one of them does not fit its type, try without. ``bare`` gives
     only what must be given. ``like`` says of columns what they are like in production. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
@@ -89,10 +89,11 @@ def fill(
     wanted = count * (_TRIES if conditions else 1)
     names = ", ".join(map(quote, given))
     where = " AND ".join(f"(({c}) IS NOT FALSE)" for c in conditions) or "true"
+    empty = f"NOT EXISTS (SELECT FROM {table.quoted})"
     if not given:
-        return f"INSERT INTO {table.quoted} SELECT FROM generate_series(1, {count}) g"
+        return f"INSERT INTO {table.quoted} SELECT FROM generate_series(1, {count}) g WHERE {empty}"
     inner = f"SELECT {', '.join([*sources, *nulls])} FROM generate_series(1, {wanted}::bigint) g {' '.join(joins)}"  # noqa: S608
-    return f"INSERT INTO {table.quoted} ({names}) SELECT {names} FROM ({inner}) {quote(table.name)} WHERE {where} LIMIT {count}{'' if alone else ' ON CONFLICT DO NOTHING'}"  # noqa: S608
+    return f"INSERT INTO {table.quoted} ({names}) SELECT {names} FROM ({inner}) {quote(table.name)} WHERE {empty} AND {where} LIMIT {count}{'' if alone else ' ON CONFLICT DO NOTHING'}"  # noqa: S608
 
 
 def backfill(table: Table, seed: int) -> list[str]:
