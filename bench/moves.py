@@ -5,6 +5,8 @@ bench's own cache. About a minute with a million rows.
 """
 
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -14,11 +16,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import psycopg
 from server import Server
 
 from lockgate.moves import backfill, cutover, reconcile, start
 from lockgate.moves.declaration import Declaration, LimitsPart, Source, TargetSide
+from lockgate.moves.ending import abort
 from lockgate.moves.opened import Where, opened
 from lockgate.postgres.embedded import wheel_binaries
 from lockgate.postgres.moves import home
@@ -130,7 +134,7 @@ def verification(one: str, other: str) -> None:
     )
 
 
-def copies(url: str, far: str, rows: int) -> None:
+def copies(url: str, rows: int) -> None:
     """The verified backfill against the same upsert in the same batches without proof, and against fetch and executemany."""
     limits = LimitsPart(batch_rows=10_000, workers=1, max_connections_percent=100, max_lock_waiters=1000)
     seen = []
@@ -143,8 +147,6 @@ def copies(url: str, far: str, rows: int) -> None:
             begin = time.perf_counter()
             backfill.backfill(move)
             seen.append(time.perf_counter() - begin)
-            from lockgate.moves.ending import abort
-
             abort(move, "bench")
 
     plain: list[float] = []
@@ -189,19 +191,92 @@ def copies(url: str, far: str, rows: int) -> None:
     print(
         f"backfill with proof, one worker {ours:6.2f} s   {rows / ours:,.0f} rows/s   {bare / ours:.2f} x the speed of the same upsert without proof, {slow / ours:.1f} x that of executemany"
     )
-    run(far, "DROP TABLE IF EXISTS x")
+    two = msgspec.structs.replace(limits, workers=2)
+    ours = []
+
+    def with_two() -> None:
+        run(url, "DROP TABLE IF EXISTS x_new, x__bench_old")
+        declared = Declaration(Source("x"), TargetSide("x_new", "", True), name="bench", limits=two)
+        with opened(declared, Where(Target(url, source="bench"), None), "bench") as move:
+            start.start(move, "bench")
+            ours.append(timed(lambda: backfill.backfill(move)))
+            abort(move, "bench")
+
+    many.clear()
+    pairs(3, with_two, executemany)
+    mine, slow = statistics.median(ours), statistics.median(many)
+    print(f"backfill with proof, two workers {mine:5.2f} s   {rows / mine:,.0f} rows/s   {slow / mine:.1f} x the speed of executemany (client and server, two processors too)")  # fmt: skip
+
+
+def across(url: str, far: str, rows: int) -> None:
+    """The verified copy into another database, capture registered, against pgcopydb's clone of the same table without either."""
+    limits = LimitsPart(batch_rows=50_000, workers=2, max_connections_percent=100, max_lock_waiters=1000)
     declared = Declaration(
         Source("x"), TargetSide("x", "FAR", True), name="bench", switch="none", limits=limits
     )
-    with opened(declared, Where(Target(url, source="bench"), Target(far, source="bench")), "bench") as move:
-        start.start(move, "bench")
-        took = timed(lambda: backfill.backfill(move))
-        from lockgate.moves.ending import abort
+    ours: list[float] = []
 
-        abort(move, "bench")
+    def verified() -> None:
+        run(far, "DROP TABLE IF EXISTS x")
+        with opened(
+            declared, Where(Target(url, source="bench"), Target(far, source="bench")), "bench"
+        ) as move:
+            begin = time.perf_counter()
+            start.start(move, "bench")
+            backfill.backfill(move)
+            ours.append(time.perf_counter() - begin)
+            abort(move, "bench")
+
+    peer = shutil.which("pgcopydb")
+    theirs = [
+        "pgcopydb", "clone", "--source", url, "--target", far, "--table-jobs", "2", "--index-jobs", "2", "--no-acl", "--no-owner",
+        "--skip-large-objects", "--skip-extensions", "--drop-if-exists", "--filters", str(CACHE / "filters.ini"), "--dir", str(CACHE / "pgcopydb"),
+    ]  # fmt: skip
+    (CACHE / "filters.ini").write_text("[include-only-table]\npublic.x\n")
+    environment = {**os.environ, "PATH": f"{wheel_binaries(16).bindir}:{os.environ['PATH']}"}
+
+    def clone() -> None:
+        run(far, "DROP TABLE IF EXISTS x")
+        shutil.rmtree(CACHE / "pgcopydb", ignore_errors=True)
+        done = subprocess.run(theirs, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    seen = pairs(3, verified, *([clone] if peer else []))
+    mine = statistics.median(ours)
     print(
-        f"backfill across two databases   {took:6.2f} s   {rows / took:,.0f} rows/s (binary COPY into a table with its key, count and digest of both sides)"
-    )
+        f"backfill across two databases   {mine:6.2f} s   {rows / mine:,.0f} rows/s (binary COPY into a table with its key, count and digest of both sides)"
+        + (f"   {seen[1] / mine:.2f} x the speed of pgcopydb, which proves nothing" if peer else "   pgcopydb is not installed")
+    )  # fmt: skip
+
+
+def shadows(url: str) -> None:
+    """What shadow reads cost the reader: the 99th percentile of reads with the default sample and budget against reads without, in pairs."""
+    from lockgate.moves.shadow import Shadow
+
+    sql = "SELECT id, a, b FROM x WHERE id = %s"
+    ratios = []
+    with psycopg.connect(url, autocommit=True) as old, psycopg.connect(url, autocommit=True) as new:
+        for turn in range(6):
+            latencies: list[list[float]] = []
+            with Shadow(lambda _: None) as shadow:
+                for shadowed in (True, False) if turn % 2 else (False, True):
+                    seen = []
+                    for number in range(4000):
+                        key = (number * 7919 % 100_000 + 1,)
+                        begin = time.perf_counter()
+                        if shadowed:
+                            shadow(
+                                lambda k=key: old.execute(sql, k).fetchall(),
+                                lambda k=key: new.execute(sql, k).fetchall(),
+                                query="row",
+                            )  # type: ignore[misc]
+                        else:
+                            old.execute(sql, key).fetchall()
+                        seen.append(time.perf_counter() - begin)
+                    latencies.append(sorted(seen))
+            pair = latencies if not turn % 2 else latencies[::-1]
+            ratios.append(pair[1][3960] / pair[0][3960])
+    print(f"shadow reads, 1 % sampled       the reader's P99 is {statistics.median(ratios):.3f} of what it is without (median of {len(ratios)} pairs: {', '.join(f'{r:.2f}' for r in ratios)})")  # fmt: skip
 
 
 def writers(url: str) -> None:
@@ -239,8 +314,6 @@ def writers(url: str) -> None:
             run(url, "DROP TABLE IF EXISTS w_new")
             start.start(move, "bench")
             ratios.append(rate() / before)
-            from lockgate.moves.ending import abort
-
             abort(move, "bench")
     print(f"dual write                      a writer keeps {statistics.median(ratios):.0%} of its throughput")
     for words, hold in (("without a blocker", 0.0), ("with a blocker of 1.5 s", 1.5)):
@@ -274,8 +347,6 @@ def writers(url: str) -> None:
                 f"cutover {words:<24}writers held {turned.cutover_ms:.1f} ms, worst write {worst[0] * 1000:.0f} ms, {turned.attempts} attempts"
             )
             cutover.rollback(move)
-            from lockgate.moves.ending import abort
-
             abort(move, "bench")
 
 
@@ -290,8 +361,12 @@ def main() -> None:
             run(url, *(m.format(rows=rows) for m in MAKE))
             home.ensure(Target(url, source="bench"))
         verification(one, other)
-        copies(one, other, rows)
+        copies(one, rows)
+        across(one, other, rows)
         writers(one)
+        shadows(one)
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) >> 10  # fmt: skip
+        print(f"memory                          {peak} MB at most, of this process (which copies) and of every child (which compares)")  # fmt: skip
 
 
 if __name__ == "__main__":

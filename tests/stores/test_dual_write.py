@@ -28,6 +28,7 @@ from stores.conftest import COLUMNS
 from stores.conftest import Place as Store
 from stores.test_conformance import ROWS
 from support.calls import Project
+from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
 KINDS = ("postgres", "mysql", "sqlite")
@@ -166,7 +167,7 @@ def _until(condition: Callable[[], object]) -> None:
     until(condition, 60)
 
 
-def test_a_second_leg_that_fails_waits(hand, places):
+def test_a_second_leg_that_fails_waits(hand, database: str):
     """A target that is away or refuses: the write is acknowledged, its operation waits and is counted; later it is carried, newest wins, nothing is lost."""
     move: Hand = hand("sqlite", "sqlite")
     move.call(drive.start, operator="t")
@@ -183,9 +184,13 @@ def test_a_second_leg_that_fails_waits(hand, places):
             assert opened_.pair.source.backlog() == (2, 2)
             with pytest.raises(LockgateError, match="cannot be brought"):
                 drive._drained(opened_, opened_.pair.source, opened_.pair.target)
+        held = run_sql(database, "SELECT key, message FROM lockgate.move_quarantine")
+        assert [k for k, _ in held] == [["i:501"]]
+        assert "not today" in held[0][1]
         blocker.execute("DROP TRIGGER no")
         blocker.close()
         assert move.call(drive.relay).done == 2  # type: ignore[attr-defined]
+        assert not run_sql(database, "SELECT key FROM lockgate.move_quarantine")
     state = move.state("target")
     assert state["i:501"][0] == "s:two"
     assert "i:500" not in state

@@ -12,7 +12,7 @@ from lockgate.moves import in_place
 from lockgate.moves.declaration import Declaration, LimitsPart
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
-from lockgate.postgres.moves import batch, ledger, pressure
+from lockgate.postgres.moves import batch, ledger, log, pressure
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
@@ -86,6 +86,9 @@ def work(order: Work) -> Outcome:
 
 
 def _pressed(move: Opened, limits: LimitsPart) -> str:
+    held = log.lag(move.home, move.name)
+    if held is not None and held > limits.max_slot_mb << 20:
+        return f"the slot holds {held >> 20} MB of the log back, more than {limits.max_slot_mb}"
     for link in move.links:
         seen = pressure.read(link)
         if reason := pressure.verdict(
@@ -233,6 +236,7 @@ def backfill(
     error: BaseException | None = None
     try:
         while not all(f.done() for f in futures):
+            before = relayed
             if relay is not None:
                 # Busy: another process relays this move; that is as good.
                 with contextlib.suppress(Busy), relay.exclusive(2):
@@ -240,7 +244,7 @@ def backfill(
             job = ledger.job(move.home, move.name)
             part = job.get("progress")
             report("copying", float(part) if isinstance(part, (int, float)) else 0.0)
-            _wait_some(futures, 0.1)
+            _wait_some(futures, 0.1 if relayed > before else 0.4)
     except BaseException:
         stop.set()
         raise

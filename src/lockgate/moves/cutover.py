@@ -10,7 +10,7 @@ from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
 from lockgate.moves.stages import Stage, why
-from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
@@ -347,6 +347,8 @@ def _drain_across(relay: Relay, move: Opened, begin: float, clock: Callable[[], 
 def _begin_tail(move: Opened, operator: str) -> None:
     """cut_over → tail, once the reverse feed has been shown to work."""
     row = move.row()
+    if row.stage in (Stage.CUT_OVER, Stage.TAIL):
+        log.drop(move.home, move.name)  # nobody reads it any more, and it would hold the log back
     if row.stage != Stage.CUT_OVER:
         return
     evidence: dict[str, object] = {"oneWay": move.declared.one_way}

@@ -42,6 +42,7 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections_percent: int = 80
     max_replica_lag_seconds: int = 30
     max_lock_waiters: int = 5
+    max_slot_mb: int = 1_024
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +70,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``not_null`` names target columns that hold no NULL at the end of a move in place.
 
     ``columns`` gives target columns as SQL over the source's columns, ``reverse`` the way back; without them columns of
-    one name are taken as they are. ``rollback_hours`` is how long the way back stays open.
+    one name are taken as they are. ``capture`` says how writes to the source are noticed on the way forward: ``triggers``, or ``log``,
+    where the server allows it. ``rollback_hours`` is how long the way back stays open.
     """
 
     source: Source
@@ -82,6 +84,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: Mapping[str, str] = {}
     reverse: Mapping[str, str] = {}
     switch: str = "rename"
+    capture: str = "triggers"
     one_way: bool = False
     blocking: bool = False
     rollback_hours: float = 72.0
@@ -148,6 +151,7 @@ def problems(d: Declaration) -> list[str]:
         ("batch_rows", 1, 1_000_000), ("workers", 1, 64), ("relay_rows", 1, 1_000_000), ("lock_attempt_ms", 1, 10_000),
         ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
         ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000),
+        ("max_slot_mb", 1, 1_000_000),
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")
@@ -163,6 +167,8 @@ def problems(d: Declaration) -> list[str]:
         found.append("switch = 'rename' needs one database; across two the switch is a row: switch = 'none'")
     if not d.two_databases and d.switch == "none":
         found.append("switch = 'none' is for two databases; in one the tables are renamed")
+    if d.capture not in ("triggers", "log"):
+        found.append(f"capture = {d.capture!r} is neither triggers nor log")
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")
     if not 0 < d.rollback_hours <= 24 * 365:

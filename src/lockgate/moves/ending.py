@@ -9,7 +9,7 @@ from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.link import Link
-from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.relay import Applied
 
@@ -78,6 +78,7 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
             next=f"lockgate move {row.switching} {move.name}",
         )
     move.pin()
+    log.drop(move.home, move.name)
     backlog = 0
     for link, oid in ((move.home, row.source_oid), (move.far, row.target_oid)):
         names = link.rows(
@@ -123,8 +124,10 @@ def resume(move: Opened, *, operator: str = "") -> str:
     else:
         move.layout(row)
     source, target = move.shapes(row)
-    missing = not move.declared.in_place and not capture.has_trigger(
-        move.home, row.source_oid, f"zz_lockgate_{move.name}_forward"
+    missing = not (
+        move.declared.in_place
+        or log.exists(move.home, move.name)
+        or capture.has_trigger(move.home, row.source_oid, f"zz_lockgate_{move.name}_forward")
     )
     if missing:
         raise Refused(

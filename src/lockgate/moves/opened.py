@@ -13,7 +13,7 @@ from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
 from lockgate.postgres.link import Link, refusal
-from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves import capture, ledger
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
@@ -123,12 +123,17 @@ class Opened:
         return made
 
     def relay(self, mapping: Mapping) -> Relay:
-        """The relay of one direction, on these sessions."""
-        return (
-            Relay(mapping, self.home, self.far)
-            if mapping.feed == "forward"
-            else Relay(mapping, self.far, self.home)
-        )
+        """The relay of one direction, on these sessions. Raises ``LockgateError`` (``MOVE_PAUSED``) when the slot of its log is gone."""
+        if mapping.feed == "reverse":
+            return Relay(mapping, self.far, self.home)
+        relay = Relay(mapping, self.home, self.far)
+        if self.declared.capture == "log" and not relay.logged:
+            row = ledger.read_if_there(self.home, self.name)
+            if row is not None and not capture.has_trigger(self.home, row.source_oid, capture.capture_name(mapping)):  # fmt: skip
+                reason = "the slot that reads the log is gone: what was written since is unknown"
+                ledger.pause(self.home, self.name, reason, {})
+                raise LockgateError(reason, "MOVE_PAUSED", next=f"lockgate move abort {self.name}, then start it anew.")  # fmt: skip
+        return relay
 
     def shapes(self, row: MoveRow) -> tuple[str, str]:
         """Digests of what must not change while the tables are moved."""

@@ -72,10 +72,11 @@ def compare_feed(
         with _still(mapping, relay, move.declared.limits.lock_patience_seconds):
             found = verify(left, right, tables, key, progress=lambda p: report(p.doing, p.done), unique=True)
             texts = ", ".join(f"{c}::text" for c in mapping.batch_columns)
-            # The origin's snapshot is still open: these are the entries that were waiting in that very moment.
-            waiting = (
-                left.link.rows(f"SELECT DISTINCT {texts} FROM {mapping.outbox}") if found.differing else []
-            )
+            # The origin's snapshot is still open: these are the entries that were waiting in that very moment. What the log
+            # holds comes into the outbox now; nobody takes it out, as the relay is held.
+            relay.pump()
+            asked = relay.origin if relay.logged else left.link
+            waiting = asked.rows(f"SELECT DISTINCT {texts} FROM {mapping.outbox}") if found.differing else []
         keys = {tuple(row) for row in waiting}
         everything = any(row[0] is None for row in keys)  # a TRUNCATE is on its way
         unexplained = (
@@ -90,10 +91,10 @@ def compare_feed(
 
 
 class _still:  # noqa: N801 - reads as a word: with _still(...)
-    """Across two databases, hold the relay while both are read; in one database one snapshot is enough."""
+    """Across two databases, hold the relay while both are read; in one database one snapshot is enough, but for changes that the log holds."""
 
     def __init__(self, mapping: Mapping, relay: Relay, seconds: float) -> None:
-        self._held = None if mapping.same_database else relay.exclusive(seconds)
+        self._held = None if mapping.same_database and not relay.logged else relay.exclusive(seconds)
 
     def __enter__(self) -> None:
         if self._held is not None:

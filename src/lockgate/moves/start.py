@@ -8,13 +8,14 @@ from lockgate.moves.layout import (
     Layout,
     Problem,
     Surroundings,
+    key_of,
     layout,
     owned_problems,
     surroundings_problems,
 )
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.stages import OVER, Stage, why
-from lockgate.postgres.moves import capture, ledger, switch
+from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.quoting import literal, qualified
@@ -108,6 +109,9 @@ def plan(move: Opened) -> Planned:
                     f"Drop the table of the earlier move by a migration: DROP TABLE {old}",
                 )
             )
+    if declared.capture == "log":
+        why_not = log.unfit(move.home, source, key_of(declared, source))
+        notes.append(f"the log cannot be read ({why_not}): triggers capture instead" if why_not else "capture reads the server's log: writers pay nothing, and the slot holds the log back until it is read")  # fmt: skip
     if declared.columns and declared.one_way:
         notes.append("one-way: after the cutover there is no rollback")
     estimate = max(source.rows, 0)
@@ -236,12 +240,19 @@ def start(move: Opened, operator: str) -> str:
         move.declared.limits.block_ms,
     )
     created = capture.owned(move.far, target.oid)
+    unfit = (
+        log.unfit(move.home, source, [k.origin for k in made.forward.key])
+        if move.declared.capture == "log"
+        else None
+    )
+    if unfit == "":
+        log.create(move.home, move.name, source.sql)
     barrier = capture.unbarrier_ddl(move.name, target.sql) + capture.barrier_ddl(
         move.name, target.sql, owned=created
     )
     if not move.declared.two_databases:
         with switch.locked(move.home, [source.oid, target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
-            _register(move, made, source, target, operator, created)
+            _register(move, made, source, target, operator, created, unfit)
             move.home.run(barrier)
             _shapes(move)
         return Stage.DUAL_WRITE
@@ -251,7 +262,7 @@ def start(move: Opened, operator: str) -> str:
             move.far.run(capture.outbox_ddl(made.reverse))
         move.far.run("DELETE FROM lockgate.move_switch WHERE move = $1", move.name)
     with switch.locked(move.home, [source.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
-        _register(move, made, source, target, operator, created)
+        _register(move, made, source, target, operator, created, unfit)
         _shapes(move)
     return Stage.DUAL_WRITE
 
@@ -287,9 +298,16 @@ def _own(move: Opened, schema: str, name: str) -> None:
 
 
 def _register(
-    move: Opened, made: Layout, source: Relation, target: Relation, operator: str, created: bool
+    move: Opened,
+    made: Layout,
+    source: Relation,
+    target: Relation,
+    operator: str,
+    created: bool,
+    unfit: str | None,
 ) -> None:
-    """In the transaction that holds the lock: nobody writes to the source, and all who do after it are captured."""
+    """In the transaction that holds the lock: nobody writes to the source, and all who do after it are captured: by the log
+    where ``unfit`` is empty, else by triggers."""
     name = move.name
     move.home.run("DELETE FROM lockgate.move WHERE name = $1", name)
     move.home.run("DELETE FROM lockgate.move_range WHERE move = $1", name)
@@ -298,9 +316,9 @@ def _register(
     move.home.run(capture.outbox_ddl(made.forward))
     if made.reverse is not None and made.reverse.same_database:
         move.home.run(capture.outbox_ddl(made.reverse))
-    move.home.run(
-        capture.uncapture_ddl(made.forward, source.sql) + capture.capture_ddl(made.forward, source.sql)
-    )
+    move.home.run(capture.uncapture_ddl(made.forward, source.sql))
+    if unfit != "":
+        move.home.run(capture.capture_ddl(made.forward, source.sql))
     ledger.insert(
         move.home,
         {
@@ -310,7 +328,7 @@ def _register(
     )  # fmt: skip
     ledger.event(
         move.home, name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE),
-        {"source": source.sql, "target": target.sql, "key": [k.origin for k in made.forward.key], "declarationHash": move.declared.hash},
+        {"source": source.sql, "target": target.sql, "key": [k.origin for k in made.forward.key], "declarationHash": move.declared.hash, "capture": "log" if unfit == "" else "triggers", "notTheLog": unfit or ""},
         before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator,
     )  # fmt: skip
 

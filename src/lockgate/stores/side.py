@@ -245,6 +245,11 @@ class Side:
         row = self.speaker.ask(f"SELECT count(*), COALESCE(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0) FROM {self._side('op')} WHERE state = 0")[0]  # fmt: skip
         return int(row[0]), int(row[1])
 
+    def failing(self, most: int) -> list[tuple[Texts, str]]:
+        """(key, error) of operations that wait because their second leg failed."""
+        rows = self.speaker.ask(f"SELECT row_key, error FROM {self._side('op')} WHERE state = 0 AND attempts > 0 ORDER BY at LIMIT {most}")  # fmt: skip
+        return [(tuple(json.loads(k)), error or "") for k, error in rows]
+
     def done(self, ops: Iterable[Op], revs: Mapping[str, int], index_hash: str = "") -> None:
         """The second legs of ``ops`` are in the other store, which counts ``revs`` operations on their keys."""
         with self.transaction():

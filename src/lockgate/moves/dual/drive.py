@@ -16,6 +16,7 @@ from lockgate.moves.verify import Difference, Verified, verify
 from lockgate.postgres.moves import home, ledger, switch
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
+from lockgate.record.redact import redact
 from lockgate.stores.neutral import canonical
 from lockgate.stores.open import open_pair as open_stores
 from lockgate.stores.side import Op, Side, Switch, Texts, key_id
@@ -156,9 +157,9 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     row = move.row()
     if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
-    _refuse_incomplete(move)
     origin, destination = move.pair.source, move.pair.target
     _drained(move, origin, destination)
+    _refuse_incomplete(move)
     found = _compare(move, report)
     unexplained = _look_again(move, origin, destination, found.differing)
     repaired = 0
@@ -192,9 +193,30 @@ def _refuse_incomplete(move: Opened) -> None:
 
 def _drained(move: Opened, origin: Side, destination: Side) -> Carried:
     done = drain(origin, destination, move.declared.limits.relay_rows, most=1000)
+    tell_failures(move, origin)
     if done.failed:
         raise LockgateError(f"{done.failed} operations cannot be brought to {destination.speaker.where}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
     return done
+
+
+SECOND_LEG = "second leg"
+"""Stands where rows that the target refused while they were copied have their SQLSTATE."""
+
+
+def tell_failures(move: Opened, origin: Side) -> None:
+    """Write operations whose second leg failed into the quarantine, where people and the metric ``dual_write_fail`` look; those that were carried since are gone from it."""
+    feed = "forward" if origin is move.pair.source else "reverse"
+    failing = origin.failing(1000)
+    known = move.home.value("SELECT count(*) FROM lockgate.move_quarantine WHERE move = $1 AND sqlstate = $2", move.name, SECOND_LEG)  # fmt: skip
+    if not failing and not known:
+        return
+    with move.home.transaction():
+        move.home.run("DELETE FROM lockgate.move_quarantine WHERE move = $1 AND sqlstate = $2", move.name, SECOND_LEG)  # fmt: skip
+        for key, error in failing:
+            move.home.run(
+                "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, $2, $3::text[], $4, $5) ON CONFLICT (move, feed, key) DO NOTHING",
+                move.name, feed, [str(k) for k in key], SECOND_LEG, redact(error),
+            )  # fmt: skip
 
 
 def _compare(move: Opened, report: Callable[[str, float], None]) -> Verified:
@@ -288,6 +310,7 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     if row.stage in done_stages:
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
     if forward and row.stage != Stage.READY:
+        _drained(move, move.pair.source, move.pair.target)
         _refuse_incomplete(move)
         ledger.step(move.home, move.name, row.stage, Stage.READY, why(Stage(row.stage), Stage.READY), {}, operator=operator)  # fmt: skip
         row = move.row()
@@ -364,7 +387,10 @@ def relay(move: Opened) -> Carried:
     row = move.row()
     if row.stage in OVER or row.stage == Stage.PLANNED:
         return Carried(0, 0)
-    return drain(*move.feed(row), move.declared.limits.relay_rows, most=50)
+    origin, destination = move.feed(row)
+    done = drain(origin, destination, move.declared.limits.relay_rows, most=50)
+    tell_failures(move, origin)
+    return done
 
 
 def resume(move: Opened, *, operator: str = "") -> str:

@@ -1,17 +1,21 @@
 """The relay: takes keys out of an outbox and brings the destination to what the origin holds for them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from lockgate.errors import Busy
 from lockgate.postgres.link import Link
+from lockgate.postgres.moves import log
 from lockgate.postgres.moves.mapping import Mapping, lock_key
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
 NESTED = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
 """A batch is a few thousand keys beside a table of any size: looked up one by one, whatever the planner guesses."""
+PUMP_SECONDS = 0.5
+"""The log is read so often at most: each time the server goes through it from its last restart point."""
 DATA_ERRORS = ("22", "23")
 """Classes of SQLSTATE that are about the data of some row, not about the server."""
 
@@ -32,6 +36,23 @@ class Relay:
         self.origin = origin
         self.destination = destination
         self._ready = False
+        self._logged: bool | None = None
+        self._clock = time.monotonic
+        self._pumped = float("-inf")
+
+    @property
+    def logged(self) -> bool:
+        """True when the changes of this feed are read from the server's log."""
+        if self._logged is None:
+            self._logged = self.mapping.feed == "forward" and log.exists(self.origin, self.mapping.move)
+        return self._logged
+
+    def pump(self, *, advance: bool = True) -> int:
+        """Bring what the log holds into the outbox; nothing where triggers do. See ``log.pump``."""
+        if not self.logged:
+            return 0
+        self._pumped = self._clock()
+        return log.pump(self.origin, self.mapping, advance=advance)
 
     @contextmanager
     def exclusive(self, wait_seconds: float = 10.0) -> Iterator[None]:
@@ -68,6 +89,8 @@ class Relay:
     def drain(self, rows: int, *, until: int = 0, most: int = 1_000_000) -> Applied:
         """Apply batches until at most ``until`` entries wait, or ``most`` batches are done. Under ``exclusive`` only."""
         total = Applied(0, 0)
+        if self._clock() - self._pumped >= PUMP_SECONDS:
+            self.pump()
         for _ in range(most):
             done = self.apply(rows)
             total = Applied(
@@ -94,7 +117,7 @@ class Relay:
                     raise
             # Unique values may have wandered between rows of different batches: all that waits, at one snapshot, is consistent.
             try:
-                return self._once(2_000_000_000)
+                return self._once(2_000_000_000, fresh=True)
             except ServerError as error:
                 if error.sqlstate[:2] not in DATA_ERRORS:
                     raise
@@ -113,9 +136,11 @@ class Relay:
             link.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT DELETE ROWS")
         self._ready = True
 
-    def _once(self, rows: int, *, one_by_one: bool = False) -> Applied:
+    def _once(self, rows: int, *, one_by_one: bool = False, fresh: bool = False) -> Applied:
         # REPEATABLE READ: which entries are seen and which rows are seen has to be one moment.
         with self.origin.transaction("ISOLATION LEVEL REPEATABLE READ"):
+            if fresh:
+                self.pump(advance=False)  # what the log holds up to this moment or a little later
             if self.mapping.same_database:
                 self.origin.run(f"SET LOCAL lockgate.feed = '{self.mapping.move}'")
                 return self.within(rows, one_by_one=one_by_one)

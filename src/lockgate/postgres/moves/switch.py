@@ -3,12 +3,12 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from lockgate.errors import Busy, LockgateError
 from lockgate.postgres.link import Link
-from lockgate.postgres.moves import capture
+from lockgate.postgres.moves import capture, log
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
 from lockgate.postgres.quoting import identifier, qualified
@@ -104,6 +104,10 @@ def prepare(relay: Relay) -> None:
     m = relay.mapping
     columns = ", ".join(f"{c} {k.type}" for c, k in zip(m.batch_columns, m.key, strict=True))
     relay._prepare()
+    if relay.logged:
+        log.come_near(relay.origin)
+        relay.pump()
+        relay.pump()  # the first one lets the slot move on to the point that was just written
     for link in {id(x): x for x in (relay.origin, relay.destination)}.values():
         link.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS lockgate_changed ({columns}) ON COMMIT DELETE ROWS")
 
@@ -119,6 +123,12 @@ def drain_and_check(
     drained = 0
     names = ", ".join(m.batch_columns)
     links = {id(x): x for x in (relay.origin, relay.destination)}.values()
+    if relay.logged:
+        # A writer that does not wait for the disk may have committed what the log cannot be asked for yet.
+        if relay.mapping.same_database:
+            with closing(Link(relay.origin.target, f"move {m.move} flush")) as other:
+                other.rows("SELECT pg_catalog.pg_logical_emit_message(true, 'lockgate', '')")
+        relay.pump(advance=False)
     while relay.waits():
         done = relay.within(2_000_000_000)
         for link in links:
