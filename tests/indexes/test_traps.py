@@ -98,6 +98,16 @@ def test_as_many_answers_as_were_asked_for(vectors, link):
     assert [h.id for h in near] == [h.id for h in exact]
 
 
+def test_a_refused_specification_leaves_nothing(project, tmp_path):
+    """A build that the store refuses is not "being built" afterwards: no row, no table, and the next build takes its name."""
+    path = records_file(tmp_path / "r.jsonl", make_records(5, 2001))
+    call = ("index", "build", "d", "--records", path)
+    assert project.json(*call, "--ann", "hnsw").code == 2
+    assert project.json(*call, "--store", "pointer", "--place", "files", "--ann", "hnsw").code == 0
+    listed = project.ok("index", "index", "list", "d")["generations"]
+    assert [(g["generation"], g["store"], g["state"]) for g in listed] == [("0001", "pointer", "sealed")]
+
+
 @pytest.mark.parametrize(("dtype", "dimension", "fits"), [("float32", 2000, True), ("float32", 2001, False), ("float16", 2001, True), ("float16", 4001, False)])  # fmt: skip
 def test_a_graph_has_a_greatest_dimension(vectors, dtype, dimension, fits):
     """A graph takes 2,000 components, 4,000 when rounded to sixteen bits: refused before a vector is written, not after the last one."""

@@ -128,7 +128,7 @@ def of_store(session: Session, kind: str, place: str) -> dict[str, str]:
 
     said = unproven(kind, place)
     if said:
-        session.output.say(f"{session.output.mark('note', 'hold')}: {kind}: {said}")
+        session.output.say(f"{session.output.mark('note', 'hold')}: the adapter of {kind} was {said}")
     return {"store": kind, "unproven": said}
 
 

@@ -17,6 +17,7 @@ from lockgate.indexes.register import (
     Generation,
     add_generation,
     find_generation,
+    forget_generation,
     record_event,
 )
 from lockgate.postgres.link import Link
@@ -82,7 +83,13 @@ def build(
     )
     row = find_generation(link, wanted.name, wanted.generation)
     _refuse_other(row, wanted)
-    store.create(row.physical, wanted.manifest)
+    try:
+        store.create(row.physical, wanted.manifest)
+    except Refused:
+        if store.manifest(row.physical) is None:
+            # Nothing was made, so nothing is being built.
+            forget_generation(link, wanted.name, wanted.generation)
+        raise
     last = store.last_id(row.physical)
     fresh = last is None
     builder = ContentBuilder()

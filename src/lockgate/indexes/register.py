@@ -104,6 +104,13 @@ def add_generation(
     )  # fmt: skip
 
 
+def forget_generation(link: Link, name: str, generation: str) -> None:
+    """Take back the row of a build whose store refused the specification."""
+    link.run(
+        "DELETE FROM lockgate.index_generation WHERE name = $1 AND generation = $2 AND state = 'building'", name, generation
+    )  # fmt: skip
+
+
 def record_event(
     link: Link, name: str, kind: str, actor: str, *, before: str = "", after: str = "", elapsed_ms: float | None = None, details: Any = None,
 ) -> None:  # fmt: skip

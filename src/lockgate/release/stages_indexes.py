@@ -20,7 +20,7 @@ from lockgate.record.verdict import Verdict
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
 from lockgate.release.steps import Ended, done, skipped
-from lockgate.stores.open_search import IN_DATABASE, open_search
+from lockgate.stores.open_search import IN_DATABASE, open_search, unproven
 from lockgate.stores.searching import SearchStore
 
 STEP = "indexes"
@@ -38,6 +38,9 @@ def indexes(course: Course, budget: Budget) -> Ended:
                 carried = carry(means, name, one, prior)
             evidence[name] = {**(course.evidence_of(STEP).get(name) or {}), **msgspec.to_builtins(carried)}
             told.append(f"{name}: {carried.before or 'nothing'} -> {carried.generation}" if carried.changed else f"{name}: {carried.generation} serves already")  # fmt: skip
+            said = unproven(one.store, one.place)
+            if said:
+                told.append(f"the adapter of {one.store} was {said}")
     return done("; ".join(told), **evidence)
 
 

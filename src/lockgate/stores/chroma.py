@@ -98,7 +98,9 @@ class Chroma:
             raise refuse_stranger(physical)
         kind = manifest.ann.get("type", "hnsw")
         if kind != "hnsw":
-            raise Refused(f"this store has no graph of type {kind!r}", "INDEX_SPEC", next="--ann hnsw")
+            raise Refused(
+                f"Chroma searches through a graph of type hnsw, not {kind!r}", "INDEX_SPEC", next="--ann hnsw"
+            )
         space = {
             "space": _SPACES[manifest.metric], "max_neighbors": int(manifest.ann.get("m", "16")),
             "ef_construction": int(manifest.ann.get("ef_construction", "100")), "ef_search": int(manifest.ann.get("ef_search", "100")),
