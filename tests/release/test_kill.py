@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from lockgate.release.steps import STEPS
 from release.conftest import SHA
 from release.stage import TOKEN, rollout_toml, running_workers, service, smoke_toml, workers_toml
 from support.calls import Answer, Project
@@ -45,6 +46,11 @@ POINTS = [
     "file:migration.json:rename",
 ]
 """Where the process dies: before, in and after every step that looks at or changes something."""
+
+REST = [
+    f"release:{step.name}:{part}" for step in STEPS for part in ("begun", "acted", "ended") if f"release:{step.name}:{part}" not in POINTS
+]  # fmt: skip
+"""Every other moment of every step: in `make soak`."""
 
 
 def hurt(project: Project, point: str, *arguments: str) -> Answer:
@@ -93,7 +99,7 @@ def world(project: Project, url: str) -> dict:
         }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.soak) for point in REST)])
 def test_killed_and_resumed(make: Callable[..., Project], database: str, point: str):
     """kill -9 at a point of the pipeline, then `release resume`: history, journal, workers, backup and artifact are those of a quiet run."""
     with service() as web:
@@ -112,6 +118,7 @@ def test_killed_and_resumed(make: Callable[..., Project], database: str, point: 
         "steps": [
             ("window", "done"), ("candidate", "done"), ("proof", "done"), ("approvals", "skipped"), ("backup", "done"), ("pause", "done"),
             ("migrate", "done"), ("verify", "done"), ("rollout", "done"), ("smoke", "done"), ("watch", "skipped"), ("resume", "done"),
+            ("indexes", "skipped"), ("index-watch", "skipped"),
         ],
         "release": [(SHA, "succeeded", "")],
         "running": [(0,)],
@@ -123,7 +130,7 @@ def test_killed_and_resumed(make: Callable[..., Project], database: str, point: 
     }  # fmt: skip
     rollouts = (project.root / "rollouts").read_text().split()
     # A command that was killed before its end was written is given once more: it has to be idempotent, and the page says so.
-    assert len(rollouts) == (2 if point == "release:rollout:commanded" else 1)
+    assert len(rollouts) == (2 if point in ("release:rollout:commanded", "release:rollout:acted") else 1)
 
 
 def test_dead_release_shows_its_pause(make: Callable[..., Project], database: str):

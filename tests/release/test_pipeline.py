@@ -85,6 +85,17 @@ def test_nothing_configured_is_told(make: Callable[..., Project]):
     assert [i["done"] for i in release_json(project)["checklist"] if i["state"] == "skipped"] == [False] * 7
 
 
+def test_a_release_that_changes_nothing_leaves_its_trace(make: Callable[..., Project]):
+    """Nothing is pending, so no run of `up` is recorded; the journal holds the release all the same, and `status` tells it."""
+    project = make(ENV)
+    assert project.ok("status", "status", "--env", "production")["release"] is None
+    project.ok("release", "release", "--sha", SHA, "--env", "production")
+    project.ok("release", "release", "--sha", "b" * 40, "--env", "production")
+    newest = project.ok("status", "status", "--env", "production")["release"]
+    assert (newest["sha"], newest["state"]) == ("b" * 40, "succeeded")
+    assert f"release   {'b' * 12} succeeded" in project.text("status", "--env", "production").out
+
+
 def test_second_run_changes_nothing(make: Callable[..., Project]):
     """The same sha again: no backup, no pause, no second rollout; it says since when the sha is live."""
     project = make()

@@ -147,6 +147,23 @@ def test_a_role_that_switches_triggers_off(make: Callable[..., Project], databas
             connection.execute(f'DROP ROLE "{role}"')
 
 
+def test_up_on_a_drifted_protected_environment(make: Callable[..., Project], database: str):
+    """Somebody's change by hand is named, and nothing is applied on top of it where the environment is protected; elsewhere `up` says so loudly and goes on."""
+    project = make(ENV + 'protected = true\n[env.free]\nurl_env = "PRODUCTION_URL"\n')
+    project.ok("up", "up", "--env", "free")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE customers ADD COLUMN by_hand int")
+    project.write("more", "CREATE TABLE more (id int);\n")
+    refused = project.json("up", "--env", "production")
+    assert refused.code == 4, refused
+    error = refused.error("SCHEMA_DRIFT")
+    assert "by_hand" in error["message"]
+    assert "lockgate repair --env production --accept-schema" in error["next"]
+    assert project.ok("status", "status", "--env", "free")["pending"]
+    notes = project.ok("up", "up", "--env", "free")["notes"]
+    assert any("SCHEMA_DRIFT" in note and "by_hand" in note for note in notes)
+
+
 def test_pending(make: Callable[..., Project]):
     """`status --check` tells that something is pending by its code."""
     project = make(ENV)

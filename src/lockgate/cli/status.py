@@ -7,6 +7,9 @@ import click
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
 
+_RELEASE = ("releaseKey", "sha", "state", "reasonCode", "operator", "startedAt", "finishedAt")
+"""What is told of the newest release."""
+
 
 @click.command("status")
 @shared()
@@ -23,6 +26,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
     from lockgate.migrations.plan import resolve
     from lockgate.release.look import look, read_journals
     from lockgate.release.project import read_files
+    from lockgate.release.situation import newest_release
 
     session = Session(**shared_options)
     output = session.output
@@ -36,17 +40,24 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         if steps or looked.history.partial
         else {}
     )
+    release = newest_release(target, Limits.of(session.settings.migrations)) if looked.facts.home else None
     clean = not plan.pending and not plan.obstacles and not files.problems and not looked.history.partial
     output.json(
         {
             "command": "status", "target": str(target), "clean": clean, "planHash": plan.hash, "revision": plan.base, "compatFloor": looked.history.compat_floor,
             "applied": [msgspec.to_builtins(row) for row in looked.history.rows], "pending": [{"revision": r, "name": names.get(r, "")} for r, _ in plan.pending],
             "partial": {revision: [msgspec.to_builtins(s) for s in rows] for revision, rows in journals.items()},
+            "release": {k: v for k, v in msgspec.to_builtins(release).items() if k in _RELEASE} if release is not None else None,
             "obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "findings": [msgspec.to_builtins(p) for p in files.problems],
         }
     )  # fmt: skip
     output.say(f"target    {target}")
-    output.say(f"revision  {plan.base or 'none: lockgate was never run here'}")
+    none = "none: nothing is applied yet" if looked.facts.home else "none: lockgate was never run here"
+    output.say(f"revision  {plan.base or none}")
+    if release is not None:
+        code = f" {release.reason_code}" if release.reason_code else ""
+        when = release.finished_at or f"since {release.started_at}"
+        output.say(f"release   {release.sha[:12]} {release.state}{code}, {when}, by {release.operator}")
     rows = looked.history.rows if everything else looked.history.rows[-10:]
     table = [
         (

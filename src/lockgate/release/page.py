@@ -37,7 +37,7 @@ def page(release: dict[str, Any], migration: dict[str, Any], smoked: bool) -> st
         ("Impact", f"{release['impact']}: {release['impactReason']}"), ("Schema", f"{release['before'] or 'empty'} → {release['after'] or 'the same'}"),
         ("Backup", release["backup"].get("backupId", "none")), ("Approved by", approvers or "nobody was asked"),
         ("Image", release["imageDigest"] or "none named"), ("Rollback image", release["rollbackDigest"] or "none named"),
-        ("Owners", ", ".join(release["owners"])), ("Took", f"{release['elapsedSeconds']} s"), ("Written", release["generatedAt"]),
+        ("Owners", ", ".join(release["owners"])), ("Pager", release["pager"]), ("Channel", release["channel"]), ("Took", f"{release['elapsedSeconds']} s"), ("Written", release["generatedAt"]),
     ]  # fmt: skip
     parts.append(_table(("", ""), [(name, str(value)) for name, value in facts if value]))
     parts.append("<h2>Steps</h2>")

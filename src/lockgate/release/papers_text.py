@@ -21,7 +21,7 @@ def runbook(settings: Settings, name: str) -> str:
     if env is not None and env.protected:
         a = env.approvals
         roles = f", among them {', '.join(a.roles)}" if a.roles else ""
-        lines.append(f"1. `lockgate plan{flag}`; {a.count} people approve it ({max(a.count, a.high_impact_count)} for high impact{roles}): `lockgate approve{flag} --role ROLE`. Nobody approves their own release.")  # fmt: skip
+        lines.append(f"1. `lockgate plan{flag}`; {a.count} {'person approves' if a.count == 1 else 'people approve'} it ({max(a.count, a.high_impact_count)} for high impact{roles}): `lockgate approve{flag} --role ROLE`. Nobody approves their own release.")  # fmt: skip
         lines += [f"2. Windows: {'; '.join(env.windows) or 'none declared'}; they bind plans of {env.window_impact} impact and above."] if env.windows else []  # fmt: skip
         lines += [
             f"3. Frozen from {f.start} to {f.end}: {f.reason or 'no reason given'}." for f in env.freezes
@@ -43,9 +43,9 @@ def runbook(settings: Settings, name: str) -> str:
     lines += [
         "", "## When it fails", "",
         "1. Read `reason`, `state` and `next` in `.artifacts/deploy/SHA/migration.json`, or open `report.html`.",
-        f"2. It died, or the cause is mended: `lockgate release resume{flag}`.",
-        f"3. Going back: `lockgate release recover{flag}` prints the commands with their ids and says what each costs.",
-        f"4. `lockgate postmortem new SHA{flag}` within 48 hours. The first word to others is due after 10 minutes.",
+        f"2. It died, or the cause is mended: `lockgate release resume{flag}`. A file that has to change comes with a new sha.",
+        f"3. Going back: `lockgate release recover{flag}` prints the commands with their ids and says what each costs; `lockgate release workers pause{flag} --reason TEXT` (or `resume`) on the way.",
+        "4. `lockgate postmortem new SHA` within 48 hours. The first word to others is due after 10 minutes.",
         "", "## Look", "",
         f"    lockgate status{flag}", f"    lockgate doctor{flag}", f"    lockgate backup list{flag}", f"    lockgate approve{flag} --list", "",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from lockgate.errors import LockgateError
 from lockgate.record.redact import redact
 from lockgate.release import artifact
 from lockgate.release.course import Course
-from lockgate.release.outlook import HARMLESS
+from lockgate.release.outlook import HARMLESS, HELD
 from lockgate.release.report import RunReport
 from lockgate.release.verify import Check
 
@@ -152,7 +152,9 @@ def release_document(
     status = "pass" if failure is None else ("hold" if failure.exit == 5 else "fail")
     steps = [told_step(t) for t in course.told]
     n = course.settings.notify
-    breaks = [note for note in course.notes if "GLASS BROKEN" in note or "NO BACKUP" in note]
+    papers = course.papers.notes if course.papers is not None else ()
+    shouted = ("GLASS BROKEN", "NO BACKUP", "NOT REHEARSED", HELD)
+    breaks = list(dict.fromkeys(n for n in [*course.notes, *papers] if any(word in n for word in shouted)))
     return {
         "schemaVersion": "1",
         "generatedAt": now,

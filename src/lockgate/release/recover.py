@@ -233,7 +233,7 @@ def _restore(s: Situation, env: str) -> Way:
     lines += [
         f"# point {s.variable or 'the URL of this environment'} at {into}",
         f"lockgate status{env}",
-        f"lockgate verify{env}",
+        f"lockgate verify{env}    # what is pending there comes with the release",
         f"lockgate release --sha {s.release.sha}{env}    # when the cause is mended; else the newer sha that mends it",
     ]
     return Way(

@@ -9,6 +9,8 @@ from lockgate.migrations.limits import Limits
 from lockgate.postgres import releases
 from lockgate.postgres.backups import read_backups
 from lockgate.postgres.guard import RELEASE_KEY, Guard
+from lockgate.postgres.releases import ReleaseRow
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.release.look import connect_patiently
@@ -57,6 +59,20 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
         )
     finally:
         wire.close()
+
+
+def newest_release(target: Target, limits: Limits) -> ReleaseRow | None:
+    """The newest release of the target's environment, by sequence; None where there was none. One that changed nothing is told, too."""
+    wire = connect_patiently(target, "look", limits, None)
+    try:
+        found = releases.read_releases(wire, "environment = $1", target.environment, most=1)
+    except ServerError as error:
+        if error.sqlstate == "42501":
+            return None  # a role that may read the history only
+        raise
+    finally:
+        wire.close()
+    return found[0] if found else None
 
 
 def _live(wire: Wire) -> str:

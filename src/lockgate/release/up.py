@@ -303,7 +303,7 @@ class Run:
         look_for_drift(
             guard,
             history,
-            refuse=self.identity.kind == "release",
+            refuse=self.identity.kind == "release" or self.target.protected,
             tell=lambda told: self._note("drift", told, "SCHEMA_DRIFT before this run: "),
         )
         self._moves = look_for_moves(guard, plan, self.files.migrations, self.settings)
