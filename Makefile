@@ -41,6 +41,8 @@ soak: $(STAMP) ## long chaos runs: every failpoint, every fault
 bench: $(STAMP) ## against peers from the registries, same server, pairs in one run
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/rehearsal.py
+	$(BIN)/python bench/gate.py
+	$(BIN)/python bench/tenants.py 1000 kill
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .artifacts build

@@ -113,7 +113,7 @@ def test_the_command_drains_and_goes_on_after_a_kill(shop, queue, database):
     assert ask(database, "SELECT count(*) FROM lockgate.write_intent WHERE state = 'done'") == [(6,)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in range(1, 6))])
 def test_many_drains_and_writers_keep_order_and_count(shop, queue, database, seed):
     """Four drains side by side while writes go on behind queued ones: each write once, each key in order."""
     rng = random.Random(seed)
