@@ -9,6 +9,7 @@ from lockgate.policy.facts.alter_columns import (
     check_recursion,
     drop_column,
     drop_expression,
+    keys_made_again,
     set_not_null,
 )
 from lockgate.policy.facts.alter_constraints import (
@@ -77,6 +78,8 @@ def alter_table(draft: Draft, word: w.AlterTable) -> None:
         handler = _HANDLERS.get(type(action))
         if handler is not None:
             handler(draft, key, state, action, word.only)
+    if state is not None and state.kind != "c":
+        keys_made_again(draft, state, word.actions, only=word.only)
     if len(word.actions) > 1:
         _drops_own_proof(draft, key, word)
         if state is not None:

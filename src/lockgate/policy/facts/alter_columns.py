@@ -184,21 +184,49 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
             draft.rewrite(index.key)
             draft.scan(name)
     for constraint in relation.constraints.values():
+        if constraint.kind == "check" and column.name in constraint.columns and constraint.valid:
+            draft.scan(name)
+
+
+def keys_made_again(draft: Draft, state: Relation, actions: tuple[w.Action, ...], *, only: bool) -> None:
+    """Foreign keys on either side of a column that changes its type are made again once all types have changed.
+
+    They are checked unless the old proof still holds: it does not where a new type writes the table anew, be it that
+    of another column, or where the operators are others.
+    """
+    changes = [
+        (relation, relation.columns[action.column], action)
+        for action in actions
+        if isinstance(action, w.AlterType)
+        for relation in map(draft.schema.relations.get, _family(draft, state.key, only))
+        if relation is not None and action.column in relation.columns
+    ]
+    written = {
+        above
+        for relation, column, action in changes
+        if rewrites(draft.schema, column, action)
+        for above in (relation.key, *draft.schema.ancestors(relation.key))
+    }
+    for relation, column, action in changes:
+        kept = relation.key not in written and index_survives(draft.schema, column.type, action.type)
+        _keys_of(draft, relation, column, proven=kept)
+
+
+def _keys_of(draft: Draft, relation: Relation, column: Column, *, proven: bool) -> None:
+    for constraint in relation.constraints.values():
         if constraint.kind == "foreign" and column.name in constraint.columns:
             draft.lock(constraint.references, _AX)
             draft.lock_all(draft.schema.partitions(constraint.references), _AX)
-            if constraint.valid and not index_survives(draft.schema, column.type, action.type):
-                check_foreign_key(draft, name, constraint.references)
-        elif constraint.kind == "check" and column.name in constraint.columns and constraint.valid:
-            draft.scan(name)
+            if constraint.valid and not proven:
+                check_foreign_key(draft, relation.key, constraint.references)
     for table, label in relation.referenced_by:
         other = draft.schema.relations.get(table)
         key = other.constraints.get(label) if other is not None else None
         if key is not None and column.name in key.ref_columns:
             draft.lock(table, _AX)
             draft.lock_all(draft.schema.partitions(table), _AX)
-            if key.valid and not index_survives(draft.schema, column.type, action.type):
-                check_foreign_key(draft, table, name)
+            if key.valid and not proven:
+                check_foreign_key(draft, table, relation.key)
 
 
 def set_not_null(draft: Draft, key: str, state: Relation | None, action: w.SetNotNull, only: bool) -> None:

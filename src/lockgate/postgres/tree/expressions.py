@@ -376,7 +376,11 @@ def derived_name(value: Any) -> str:
             if inner != "?column?":
                 return inner
             return type_of_dict(node["typeName"]).name
-        if kind == "CollateClause":
+        if kind == "A_Indirection":
+            fields = strings(node.get("indirection", []))
+            if fields:
+                return fields[-1]
+        if kind in ("CollateClause", "A_Indirection"):
             value = node.get("arg")
             continue
         fixed = _FIXED_NAMES.get(kind)

@@ -1,0 +1,26 @@
+create table regions (code text primary key, pop bigint);
+create table rv (code varchar(30) primary key);
+create table shard (k int, region text references regions, v varchar(10) references rv) partition by hash (k);
+create table shard_0 partition of shard for values with (modulus 2, remainder 0); create table shard_1 partition of shard for values with (modulus 2, remainder 1);
+create table plain (k int, region text references regions, v varchar(10) references rv);
+create table deep (k int, region text references regions) partition by list (k);
+create table deep_1 partition of deep for values in (1) partition by list (k);
+create table deep_1_1 partition of deep_1 for values in (1);
+-- each
+alter table shard alter column region type varchar(20);
+alter table shard alter column region type varchar;
+alter table shard alter column v type varchar(20);
+alter table shard alter column v type text;
+alter table plain alter column region type varchar(20);
+alter table plain alter column region type varchar;
+alter table plain alter column v type varchar(20);
+alter table plain alter column v type varchar(5);
+alter table deep alter column region type varchar(20);
+alter table deep alter column region type varchar;
+alter table regions alter column code type varchar(10);
+alter table regions alter column code type varchar;
+alter table plain alter column region type varchar, alter column k type bigint;
+alter table plain alter column k type bigint, alter column region type varchar;
+alter table plain add column z int default random()::int, alter column region type varchar;
+alter table regions alter column code type varchar, alter column pop type int;
+alter table plain alter column k type bigint;
