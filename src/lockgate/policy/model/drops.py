@@ -1,6 +1,6 @@
 """What goes when something is dropped: one answer, used for its locks and for replaying it."""
 
-from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.schema import Relation, Schema, calls
 from lockgate.postgres.tree.words import Name
 
 
@@ -185,18 +185,18 @@ class Closure:
         for key, state in list(self.schema.relations.items()):
             if any(trigger.function == name for trigger in state.triggers.values()):
                 self.touched[key] = None
-            if name in state.functions:
+            if calls(state.functions, name):
                 self.relation(key, cascade=True)
             for column in list(state.columns.values()):
-                if name in column.default_functions:
+                if calls(column.default_functions, name):
                     self.touched[key] = None
-                if name in column.generated_functions:
+                if calls(column.generated_functions, name):
                     self.column(key, column.name, cascade=True)
             for constraint in list(state.constraints.values()):
-                if name in constraint.functions:
+                if calls(constraint.functions, name):
                     self.constraint(key, constraint.name)
         for key, index in list(self.schema.indexes.items()):
-            if name in index.functions:
+            if calls(index.functions, name):
                 self.index(key)
         self._guards(self.schema.guards_with(function=name))
 

@@ -365,7 +365,7 @@ class Schema(Struct):
             (key, label)
             for key, state in self.relations.items()
             for label, guard in state.guards.items()
-            if source in guard.sources or function in guard.functions or role in guard.roles
+            if source in guard.sources or calls(guard.functions, function) or role in guard.roles
         ]
 
     def proves_not_null(self, relation: Relation, column: str, without: Collection[str] = ()) -> str:
@@ -386,6 +386,11 @@ class Schema(Struct):
             ):
                 return constraint.name
         return ""
+
+
+def calls(functions: Collection[str], name: str) -> bool:
+    """Whether a function called ``name`` is among ``functions``, which may be qualified. Which of several is not told."""
+    return bool(name) and any(function.rpartition(".")[2] == name for function in functions)
 
 
 def key_of(schema: str, name: str) -> str:
