@@ -52,6 +52,31 @@ def unknowable(query: Query, tables: Sequence[Table], known: Known) -> str:
     return ""
 
 
+_KEY = re.compile(r"Key \((.*)\)=\(")
+_TIMES = ("timestamp", "timestamptz", "date", "time", "timetz")
+
+
+def same_moment(detail: str, query: Query, tables: Iterable[Table]) -> bool:
+    """Whether two inserts met in a key that holds a time of the server's making: both ran in one transaction, which has one ``now()``.
+
+    ``detail`` is what the server says with 23505: ``Key (a, b)=(1, 2) already exists.``
+    """
+    found = _KEY.search(detail)
+    if found is None:
+        return False
+    names = {name.strip().strip('"') for name in found[1].split(",")}
+    given = {use.column for use in query.uses}
+    targets = {
+        relation for use in query.uses if use.role in ("insert", "within") for relation in use.relations
+    }
+    return any(
+        column.name in names - given and column.default and column.base in _TIMES
+        for table in tables
+        if (table.schema, table.name) in targets or ("", table.name) in targets
+        for column in table.columns
+    )
+
+
 def _refers(column: str, foreign: ForeignKey) -> bool:
     """Whether a column is named as what refers to that table: ``user_id``, ``author_uuid``, ``sku`` for ``products.sku``."""
     referred = foreign.refers[foreign.columns.index(column)]
