@@ -7,33 +7,11 @@ slot that belongs to no partition belongs to the default one. What cannot be tol
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from msgspec import Struct
-
+from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
 from lockgate.policy.model.datums import NULL, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.postgres.tree.words import Condition, Either, Test
-
-Slots = frozenset[int]
-
-
-class _Bounds(Struct):
-    """The slots of one table: ``owners`` has the partition of each, "" where there is none but the default one."""
-
-    strategy: str
-    keys: tuple[str, ...]
-    kinds: list[str]
-    owners: list[str]
-    # list: the value of each slot; the last slot is every other value.
-    values: list[Comparable]
-    # range: the bounds in order; slot n lies below bound n, the last one above all.
-    edges: list[list[Comparable]]
-    # hash: (modulus, remainder) of each slot.
-    parts: list[tuple[int, int]]
-
-    @property
-    def every(self) -> Slots:
-        return frozenset(range(len(self.owners)))
 
 
 def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
@@ -53,7 +31,7 @@ def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> 
 
 
 def _children(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
-    bounds = _bounds_of(schema, state) if conditions and state.children else None
+    bounds = bounds_of(schema, state) if conditions and state.children else None
     if bounds is not None and state.default_partition:
         # Where there is a default partition, what the table itself may hold counts as asked for.
         conditions = (*conditions, *_held(schema, state))
@@ -68,10 +46,10 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
     """The partitions that a row passes on its way down from ``state``, as far as it can be told."""
     found: list[str] = []
     while state.kind == "p":
-        bounds = _bounds_of(schema, state) if state.children else None
+        bounds = bounds_of(schema, state) if state.children else None
         if bounds is None:
             break
-        values = _values(tuple([row.get(key, "?") for key in bounds.keys]), bounds.kinds)
+        values = values_of(tuple([row.get(key, "?") for key in bounds.keys]), bounds.kinds)
         slots = _at(bounds, values) if values is not None else None
         names = {bounds.owners[slot] or state.default_partition for slot in slots or ()}
         below = schema.relations.get(names.pop()) if len(names) == 1 else None
@@ -80,76 +58,6 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
         found.append(below.key)
         state = below
     return found
-
-
-# -- bounds ----------------------------------------------------------------------------------------
-
-
-def _bounds_of(schema: Schema, state: Relation) -> _Bounds | None:
-    keys = state.partition_columns
-    if not keys or not all(name in state.columns for name in keys):
-        return None
-    kinds = [_kind(schema, state, name) for name in keys]
-    found = _Bounds("", keys, kinds, [], [], [], [])
-    edges: list[tuple[list[Comparable], list[Comparable], str]] = []
-    for child in state.children:
-        bound = getattr(schema.relations.get(child), "bound", None)
-        if child == state.default_partition:
-            continue
-        if bound is None:
-            return None
-        found.strategy = bound.strategy
-        if bound.strategy == "hash":
-            found.parts.append((bound.modulus, bound.remainder))
-            found.owners.append(child)
-            continue
-        if bound.strategy == "list":
-            values = _values(bound.values, kinds * len(bound.values))
-            if values is None:
-                return None
-            found.values += values
-            found.owners += [child] * len(values)
-            continue
-        low, high = _values(bound.lower, kinds), _values(bound.upper, kinds)
-        if low is None or high is None or len(low) != len(keys) or len(high) != len(keys):
-            return None
-        edges.append((low, high, child))
-    if found.strategy == "list" or not found.strategy:
-        found.strategy = "list"
-        found.owners.append("")
-    elif found.strategy == "range":
-        if not all(
-            ordered([low[at] for low, _, _ in edges] + [high[at] for _, high, _ in edges], kind)
-            for at, kind in enumerate(kinds)
-        ):
-            return None
-        _stretch(found, sorted(edges))
-    return found
-
-
-def _kind(schema: Schema, state: Relation, column: str) -> str:
-    declared = state.columns[column].type
-    made = schema.user_type(declared)
-    return "enum" if made is not None and made.kind == "enum" else "" if declared.array else declared.name
-
-
-def _values(datums: tuple[str, ...], kinds: list[str]) -> list[Comparable] | None:
-    made = [comparable(datum, kind) for datum, kind in zip(datums, kinds, strict=False)]
-    known = [value for value in made if value is not None]
-    return known if len(known) == len(datums) else None
-
-
-def _stretch(found: _Bounds, edges: list[tuple[list[Comparable], list[Comparable], str]]) -> None:
-    """Partitions in order, with a slot of nobody's wherever something lies between them."""
-    last: list[Comparable] | None = None
-    for low, high, child in edges:
-        if low != last:
-            found.edges.append(low)
-            found.owners.append("")
-        found.edges.append(high)
-        found.owners.append(child)
-        last = high
-    found.owners.append("")
 
 
 def _held(schema: Schema, state: Relation) -> list[Condition]:
@@ -173,7 +81,7 @@ def _held(schema: Schema, state: Relation) -> list[Condition]:
 # -- conditions ------------------------------------------------------------------------------------
 
 
-def _all(bounds: _Bounds, conditions: Iterable[Condition]) -> Slots | None:
+def _all(bounds: Bounds, conditions: Iterable[Condition]) -> Slots | None:
     """What every part keeps; None when none of them says anything."""
     tests = [test for test in conditions if isinstance(test, Test) and test.column in bounds.keys]
     found = list(_tests(bounds, tests))
@@ -186,7 +94,7 @@ def _all(bounds: _Bounds, conditions: Iterable[Condition]) -> Slots | None:
     return frozenset.intersection(*known) if known else None
 
 
-def _any(bounds: _Bounds, parts: Iterable[tuple[Condition, ...]]) -> Slots | None:
+def _any(bounds: Bounds, parts: Iterable[tuple[Condition, ...]]) -> Slots | None:
     found: Slots = frozenset()
     for part in parts:
         slots = _all(bounds, part)
@@ -200,7 +108,7 @@ def _one_by_one(test: Test) -> list[tuple[Condition, ...]]:
     return [(Test(test.column, "=", (value,), test.cast),) for value in test.values]
 
 
-def _tests(bounds: _Bounds, tests: list[Test]) -> Iterator[Slots | None]:
+def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
     """What single tests keep; those on several columns of the key are taken together."""
     equal: dict[str, Comparable] = {}
     others: dict[str, list[tuple[str, Comparable]]] = {}
@@ -239,7 +147,7 @@ def _tests(bounds: _Bounds, tests: list[Test]) -> Iterator[Slots | None]:
     yield from _together(bounds, equal, others)
 
 
-def _not_null(bounds: _Bounds) -> Slots:
+def _not_null(bounds: Bounds) -> Slots:
     """All slots of a list but that of NULL, which no comparison is true of."""
     return frozenset(slot for slot in bounds.every if bounds.values[slot : slot + 1] != [NULL])
 
@@ -249,7 +157,7 @@ def _lists(values: list[Comparable | None]) -> list[list[Comparable]]:
 
 
 def _together(
-    bounds: _Bounds, equal: dict[str, Comparable], others: dict[str, list[tuple[str, Comparable]]]
+    bounds: Bounds, equal: dict[str, Comparable], others: dict[str, list[tuple[str, Comparable]]]
 ) -> Iterator[Slots | None]:
     leading: list[Comparable] = []
     for key in bounds.keys:
@@ -267,7 +175,7 @@ def _together(
             yield _beside(bounds, leading[:place], op, value, bounds.kinds[place])
 
 
-def _at(bounds: _Bounds, values: list[Comparable]) -> Slots | None:
+def _at(bounds: Bounds, values: list[Comparable]) -> Slots | None:
     """The slots of rows whose key begins with ``values``."""
     if bounds.strategy == "hash":
         total = row_hash(values, bounds.kinds)
@@ -285,14 +193,12 @@ def _at(bounds: _Bounds, values: list[Comparable]) -> Slots | None:
     return _between(bounds, values, values)
 
 
-def _default_only(bounds: _Bounds) -> Slots:
+def _default_only(bounds: Bounds) -> Slots:
     """No range takes NULL: the stretches that are nobody's."""
     return frozenset([slot for slot in bounds.every if not bounds.owners[slot]])
 
 
-def _beside(
-    bounds: _Bounds, leading: list[Comparable], op: str, value: Comparable, kind: str
-) -> Slots | None:
+def _beside(bounds: Bounds, leading: list[Comparable], op: str, value: Comparable, kind: str) -> Slots | None:
     """The slots of rows that begin with ``leading`` and whose next column stands in ``op`` to ``value``."""
     if op not in ("<", "<=", ">", ">=", "="):
         return None
@@ -320,7 +226,7 @@ def _stands(one: Comparable, op: str, other: Comparable) -> bool:
 
 
 def _between(
-    bounds: _Bounds,
+    bounds: Bounds,
     low: list[Comparable],
     high: list[Comparable],
     *,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
-from lockgate.policy.model.drops import closure_of, forget, forget_guard
+from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.forgetting import forget, forget_guard
 from lockgate.policy.model.schema import (
     Guard,
     Published,

@@ -6,7 +6,8 @@ from typing import Any
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
 from lockgate.policy.model import replay_tables as tables
-from lockgate.policy.model.drops import Closure, forget
+from lockgate.policy.model.drops import Closure
+from lockgate.policy.model.forgetting import forget
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.types import index_survives
 from lockgate.postgres.tree import words as w

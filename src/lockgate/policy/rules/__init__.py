@@ -6,6 +6,7 @@ from lockgate.policy.rules import backfill as backfill
 from lockgate.policy.rules import batches as batches
 from lockgate.policy.rules import catalogue as catalogue
 from lockgate.policy.rules import columns as columns
+from lockgate.policy.rules import columns_add as columns_add
 from lockgate.policy.rules import columns_change as columns_change
 from lockgate.policy.rules import columns_design as columns_design
 from lockgate.policy.rules import columns_settings as columns_settings

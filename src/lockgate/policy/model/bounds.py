@@ -1,0 +1,97 @@
+"""The bounds of one partitioned table, seen as slots: the listed values, the stretches between bounds, or the remainders of a hash."""
+
+from msgspec import Struct
+
+from lockgate.policy.model.datums import Comparable, comparable, ordered
+from lockgate.policy.model.schema import Relation, Schema
+
+Slots = frozenset[int]
+
+
+class Bounds(Struct):
+    """The slots of one table: ``owners`` has the partition of each, "" where there is none but the default one."""
+
+    strategy: str
+    keys: tuple[str, ...]
+    kinds: list[str]
+    owners: list[str]
+    # list: the value of each slot; the last slot is every other value.
+    values: list[Comparable]
+    # range: the bounds in order; slot n lies below bound n, the last one above all.
+    edges: list[list[Comparable]]
+    # hash: (modulus, remainder) of each slot.
+    parts: list[tuple[int, int]]
+
+    @property
+    def every(self) -> Slots:
+        """All slots."""
+        return frozenset(range(len(self.owners)))
+
+
+def bounds_of(schema: Schema, state: Relation) -> Bounds | None:
+    """The bounds below ``state``; None when a key is an expression, or only a server could compare them."""
+    keys = state.partition_columns
+    if not keys or not all(name in state.columns for name in keys):
+        return None
+    kinds = [_kind(schema, state, name) for name in keys]
+    found = Bounds("", keys, kinds, [], [], [], [])
+    edges: list[tuple[list[Comparable], list[Comparable], str]] = []
+    for child in state.children:
+        bound = getattr(schema.relations.get(child), "bound", None)
+        if child == state.default_partition:
+            continue
+        if bound is None:
+            return None
+        found.strategy = bound.strategy
+        if bound.strategy == "hash":
+            found.parts.append((bound.modulus, bound.remainder))
+            found.owners.append(child)
+            continue
+        if bound.strategy == "list":
+            values = values_of(bound.values, kinds * len(bound.values))
+            if values is None:
+                return None
+            found.values += values
+            found.owners += [child] * len(values)
+            continue
+        low, high = values_of(bound.lower, kinds), values_of(bound.upper, kinds)
+        if low is None or high is None or len(low) != len(keys) or len(high) != len(keys):
+            return None
+        edges.append((low, high, child))
+    if found.strategy == "list" or not found.strategy:
+        found.strategy = "list"
+        found.owners.append("")
+    elif found.strategy == "range":
+        if not all(
+            ordered([low[at] for low, _, _ in edges] + [high[at] for _, high, _ in edges], kind)
+            for at, kind in enumerate(kinds)
+        ):
+            return None
+        _stretch(found, sorted(edges))
+    return found
+
+
+def _kind(schema: Schema, state: Relation, column: str) -> str:
+    declared = state.columns[column].type
+    made = schema.user_type(declared)
+    return "enum" if made is not None and made.kind == "enum" else "" if declared.array else declared.name
+
+
+def values_of(datums: tuple[str, ...], kinds: list[str]) -> list[Comparable] | None:
+    """Every datum as a value of its type; None when one of them cannot be told."""
+    made = [comparable(datum, kind) for datum, kind in zip(datums, kinds, strict=False)]
+    known = [value for value in made if value is not None]
+    return known if len(known) == len(datums) else None
+
+
+def _stretch(found: Bounds, edges: list[tuple[list[Comparable], list[Comparable], str]]) -> None:
+    """Partitions in order, with a slot of nobody's wherever something lies between them."""
+    last: list[Comparable] | None = None
+    for low, high, child in edges:
+        if low != last:
+            found.edges.append(low)
+            found.owners.append("")
+        found.edges.append(high)
+        found.owners.append(child)
+        last = high
+    found.owners.append("")
