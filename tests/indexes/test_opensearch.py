@@ -9,11 +9,13 @@ from typing import NamedTuple
 import pytest
 
 from indexes.conftest import DOUBLES, make_records, vector_spec
+from indexes.lives import GOLD
 from lockgate.errors import Busy, ConfigError, LockgateError, Refused, Unreachable
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.open_search import NOT_A_SERVER, open_search, unproven
 from lockgate.stores.opensearch import OpenSearch
 from lockgate.stores.rest import Rest
+from support.calls import Project
 from support.search_double import RULES, Double, search_double
 from support.search_double import __file__ as double_source
 
@@ -368,6 +370,32 @@ def test_readers_during_swaps_see_whole_answers(served: Served):
         reader.join(20)
     assert wrong == []
     assert seen == {"doc__1", "doc__2"}
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("more", [("--embedder", "hashing:64", "--ann", "hnsw"), ("--analyzer", "english")])
+def test_every_command_says_that_no_server_was_asked(tmp_path, database, more):
+    """A whole life through the command, vectors and texts: text and JSON of each step say that it was not run against a server."""
+    project = Project(tmp_path, database)
+    with search_double("opensearch", DOUBLES["opensearch"], "me:secret-word") as (url, _):
+        project.environ["LOCKGATE_STORE_KEY"] = "me:secret-word"
+        build = ("index", "build", "docs", "--records", str(GOLD / "corpus.jsonl"), "--store", "opensearch", "--place", url, *more)  # fmt: skip
+        assert project.ok("index", *build)["unproven"] == NOT_A_SERVER
+        assert project.ok("index", "index", "swap", "docs", "--to", "0001")["unproven"] == NOT_A_SERVER
+        project.ok("index", *build)
+        check = ("index", "validate", "docs", "--against", "0001", "--gold", str(GOLD), "--html", "v.html")
+        document = project.json(*check).document("index-validate")
+        assert (document["verdict"], document["unproven"]) == ("pass", NOT_A_SERVER)
+        assert NOT_A_SERVER in (tmp_path / "v.html").read_text("utf-8")
+        project.ok("index", "index", "swap", "docs", "--to", "0002")
+        assert project.ok("index", "index", "rollback", "docs")["unproven"] == NOT_A_SERVER
+        assert project.ok("index", "index", "gc", "docs")["stores"] == [{"store": "opensearch", "unproven": NOT_A_SERVER}]  # fmt: skip
+        listed = project.ok("index", "index", "list", "docs")["generations"]
+        assert {g["unproven"] for g in listed} == {NOT_A_SERVER}
+        for call in (("index", "list", "docs"), ("index", "gc", "docs"), ("index", "swap", "docs", "--to", "0002"), check):  # fmt: skip
+            done = project.run(*call)
+            assert NOT_A_SERVER in done.out + done.err, call
+            assert "secret-word" not in done.out + done.err
 
 
 def test_no_rule_of_the_double_is_idle():

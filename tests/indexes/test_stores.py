@@ -1,5 +1,6 @@
 """One conformance suite on every store that is searched. Each of them is the real thing."""
 
+import msgspec
 import pytest
 
 from indexes.conftest import Bench
@@ -190,3 +191,19 @@ def test_a_zero_vector_is_counted_or_refused(bench: Bench):
         return
     bench.store.upsert("doc__1", [zero])
     assert bench.store.describe("doc__1").zero == 1
+
+
+def test_a_form_that_the_store_does_not_have(bench: Bench):
+    """A graph that it does not know, and a rounding that it would leave out: refused before anything is made, never taken without a word."""
+    if bench.spec.kind == "text":
+        pytest.skip("a text index has no vectors")
+    odd = msgspec.structs.replace(bench.spec, ann={"type": "magic"})
+    with pytest.raises(Refused) as graph:
+        bench.store.create("doc__1", odd)
+    assert graph.value.code == "INDEX_SPEC"
+    if bench.kind.partition("-")[0] not in ("pgvector", "lancedb"):
+        half = msgspec.structs.replace(bench.spec.embedding, dtype="float16")
+        with pytest.raises(Refused) as rounded:
+            bench.store.create("doc__1", msgspec.structs.replace(bench.spec, embedding=half))
+        assert rounded.value.code == "INDEX_SPEC"
+    assert bench.store.physical("doc") == []

@@ -1,6 +1,10 @@
 """The traps of the stores of the first row, each as a test: pgvector, full text, FTS5, index files with FAISS, Qdrant."""
 
+import json
 import signal
+import threading
+import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
@@ -304,6 +308,58 @@ def test_qdrant_keeps_unit_vectors_and_says_so(qdrant):
     point = qdrant._client.scroll("d__1", limit=1)[0][0].id
     qdrant._client.update_vectors("d__1", [models.PointVectors(id=point, vector=[1.0] + [0.0] * 7)])
     assert qdrant.describe("d__1").wrong_rows == 1
+
+
+def test_qdrant_by_url_is_the_same_adapter(link):
+    """With a URL the same adapter speaks HTTP: the key goes along, and a swap is one request that takes away and gives. The other side only records."""
+    pytest.importorskip("qdrant_client")
+    asked: list[tuple[str, object, str | None]] = []
+    aliases = [{"alias_name": "docs", "collection_name": "docs__1"}]
+    config = {"params": {"vectors": {"size": 8, "distance": "Cosine"}}, "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000}, "optimizer_config": {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0, "flush_interval_sec": 5}, "metadata": {"lockgate": vector_spec().as_json()}}  # fmt: skip
+    answers = {
+        "/": {"title": "qdrant", "version": "1.20.0"}, "/aliases": {"aliases": aliases},
+        "/collections": {"collections": [{"name": "docs__1"}, {"name": "docs__2"}]},
+        "/collections/docs__2": {"status": "green", "optimizer_status": "ok", "segments_count": 1, "config": config, "payload_schema": {}},
+    }  # fmt: skip
+
+    class Recorder(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_any(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((f"{self.command} {self.path}", json.loads(sent) if sent else None, self.headers.get("api-key")))  # fmt: skip
+            if self.command == "POST":
+                aliases[0]["collection_name"] = "docs__2"
+            found = answers.get(self.path, True)
+            data = json.dumps(found if self.path == "/" else {"result": found, "status": "ok", "time": 0.0}).encode()  # fmt: skip
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_any  # noqa: N815 - the names that the library calls
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the client warns of a key that goes over plain HTTP
+            store = open_search("qdrant", f"http://127.0.0.1:{server.server_address[1]}", link, "the-key")
+        assert store.capabilities.note == ""
+        assert store.resolve("docs") == "docs__1"
+        store.swap("docs", "docs__1", "docs__2")
+        assert store.resolve("docs") == "docs__2"
+        store.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+    moves = [body for line, body, _ in asked if line.startswith("POST /collections/aliases")]
+    assert moves == [{"actions": [{"delete_alias": {"alias_name": "docs"}}, {"create_alias": {"collection_name": "docs__2", "alias_name": "docs"}}]}]  # fmt: skip
+    assert {key for _, _, key in asked} == {"the-key"}
 
 
 # -- swaps ------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from lockgate.stores.refusals import (
     must_move,
     not_installed,
     refuse_drop,
+    refuse_form,
     refuse_question,
     refuse_stranger,
     unknown,
@@ -96,11 +97,7 @@ class Chroma:
             return
         if self._named(physical) is not None:
             raise refuse_stranger(physical)
-        kind = manifest.ann.get("type", "hnsw")
-        if kind != "hnsw":
-            raise Refused(
-                f"Chroma searches through a graph of type hnsw, not {kind!r}", "INDEX_SPEC", next="--ann hnsw"
-            )
+        refuse_form(manifest, "Chroma", ("hnsw",))
         space = {
             "space": _SPACES[manifest.metric], "max_neighbors": int(manifest.ann.get("m", "16")),
             "ef_construction": int(manifest.ann.get("ef_construction", "100")), "ef_search": int(manifest.ann.get("ef_search", "100")),

@@ -19,6 +19,7 @@ from lockgate.stores.refusals import (
     must_move,
     not_installed,
     refuse_drop,
+    refuse_form,
     refuse_question,
     refuse_stranger,
     unknown,
@@ -86,6 +87,7 @@ class Lance:
             return
         if self._open(physical) is not None:
             raise refuse_stranger(physical)
+        refuse_form(manifest, "LanceDB", ("flat", "hnsw", "ivfflat"), halves=True)
         half = manifest.embedding is not None and manifest.embedding.dtype == "float16"
         fields = [pa.field(n, pa.string()) for n in ("id", "text", "payload")]
         fields.append(
@@ -154,10 +156,6 @@ class Lance:
         from lancedb import index as kinds
 
         kind = manifest.ann.get("type", "flat")
-        if kind not in ("flat", "hnsw", "ivfflat"):
-            raise Refused(
-                f"this store has no graph of type {kind!r}", "INDEX_SPEC", next="flat, hnsw or ivfflat"
-            )
         table, _ = self._known(physical)
         if kind != "flat" and table.count_rows() and not self._graph(table):
             metric: Any = _METRICS[manifest.metric]

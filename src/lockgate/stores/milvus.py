@@ -21,6 +21,7 @@ from lockgate.stores.refusals import (
     must_move,
     not_installed,
     refuse_drop,
+    refuse_form,
     refuse_question,
     refuse_stranger,
     unknown,
@@ -87,10 +88,7 @@ class Milvus:
         if physical in self._client.list_collections():
             raise refuse_stranger(physical)
         kind = manifest.ann.get("type", "flat")
-        if kind not in _GRAPHS:
-            raise Refused(
-                f"this store has no graph of type {kind!r}", "INDEX_SPEC", next="flat, hnsw or ivfflat"
-            )
+        refuse_form(manifest, "Milvus", tuple(_GRAPHS))
         if not _NAME.fullmatch(physical):
             raise Refused(
                 f"Milvus does not take the name {physical}", "INDEX_SPEC", next="A generation without '-'."

@@ -22,6 +22,7 @@ from lockgate.stores.refusals import (
     last_of_each,
     must_move,
     refuse_drop,
+    refuse_form,
     refuse_question,
     refuse_stranger,
     unknown,
@@ -66,9 +67,7 @@ class OpenSearch:
         """See ``SearchStore``. The mapping is strict: a field that nobody declared is refused and not guessed."""
         if exists_already(physical, self.manifest(physical), manifest):
             return
-        kind = manifest.ann.get("type", "flat")
-        if kind not in ("flat", "hnsw"):
-            raise Refused(f"this store has no graph of type {kind!r}", "INDEX_SPEC", next="flat or hnsw")
+        refuse_form(manifest, self._dialect.name, ("flat", "hnsw"))
         fields: dict[str, Any] = {
             "id": {"type": "keyword"}, "payload": {"type": "keyword", "index": False, "doc_values": False},
             "text": {"type": "text", "index": False} if manifest.kind == "vector" else {"type": "text", "analyzer": manifest.analyzer},

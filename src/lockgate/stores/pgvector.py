@@ -10,7 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.pgsearch import SearchTables, missing, statement
-from lockgate.stores.refusals import unknown
+from lockgate.stores.refusals import refuse_form, unknown
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
 from lockgate.stores.vectors import packed, rounded, unpacked
 
@@ -37,6 +37,7 @@ class PgVector(SearchTables):
     def columns(self, manifest: Manifest) -> str:
         """See ``SearchTables``."""
         assert manifest.embedding is not None
+        refuse_form(manifest, "pgvector", ("flat", "hnsw", "ivfflat"), halves=True)
         most = GRAPH_LIMITS[manifest.embedding.dtype]
         if manifest.ann.get("type", "flat") != "flat" and manifest.dimension > most:
             # The server says so, too, but only after every vector was written.
@@ -144,10 +145,6 @@ class PgVector(SearchTables):
         if kind in ("", "flat"):
             self.link.run(f"ANALYZE {self._sql(physical)}")
             return
-        if kind not in ("hnsw", "ivfflat"):
-            raise Refused(
-                f"pgvector has no graph of type {kind!r}", "INDEX_SPEC", next="hnsw, ivfflat or flat"
-            )
         if not any(row[0] == kind for row in self._indexes(physical)):
             options = ", ".join(f"{k} = {int(v)}" for k, v in sorted(manifest.ann.items()) if k != "type")
             opclass = f"{self._type(physical)}_{_OPERATORS[manifest.metric][1]}_ops"

@@ -21,6 +21,7 @@ from lockgate.stores.refusals import (
     last_of_each,
     must_move,
     refuse_drop,
+    refuse_form,
     refuse_question,
     unknown,
 )
@@ -45,6 +46,7 @@ class PointerFiles:
         """See ``SearchStore``."""
         if exists_already(physical, self.manifest(physical), manifest):
             return
+        refuse_form(manifest, "a folder of index files", ("flat", "hnsw"))
         place = self.folder / physical
         place.mkdir(exist_ok=True)
         write_atomically(place / "manifest.json", manifest.as_json().encode())
@@ -86,9 +88,6 @@ class PointerFiles:
         place = self.folder / physical
         rows = [json.dumps([r.id, r.text, r.payload]) for r in records]
         vectors = b"".join(packed(r.vector or ()) for r in records)
-        kind = manifest.ann.get("type", "flat")
-        if kind not in ("flat", "hnsw"):
-            raise Refused(f"this store has no graph of type {kind!r}", "INDEX_SPEC", next="flat or hnsw")
         write_atomically(place / "vectors.f32", vectors)
         write_atomically(place / "records.jsonl", "".join(row + "\n" for row in rows).encode())
         graph = _graph(manifest, vectors, len(records))

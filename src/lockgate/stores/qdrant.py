@@ -17,6 +17,7 @@ from lockgate.stores.refusals import (
     must_move,
     not_installed,
     refuse_drop,
+    refuse_form,
     refuse_question,
     refuse_stranger,
     unknown,
@@ -58,6 +59,7 @@ class Qdrant:
 
         if exists_already(physical, self.manifest(physical), manifest):
             return
+        refuse_form(manifest, "Qdrant", ("flat", "hnsw"))
         if self._client.collection_exists(physical):
             raise refuse_stranger(physical)
         graph = None

@@ -16,6 +16,15 @@ def exists_already(physical: str, there: Manifest | None, wanted: Manifest) -> b
     return there is not None
 
 
+def refuse_form(manifest: Manifest, store: str, graphs: Sequence[str], *, halves: bool = False) -> None:
+    """Raise ``Refused`` for a graph or a rounding that the store would leave out without a word."""
+    kind = manifest.ann.get("type", "flat")
+    if manifest.kind == "vector" and kind not in graphs:
+        raise Refused(f"{store} has no graph of type {kind!r}", "INDEX_SPEC", next=f"--ann {' or '.join(graphs)}")  # fmt: skip
+    if manifest.embedding is not None and manifest.embedding.dtype != "float32" and not halves:
+        raise Refused(f"{store} keeps vectors as float32, not as {manifest.embedding.dtype}", "INDEX_SPEC", next="--dtype float32")  # fmt: skip
+
+
 def refuse_stranger(physical: str) -> Refused:
     """Something of this name that lockgate did not make."""
     return Refused(f"{physical} exists and has no manifest of ours", "INDEX_EXISTS")
