@@ -89,6 +89,38 @@ def regions(tmp_path, databases):
     return project
 
 
+@pytest.mark.parametrize(
+    ("specs", "contents", "counts", "fields"),
+    [
+        ({"i": "s2"}, {"i": "c"}, {"i": "9"}, ["indexSpecs"]),
+        ({"i": "s"}, {"i": "c2"}, {"i": "9"}, ["indexContents"]),
+        ({"i": "s"}, {"i": "c2"}, {"i": "8"}, ["indexContents", "indexCounts"]),
+        (None, None, None, []),
+    ],
+)
+def test_what_differs_of_an_index_is_told(specs, contents, counts, fields):
+    """Specification, content and count are compared each for itself; where a role may not read them, the hash alone speaks."""
+    one = SEEN.__class__(
+        "seen",
+        basis="1/18",
+        index_hashes={"i": "h"},
+        index_specs={"i": "s"},
+        index_contents={"i": "c"},
+        index_counts={"i": "9"},
+    )
+    other = SEEN.__class__(
+        "seen",
+        basis="1/18",
+        index_hashes={"i": "h2"},
+        index_specs=specs,
+        index_contents=contents,
+        index_counts=counts,
+    )
+    found = compare({"eu": one, "us": other})
+    assert [d.field for d in found.differences] == ["indexHashes", *fields]
+    assert not found.equal
+
+
 @pytest.mark.postgres("18")
 def test_the_command(regions):
     """Equal regions: 0. A column by hand, an index generation, a newer revision in one: 1, named. Unreachable: 69. JSON always."""
@@ -106,7 +138,8 @@ def test_the_command(regions):
         "INSERT INTO lockgate.live_index (name, generation, spec_hash, index_hash) VALUES ('docs', 'g', 's', 'h')",
     )
     answer = regions.json("parity", "--env", "live")
-    assert [d["field"] for d in answer.document("parity")["differences"]][-1] == "indexHashes"
+    found = [d["field"] for d in answer.document("parity")["differences"]]
+    assert found[-4:] == ["indexHashes", "indexSpecs", "indexContents", "indexCounts"]
     gone = regions.json("parity", "--env", "live", US="postgresql://u@127.0.0.1:1/none")
     assert (gone.code, gone.document("parity")["regions"]["us"]["answer"]) == (69, "unreachable")
     assert not gone.document("parity")["equal"]

@@ -54,12 +54,20 @@ class Parity(msgspec.Struct, frozen=True):
         return 69 if UNREACHABLE in answers else 0
 
 
-_FIELDS: "dict[str, Callable[[Sight], str]]" = {
+def _parts(of: "Mapping[str, str] | None") -> "str | None":
+    return None if of is None else json.dumps(dict(of), sort_keys=True)
+
+
+_FIELDS: "dict[str, Callable[[Sight], str | None]]" = {
     "revision": lambda s: s.revision,
     "historyDigest": lambda s: s.history_digest,
     "schemaDigest": lambda s: s.schema_digest,
     "compatFloor": lambda s: s.compat_floor,
     "indexHashes": lambda s: json.dumps(dict(s.index_hashes), sort_keys=True),
+    # An index hash says that something differs; these say what: the specification, the records, or how many there are.
+    "indexSpecs": lambda s: _parts(s.index_specs),
+    "indexContents": lambda s: _parts(s.index_contents),
+    "indexCounts": lambda s: _parts(s.index_counts),
     "secrets": lambda s: " ".join(sorted(s.secrets)),
 }
 """What is compared, in the order of the report."""
@@ -73,7 +81,8 @@ def compare(sights: "Mapping[str, Sight]") -> Parity:
     # Servers of different major versions write definitions differently: then a difference of digests says nothing.
     comparable = len({sight.basis for sight in seen.values()}) < 2
     for field, value in _FIELDS.items():
-        found = {name: value(sight) for name, sight in seen.items()}
+        told = {name: value(sight) for name, sight in seen.items()}
+        found = {name: one for name, one in told.items() if one is not None}
         counted = Counter(found.values()).most_common(2)
         if len(counted) < 2:
             continue

@@ -13,11 +13,14 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
 
 _STATE = "SELECT lockgate.gate_v1()::text, lockgate.history_digest_v1('')"
+_PARTS = "SELECT name, spec_hash, COALESCE(details->>'content_root', ''), COALESCE(details->>'records', '') FROM lockgate.live_index ORDER BY name"
+"""What an index hash is made of. A role that may only ask the gate cannot read it, and then the hash alone is compared."""
 
 
 class Sight(msgspec.Struct, frozen=True, rename="camel"):
     """What a region showed. ``kind`` is ``seen``, ``unreachable`` or ``doubt``; ``why`` says the last two in words.
 
+    Specifications, contents and counts of indexes are None where the role may not read them.
     ``basis`` tells which schema digests can be compared: format of the fingerprint and major version of the server.
     """
 
@@ -29,6 +32,9 @@ class Sight(msgspec.Struct, frozen=True, rename="camel"):
     basis: str = ""
     compat_floor: str = ""
     index_hashes: Mapping[str, str] = {}
+    index_specs: Mapping[str, str] | None = None
+    index_contents: Mapping[str, str] | None = None
+    index_counts: Mapping[str, str] | None = None
     secrets: tuple[str, ...] = ()
     standby: bool = False
 
@@ -66,8 +72,19 @@ def _read(wire: Wire) -> Sight:
     state = json.loads(text or "null")
     if not isinstance(state, dict):
         return Sight("doubt", "the fence row of the schema lockgate is gone")
+    parts = _parts(wire) if state["indexes"] else []
     return Sight(
         "seen", "", str(state["revision"]), digest or "", live.digest, live.basis, str(state["compat_floor"]),
         {name: one["index_hash"] if one["valid"] else f"invalid {one['index_hash']}" for name, one in state["indexes"].items()},
+        *(None if parts is None else {str(row[0]): str(row[place] or "") for row in parts} for place in (1, 2, 3)),
         tuple(state["secrets"]), bool(state["standby"]),
     )  # fmt: skip
+
+
+def _parts(wire: Wire) -> list[tuple[str | None, ...]] | None:
+    try:
+        return wire.batch([Call(_PARTS)], label="parity")[0].rows
+    except ServerError as error:
+        if error.sqlstate == "42501":
+            return None
+        raise

@@ -73,7 +73,17 @@ TABLE: dict[str, _Gauge] = {
 }  # fmt: skip
 """Figure → metric. A counter's name gets `_total`."""
 
-_PARITY = ("revision", "historyDigest", "schemaDigest", "compatFloor", "indexHashes", "secrets")
+_PARITY = (
+    "revision",
+    "historyDigest",
+    "schemaDigest",
+    "compatFloor",
+    "indexHashes",
+    "indexSpecs",
+    "indexContents",
+    "indexCounts",
+    "secrets",
+)
 
 
 class _Collected(Collector):
