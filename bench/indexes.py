@@ -1,6 +1,6 @@
 """Figures of indexes in pgvector, each against its peer in the same run: medians of pairs.
 
-``python bench/indexes.py [ROWS] [PAIRS]``: the quick digest and the content root against reading the column, and a build
+``python bench/indexes.py [ROWS] [PAIRS]``: the content root against reading the column, and a build
 against a plain COPY into the same table with the same graph.
 """
 
@@ -91,10 +91,6 @@ def main(rows: int, count: int) -> None:
         link.run("VACUUM ANALYZE lockgate_index.d__big")
         read = READ.format("big")
         link.rows(read)
-        show(
-            f"quick digest of {rows} x {DIMENSION} against reading the column",
-            pairs(count, lambda: store.scan_digest("d__big"), lambda: link.rows(read)),
-        )
         show(
             f"content root of {rows} x {DIMENSION} against reading the column",
             pairs(count, lambda: store.content("d__big"), lambda: link.rows(read)),

@@ -123,7 +123,7 @@ def build(
             f"{row.physical} holds {content.records} records, the source {builder.content().records}; "
             f"{len(content.unequal(builder.content()))} of 1024 buckets differ", "INDEX_STORE",
         )  # fmt: skip
-    sealed = _seal(link, store, row, content, embedder, actor)
+    sealed = _seal(link, row, content, embedder, actor)
     return Built(
         wanted.name, wanted.generation, content.records, written, already, mended, wanted.manifest.spec_hash,
         content.root, sealed, round(clock() - begin, 3),
@@ -211,19 +211,15 @@ def _plain(record: Record, *, given: bool, vector: bytes) -> bytes:
     ).digest()
 
 
-def _seal(
-    link: Link, store: SearchStore, row: Generation, content: Content, embedder: Embedder | None, actor: str
-) -> str:
+def _seal(link: Link, row: Generation, content: Content, embedder: Embedder | None, actor: str) -> str:
     """Write the hashes; from here on the generation is what it is."""
     identity = index_hash(row.spec_hash, content.root, content.records)
-    quick = getattr(store, "scan_digest", None)
-    scanned = ":".join(map(str, quick(row.physical))) if quick else ""
     canary = embed_all(embedder, CANARIES) if embedder is not None else []
     with link.transaction():
         link.run(
             "UPDATE lockgate.index_generation SET state = 'sealed', sealed_at = clock_timestamp(), records = $3, content_root = $4, index_hash = $5, "
-            "scan_digest = $6, canary = $7::text::jsonb WHERE name = $1 AND generation = $2 AND state = 'building'",
-            row.name, row.generation, content.records, content.root, identity, scanned,
+            "canary = $6::text::jsonb WHERE name = $1 AND generation = $2 AND state = 'building'",
+            row.name, row.generation, content.records, content.root, identity,
             msgspec.json.encode(canary).decode(),
         )  # fmt: skip
         record_event(

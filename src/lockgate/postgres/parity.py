@@ -20,8 +20,8 @@ _PARTS = "SELECT name, spec_hash, COALESCE(details->>'content_root', ''), COALES
 class Sight(msgspec.Struct, frozen=True, rename="camel"):
     """What a region showed. ``kind`` is ``seen``, ``unreachable`` or ``doubt``; ``why`` says the last two in words.
 
-    Specifications, contents and counts of indexes are None where the role may not read them.
     ``basis`` tells which schema digests can be compared: format of the fingerprint and major version of the server.
+    Specifications, contents and counts of indexes are None where the role may not read them.
     """
 
     kind: str
@@ -73,11 +73,14 @@ def _read(wire: Wire) -> Sight:
     if not isinstance(state, dict):
         return Sight("doubt", "the fence row of the schema lockgate is gone")
     parts = _parts(wire) if state["indexes"] else []
+    specs, contents, counts = (
+        None if parts is None else {str(row[0]): str(row[place] or "") for row in parts}
+        for place in (1, 2, 3)
+    )
     return Sight(
         "seen", "", str(state["revision"]), digest or "", live.digest, live.basis, str(state["compat_floor"]),
         {name: one["index_hash"] if one["valid"] else f"invalid {one['index_hash']}" for name, one in state["indexes"].items()},
-        *(None if parts is None else {str(row[0]): str(row[place] or "") for row in parts} for place in (1, 2, 3)),
-        tuple(state["secrets"]), bool(state["standby"]),
+        specs, contents, counts, tuple(state["secrets"]), bool(state["standby"]),
     )  # fmt: skip
 
 

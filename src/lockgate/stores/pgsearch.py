@@ -102,12 +102,6 @@ class SearchTables:
         rows = self.link.rows(sql)
         return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})
 
-    def scan_digest(self, physical: str) -> tuple[int, str]:
-        """A quick digest with the server's own hash: how many rows, and two 64-bit sums. Only for the same server."""
-        whole = f"hash_record_extended(ROW(id, text, payload{', ' + self.column if self.column else ''}), 7)"
-        row = self.link.rows(f"SELECT count(*), sum({whole})::text FROM {self._sql(physical)}")[0]
-        return row[0], row[1] or "0"
-
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         raise NotImplementedError

@@ -54,7 +54,10 @@ class PgVector(SearchTables):
                 raise missing("vector") from error
         if manifest.embedding.dtype == "float16":
             return f"embedding halfvec({manifest.dimension}) NOT NULL, source_hash bytea NOT NULL, stored_hash bytea NOT NULL"
-        return f"embedding vector({manifest.dimension}) NOT NULL"
+        # The server itself keeps the hash of every vector, and lets nobody write another one: so the content root of a
+        # million vectors is made without reading them.
+        kept = f"vector_hash bytea NOT NULL GENERATED ALWAYS AS (sha256({_FRAME})) STORED"
+        return f"embedding vector({manifest.dimension}) NOT NULL, {kept}"
 
     def _half(self, physical: str) -> bool:
         if physical not in self._halves:
@@ -153,34 +156,32 @@ class PgVector(SearchTables):
             )
         self.link.run(f"ANALYZE {self._sql(physical)}")
 
+    def _hash(self, physical: str) -> str:
+        """The hash of the source vector as SQL: kept beside it, or made of it in a table of an older lockgate."""
+        if self._half(physical):
+            return "source_hash"
+        kept = self.link.rows(
+            "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = 'vector_hash' AND attgenerated = 's'",
+            self._sql(physical),
+        )
+        return "vector_hash" if kept else f"sha256({_FRAME})"
+
     @property
     def vector_digest(self) -> str:  # type: ignore[override]
-        """The hash of the source vector as SQL; for halves it is kept beside them."""
+        """The hash of the source vector as SQL, as ``content`` found it."""
         return self._digest
 
     _digest = f"sha256({_FRAME})"
 
     def content(self, physical: str) -> Any:
         """See ``SearchStore``."""
-        self._digest = "source_hash" if self._half(physical) else f"sha256({_FRAME})"
+        self._digest = self._hash(physical)
         return super().content(physical)
-
-    def scan_digest(self, physical: str) -> tuple[int, str]:
-        """See ``SearchTables``."""
-        sent = (
-            "vector_send(embedding)"
-            if not self._half(physical)
-            else "vector_send(embedding::vector), source_hash"
-        )
-        row = self.link.rows(
-            f"SELECT count(*), sum(hash_record_extended(ROW(id, text, payload, {sent}), 7))::text FROM {self._sql(physical)}"
-        )[0]
-        return row[0], row[1] or "0"
 
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         half = self._half(physical)
-        source = "source_hash" if half else f"sha256({_FRAME})"
+        source = self._hash(physical)
         sql = f"SELECT id, text, payload, substring(vector_send(embedding{'::vector' if half else ''}) FROM 5), {source} FROM {self._sql(physical)} ORDER BY id"
         with self.link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             for id_, text, payload, vector, digest in self.link.stream(sql):
