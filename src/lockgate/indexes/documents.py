@@ -50,8 +50,9 @@ def find_disappeared(
     expected: dict[str, int] = {}
     absences: dict[str, int] = {}
     intrusions: set[str] = set()
-    for one in aligned.values():
-        kept = set(one.candidate)
+    for qid, one in aligned.items():
+        # An absence that a near tie explains says nothing: neither that the document is found, nor that it is gone.
+        kept = {h.id for h in candidate.hits[qid]}
         sure = set(one.baseline[: (len(one.baseline) + 1) // 2] if ranks_only else one.baseline)
         for doc in (d for d in one.baseline if d in sure):
             if doc in kept or doc in one.absent:
