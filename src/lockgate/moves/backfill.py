@@ -158,8 +158,8 @@ def _heal(move: Opened, task: Task, piece: batch.Range, poisoned: batch.Poisoned
     mapping = task.mapping
     if task.sides is None:
         relay = move.relay(mapping)
-        with relay.exclusive(30):
-            relay.drain(move.declared.limits.relay_rows, most=50)
+        with relay.exclusive(120):
+            relay.drain(move.declared.limits.relay_rows, most=50, seconds=10)
         try:
             return _once(move, task, piece)
         except batch.Poisoned as again:
@@ -240,7 +240,7 @@ def backfill(
             if relay is not None:
                 # Busy: another process relays this move; that is as good.
                 with contextlib.suppress(Busy), relay.exclusive(2):
-                    relayed += relay.drain(move.declared.limits.relay_rows, most=20).entries
+                    relayed += relay.drain(move.declared.limits.relay_rows, most=20, seconds=2).entries
             job = ledger.job(move.home, move.name)
             part = job.get("progress")
             report("copying", float(part) if isinstance(part, (int, float)) else 0.0)

@@ -98,6 +98,11 @@ def come_near(link: Link) -> None:
         link.rows("SELECT pg_catalog.pg_log_standby_snapshot()")
 
 
+def flush(link: Link) -> None:
+    """Bring everything that is committed to the disk, where the log can be asked for it: writers need not have waited. Outside a transaction."""
+    link.rows("SELECT pg_catalog.pg_logical_emit_message(true, 'lockgate', '')")
+
+
 def pump(link: Link, mapping: Mapping, *, advance: bool = True) -> int:
     """Bring changed keys from the log into the outbox, until the log is read; how many.
 
@@ -105,6 +110,9 @@ def pump(link: Link, mapping: Mapping, *, advance: bool = True) -> int:
     come again: call it once there.
     """
     move, total = mapping.move, 0
+    if advance:
+        come_near(link)
+        flush(link)
     while True:
         # What is flushed now is decoded below; without changes for this table the slot may go there.
         before = link.value("SELECT pg_catalog.pg_current_wal_flush_lsn()::text")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from lockgate.errors import Busy
@@ -51,7 +51,8 @@ class Relay:
         """Bring what the log holds into the outbox; nothing where triggers do. See ``log.pump``."""
         if not self.logged:
             return 0
-        self._pumped = self._clock()
+        if advance:
+            self._pumped = self._clock()
         return log.pump(self.origin, self.mapping, advance=advance)
 
     @contextmanager
@@ -86,19 +87,24 @@ class Relay:
         """True when the outbox holds anything."""
         return bool(self.origin.value(f"SELECT EXISTS (SELECT FROM {self.mapping.outbox})"))
 
-    def drain(self, rows: int, *, until: int = 0, most: int = 1_000_000) -> Applied:
-        """Apply batches until at most ``until`` entries wait, or ``most`` batches are done. Under ``exclusive`` only."""
+    def drain(
+        self, rows: int, *, until: int = 0, most: int = 1_000_000, seconds: float = float("inf")
+    ) -> Applied:
+        """Apply batches until at most ``until`` entries wait, ``most`` batches are done or ``seconds`` have passed. Under ``exclusive`` only."""
+        begin = self._clock()
         total = Applied(0, 0)
-        if self._clock() - self._pumped >= PUMP_SECONDS:
-            self.pump()
         for _ in range(most):
+            if self._clock() - self._pumped >= PUMP_SECONDS:
+                self.pump()
             done = self.apply(rows)
             total = Applied(
                 total.entries + done.entries,
                 total.written + done.written,
                 total.quarantined + done.quarantined,
             )
-            if done.entries < rows and self.backlog() <= until:
+            if self.logged:  # one batch took everything up to its snapshot
+                break
+            if (done.entries < rows and self.backlog() <= until) or self._clock() - begin > seconds:
                 break
         return total
 
@@ -108,11 +114,13 @@ class Relay:
         self._prepare()
         self.destination.run(f"SELECT pg_advisory_lock({apply_key})")
         try:
+            # The log is behind the rows that a snapshot shows, so a part of it is never consistent: take all, up to the snapshot.
+            first = 2_000_000_000 if self.logged else rows
             try:
-                return self._once(rows)
+                return self._once(first, fresh=self.logged)
             except ServerError as error:
                 if error.sqlstate == "40001":
-                    return self._once(rows)
+                    return self._once(first, fresh=self.logged)
                 if error.sqlstate[:2] not in DATA_ERRORS:
                     raise
             # Unique values may have wandered between rows of different batches: all that waits, at one snapshot, is consistent.
@@ -139,8 +147,13 @@ class Relay:
     def _once(self, rows: int, *, one_by_one: bool = False, fresh: bool = False) -> Applied:
         # REPEATABLE READ: which entries are seen and which rows are seen has to be one moment.
         with self.origin.transaction("ISOLATION LEVEL REPEATABLE READ"):
-            if fresh:
-                self.pump(advance=False)  # what the log holds up to this moment or a little later
+            if fresh and self.logged:
+                self.origin.rows(
+                    "SELECT 1"
+                )  # the snapshot is taken; what it shows is brought to the disk, and then read from the log
+                with closing(Link(self.origin.target, f"move {self.mapping.move} flush")) as other:
+                    log.flush(other)
+                self.pump(advance=False)
             if self.mapping.same_database:
                 self.origin.run(f"SET LOCAL lockgate.feed = '{self.mapping.move}'")
                 return self.within(rows, one_by_one=one_by_one)

@@ -105,7 +105,6 @@ def prepare(relay: Relay) -> None:
     columns = ", ".join(f"{c} {k.type}" for c, k in zip(m.batch_columns, m.key, strict=True))
     relay._prepare()
     if relay.logged:
-        log.come_near(relay.origin)
         relay.pump()
         relay.pump()  # the first one lets the slot move on to the point that was just written
     for link in {id(x): x for x in (relay.origin, relay.destination)}.values():
@@ -127,7 +126,7 @@ def drain_and_check(
         # A writer that does not wait for the disk may have committed what the log cannot be asked for yet.
         if relay.mapping.same_database:
             with closing(Link(relay.origin.target, f"move {m.move} flush")) as other:
-                other.rows("SELECT pg_catalog.pg_logical_emit_message(true, 'lockgate', '')")
+                log.flush(other)
         relay.pump(advance=False)
     while relay.waits():
         done = relay.within(2_000_000_000)
