@@ -151,6 +151,6 @@ def test_dead_release_shows_its_pause(make: Callable[..., Project], database: st
     doctor = project.json("doctor", "--env", "production")
     told = {f["id"]: f for f in json.loads(doctor.out)["findings"]}
     assert told["workers-held"]["severity"] == "error"
-    assert f"lockgate release resume {SHA}" in told["release-abandoned"]["next"]
+    assert f"lockgate release resume {SHA} --env production" in told["release-abandoned"]["next"]
     project.ok("release", "release", "resume", "--env", "production")
     assert running_workers(project.root) == 3

@@ -34,6 +34,14 @@ def test_commands_are_made_whole(text: str, told: str):
     assert whole(told, ENV, SHA) == told
 
 
+def test_a_sha_that_is_named_stays():
+    """Doctor names the sha of the release that died; the environment comes behind it."""
+    assert whole(f"lockgate release resume {SHA}", ENV) == f"lockgate release resume {SHA} --env production"
+    assert (
+        whole("lockgate release resume, or look", ENV) == "lockgate release resume --env production, or look"
+    )
+
+
 def test_every_command_of_the_table_takes_its_environment():
     """Whatever command a reason code names: where it works on a database it is made whole, and the command does take --env."""
 

@@ -21,9 +21,12 @@ def whole(text: str, environment: str, sha: str = "") -> str:
 def _whole(words: str, rest: str, environment: str, sha: str) -> str:
     if sha and words == "up":
         words = "release resume"
+    named = re.match(r" [0-9a-f]{7,64}\b", rest)
+    if named:  # a sha that stands there already stays where it is
+        words, rest = words + named[0], rest[named.end() :]
     if sha:
         rest = re.sub(r"\bSHA\b", sha, rest)
-        if words in _SHA and sha not in rest:
+        if words in _SHA:
             words = f"{words} {sha}"
         elif words == "release" and "--sha" not in rest:
             words = f"{words} --sha {sha}"
