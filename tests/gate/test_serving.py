@@ -24,6 +24,10 @@ pytestmark = pytest.mark.postgres("18")
 STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
 
 
+DELTA_S = "lockgate_index_delta_s_diff metric names should not contain abbreviated units"
+"""promtool takes the S of delta-S for seconds; the name is a contract."""
+
+
 def promtool(text):
     """Prometheus' own tool finds nothing wrong with ``text``."""
     program = shutil.which("promtool")
@@ -34,7 +38,8 @@ def promtool(text):
     done = subprocess.run(
         [program, "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line != DELTA_S]
+    assert (done.returncode in (0, 3), said) == (True, [])  # 3: it has something to say about style
 
 
 def families(text):
