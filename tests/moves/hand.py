@@ -28,12 +28,16 @@ SMALL = LimitsPart(
 class Hand:
     """One move between ``item`` and ``item_new`` (or ``item`` elsewhere)."""
 
-    def __init__(self, source: str, target: str | None = None, **more: Any) -> None:
+    def __init__(
+        self, source: str, target: str | None = None, *, to: TargetSide | None = None, **more: Any
+    ) -> None:
         self.far_url = target
         words: dict[str, Any] = {
             "source": Source("item"), "target": TargetSide("item_new" if target is None else "item", "" if target is None else "ELSEWHERE", True),
             "name": "items", "switch": "rename" if target is None else "none", "limits": SMALL,
         }  # fmt: skip
+        if to is not None:
+            words["target"] = to
         self.declared = Declaration(**{**words, **more})
         self.places = Where(
             Target(source, source="test"), None if target is None else Target(target, source="test")

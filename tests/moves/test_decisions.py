@@ -1,14 +1,16 @@
 """The pure parts of a move."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError, LockgateError, Refused
-from lockgate.moves.backfill import next_rows
+from lockgate.moves.backfill import next_rows, outside
 from lockgate.moves.cuts import MOST_LEAVES, ROWS_AT_ONCE, differing_leaves, finer_cut, first_cut, groups
+from lockgate.moves.delta import Seen, lasting
 from lockgate.moves.stages import (
     ARROWS,
     ARROWS_IN_PLACE,
@@ -21,7 +23,7 @@ from lockgate.moves.stages import (
 )
 from lockgate.moves.verify import differences
 from lockgate.postgres.moves import frozen
-from lockgate.postgres.moves.pressure import Pressure, verdict
+from lockgate.postgres.moves.pressure import Bounds, Pressure, verdict
 from lockgate.postgres.moves.switch import retired_name
 from lockgate.stores.ranges import runs, shift_for
 from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest
@@ -181,8 +183,8 @@ def test_batches_grow_slowly_and_shrink_quickly(rows, seconds, most):
 
 def test_what_cannot_be_read_waits():
     """Unknown is never a go: lag, connections or waiters that cannot be read pause the backfill."""
-    limits = {"connections": 80, "waiters": 5, "lag": 30}
-    assert verdict(Pressure(10, 0, 0.0), **limits) == ""
+    limits = Bounds(80, 5, 30, wal_mb=50, archive_backlog=64, commit_ms=100)
+    assert verdict(Pressure(10, 0, 0.0, 40, 60, 90), limits) == ""
     for pressed in (
         Pressure(81, 0, 0.0),
         Pressure(10, 6, 0.0),
@@ -190,8 +192,25 @@ def test_what_cannot_be_read_waits():
         Pressure(None, 0, 0.0),
         Pressure(10, None, 0.0),
         Pressure(10, 0, None),
+        Pressure(10, 0, 0.0, 51),
+        Pressure(10, 0, 0.0, 0, 65),
+        Pressure(10, 0, 0.0, 0, 0, 101),
+        Pressure(10, 0, 0.0, None),
+        Pressure(10, 0, 0.0, 0, None),
+        Pressure(10, 0, 0.0, 0, 0, None),
     ):
-        assert verdict(pressed, **limits)
+        assert verdict(pressed, limits)
+    assert verdict(Pressure(10, 0, 0.0, 500, 500, 500), Bounds(80, 5, 30)) == "", "0 switches them off"
+
+
+def test_outside_its_windows_a_backfill_waits():
+    """Inside one of the windows it goes on, outside all of them it waits, and so it does where the clock cannot be read."""
+    night = ("daily 22:00-05:00 Europe/Berlin", "Sat 00:00-23:59")
+    assert outside((), None) == ""
+    assert outside(night, datetime(2026, 11, 26, 23, 30, tzinfo=UTC)) == ""
+    assert outside(night, datetime(2026, 11, 28, 12, 0, tzinfo=UTC)) == ""
+    assert "22:00-05:00" in outside(night, datetime(2026, 11, 26, 12, 0, tzinfo=UTC))
+    assert outside(night, None)
 
 
 def test_names_on_the_command_line():
@@ -230,3 +249,22 @@ def test_lanes():
     assert (other.lane, other.algorithm, other.integer_key) == ("canonical", "sha256", False)
     with pytest.raises(LockgateError):
         compare(table(ID), table(ID._replace(family="date", base="date")))
+
+
+def test_drift_has_to_last():
+    """ΔS above its limit for 15 minutes aborts; a dip in between, a single sample or a shorter time does not."""
+    at = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+
+    def seen(*values: tuple[int, float]) -> list[Seen]:
+        return [Seen(at + timedelta(minutes=m), v) for m, v in values]
+
+    end = at + timedelta(minutes=20)
+    assert lasting(seen((0, 0.06), (15, 0.07)), end) == timedelta(minutes=20)
+    for quiet in (
+        (),
+        ((0, 0.2),),
+        ((0, 0.06), (14, 0.07)),
+        ((0, 0.06), (8, 0.05), (16, 0.06)),
+        ((0, 0.06), (15, 0.01)),
+    ):
+        assert lasting(seen(*quiet), end) is None

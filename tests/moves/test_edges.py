@@ -413,3 +413,26 @@ def test_divergence_aborts_where_it_is_declared(database):
         database,
         "SELECT evidence->'unexplained'->0->>'kind' FROM lockgate.move_event WHERE kind = 'divergence'",
     ) == [("changed",)]
+
+
+def test_extension_types_across_two_databases(databases):
+    """A column of an extension's type, whose oid is another one on the other side, is copied, relayed and compared without a false difference."""
+    source, target = databases(), databases()
+    run_sql(target, "CREATE TYPE before_it AS ENUM ('a')", "CREATE EXTENSION vector")
+    run_sql(
+        source,
+        "CREATE EXTENSION vector",
+        "CREATE TABLE item (id bigint PRIMARY KEY, e vector(3), es vector(3)[])",
+        "INSERT INTO item SELECT g, ARRAY[g, g / 3.0, -g]::vector, ARRAY[ARRAY[1, 2, g]::vector]::vector[] FROM generate_series(1, 500) g",
+    )
+    oid = "SELECT oid::int FROM pg_type WHERE typname = 'vector'"
+    assert run_sql(source, oid) != run_sql(target, oid)
+    hand = Hand(source, target)
+    hand.start()
+    hand.backfill()
+    run_sql(source, "UPDATE item SET e = '[9,9,9]' WHERE id = 7", "DELETE FROM item WHERE id = 8")
+    hand.reconcile()
+    hand.cutover()
+    assert run_sql(target, "SELECT count(*), max(e::text) FILTER (WHERE id = 7) FROM item") == [
+        (499, "[9,9,9]")
+    ]

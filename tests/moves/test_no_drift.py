@@ -40,14 +40,17 @@ def test_no_stage_of_a_move_is_drift(tmp_path, database: str):
 
 
 def test_what_an_abort_leaves_is_no_drift(tmp_path, database: str):
-    """The target of an aborted move stays, closed for writes and out of the digest; the move can be started again."""
+    """The target of an aborted move stays, open for writes and out of the digest; the move can be started again, and then serves as part of the schema."""
     project = _project(tmp_path, database)
     project.ok("move", "move", "start", "items")
     project.ok("move", "move", "abort", "items")
     _same(project)
+    run_sql(database, "TRUNCATE item_new")
     project.ok("move", "move", "run", "items")
     project.ok("move", "move", "cutover", "items")
     _same(project)
+    run_sql(database, "ALTER TABLE item ADD COLUMN by_hand int")
+    assert project.json("verify").code == 1
 
 
 def test_a_change_by_hand_stays_drift(tmp_path, database: str):

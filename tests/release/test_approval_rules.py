@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.config.release import Approver, Freeze
+from lockgate.config.windows import parse_window
 from lockgate.migrations.plan import Plan, plan_hash
 from lockgate.record.verdict import Verdict
 from lockgate.release.approval import Approval, Demand, judge_approvals
 from lockgate.release.impact import Impact
-from lockgate.release.windows import judge_time, parse_window
+from lockgate.release.windows import judge_time
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FILES = tuple((f"17000000000{n:02d}", f"{n:064x}") for n in range(1, 6))

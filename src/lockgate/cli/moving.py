@@ -63,7 +63,8 @@ def _answer(session: Session, command: str, move: "Opened", result: dict[str, An
         }
     )
     session.output.say(words)
-    session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; the {told.serves} serves")
+    serving = "both sides serve" if told.serves == "both" else f"the {told.serves} serves"
+    session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; {serving}")
     if told.next:
         session.output.say(f"next   {told.next}")
 
@@ -93,7 +94,7 @@ def plan_command(name: str, **shared_options: Any) -> None:
         }
     )
     output.say(
-        f"move {name}: {planned.source} -> {planned.target}{'' if planned.target_exists else ' (will be created)'}, key ({', '.join(planned.key)})"
+        f"move {name}: {planned.source} -> {', '.join(planned.columns) + ' beside it' if planned.source == planned.target else planned.target}{'' if planned.target_exists else ' (will be created)'}, key ({', '.join(planned.key)})"
     )
     output.say(f"about {max(planned.rows, 0)} rows, {planned.bytes >> 20} MB, {planned.batches} batches")
     for number, step in enumerate(planned.steps, 1):
@@ -213,24 +214,27 @@ def _abort_on_divergence(session: Session, move: "Opened", error: Exception) -> 
 
 
 def _incident(session: Session, move: "Opened", reason: str, details: dict[str, object]) -> str:
+    """Write the incident file and open the postmortem; gives the path of the first."""
+    import datetime
     import json
 
+    from lockgate.moves.incident import incident, postmortem
     from lockgate.postgres.moves import ledger
     from lockgate.record.artifact import write_atomically
     from lockgate.record.redact import redact_value
 
     folder = session.settings.path(session.settings.artifacts.directory) / "moves" / move.name
     folder.mkdir(parents=True, exist_ok=True)
-    document = {
-        "schemaVersion": "1",
-        "move": move.name,
-        "reason": reason,
-        "details": details,
-        "events": ledger.events(move.home, move.name),
-    }
-    write_atomically(
-        folder / "incident.json", (json.dumps(redact_value(document), indent=2, default=str) + "\n").encode()
+    at = datetime.datetime.now(datetime.UTC)
+    document = redact_value(
+        incident(move.name, move.row().stage, reason, details, ledger.events(move.home, move.name), at)
     )
+    text = json.dumps(document, indent=2, default=str)
+    write_atomically(folder / "incident.json", (text + "\n").encode())
+    page = session.settings.path("docs/postmortems") / f"move-{move.name}-{at:%Y%m%dT%H%M%S}.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, postmortem(json.loads(text)).encode())
+    session.output.note(f"the incident is in {folder / 'incident.json'}, its postmortem in {page}")
     return str(folder / "incident.json")
 
 
@@ -473,6 +477,33 @@ def shadow_command(name: str, queries: str, **shared_options: Any) -> None:
         leave(Exit.FOUND)
 
 
+@click.command("observe")
+@shared()
+@click.argument("name")
+@click.option(
+    "--delta-s",
+    metavar="NUMBER",
+    type=click.FloatRange(min=0, max=2),
+    required=True,
+    help="The drift that was measured, as lockgate drift gives it.",
+)
+def observe_command(name: str, delta_s: float, **shared_options: Any) -> None:
+    """Hand in a measured drift of the answers. Above 0.05 for 15 minutes the move aborts by itself, with incident and postmortem."""
+    from lockgate.moves.ending import abort, observe
+
+    session = Session(**shared_options)
+    _refuse_application()
+    with _open(session, name, "observe") as move:
+        reason = observe(move, delta_s)
+        result: dict[str, Any] = {"deltaS": delta_s, "aborted": bool(reason)}
+        if reason:
+            abort(move, reason, operator="lockgate")
+            result["incident"] = _incident(session, move, reason, {"deltaS": delta_s})
+        _answer(session, "observe", move, result, reason or "written down")
+    if reason:
+        leave(Exit.FOUND)
+
+
 @click.command("status")
 @shared()
 @click.argument("name", required=False)
@@ -505,7 +536,7 @@ def status_command(name: str | None, **shared_options: Any) -> None:
     output.table(
         ("move", "stage", "serves", "rows", "progress", "rows/s", "ETA", "outbox", "note"),
         [
-            (t.name, t.stage, t.serves, str(t.job.get("migrated_rows", 0)), _percent(t.job.get("progress")), _number(t.job.get("rows_per_second")), _number(t.job.get("eta_seconds"), " s"), str(t.outbox), t.reason or t.note)
+            (t.name, t.stage, t.serves, str(t.job.get("migrated_rows", 0)), _percent(t.job.get("progress")), _number(t.job.get("rows_per_second")), _number(t.job.get("eta_seconds"), " s"), str(t.outbox) if t.outbox >= 0 else "", t.reason or t.note)
             for t in told
         ],
     )  # fmt: skip
@@ -534,6 +565,7 @@ COMMANDS = (
     resume_command,
     run_command,
     shadow_command,
+    observe_command,
     status_command,
 )
 __all__ = ["COMMANDS", "reconcile_command", "usage"]

@@ -5,18 +5,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from datetime import datetime
 from typing import NamedTuple
 
+from lockgate.config.windows import parse_window
 from lockgate.errors import Busy, LockgateError
 from lockgate.moves import in_place
 from lockgate.moves.declaration import Declaration, LimitsPart
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
-from lockgate.postgres.moves import batch, ledger, log, pressure
+from lockgate.postgres.moves import batch, ledger, log
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
+from lockgate.postgres.moves.pressure import Bounds, Gauge, verdict
 from lockgate.postgres.moves.relay import quarantine
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.wire import ConnectionLost
@@ -58,13 +61,14 @@ def work(order: Work) -> Outcome:
     with opened(order.declared, order.places, "worker") as move:
         row = move.row()
         task = _task(move, row)
+        gauges = tuple(Gauge(link) for link in move.links)
         size = order.declared.limits.batch_rows
         while order.stop is None or not order.stop.is_set():
             row = move.row()
             if row.stage != Stage.BACKFILLING:
                 return Outcome(ranges, rows, f"the move is {row.stage}")
             move.stop_if_changed(row)
-            if reason := _pressed(move, order.declared.limits):
+            if reason := why_wait(move, gauges, order.declared.limits):
                 time.sleep(PAUSE)
                 if order.stop is None:
                     return Outcome(ranges, rows, reason)
@@ -85,20 +89,39 @@ def work(order: Work) -> Outcome:
     return Outcome(ranges, rows)
 
 
-def _pressed(move: Opened, limits: LimitsPart) -> str:
+def why_wait(move: Opened, gauges: tuple[Gauge, ...], limits: LimitsPart) -> str:
+    """Why no batch may begin now: a server is under pressure, or it is not the time. Empty when one may."""
     held = log.lag(move.home, move.name)
     if held is not None and held > limits.max_slot_mb << 20:
         return f"the slot holds {held >> 20} MB of the log back, more than {limits.max_slot_mb}"
-    for link in move.links:
-        seen = pressure.read(link)
-        if reason := pressure.verdict(
-            seen,
-            connections=limits.max_connections_percent,
-            waiters=limits.max_lock_waiters,
-            lag=limits.max_replica_lag_seconds,
-        ):
+    bounds = Bounds(
+        limits.max_connections_percent, limits.max_lock_waiters, limits.max_replica_lag_seconds,
+        limits.max_wal_mb_per_second, limits.max_archive_backlog, limits.max_commit_ms,
+    )  # fmt: skip
+    for gauge in gauges:
+        seen = gauge.read()
+        if reason := verdict(seen, bounds) or outside(limits.windows, seen.now):
             return reason
     return ""
+
+
+def outside(windows: tuple[str, ...], now: datetime | None) -> str:
+    """Why ``now`` is not the time; empty inside one of ``windows``, or without any. A clock that cannot be read is not the time."""
+    if not windows or (now is not None and any(parse_window(w).holds(now) for w in windows)):
+        return ""
+    return f"outside its windows ({'; '.join(windows)})"
+
+
+def _over_the_cap(move: Opened) -> None:
+    """Pause the move when more rows stand in quarantine than it is worth going on with. Raises ``MOVE_QUARANTINE``."""
+    held = ledger.count_quarantined(move.home, move.name)
+    most = move.declared.limits.quarantine_rows
+    if held > most:
+        reason = f"{held} rows stand in quarantine, more than limits.quarantine_rows = {most}"
+        ledger.pause(move.home, move.name, reason, {"quarantined": held})
+        raise LockgateError(
+            reason, "MOVE_QUARANTINE", details={"quarantine": ledger.quarantined(move.home, move.name)[:20]}
+        )
 
 
 def claim(move: Opened, mapping: Mapping, rows: int) -> batch.Range | None:
@@ -175,6 +198,7 @@ def _heal(move: Opened, task: Task, piece: batch.Range, poisoned: batch.Poisoned
         if count:
             quarantine(move.home, mapping, list(piece.high), poisoned.error)
         move.home.run(ledger.RECORD, move.name, piece.number, move.owner, count, 0, "", "", False, 0.0)
+    _over_the_cap(move)
     return None
 
 
@@ -233,6 +257,7 @@ def backfill(
     order = Work(move.declared, move.places, stop if local else None)
     futures: list[Future[Outcome]] = [pool.submit(work, order) for _ in range(move.declared.limits.workers)]
     relay = None if move.declared.in_place else move.relay(task.mapping)
+    gauges = tuple(Gauge(link) for link in move.links)
     error: BaseException | None = None
     try:
         while not all(f.done() for f in futures):
@@ -243,7 +268,11 @@ def backfill(
                     relayed += relay.drain(move.declared.limits.relay_rows, most=20, seconds=2).entries
             job = ledger.job(move.home, move.name)
             part = job.get("progress")
-            report("copying", float(part) if isinstance(part, (int, float)) else 0.0)
+            waits = why_wait(move, gauges, move.declared.limits)
+            report(
+                f"waits: {waits}" if waits else "copying",
+                float(part) if isinstance(part, (int, float)) else 0.0,
+            )
             _wait_some(futures, 0.1 if relayed > before else 0.4)
     except BaseException:
         stop.set()

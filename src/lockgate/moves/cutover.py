@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from lockgate.errors import Held, LockgateError, Refused
 from lockgate.moves import in_place
+from lockgate.moves.backfill import outside
+from lockgate.moves.delta import LIMIT
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
@@ -73,11 +75,25 @@ def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = t
             f"the move {move.name} is declared one-way: nothing kept the old side current", "MOVE_STAGE"
         )
     made = move.layout(row)
+    if not row.switching:
+        refuse_broken_feed(move, row, made)
     return (
         _in_one(move, row, made, False, operator, clock)
         if row.same_database
         else _across(move, row, made, False, operator, clock)
     )
+
+
+def refuse_broken_feed(move: Opened, row: MoveRow, made: Layout) -> None:
+    """Raise ``MOVE_DIVERGED`` when nothing captures what is written to the target: a rollback would lose it without a trace."""
+    if made.reverse is not None and not capture.has_trigger(
+        move.far, row.target_oid, capture.capture_name(made.reverse)
+    ):
+        raise LockgateError(
+            f"the reverse feed of the move {move.name} IS BROKEN: its capture is off, so the old side misses what was written since", "MOVE_DIVERGED",
+            state="The target serves. A rollback would lose writes, so there is none.",
+            next=f"Compare both tables: lockgate move verify --source ... --target ...; lockgate move finish {move.name} --now gives up the way back knowingly.",
+        )  # fmt: skip
 
 
 def _back_in_place(move: Opened, row: MoveRow) -> Turned:
@@ -107,6 +123,22 @@ def gate(move: Opened, row: MoveRow) -> None:
     refuse_incomplete(move)
     if not row.switching:
         move.stop_if_changed(row)
+    if not row.switching:
+        windows = move.declared.gates.cutover_windows
+        if reason := outside(windows, move.home.value("SELECT clock_timestamp()")):
+            raise Refused(
+                f"the cutover of the move {move.name} is {reason}", "OUTSIDE_WINDOW",
+                next="Wait for the window, or change gates.cutover_windows in its declaration.",
+            )  # fmt: skip
+    drift = move.home.value(
+        "SELECT (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id DESC LIMIT 1",
+        move.name, row.started_at,
+    )  # fmt: skip
+    if drift is not None and drift > LIMIT:
+        raise Refused(
+            f"ΔS was {drift:g} when it was last measured, above {LIMIT:g}", "MOVE_STAGE",
+            next=f"Find out why; lockgate move observe {move.name} --delta-s NUMBER hands in a new measurement.",
+        )  # fmt: skip
     wanted = move.declared.gates.shadow_reads
     if wanted:
         seen, bad = move.home.rows(

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from lockgate.config import Settings
+from lockgate.config.windows import parse_window
 from lockgate.errors import ConfigError
 
 DIRECTORY = "moves"
+ACCEPTED = ("collation", "encoding", "indexes", "lossy", "triggers", "views")
 COPY, IN_PLACE = "copy", "in-place"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -30,7 +32,11 @@ class TargetSide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say."""
+    """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say.
+
+    Beyond the ``max_`` values the backfill waits (0 switches WAL rate, archiver backlog in segments and commit latency off),
+    and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. With more than ``quarantine_rows`` refused rows the move is paused.
+    """
 
     batch_rows: int = 10_000
     workers: int = 2
@@ -43,12 +49,18 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_replica_lag_seconds: int = 30
     max_lock_waiters: int = 5
     max_slot_mb: int = 1_024
+    max_wal_mb_per_second: int = 0
+    max_archive_backlog: int = 64
+    max_commit_ms: int = 1_000
+    quarantine_rows: int = 1_000
+    windows: tuple[str, ...] = ()
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[gates]``: what has to be shown before the cutover beyond equal digests."""
+    """``[gates]``: what has to be shown before the cutover beyond equal digests, and ``cutover_windows`` in which it may be."""
 
     shadow_reads: int = 0
+    cutover_windows: tuple[str, ...] = ()
     on_divergence: str = "pause"
 
 
@@ -67,6 +79,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``kind`` is ``copy`` (rows go to another table, which then serves) or ``in-place`` (an expand migration put a column or
     table beside the old one and keeps both in step; the move fills in the rows that are there and proves it).
+    ``accept`` names kinds of problems of the plan that are taken knowingly: they become notes.
     ``not_null`` names target columns that hold no NULL at the end of a move in place.
 
     ``columns`` gives target columns as SQL over the source's columns, ``reverse`` the way back; without them columns of
@@ -86,6 +99,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     switch: str = "rename"
     capture: str = "triggers"
     one_way: bool = False
+    accept: tuple[str, ...] = ()
     blocking: bool = False
     rollback_hours: float = 72.0
     limits: LimitsPart = LimitsPart()
@@ -150,11 +164,20 @@ def problems(d: Declaration) -> list[str]:
     for field, low, high in (
         ("batch_rows", 1, 1_000_000), ("workers", 1, 64), ("relay_rows", 1, 1_000_000), ("lock_attempt_ms", 1, 10_000),
         ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
+        ("max_wal_mb_per_second", 0, 1_000_000), ("max_archive_backlog", 0, 1_000_000), ("max_commit_ms", 0, 600_000), ("quarantine_rows", 0, 10_000_000),
         ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000),
         ("max_slot_mb", 1, 1_000_000),
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")
+    for text in (*limits.windows, *d.gates.cutover_windows):
+        try:
+            parse_window(text)
+        except ConfigError as error:
+            found.append(error.message)
+    found += [
+        f"accept: {kind!r} is none of {', '.join(ACCEPTED)}" for kind in d.accept if kind not in ACCEPTED
+    ]
     if d.kind not in (COPY, IN_PLACE):
         found.append(f"kind = {d.kind!r} is neither {COPY} nor {IN_PLACE}")
     if d.in_place:

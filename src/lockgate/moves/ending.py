@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves import in_place
+from lockgate.moves.cutover import refuse_broken_feed
+from lockgate.moves.delta import LIMIT, Seen, lasting
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import compare_feed
-from lockgate.moves.stages import OVER, Stage, why
+from lockgate.moves.stages import ARROWS, OVER, Stage, why
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
@@ -39,6 +41,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
     made = move.layout(row)
     evidence: dict[str, object] = {"now": now, "until": row.rollback_until}
     if made.reverse is not None and not now:
+        refuse_broken_feed(move, row, made)
         # A window must not run out unseen on a feed that was broken: then nobody could have gone back.
         source, target = move.relations(row)
         relay = move.relay(made.reverse)
@@ -86,15 +89,14 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
             oid,
             f"%lockgate\\_%{move.name}%",
         )
-        if row.target_created and oid == row.target_oid:
-            # What the move made stays closed for writes, and out of the schema's digest, until somebody drops it.
-            names = [(n,) for (n,) in names if n != f"lockgate_barrier_{move.name}"]
         if not names:
             continue
         with switch.locked(link, [oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):
             table = switch.relation_name(link, oid)
             for (trigger,) in names:
                 link.run(f'DROP TRIGGER IF EXISTS "{trigger}" ON {table}')
+            if row.target_created and oid == row.target_oid:
+                link.run(capture.mark_ddl(move.name, table))
     for link in move.links:
         for feed in ("forward", "reverse"):
             if link.value(
@@ -108,6 +110,28 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
         ledger.step(move.home, move.name, row.stage, Stage.ABORTED, why(Stage(row.stage), Stage.ABORTED), {"reason": reason, "outboxDropped": backlog}, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
         move.home.run("UPDATE lockgate.move SET reason = $2 WHERE name = $1", move.name, reason)
     return move.row()
+
+
+def observe(move: Opened, delta_s: float) -> str:
+    """Write down a measured drift; why the move has to abort, or an empty text.
+
+    After the switch it is written down only: then the way back is ``rollback``, which is a person's word.
+    """
+    row = move.row()
+    if row.stage in OVER:
+        raise Refused(f"the move {move.name} is {row.stage}", "MOVE_STAGE")
+    ledger.event(move.home, move.name, "delta_s", "drift of the answers was measured", {"deltaS": delta_s})
+    seen = [
+        Seen(at, float(value))
+        for at, value in move.home.rows(
+            "SELECT at, (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id",
+            move.name, row.started_at,
+        )
+    ]  # fmt: skip
+    since = lasting(seen, move.home.value("SELECT clock_timestamp()"))
+    if since is None or (Stage(row.stage), Stage.ABORTED) not in ARROWS:
+        return ""
+    return f"ΔS stays above {LIMIT:g} for {round(since.total_seconds() / 60)} minutes"
 
 
 def resume(move: Opened, *, operator: str = "") -> str:

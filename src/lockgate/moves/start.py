@@ -4,20 +4,25 @@ import msgspec
 
 from lockgate.errors import ConfigError, Refused
 from lockgate.moves import in_place
+from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import (
     Layout,
     Problem,
     Surroundings,
+    budget_problems,
+    index_problems,
     key_of,
     layout,
     owned_problems,
     surroundings_problems,
 )
 from lockgate.moves.opened import Opened, surroundings
+from lockgate.moves.probing import Expression, of_mapping, probe
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like
 from lockgate.postgres.moves.in_place import sync_of
+from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import literal, qualified
 from lockgate.postgres.relation import Relation, find, server_facts
 
@@ -56,11 +61,17 @@ def plan(move: Opened) -> Planned:
         problems += found
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
+        unequal = index_problems(*around, (source, target))
+        if declared.columns:  # columns may have other names there: which index is which is a person's word
+            notes += [p.what for p in unequal]
+        else:
+            problems += unequal
         if around[0].publications:
             notes.append(
                 f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
             )
     else:
+        source = switch.fresh(move.home, source.oid)  # its types are qualified only now
         assumed = msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table))
         made, found = layout(declared, source, assumed)
         problems += found
@@ -86,8 +97,16 @@ def plan(move: Opened) -> Planned:
         if here.in_recovery or there.in_recovery:
             problems.append(Problem("a side is a standby", "Point both URLs at primaries."))
         if here.encoding != there.encoding:
+            problems.append(
+                Problem(
+                    f"the encodings differ ({here.encoding}, {there.encoding})",
+                    "Create the target database with the source's encoding; accept = ['encoding'] puts what it cannot hold into quarantine.",
+                    "encoding",
+                )
+            )
+        if here.locale != there.locale:
             notes.append(
-                f"the encodings differ ({here.encoding}, {there.encoding}); what the target cannot hold goes to quarantine"
+                f"the databases sort differently ({here.locale}, {there.locale}): columns without a collation of their own change their order at the switch"
             )
         if here.probe != there.probe:
             problems.append(
@@ -115,12 +134,34 @@ def plan(move: Opened) -> Planned:
     if declared.columns and declared.one_way:
         notes.append("one-way: after the cutover there is no rollback")
     estimate = max(source.rows, 0)
+    problems += _budget(move)
+    if made is not None:
+        back = of_mapping(made.reverse) if made.reverse is not None else []
+        exists = (move.far, target.sql) if target is not None else None
+        probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
+        problems += probed.problems
+        notes += probed.notes
+    problems, accepted = _accepted(declared, problems)
+    notes += accepted
     return Planned(
         name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
         key=tuple(k.origin for k in made.forward.key) if made else (), columns={v.destination: v.expression for v in made.forward.values} if made else {},
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _accepted(declared: Declaration, problems: list[Problem]) -> tuple[list[Problem], list[str]]:
+    """(what stands in the way, what is taken knowingly)."""
+    taken = [p for p in problems if p.kind in declared.accept and p.kind]
+    return [p for p in problems if p not in taken], [f"accepted ({p.kind}): {p.what}" for p in taken]
+
+
+def _budget(move: Opened) -> list[Problem]:
+    workers = move.declared.limits.workers
+    wanted = workers + 3 if len(move.links) == 2 else workers + 4
+    servers = [(str(link.target), int(link.value(query("moves/free"))), wanted) for link in move.links]
+    return budget_problems(workers, servers)
 
 
 def _plan_in_place(
@@ -142,6 +183,15 @@ def _plan_in_place(
             sync_of(move.home, [source.oid, target.oid], declared.sync.triggers, declared.sync.checks),
         )
         problems += owned_problems((("source", around, source),))
+        problems += _budget(move)
+        if made is not None:
+            move.unpin()
+            back = [Expression(b.column, b.expression, b.type) for b in made.back]
+            forward = of_mapping(made.mapping)
+            probed = probe(move.home, made.mapping.origin, forward, back)
+            problems, notes = problems + probed.problems, probed.notes
+        problems, accepted = _accepted(declared, problems)
+        notes += accepted
         others = [t for t in around.triggers if t not in declared.sync.triggers]
         if others:
             notes.append(
@@ -190,13 +240,32 @@ def _find_target(move: Opened, source: Relation) -> tuple[Relation | None, list[
         return find(move.far, declared.target.table), []
     except ConfigError:
         if declared.target.create:
-            return None, []
+            return None, _create_problems(move)
         return None, [
             Problem(
                 f"there is no table {declared.target.table}",
                 "Create it by a migration, or say create = true in [target].",
             )
         ]
+
+
+def _create_problems(move: Opened) -> list[Problem]:
+    """Whether this role may make the target where it is to be; before the search path is taken away."""
+    given = move.declared.target.table.rpartition(".")[0]
+    schema = (given[1:-1] if given.startswith('"') else given.lower()) or move.far.value("SELECT current_schema()")  # fmt: skip
+    may = move.far.value(
+        "SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = $1",
+        schema or "",
+    )
+    if may:
+        return []
+    words = "there is no schema" if may is None else "this role may not make tables in the schema"
+    fix = (
+        "CREATE SCHEMA by a migration first."
+        if may is None
+        else f"GRANT CREATE ON SCHEMA {schema} TO this role."
+    )
+    return [Problem(f"{words} {schema} for {move.declared.target.table}", fix)]
 
 
 def start(move: Opened, operator: str) -> str:
@@ -250,6 +319,8 @@ def start(move: Opened, operator: str) -> str:
     barrier = capture.unbarrier_ddl(move.name, target.sql) + capture.barrier_ddl(
         move.name, target.sql, owned=created
     )
+    if created:
+        barrier += capture.unmark_ddl(move.home, source.oid, target.sql)
     if not move.declared.two_databases:
         with switch.locked(move.home, [source.oid, target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
             _register(move, made, source, target, operator, created, unfit)

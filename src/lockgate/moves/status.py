@@ -5,6 +5,7 @@ import msgspec
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.capture import has_trigger
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.target import Target
 
@@ -36,6 +37,13 @@ def _serves(row: MoveRow, stage: Stage) -> str:
     if in_place(row) and stage is not Stage.FINISHED:
         return "both"
     return "source" if stage in SOURCE_SERVES else "target"
+
+
+def _captured(link: Link, row: MoveRow) -> bool:
+    """False when nothing captures writes to the side that serves, though the move has a way back."""
+    return bool(row.declaration.get("one_way")) or has_trigger(
+        link, row.target_oid, f"zz_lockgate_{row.name}_reverse"
+    )
 
 
 class Told(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,6 +81,8 @@ def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
     note = ""
     if row.switching:
         note = f"a {row.switching} is half done: call it again"
+    elif reverse and link is not None and not _captured(link, row):
+        note = f"THE REVERSE FEED IS BROKEN: the capture on the target is off, and the old side misses what was written since. A rollback would lose it; lockgate move finish {row.name} --now gives up the way back"
     elif reverse and outbox > 100_000:
         note = f"{outbox} writes wait in the reverse outbox: nothing relays them, so the old side is not current. lockgate move run {row.name} --relay SECONDS"
     declared = row.declaration

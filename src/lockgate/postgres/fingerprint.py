@@ -12,7 +12,7 @@ Out, each for a reason:
 * publications, subscriptions, foreign servers, user mappings: they name other machines and hold their secrets;
 * objects of an extension: its name and version stand for them;
 * the schema ``lockgate`` and triggers that call it: a data move's triggers come and go with the move;
-* tables that a data move made and that do not serve yet, or that it retired: the barrier in front of them marks them;
+* tables that a data move made and that do not serve yet, or that it retired: the barrier in front of them marks them, or the comment of an aborted one;
 * an extension that an index build made: its comment says so, until a migration makes it its own;
 * temporary objects.
 

@@ -85,6 +85,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
     in_recovery: bool
     probe: str
     version: int
+    locale: str = ""
 
     def same_database(self, other: "ServerFacts") -> bool:
         """True when both are one database of one running server."""
@@ -97,8 +98,8 @@ class ServerFacts(msgspec.Struct, frozen=True):
 
 def server_facts(link: Link) -> ServerFacts:
     """Ask the server who it is."""
-    identifier, oid, encoding, recovering, probe = link.rows(query("moves/server"))[0]
-    return ServerFacts(identifier, oid, encoding, recovering, probe, link.version)
+    identifier, oid, encoding, recovering, probe, locale = link.rows(query("moves/server"))[0]
+    return ServerFacts(identifier, oid, encoding, recovering, probe, link.version, locale)
 
 
 def find(link: Link, name: str) -> Relation:

@@ -178,7 +178,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("MOVE_LOCK", "The tables could not be locked within the time that the declaration allows, or the work under the lock took too long.", "Nothing was switched; the same side serves as before.", "End or wait for the named blockers, then call it again.", Exit.BUSY),
     Reason("MOVE_WINDOW", "The way back is still open.", "The target serves; the old side is kept current.", "Wait until the named time, or lockgate move finish NAME --now", Exit.REFUSED),
     Reason("MOVE_FROZEN", "A statement changes a table that is being moved.", UNTOUCHED, "Finish or abort the move first: lockgate move status", Exit.REFUSED),
-    Reason("MOVE_WAITED_FOR", "A file waits for a move that is not reconciled.", UNTOUCHED, "lockgate move status; then lockgate up", Exit.REFUSED),
+    Reason("MOVE_WAITED_FOR", "A file waits for a move that is not reconciled.", UNTOUCHED, "lockgate move run NAME, with the name of the move; then lockgate up", Exit.REFUSED),
     Reason("MOVE_QUERY_FAILED", "A query of a data move failed on the server.", "Nothing was changed by it.", "Mend what the message names, then call the command again.", Exit.FAILED),
     # -- indexes ----------------------------------------------------------------------------------
     Reason("GOLD_SET", "A gold set cannot be read, or its ids do not join.", UNTOUCHED, "Mend the named line; lockgate gold lint DIR checks the whole set.", Exit.USAGE),

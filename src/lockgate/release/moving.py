@@ -50,6 +50,13 @@ def end_in_place(wire: Wire, moves: Moves) -> list[str]:
 
 def refuse_frozen(moves: Moves, waiting: str = "") -> None:
     """Raise ``MOVE_FROZEN`` when a pending file changes a table that is being moved. From the file ``waiting`` on all are held anyway."""
+    for move in moves.moving:
+        if move.holds_releases:
+            raise Refused(
+                f"the move {move.name} is {move.stage} and was declared blocking: no migration runs beside it",
+                "MOVE_FROZEN",
+                details={"move": move.name, "stage": move.stage},
+            )
     for change in moves.changes:
         if waiting and change.file[:13] >= waiting:
             continue

@@ -75,13 +75,30 @@ def unbarrier_ddl(move: str, table: str) -> str:
     return f"DROP TRIGGER IF EXISTS {identifier(f'lockgate_barrier_{move}')} ON {table};"
 
 
+MADE = "lockgate: made by the move "
+"""The comment of a table that an aborted move left: no barrier marks it any more, and it is still no table of the schema."""
+
+
+def mark_ddl(move: str, table: str) -> str:
+    """Let the comment of ``table`` say that a move made it."""
+    return f"COMMENT ON TABLE {table} IS {literal(MADE + move)};"
+
+
+def unmark_ddl(link: Link, source_oid: int, table: str) -> str:
+    """Give ``table`` the comment of the source, as it had it when it was made."""
+    text = link.value("SELECT pg_catalog.obj_description($1::oid, 'pg_class')", source_oid)
+    return f"COMMENT ON TABLE {table} IS {literal(text) if text is not None else 'NULL'};"
+
+
 def owned(link: Link, oid: int) -> bool:
-    """True for a table whose barrier marks it as made or retired by a move."""
+    """True for a table whose barrier, or comment, marks it as made or retired by a move."""
     return bool(
         link.value(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-            " WHERE t.tgrelid = $1::oid AND n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND t.tgnargs = 2)",
+            " WHERE t.tgrelid = $1::oid AND n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND t.tgnargs = 2)"
+            " OR starts_with(COALESCE(pg_catalog.obj_description($1::oid, 'pg_class'), ''), $2)",
             oid,
+            MADE,
         )
     )
 

@@ -13,7 +13,7 @@ SETTLED = frozenset({"reconciled", "shadowing", "ready", "cut_over", "tail", "fi
 """Stages in which the target is complete, so that what waits for the move may go on."""
 
 _MOVING = """
-SELECT m.name, m.stage, n.nspname, c.relname, (m.declaration ->> 'kind' = 'in-place')::text
+SELECT m.name, m.stage, n.nspname, c.relname, (m.declaration ->> 'kind' = 'in-place')::text, (m.declaration ->> 'blocking' = 'true')::text
   FROM lockgate.move m
   LEFT JOIN pg_catalog.pg_class c ON c.oid = m.source_oid OR (m.same_database AND c.oid = m.target_oid)
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -32,6 +32,13 @@ class Moving(NamedTuple):
     broken: bool = False
     """True when what kept both sides of a move in place in step is not what its proof was made with."""
 
+    blocking: bool = False
+
+    @property
+    def holds_releases(self) -> bool:
+        """True for a move declared ``blocking`` until it is settled and, where it switches, has switched."""
+        return self.blocking and not self.over and self.stage not in ("cut_over", "tail")
+
     @property
     def over(self) -> bool:
         """True when its tables are free again. Files that end a move in place change its tables: after the proof they may."""
@@ -42,15 +49,16 @@ def read_moving(wire: Wire) -> tuple[Moving, ...]:
     """Every move that this database knows, those that are over included."""
     if wire.value(_THERE) != "t":
         return ()
-    found: dict[str, tuple[str, bool, list[tuple[str, str]]]] = {}
-    for name, stage, schema, table, in_place in wire.one(_MOVING).rows:
-        tables = found.setdefault(name or "", (stage or "", in_place == "true", []))[2]
+    found: dict[str, tuple[str, bool, bool, list[tuple[str, str]]]] = {}
+    for name, stage, schema, table, in_place, blocking in wire.one(_MOVING).rows:
+        known = (stage or "", in_place == "true", blocking == "true")
+        tables = found.setdefault(name or "", (*known, []))[3]
         if table is not None:
             tables.append((schema or "", table))
     broken = {row[0] or "" for row in wire.one(query("moves/broken_sync")).rows}
     return tuple(
-        Moving(name, stage, tuple(tables), in_place, name in broken)
-        for name, (stage, in_place, tables) in found.items()
+        Moving(name, stage, tuple(tables), in_place, name in broken, blocking)
+        for name, (stage, in_place, blocking, tables) in found.items()
     )
 
 

@@ -247,6 +247,11 @@ def job(link: Link, name: str) -> dict[str, object]:
     return dict(msgspec.json.decode(text)) if text else {}
 
 
+def count_quarantined(link: Link, name: str) -> int:
+    """How many rows stand in quarantine."""
+    return int(link.value("SELECT count(*) FROM lockgate.move_quarantine WHERE move = $1", name))
+
+
 def quarantined(link: Link, name: str) -> list[dict[str, object]]:
     """Rows that stand in quarantine."""
     return [

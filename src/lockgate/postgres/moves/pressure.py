@@ -1,46 +1,102 @@
 """How hard the server is pressed now, in numbers; what cannot be read is None, and None pauses the backfill."""
 
+import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
+from lockgate.errors import LockgateError
 from lockgate.postgres.link import Link
+from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 
-_SQL = """
-SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend') * 100.0 / current_setting('max_connections')::int,
-       (SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted),
-       (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'),
-       (SELECT max(COALESCE(EXTRACT(epoch FROM replay_lag), 0)) FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'),
-       (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state IS NULL)
-"""
+EVERY = 1.0
+"""Seconds between two looks: batches are about half as long, and a look costs a commit."""
 
 
 class Pressure(NamedTuple):
-    """``replica_lag`` in seconds: None when replicas are there and their lag cannot be read, 0.0 when there are none."""
+    """``replica_lag`` in seconds: None when replicas are there and their lag cannot be read, 0.0 when there are none.
+
+    ``wal_mb`` is MB of WAL in a second since the look before, ``archive_backlog`` segments that wait for the archiver (0
+    without one), ``commit_ms`` what a small commit takes. ``now`` is the server's clock.
+    """
 
     connections_percent: float | None
     lock_waiters: int | None
     replica_lag: float | None
+    wal_mb: float | None = 0.0
+    archive_backlog: int | None = 0
+    commit_ms: float | None = 0.0
+    now: datetime | None = None
 
 
-def read(link: Link) -> Pressure:
-    """Ask the server."""
-    try:
-        connections, waiters, replicas, lag, hidden = link.rows(_SQL)[0]
-    except ServerError:
-        return Pressure(None, None, None)
-    seen = float(lag or 0) if replicas else 0.0
-    return Pressure(float(connections), int(waiters), None if hidden else seen)
+class Bounds(NamedTuple):
+    """Above these the backfill waits; 0 switches ``wal_mb``, ``archive_backlog`` and ``commit_ms`` off."""
+
+    connections_percent: float
+    lock_waiters: int
+    replica_lag: float
+    wal_mb: float = 0
+    archive_backlog: int = 0
+    commit_ms: float = 0
 
 
-def verdict(pressure: Pressure, *, connections: int, waiters: int, lag: int) -> str:
+class Gauge:
+    """Reads the pressure of one server, at most once every ``EVERY`` seconds."""
+
+    def __init__(self, link: Link, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._link = link
+        self._clock = clock
+        self._seen: tuple[float, Pressure] | None = None
+        self._wal: tuple[float, float] | None = None
+
+    def read(self) -> Pressure:
+        """What was seen a moment ago, or a new look."""
+        now = self._clock()
+        if self._seen is None or now - self._seen[0] >= EVERY:
+            self._seen = (now, self._look())
+        return self._seen[1]
+
+    def _look(self) -> Pressure:
+        try:
+            connections, waiters, replicas, lag, hidden, wal, waiting, at = self._link.rows(
+                query("moves/pressure")
+            )[0]
+            begin = self._clock()
+            self._link.value("SELECT pg_catalog.pg_logical_emit_message(true, 'lockgate', '')")
+            took = (self._clock() - begin) * 1000
+        except ServerError:
+            return Pressure(None, None, None, None, None, None)
+        except LockgateError:
+            if self._link.alive:
+                raise
+            return Pressure(None, None, None, None, None, None)
+        seen = float(lag or 0) if replicas else 0.0
+        return Pressure(
+            float(connections), int(waiters), None if hidden else seen, self._wal_rate(float(wal)), int(waiting), took, at
+        )  # fmt: skip
+
+    def _wal_rate(self, position: float) -> float:
+        before, self._wal = self._wal, (self._clock(), position)
+        if before is None or self._wal[0] <= before[0]:
+            return 0.0
+        return (position - before[1]) / (1 << 20) / (self._wal[0] - before[0])
+
+
+def verdict(pressure: Pressure, bounds: Bounds) -> str:
     """Why the backfill has to wait; empty when it may go on. Pure. What cannot be read makes it wait."""
-    for name, value, limit in (
-        ("connections in percent", pressure.connections_percent, connections),
-        ("sessions that wait for locks", pressure.lock_waiters, waiters),
-        ("replica lag in seconds", pressure.replica_lag, lag),
+    for name, value, limit, optional in (
+        ("connections in percent", pressure.connections_percent, bounds.connections_percent, False),
+        ("sessions that wait for locks", pressure.lock_waiters, bounds.lock_waiters, False),
+        ("replica lag in seconds", pressure.replica_lag, bounds.replica_lag, False),
+        ("WAL in MB a second", pressure.wal_mb, bounds.wal_mb, True),
+        ("WAL segments that wait for the archiver", pressure.archive_backlog, bounds.archive_backlog, True),
+        ("commit latency in ms", pressure.commit_ms, bounds.commit_ms, True),
     ):
+        if optional and not limit:
+            continue
         if value is None:
             return f"{name} cannot be read"
         if value > limit:
-            return f"{name}: {value:.0f} is above {limit}"
+            return f"{name}: {value:.0f} is above {limit:.0f}"
     return ""

@@ -10,10 +10,13 @@ WITH home AS MATERIALIZED (
     FROM pg_catalog.pg_depend d
    WHERE d.deptype = 'e' OR (d.deptype = 'i' AND d.classid IN ('pg_proc'::regclass, 'pg_cast'::regclass))
 ), owned AS MATERIALIZED (
-  -- Made or retired by a data move: the barrier in front of it says so.
+  -- Made or retired by a data move: the barrier in front of it says so, or the comment of one that was aborted.
   SELECT g.tgrelid AS oid
     FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
    WHERE n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND g.tgnargs = 2
+  UNION
+  SELECT d.objoid FROM pg_catalog.pg_description d
+   WHERE d.classoid = 'pg_class'::regclass AND d.objsubid = 0 AND pg_catalog.starts_with(d.description, 'lockgate: made by the move ')
 ), rel AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relpersistence, c.relam, c.reloptions, c.reltoastrelid, c.reloftype, c.relreplident, c.relrowsecurity,
          c.relforcerowsecurity, c.relpartbound, pg_catalog.quote_ident(h.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name

@@ -6,6 +6,9 @@ SELECT pg_catalog.jsonb_build_object(
              WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1::oid AND w.ev_class <> $1::oid),
   'triggers', (SELECT COALESCE(pg_catalog.jsonb_agg(g.tgname), '[]') FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
                 WHERE g.tgrelid = $1::oid AND NOT g.tgisinternal AND n.nspname <> 'lockgate'),
+  -- Without their names: method, columns, predicate, storage options.
+  'indexes', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.concat(CASE WHEN i.indisunique THEN 'unique ' END, pg_catalog.substring(pg_catalog.pg_get_indexdef(i.indexrelid), ' USING (.*)$')) ORDER BY 1), '[]')
+                FROM pg_catalog.pg_index i WHERE i.indrelid = $1::oid AND i.indisvalid),
   'rules', (SELECT COALESCE(pg_catalog.jsonb_agg(rulename), '[]') FROM pg_catalog.pg_rewrite WHERE ev_class = $1::oid AND rulename <> '_RETURN'),
   'publications', (SELECT COALESCE(pg_catalog.jsonb_agg(p.pubname), '[]') FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = $1::oid),
   'row_security', (SELECT relrowsecurity AND (relforcerowsecurity OR NOT pg_catalog.pg_has_role(relowner, 'USAGE')) FROM pg_catalog.pg_class WHERE oid = $1::oid),
