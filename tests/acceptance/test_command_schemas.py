@@ -24,6 +24,7 @@ _OTHER = {
     "release-bundle",
     "release-recover",
     "release-show",
+    "release-workers",
     "schema-signature",
     "up-everywhere",
     "verification-artifact",
