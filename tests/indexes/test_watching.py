@@ -1,6 +1,9 @@
 """The watch after a swap: when it aborts, on clocks that are handed in, and what the alias, the record and the metrics say then."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -13,7 +16,7 @@ from lockgate.indexes.watching import CONDITIONS, Look, judge_looks
 from lockgate.postgres.metrics import read_figures
 from lockgate.postgres.target import Target
 from lockgate.record.verdict import Verdict
-from support.calls import Project
+from support.calls import Answer, Project
 
 MINUTE = 60.0
 GAP = 3 * MINUTE
@@ -192,6 +195,27 @@ def test_a_watch_goes_back_by_itself(swapped, database):
         ).fetchall()
     assert [kind for kind, _ in events] == ["watch aborted", "rollback"]
     assert json.loads(json.dumps(events[0][1]))["condition"] == done["condition"]
+
+
+@pytest.mark.postgres("18")
+def test_a_drift_between_its_limits_holds(swapped, database):
+    """All that a few queries should find is gone: more drift than passes, less than goes back by itself. A person has to look."""
+    judged = [row.split("\t") for row in (GOLD / "qrels.tsv").read_text().splitlines()[1:]]
+    few = sorted({row[0] for row in judged})[:3]
+    with psycopg.connect(database, autocommit=True) as connection:
+        gone = [row[1] for row in judged if row[0] in few]
+        connection.execute("DELETE FROM lockgate_index.help__0002 WHERE id = ANY(%s)", [gone])
+    # The gold set is too small for a drift above 0.02 that no hard stop sees first, so here less is accepted.
+    program = "from lockgate.indexes import watching; watching.ACCEPTED = 0.001; from lockgate.cli.main import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *WATCH, "--window", "0", "--format", "json"],
+        cwd=swapped.root, env={**os.environ, **swapped.environ}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    answer = Answer(ended.returncode, ended.stdout, ended.stderr)
+    done = answer.document("index")
+    assert (answer.code, done["reasonCode"], done["rolledBack"]) == (5, "INDEX_WATCH_HELD", ""), done
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT generation FROM lockgate.live_index").fetchall() == [("0002",)]
 
 
 @pytest.mark.postgres("18")

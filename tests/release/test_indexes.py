@@ -9,8 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from release.test_kill import hurt
-from support.calls import Project
+from faults.relay import Line
+from release.test_kill import TOKEN, hurt
+from support.asked import start_asking
+from support.calls import Project, finish
 
 pytestmark = pytest.mark.postgres("18")
 
@@ -172,4 +174,24 @@ def test_a_release_whose_index_got_worse_has_failed(project: Project, database: 
     assert answer.code == 1
     assert serving(database)[0] == "0001"
     project.json("release", "resume", "--env", "production").error("INDEX_WATCH_ABORTED")
+    assert serving(database)[0] == "0001"
+
+
+def test_shadow_queries_that_get_fewer_answers_stop_the_swap(project: Project, database: str, tmp_path: Path):
+    """Documents that are lost after the validation are missed by the shadow queries: the release fails, the old generation serves."""
+    declare(project, dtype="float16")
+    line = Line(str(tmp_path / "line"))
+    process = start_asking(project, "release:indexes:validated", line, *RELEASE, TWO, SMOKE_TOKEN=TOKEN)
+    try:
+        line.wait(60)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "DELETE FROM lockgate_index.help__0002 WHERE id NOT IN (SELECT id FROM lockgate_index.help__0002 LIMIT 3)"
+            )
+    finally:
+        line.close()
+    answer = finish(process)
+    told = answer.error("INDEX_SHADOW")
+    assert answer.code == 3
+    assert "shadow queries get fewer answers than before" in told["message"]
     assert serving(database)[0] == "0001"
