@@ -11,7 +11,12 @@ from faults.cluster import Cluster
 from faults.drive import CANARY, Project, Running
 from faults.look import at_the_brake, brake, effects, history, holding, run_states, session, value
 from faults.relay import Line, Relay
-from faults.shapes import SHAPES, Shape, braked, table
+from faults.shapes import SHAPES, File, Shape, braked, table
+from lockgate.postgres.alarm import Alarm
+from lockgate.postgres.outcome import Outcome, outcome_of
+from lockgate.postgres.settings import FACTS, read_facts
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import UNFLUSHED, Call, Wire
 from support.processes import until
 
 SMALL = SHAPES["small"]
@@ -141,6 +146,57 @@ def test_a_crash_for_good_takes_back_what_was_not_on_disk(
     mortal.start()
     look.release_brake(doomed)
     invariants.after_rerun(doomed, BRAKED, project.run(doomed))
+
+
+_OFF = "SET LOCAL synchronous_commit = off;\n"
+_OFF_UNSEEN = "DO $$ BEGIN SET synchronous_commit = off; END $$;\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (table(80, "before"), table(81, "last")._replace(sql=_OFF + table(81, "last").sql)),
+        (table(80, "before")._replace(sql=_OFF_UNSEEN + table(80, "before").sql), table(81, "last")),
+        (table(80, "before")._replace(sql="-- lockgate: transaction=off\nSET synchronous_commit = off;\n" + table(80, "before").sql),),
+    ],
+    ids=["for its transaction", "for the session, unseen", "in a journalled file"],
+)  # fmt: skip
+def test_a_file_cannot_turn_off_the_wait_for_the_disk(
+    doomed: str, mortal: Cluster, project: Project, files: tuple[File, ...]
+) -> None:
+    """What a run told as applied is there after a crash, also where a file says that its commits need not wait."""
+    mortal.stop()
+    mortal.start(wal_writer_delay="10s")
+    project.write(*files)
+    ended = project.run(doomed)
+    mortal.crash()
+    mortal.start()
+    assert (ended.code, ended.applied) == (0, [file.revision for file in files]), ended
+    assert history(doomed) == ended.applied
+
+
+def test_a_number_that_a_crash_gave_out_again(doomed: str, mortal: Cluster) -> None:
+    """After a crash the number of a commit that it took back belongs to somebody else: that commit is not told as applied."""
+    mortal.stop()
+    mortal.start(wal_writer_delay="10s")
+    target = Target(doomed, source="test")
+    wire = Wire(target, "lost")
+    facts = read_facts(wire.one(FACTS))
+    wire.batch([Call("BEGIN"), Call("INSERT INTO public.effects VALUES ('x')"), UNFLUSHED])
+    xid = wire.value("SELECT pg_current_xact_id()::text") or ""
+    wire.one("COMMIT")
+    mortal.crash()
+    wire.close()
+    mortal.start()
+
+    def ask() -> Outcome:
+        with Alarm() as alarm:
+            return outcome_of(target, facts, xid, "1700000000080", alarm=alarm, seconds=5)
+
+    assert ask() is Outcome.ABORTED
+    while int(str(value(doomed, "SELECT pg_current_xact_id()::text::bigint"))) < int(xid):
+        pass
+    assert ask() is Outcome.ABORTED
 
 
 def test_crash_while_an_index_is_built(doomed: str, mortal: Cluster, project: Project) -> None:

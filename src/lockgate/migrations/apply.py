@@ -13,7 +13,6 @@ from lockgate.migrations.spans import file_span
 from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.warden import Warden
-from lockgate.postgres.wire import ConnectionLost
 from lockgate.record.tracing import tracing
 
 
@@ -65,19 +64,14 @@ def apply(
             with file_span(item):
                 JournalRunner(session, item, limits, run, warden, log).apply()
         transactional.settle()
-    except ConnectionLost:
-        raise
     except RunFailed as failure:
-        transactional.flush()
         failure.details.setdefault("mostVictims", warden.most_victims)
         if failure.code == "LOCK_LOST" and warden.broken:
             failure.details["guard"] = warden.broken
         raise
-    except Exception:
-        transactional.flush()
-        raise
     finally:
         warden.stop()
+        transactional.flush()  # behind a failure; else the last COMMIT has waited, and nothing is left to tell
         log.lock_waited += warden.lock_waited
 
 

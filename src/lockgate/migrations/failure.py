@@ -24,8 +24,9 @@ def failed(
     *,
     limit_ms: int = 0,
     elapsed: float = 0.0,
+    place: str = "at COMMIT",
 ) -> RunFailed:
-    """The error of a file whose ``statement`` (None: the commit) the server refused."""
+    """The error of a file whose ``statement`` the server refused; None means what stands at ``place``."""
     code = reason_of(error.sqlstate)
     if code == "STATEMENT_TIMEOUT" and not (
         "statement timeout" in error.message or (limit_ms and elapsed * 1000 >= limit_ms)
@@ -33,11 +34,11 @@ def failed(
         code = "MIGRATION_EXECUTION_FAILED"  # somebody else cancelled it: pg_cancel_backend
     file = prepared.migration.file
     line = _line(statement, error) if statement else 0
-    where = f"{file}:{line}" if line else f"{file} (at COMMIT)"
+    where = f"{file}:{line}" if line else f"{file} ({place})"
     details: dict[str, object] = {
         "revision": prepared.revision, "file": file, "line": line, "sqlstate": error.sqlstate, "message": redact(error.message),
         "detail": redact(error.detail), "hint": redact(error.hint), "context": redact(error.context),
-        "statement": redact(statement.text[:500]) if statement else "COMMIT",
+        "statement": redact(statement.text[:500]) if statement else place.removeprefix("at "),
     }  # fmt: skip
     text = f"{where}: {redact(error.message)}"
     if error.detail:

@@ -23,7 +23,7 @@ from lockgate.postgres.concurrent import State
 from lockgate.postgres.script import ScriptError, Statement, split
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden
-from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
+from lockgate.postgres.wire import FLUSHED, Call, Cancelled, ConnectionLost, Wire
 
 
 class StepRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,7 +83,7 @@ class JournalRunner:
     def apply(self) -> None:
         """Run what the journal does not show as done, then write the history row. Raises as ``TransactionalRunner.apply``."""
         try:
-            self._apply()
+            reset = self._apply()
         except Cancelled as stop:
             self.session.rollback()
             raise self._cancelled(stop) from None
@@ -92,8 +92,10 @@ class JournalRunner:
         ) as error:  # refused what we asked around the statements: the journal, a look at what is there
             self.session.rollback()
             raise self._failed(None, error) from None
+        if reset:
+            self.session.reset()
 
-    def _apply(self) -> None:
+    def _apply(self) -> bool:
         m = self.prepared.migration
         rows = {row.number: row for row in read_steps(self.wire, m.revision)}
         self._match(rows)
@@ -120,7 +122,7 @@ class JournalRunner:
             "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",
             m.revision,
         )
-        self._record(attempts + 1 + self._retries, started)
+        return self._record(attempts + 1 + self._retries, started)
 
     def _match(self, rows: dict[int, StepRow]) -> None:
         """The journal must fit the file. A statement that did not succeed may have been edited; a done one may not."""
@@ -288,7 +290,8 @@ class JournalRunner:
 
     # -- the end ------------------------------------------------------------------------------------
 
-    def _record(self, attempts: int, started_at: str | None) -> None:
+    def _record(self, attempts: int, started_at: str | None) -> bool:
+        """Write the history row; True when the session has to be made anew."""
         m = self.prepared.migration
         calls = [
             Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
@@ -301,7 +304,7 @@ class JournalRunner:
         row = replies[2].rows[0]
         try:
             self.wire.batch(
-                [Call("COMMIT")],
+                [FLUSHED, Call("COMMIT")],
                 uncancellable=True,
                 deadline=self.limits.clock() + transactional.COMMIT_GRACE,
                 label="commit",
@@ -310,8 +313,7 @@ class JournalRunner:
             raise InDoubt(lost.message, self.prepared, row[0] or "") from None
         self.log.in_flight = ""
         self.log.done(AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts))
-        if reset or self._reset:
-            self.session.reset()
+        return reset or self._reset
 
     def _done_call(self, number: int, item: Statement) -> Call:
         identity = self.session.guard.identity
@@ -339,7 +341,15 @@ class JournalRunner:
         self, item: Statement | None, error: ServerError, limit_ms: int = 0, elapsed: float = 0.0
     ) -> RunFailed:
         return self._partial(
-            failed(self.prepared, item, error, self.warden.sighting, limit_ms=limit_ms, elapsed=elapsed)
+            failed(
+                self.prepared,
+                item,
+                error,
+                self.warden.sighting,
+                limit_ms=limit_ms,
+                elapsed=elapsed,
+                place="at its journal",
+            )
         )
 
     def _cancelled(self, stop: Cancelled) -> RunFailed:

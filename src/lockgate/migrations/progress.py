@@ -59,11 +59,18 @@ class Log:
             if self._listener is not None:
                 self._listener(event)
 
-    def commit(self, file: AppliedFile) -> None:
-        """Record a file whose COMMIT the server answered."""
+    def commit(self, file: AppliedFile, *, flushed: bool = False) -> None:
+        """Record a file whose COMMIT the server answered; where that waited for the disk, all is told that is committed."""
         with self._lock:
             self.committed.append(file)
             self.landed += 1
+            if flushed:
+                self.harden(self.landed)
+
+    def mark(self, note: str) -> None:
+        """Put ``note`` to every file that is committed and not told."""
+        with self._lock:
+            self.committed = [msgspec.structs.replace(f, note=f.note or note) for f in self.committed]
 
     def harden(self, landed: int) -> None:
         """All up to the file that made ``landed`` so many is on disk: tell it. The warden's thread calls this too."""

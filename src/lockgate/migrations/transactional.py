@@ -26,7 +26,7 @@ from lockgate.postgres.alarm import Cause
 from lockgate.postgres.script import Statement
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden, beat
-from lockgate.postgres.wire import Ahead, AheadRefused, Call, Cancelled, ConnectionLost
+from lockgate.postgres.wire import FLUSHED, Ahead, AheadRefused, Call, Cancelled, ConnectionLost
 from lockgate.record.tracing import Past
 
 COMMIT_GRACE = 60.0
@@ -99,19 +99,28 @@ class TransactionalRunner:
             except _Refusal as refusal:
                 self._refused(sealed, refusal)
                 continue
+            if note:
+                self.log.mark(note)
             self._landed(sealed, note)  # first: it is committed, whatever becomes of the session now
             if sealed.reset:
                 self.session.reset()
 
     def flush(self) -> None:
-        """Bring what is committed to disk and tell it, when a failure keeps the next COMMIT from doing so. Raises nothing."""
-        wire = self.session.wire
-        if not self.log.committed or not wire.alive:
-            return
-        with contextlib.suppress(ConnectionLost, ServerError):
-            self.session.rollback()
-            wire.batch([beat(self.session.guard.identity.run_id)], uncancellable=True, label="flush")
-            self.log.harden(self.log.landed)
+        """Bring what is committed to disk and tell it, when a failure keeps the next COMMIT from doing so. Raises nothing.
+
+        The warden has stopped: its connection is free, and nobody else holds the row of the run.
+        """
+        guard = self.session.guard
+        for wire in (guard.guard, guard.work):
+            if self.log.committed and wire.alive:
+                with contextlib.suppress(ConnectionLost, ServerError):
+                    if wire.in_transaction:
+                        wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+                    deadline = self.limits.clock() + COMMIT_GRACE
+                    if beat(
+                        wire, guard.identity.run_id, deadline=deadline, uncancellable=True, label="flush"
+                    ):
+                        self.log.harden(self.log.landed)
 
     def _seal(self, prepared: Prepared, attempt: int) -> None:
         while True:
@@ -173,12 +182,11 @@ class TransactionalRunner:
     def _landed(self, sealed: Sealed, note: str, *, flushed: bool = True) -> None:
         """``sealed`` is committed, and what is committed is on disk where ``flushed``."""
         m = sealed.prepared.migration
-        traced(sealed.prepared, sealed.begun, self.limits.clock(), sealed.spans)
         self._open = None
         self.log.in_flight = ""
-        self.log.commit(AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note))
-        if flushed:
-            self.log.harden(self.log.landed)
+        file = AppliedFile(m.revision, m.name, "applied", sealed.duration_ms, sealed.attempt, note)
+        self.log.commit(file, flushed=flushed)
+        traced(sealed.prepared, sealed.begun, self.limits.clock(), sealed.spans)
 
     def _fill(self, prepared: Prepared, attempt: int) -> Sealed:
         limits, wire = self.limits, self.session.wire
@@ -265,7 +273,11 @@ class TransactionalRunner:
     def _commit(self, sealed: Sealed) -> str:
         try:
             self.session.wire.batch(
-                [_COMMIT], deadline=self._patience(), cause=_COMMIT_SLOW, uncancellable=True, label="commit"
+                [FLUSHED, _COMMIT],
+                deadline=self._patience(),
+                cause=_COMMIT_SLOW,
+                uncancellable=True,
+                label="commit",
             )
         except ServerError as error:
             raise _Refusal(error, None) from None

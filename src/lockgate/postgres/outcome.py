@@ -79,7 +79,7 @@ def _look(wire: Wire, facts: Facts, xid: str, revision: str, clock: Callable[[],
         # "transaction ID is in the future": a crash lost even the assignment, so it cannot have been committed.
         status = "aborted"
     # Asked after the status: what is committed by then is seen. The row was written by that very transaction, so a commit
-    # without it is somebody else's: another server gave the number out again.
+    # without it is somebody else's: ours was taken back by a crash that lost even the number, which was given out again.
     if now.home and wire.value(
         "SELECT 1 FROM lockgate.migration_history WHERE revision_id = $1 AND xid = $2",
         revision,
@@ -88,7 +88,7 @@ def _look(wire: Wire, facts: Facts, xid: str, revision: str, clock: Callable[[],
     ):
         return Outcome.COMMITTED
     return {
-        "committed": Outcome.ELSEWHERE,
+        "committed": Outcome.ABORTED,
         "aborted": Outcome.ABORTED,
         "in progress": Outcome.IN_PROGRESS,
     }.get(status or "", Outcome.UNKNOWN)

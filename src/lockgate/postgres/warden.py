@@ -14,17 +14,36 @@ from lockgate.postgres.blockers import Sighting, read_blockers
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.wire import Call
+from lockgate.postgres.wire import FLUSHED, Call, Cancelled, Wire
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of a run."""
 
 
-def beat(run_id: str) -> Call:
-    """The heartbeat of a run: a commit that waits for the disk, and so brings all that was committed before it there."""
-    return Call(
-        "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1", (run_id,)
-    )
+_BEAT = "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1 RETURNING 1"
+
+
+def beat(
+    wire: Wire,
+    run_id: str,
+    *,
+    deadline: float | None = None,
+    uncancellable: bool = False,
+    label: str = "batch",
+) -> bool:
+    """The heartbeat of a run: a commit that waits, and so brings all before it to disk. True when it did.
+
+    False when the run has no row any more (nothing was committed then), or when somebody cancelled the wait for a synchronous
+    standby. Raises ``ServerError``, ``ConnectionLost`` and, unless ``uncancellable``, ``Cancelled``.
+    """
+    calls = [Call("BEGIN"), FLUSHED, Call(_BEAT, (run_id,)), Call("COMMIT")]
+    try:
+        replies = wire.batch(calls, deadline=deadline, uncancellable=uncancellable, label=label)
+    except (ServerError, Cancelled):
+        if wire.alive and wire.in_transaction:
+            wire.batch([Call("ROLLBACK")], uncancellable=True, label="rollback")
+        raise
+    return bool(replies[2].rows) and not any(notice.severity == "WARNING" for notice in wire.notices)
 
 
 class Warden:
@@ -87,9 +106,9 @@ class Warden:
                 landed = self._landed()
                 if landed != known or self._clock() - last >= HEARTBEAT:
                     last = self._clock()
-                    wire.batch([beat(self._guard.identity.run_id)], deadline=last + 10)
-                    self._flushed(landed)
-                    known = landed
+                    if self._beat(wire, last + 10):
+                        self._flushed(landed)
+                        known = landed
                 with self._lock:
                     since, ticket = self._busy_since, self._ticket
                 if since is not None and self._clock() - since >= self._every:
@@ -99,6 +118,12 @@ class Warden:
             self.broken = str(error)
         except Exception as error:
             self.broken = f"{type(error).__name__}: {error}"
+
+    def _beat(self, wire: Wire, deadline: float) -> bool:
+        try:
+            return beat(wire, self._guard.identity.run_id, deadline=deadline)
+        except ServerError:
+            return False  # refused once: a lock on the row, a cancel. The next look tries again.
 
     def _look(self, ticket: int) -> None:
         wire, pid = self._guard.guard, self._guard.facts.backend_pid

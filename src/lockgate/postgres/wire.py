@@ -62,6 +62,8 @@ class Reply(NamedTuple):
 
 UNFLUSHED = Call("SET LOCAL synchronous_commit = off")
 """Before a COMMIT: it does not wait until the disk has it. A later commit that waits covers it, for the log is flushed in order."""
+FLUSHED = Call("SET LOCAL synchronous_commit = on")
+"""Before a COMMIT that has to wait: a migration file may have said otherwise for its transaction or for the session."""
 
 
 class Ahead:

@@ -56,10 +56,12 @@ def settle_committed(wire: Wire, run_id: str, log: Log) -> None:
     """
     if not log.committed:
         return
-    wire.batch([beat(run_id)])
+    if not beat(wire, run_id):
+        return
     rows = wire.one("SELECT revision_id FROM lockgate.migration_history WHERE run_id = $1", run_id).rows
     there = {row[0] for row in rows}
-    for file in log.committed:
+    while log.committed:
+        file = log.committed.pop(0)
         if file.revision in there:
             log.done(file)
         else:
@@ -67,7 +69,6 @@ def settle_committed(wire: Wire, run_id: str, log: Log) -> None:
                 "rolled back",
                 f"{file.revision}_{file.name}: the server was lost before its COMMIT was on disk",
             )
-    log.committed.clear()
 
 
 def refuse_failover(before: Facts, now: Facts) -> None:

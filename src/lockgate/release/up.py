@@ -21,7 +21,7 @@ from lockgate.migrations.progress import Log
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
-from lockgate.postgres.settings import Facts
+from lockgate.postgres.settings import FACTS, Facts, read_facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, ConnectionLost, Wire
@@ -94,6 +94,7 @@ class Run:
         self._facts: Facts | None = None
         self._moves = Moves()
         self._cut = False
+        self._written = False
         self._started = limits.clock()
         run_limit = limits.run_timeout
         self._deadline = Deadline(
@@ -120,10 +121,7 @@ class Run:
             refuse_application_role()
             self._rounds()
         except LockgateError as error:
-            if isinstance(error, RunFailed) and error.code in ("CONNECTION_LOST", "IN_DOUBT"):
-                self._end_anew(error)
-            self._close_report(error)
-            error.details["report"] = self.report
+            self._leave(error)
             raise
         except Cancelled as stop:
             stopped = (
@@ -131,13 +129,11 @@ class Run:
                 if stop.cause.code == "CANCELLED"
                 else RunFailed(stop.cause.message, stop.cause.code)
             )
-            self._close_report(stopped)
-            stopped.details["report"] = self.report
+            self._leave(stopped)
             raise stopped from None
         except ServerError as error:
             refused = _of_lockgate_itself(error)
-            self._close_report(refused)
-            refused.details["report"] = self.report
+            self._leave(refused)
             raise refused from None
         finally:
             self._vetting.close()
@@ -219,11 +215,20 @@ class Run:
                     self._write_end(guard, failure)
                 self._cut = False
 
-    def _end_anew(self, failure: RunFailed) -> None:
-        """Both connections are gone: look through a new one what the run left, and write its end."""
+    def _leave(self, failure: LockgateError) -> None:
+        """End with ``failure``: nothing that is committed goes untold, and the end is written down where it can be."""
+        if self.report.epoch and (self.log.committed or not self._written):
+            self._end_anew(failure)
+        self._close_report(failure)
+        failure.details["report"] = self.report
+
+    def _end_anew(self, failure: LockgateError) -> None:
+        """Look through a new connection what the run left, and write its end."""
         with connected(self.target, "finish", self.limits.clock) as wire:
             if wire is not None:
-                with contextlib.suppress(LockgateError, ServerError):
+                with contextlib.suppress(LockgateError, ServerError, Cancelled):
+                    if self._facts is not None:
+                        refuse_failover(self._facts, read_facts(wire.one(FACTS)))
                     settle_committed(wire, self.identity.run_id, self.log)
             if self.log.committed:
                 names = [file.revision for file in self.log.committed]
@@ -237,6 +242,7 @@ class Run:
         self._close_report(failure)
         for wire in (guard.guard, guard.work):
             if write_end(wire, self.report, self.log, failure, self.limits.clock() + 10):
+                self._written = True
                 return
         self.report.notes.append("the end of the run could not be recorded; the next run marks it")
 
@@ -412,7 +418,7 @@ class Run:
         r.applied = list(self.log.applied)
         if r.applied:
             r.after = r.applied[-1].revision
-        known = {f.revision for f in r.applied}
+        known = {f.revision for f in [*r.applied, *self.log.committed]}
         r.pending = (
             []
             if error is None
