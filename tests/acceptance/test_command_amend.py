@@ -1,6 +1,7 @@
 """down, baseline and repair: what a person changes is recorded with reason and actor."""
 
 import getpass
+import json
 
 import psycopg
 import pytest
@@ -199,7 +200,7 @@ def test_another_repair_does_not_hide_drift(shop: Project, database: str):
 
 
 def test_up_tells_drift_before_it_applies(shop: Project, database: str):
-    """up names what somebody changed by hand and goes on; a release with something to apply refuses before it: exit 4."""
+    """up names what somebody changed by hand and goes on, and it stays drift; a release with something to apply refuses before it."""
     shop.ok("up", "up")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE by_hand (id int)")
@@ -211,6 +212,21 @@ def test_up_tells_drift_before_it_applies(shop: Project, database: str):
     assert "more" not in tables(database)
     document = shop.ok("up", "up")
     assert any("SCHEMA_DRIFT" in note and "by_hand" in note for note in document["notes"])
+    verified = shop.json("verify")
+    assert verified.code == 1
+    assert "by_hand" in verified.out
+    assert (
+        "more"
+        not in next(c for c in json.loads(verified.out)["checks"] if c["id"] == "schema-drift")["details"]
+    )
+    shop.write(
+        "take_over", "ALTER TABLE by_hand ADD COLUMN note text;\nCOMMENT ON TABLE by_hand IS 'ours';\n"
+    )
+    shop.ok("up", "up")
+    assert "column public.by_hand.id" in shop.json("verify").out, "what no file touched stays drift"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP TABLE by_hand")
+    shop.ok("repair", "repair", "--accept-schema", "--reason", "undone by hand", "--actor", "ann")
     assert shop.json("verify").code == 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from lockgate.migrations.session import statement
-from lockgate.postgres.fingerprint import Change, Fingerprint, difference, read_fingerprint
+from lockgate.postgres.fingerprint import Change, Fingerprint, difference, digest_of, read_fingerprint
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
@@ -37,6 +37,7 @@ class Drift(msgspec.Struct, frozen=True):
 
     ``digest`` is that of the live schema, ``expected`` the recorded one ("" when there is none), ``changes`` name what
     differs (empty when the snapshot is gone), ``note`` says why in words; ``reason_code`` is "" unless the verdict is FAIL.
+    ``apart`` has each of them as recorded and as it is now ("" where it is not).
     """
 
     verdict: Verdict
@@ -45,10 +46,16 @@ class Drift(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     note: str = ""
     reason_code: str = ""
+    apart: Mapping[str, tuple[str, str]] = {}
 
 
-def remember(wire: Wire, epoch: int, revision: str) -> str:
+def remember(
+    wire: Wire, epoch: int, revision: str, apart: Mapping[str, tuple[str, str]] | None = None
+) -> str:
     """Record the live schema as the one that the current head of the history left, and return its digest.
+
+    What was ``apart`` before the run and was not touched by it stays recorded as it was: a run on top of somebody's change
+    does not make that change the history's own.
 
     ``revision`` is the newest applied one. The snapshot and ``fence.schema_head``/``schema_digest`` are written by one
     statement and only while ``epoch`` is the current one; else nothing is written and "" comes back. The five newest
@@ -56,8 +63,22 @@ def remember(wire: Wire, epoch: int, revision: str) -> str:
     ``ConnectionLost``.
     """
     live = read_fingerprint(wire)
-    objects = msgspec.json.encode(Snapshot(live.basis, live.objects)).decode()
-    return wire.value(statement("remember"), str(epoch), revision, live.digest, objects) or ""
+    left = left_by_history(live.objects, apart or {})
+    objects = msgspec.json.encode(Snapshot(live.basis, left)).decode()
+    return wire.value(statement("remember"), str(epoch), revision, digest_of(left), objects) or ""
+
+
+def left_by_history(live: Mapping[str, str], apart: Mapping[str, tuple[str, str]]) -> Mapping[str, str]:
+    """The objects of ``live`` as the history left them: those still ``apart`` as they were recorded."""
+    left = dict(live)
+    for identity, (recorded, seen) in apart.items():
+        if live.get(identity, "") != seen:
+            continue  # a file of the run changed it: now it is the history's
+        if recorded:
+            left[identity] = recorded
+        else:
+            del left[identity]
+    return left
 
 
 def carry(wire: Wire, epoch: int) -> None:
@@ -144,6 +165,10 @@ def judge(recorded: Recorded, live: Fingerprint) -> Drift:
         changes,
         f"{len(changes)} {'object differs' if len(changes) == 1 else 'objects differ'} from what the history left",
         "SCHEMA_DRIFT",
+        {
+            c.identity: (recorded.snapshot.objects.get(c.identity, ""), live.objects.get(c.identity, ""))
+            for c in changes
+        },
     )
 
 

@@ -1,6 +1,6 @@
 """How things stand at the target, looked at under the guard, before the permit: moves, papers, privileges, drift."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +16,6 @@ from lockgate.record.verdict import Verdict
 from lockgate.release.moving import Moves, under_way
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lockgate.migrations.contract import Prepared
 
 
@@ -32,18 +30,20 @@ def look_for_moves(guard: Guard, plan: Plan, migrations: tuple[Migration, ...], 
     return Moves(moving, changes_in(migrations, wanted, settings, server=guard.facts.version // 10000))
 
 
-def look_for_drift(guard: Guard, history: History, *, refuse: bool, tell: Callable[[str], None]) -> None:
+def look_for_drift(
+    guard: Guard, history: History, *, refuse: bool, tell: Callable[[str], None]
+) -> Mapping[str, tuple[str, str]]:
     """Say loudly, before anything is applied on top of it, that somebody changed the schema by hand.
 
-    Raises ``Refused`` (``SCHEMA_DRIFT``) where ``refuse``; else ``tell`` hears it.
+    Comes back with what is apart, as ``Drift.apart`` has it. Raises ``Refused`` (``SCHEMA_DRIFT``) where ``refuse``; else ``tell`` hears it.
     """
     from lockgate.migrations import drift
 
     if not history.rows:
-        return
+        return {}
     seen = drift.compare(guard.work, guard.identity.run_id)
     if seen.verdict is not Verdict.FAIL:
-        return
+        return {}
     named = f"{seen.note}: {', '.join(str(change) for change in seen.changes[:10])}"
     if refuse:
         raise Refused(
@@ -53,7 +53,8 @@ def look_for_drift(guard: Guard, history: History, *, refuse: bool, tell: Callab
             exit=Exit.REFUSED,
             details={"changes": [str(change) for change in seen.changes]},
         )
-    tell(named)
+    tell(f"{named}. It stays drift until it is undone or lockgate repair --accept-schema lets it stand")
+    return seen.apart
 
 
 def refuse_lacks(guard: Guard, plan: Plan, prepared: "Mapping[str, Prepared]") -> None:

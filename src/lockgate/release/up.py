@@ -93,6 +93,7 @@ class Run:
         self.papers: Papers | None = None
         self._facts: Facts | None = None
         self._moves = Moves()
+        self._apart: dict[str, tuple[str, str]] = {}
         self._cut = False
         self._written = False
         self._started = limits.clock()
@@ -306,7 +307,7 @@ class Run:
         prepared = self._vetting.prepared
         judged = of_the_rest(guard, history, self._vetting.judge(plan, history, guard.facts))
         refuse_lacks(guard, plan, prepared)
-        look_for_drift(
+        self._apart |= look_for_drift(
             guard,
             history,
             refuse=self.identity.kind == "release" or self.target.protected,
@@ -355,7 +356,7 @@ class Run:
 
         if revision and guard.work.alive and guard.work.idle and not self.alarm.signal:
             try:
-                drift.remember(guard.work, guard.epoch, revision)
+                drift.remember(guard.work, guard.epoch, revision, self._apart)
             except (LockgateError, ServerError, Cancelled) as error:
                 self.report.notes.append(f"the schema's digest could not be recorded: {error}")
 
