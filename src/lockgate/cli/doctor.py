@@ -15,15 +15,12 @@ def command(**shared_options: Any) -> None:
     import msgspec
 
     from lockgate.migrations.limits import Limits
-    from lockgate.release.calls import whole
     from lockgate.release.checkup import checkup
 
     session = Session(**shared_options)
     output = session.output
     target = session.target()
     findings = checkup(target, session.settings.roles, Limits.of(session.settings.migrations))
-    if target.environment:
-        findings = [msgspec.structs.replace(f, next=whole(f.next, target.environment)) for f in findings]
     errors = [f for f in findings if f.severity == "error"]
     output.json(
         {

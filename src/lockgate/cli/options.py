@@ -74,8 +74,8 @@ class Session:
         database_url: str | None = None,
     ) -> None:
         self.output = Output(Format(format), verbose=verbose)
+        self.output.environment, self.output.config = env or "", config or ""
         self.settings: Settings = load(None if config is None else Path(config))
-        self.output.environment = env or ""
         self._env = env
         self._url = database_url
 

@@ -42,7 +42,9 @@ class Output:
         self.verbose = verbose
         self.done = False
         self.environment = ""
-        """The environment that this call was given: commands that an error names are for it, too."""
+        """The environment that this call was given: commands that its answer names are for it, too."""
+        self.config = ""
+        """The configuration file that this call was given, for the same reason."""
         global _current
         _current = self
 
@@ -59,11 +61,19 @@ class Output:
     def say(self, text: str = "") -> None:
         """A line for people (text format only)."""
         if self.format is Format.TEXT:
-            _write(sys.stdout, redact(text) + "\n")
+            _write(sys.stdout, redact(self._whole(text)) + "\n")
 
     def note(self, text: str) -> None:
         """A line beside the answer, on stderr."""
-        _write(sys.stderr, redact(text) + "\n")
+        _write(sys.stderr, redact(self._whole(text)) + "\n")
+
+    def _whole(self, text: str) -> str:
+        """``text`` whose next commands speak to the database of this call."""
+        if not (self.environment or self.config) or "lockgate " not in text:
+            return text
+        from lockgate.release.calls import whole_line
+
+        return "\n".join(whole_line(line, self.environment, self.config) for line in text.split("\n"))
 
     def json(self, document: dict[str, Any], ready: dict[str, Any] | None = None) -> None:
         """The one document of a JSON answer, with its ``schemaVersion``, secrets redacted.
@@ -75,6 +85,10 @@ class Output:
 
             self.done = True
             plain = msgspec.to_builtins({"schemaVersion": SCHEMA_VERSION, **document}, str_keys=True)
+            if self.environment or self.config:
+                from lockgate.release.calls import whole_document
+
+                plain = whole_document(plain, self.environment, self.config)
             redacted = redact_value(plain)
             assert isinstance(redacted, dict)
             _write(
@@ -149,10 +163,6 @@ def _write(stream: TextIO, text: str) -> None:
 def show_error(error: LockgateError) -> Exit:
     """Print an error where the command's format wants it: what happened, the state of the world, the next command."""
     output = _output()
-    if output.environment:
-        from lockgate.release.calls import whole
-
-        error.next = whole(error.next, output.environment)
     document: dict[str, Any] = {
         "status": "hold" if error.exit == Exit.HOLD else "fail", "reasonCode": error.code, "message": error.message,
         "state": error.state, "next": error.next, "exitCode": int(error.exit), "details": error.details,

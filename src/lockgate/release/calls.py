@@ -1,24 +1,67 @@
-"""The commands that an error names, made whole, so that they can be pasted: with the environment and the sha of the call they follow from.
+"""The commands that an answer names, made whole, so that they can be pasted: with the environment, the configuration and the sha of the call.
 
-The table of reason codes cannot know either, and a command without its ``--env`` would speak to another database.
+Whoever wrote the words cannot know them, and a command without its ``--env`` would speak to another database.
 """
 
 import re
 import shlex
 
+_TARGETED = (
+    "backup (?:take|verify|list|restore|drill)",
+    "gate secrets (?:accept|list|retire)",
+    "gate (?:signature|wait)",
+    "index (?:build|gc|list|rollback|swap|validate|watch)",
+    "move (?:abort|backfill|cutover|finish|observe|pause|plan|resume|rollback|run|shadow|start|status|verify)",
+    "queries capture",
+    "readonly (?:discard|drain|intents|off|on|retry|status)",
+    "release (?:bundle|resume|recover|continue|replay|show|workers)",
+    "release|gate(?! secrets)|snapshot|plan|up|status|verify|doctor|down|baseline|repair|parity|bootstrap|metrics|serve|run|instances|approve|runbook",
+)
+"""Commands that take ``--env`` and ``--config``, the longer names first."""
+_UNTARGETED = (
+    "gate (?:contract|secrets revision)",
+    "gold (?:lint|sample)",
+    "postmortem new",
+    "init|new|promote|check|explain|rehearse|roles|drift|embedded|demo",
+)
+"""Commands that take ``--config`` only."""
+_REST = r"(?P<rest>(?:(?!\blockgate )(?:[^;,.|`\n]|[.,](?=\S)))*)"
 _CALL = re.compile(
-    r"\blockgate (?P<words>release (?:resume|recover|continue|replay|show|workers)|backup (?:take|verify|list|restore|drill)"
-    r"|release|up|status|doctor|verify|plan|approve|down|repair|baseline|parity)\b(?P<rest>[^;,.]*)"
+    rf"\blockgate (?:(?P<untargeted>{'|'.join(_UNTARGETED)})|(?P<targeted>{'|'.join(_TARGETED)}))(?![\w-]){_REST}"
 )
 _SHA = {"release resume", "release recover", "release continue"}
+_TOLD = re.compile(r"^\s*(?=lockgate )|^\s*(?:read|call):|\b(?:next|fix)\b", re.IGNORECASE)
+"""Where the part of a line begins that tells what to type."""
+_FIELDS = frozenset({"next", "fix", "call", "commands"})
 
 
-def whole(text: str, environment: str, sha: str = "") -> str:
+def whole(text: str, environment: str, sha: str = "", config: str = "") -> str:
     """``text`` with every command in it made whole. With a ``sha`` it is about that release: there, going on is ``release resume``."""
-    return _CALL.sub(lambda match: _whole(match["words"], match["rest"], environment, sha), text)
+    return _CALL.sub(lambda match: _whole(match, environment, sha, config), text)
 
 
-def _whole(words: str, rest: str, environment: str, sha: str) -> str:
+def whole_line(line: str, environment: str, config: str) -> str:
+    """A line for people: made whole from the word that tells what comes next; other lines stay as they are."""
+    told = _TOLD.search(line)
+    if told is None:
+        return line
+    return line[: told.end()] + whole(line[told.end() :], environment, config=config)
+
+
+def whole_document(value: object, environment: str, config: str, field: str = "") -> object:
+    """A document for programs: made whole in the fields that name commands."""
+    if isinstance(value, dict):
+        return {key: whole_document(one, environment, config, key) for key, one in value.items()}
+    if isinstance(value, list):
+        return [whole_document(one, environment, config, field) for one in value]
+    if isinstance(value, str) and field in _FIELDS:
+        return whole(value, environment, config=config)
+    return value
+
+
+def _whole(match: re.Match[str], environment: str, sha: str, config: str) -> str:
+    targeted = match["targeted"] is not None
+    words, rest = match["targeted"] or match["untargeted"], match["rest"]
     if sha and words == "up":
         words = "release resume"
     named = re.match(r" [0-9a-f]{7,64}\b", rest)
@@ -30,9 +73,11 @@ def _whole(words: str, rest: str, environment: str, sha: str) -> str:
             words = f"{words} {sha}"
         elif words == "release" and "--sha" not in rest:
             words = f"{words} --sha {sha}"
-    if environment:
+    if environment and targeted:
         flag = f"--env {shlex.quote(environment)}"
         rest = re.sub(r"--env NAME\b", lambda _: flag, rest)
         if "--env " not in rest:
             words = f"{words} {flag}"
+    if config and "--config " not in rest:
+        words = f"{words} --config {shlex.quote(config)}"
     return f"lockgate {words}{rest}"
