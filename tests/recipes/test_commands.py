@@ -40,6 +40,39 @@ def test_a_recipe_names_itself(shop):
     assert (shop.root / "db/contract/rename_column_orders_note_remark.sql").is_file()
 
 
+def test_a_made_up_name_is_short_and_holds_names_only(shop):
+    """Types are no part of it, what is too long for a move is cut, and two cut names stay two."""
+    shop.write(
+        "wide",
+        "CREATE TABLE wide (id bigint PRIMARY KEY, addr_street text, addr_city text, addr_zip text);\n",
+    )
+    call = [
+        "--recipe",
+        "split-table",
+        "--dry-run",
+        "--set",
+        "table=wide",
+        "--set",
+        "key=id",
+        "--set",
+        "key_type=bigint",
+    ]
+    call += ["--set", "to=wide_addresses"]
+    names = [
+        shop.ok("new", "new", *call, "--set", f"columns={columns}")["move"]["name"]
+        for columns in ("addr_street:text,addr_city:text,addr_zip:text", "addr_street:text,addr_city:text")
+    ]
+    assert len(set(names)) == 2
+    assert all(
+        len(name) <= 40 and "text" not in name and name.startswith("split_table_wide_addr") for name in names
+    )
+
+
+def test_letters_with_accents_keep_their_base(shop):
+    """A name of another language stays readable: marks are taken off, ß is ss."""
+    assert shop.ok("new", "new", "Größe ändern, Straße")["file"].endswith("_grosse_andern_strasse.sql")
+
+
 def test_dry_run_writes_nothing(shop):
     """--dry-run shows every file and leaves the folder as it was."""
     before = sorted(shop.root.rglob("*"))
@@ -80,6 +113,53 @@ def test_wrong_calls(shop, arguments, told):
     assert answer.code == 2
     assert told in answer.error("USAGE")["message"]
     assert sorted(shop.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "told"),
+    [
+        ("rename-column", {"column": "noet", "to": "remark", "type": "text"}, "did you mean note?"),
+        ("rename-column", {"column": "note", "to": "id", "type": "text"}, "already"),
+        ("change-type", {"column": "noet", "from": "text", "type": "jsonb"}, "id, note"),
+        ("add-not-null", {"column": "nope"}, "orders has no column 'nope'"),
+        ("drop-column", {"column": "nope"}, "nope"),
+        ("add-index", {"columns": "id,nope"}, "nope"),
+        ("add-unique", {"columns": "nope"}, "nope"),
+        ("add-foreign-key", {"column": "nope", "references": "orders"}, "column=nope"),
+        ("add-foreign-key", {"column": "note", "references": "orders", "references_column": "ix"}, "references_column=ix"),
+        ("split-table", {"to": "notes", "key": "id", "key_type": "bigint", "columns": "noet:text"}, "noet"),
+        (
+            "partition-table",
+            {"to": "by_day", "by": "made", "key": "id", "columns": "id,note,made", "bounds": "1,2"},
+            "by=made",
+        ),
+    ],
+)  # fmt: skip
+def test_a_column_that_the_table_lacks_is_refused(shop, recipe, values, told):
+    """Where the files make the table, a recipe for a column it lacks names those it has and writes nothing."""
+    before = sorted(shop.root.rglob("*"))
+    given = [
+        word for key, value in {"table": "orders", **values}.items() for word in ("--set", f"{key}={value}")
+    ]
+    answer = shop.json("new", "--recipe", recipe, *given)
+    assert answer.code == 2
+    assert told in answer.error("USAGE")["message"]
+    assert sorted(shop.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "table"),
+    [("", "ordres"), ("DO $$ BEGIN ALTER TABLE orders ADD COLUMN nope text; END $$;\n", "orders")],
+)
+def test_what_cannot_be_looked_up_is_a_note(shop, more, table):
+    """A table that no file makes, or that a block may have changed, is told in a note; the files are written."""
+    if more:
+        shop.write("block", more)
+    document = shop.ok(
+        "new", "new", "--recipe", "add-not-null", "--set", f"table={table}", "--set", "column=nope"
+    )
+    assert len(document["notes"]) == 1
+    assert "did you mean orders?" in document["notes"][0] or more
 
 
 def test_a_waiting_file_is_never_written_over(shop):

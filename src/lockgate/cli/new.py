@@ -90,14 +90,17 @@ def _follow(session: Session, recipe: str, name: str | None, given: tuple[str, .
         if key.strip() in values:
             raise usage(f"--set {key.strip()} is given twice", next="lockgate new --recipe list")
         values[key.strip()] = value
-    files, move = plan(session.settings, recipe, name, values)
+    files, move, notes = plan(session.settings, recipe, name, values)
     if not dry_run:
         files = write(session.settings, files, move)
     document = {
         "command": "new", "recipe": recipe, "dryRun": dry_run, "files": [_document(file) for file in files],
         "move": None if move is None else {"name": move.declared.name, "file": str(move.path), "text": move.declared.text},
+        "notes": notes,
     }  # fmt: skip
     session.output.json(document)
+    for note in notes:
+        session.output.note(f"note: {note}")
     for file in files:
         session.output.say(f"-- {file.path}\n{file.step.text}" if dry_run else str(file.path))
     if move is not None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,9 @@ def milliseconds() -> int:
 
 def slug(name: str) -> str:
     """``name`` as a file name has it. Raises ``ConfigError`` when nothing is left of it."""
-    made = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    # Letters stay without their accents: what is taken apart keeps its base, and casefold makes ss of ß.
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    made = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
     if not made or len(made) > 100:
         raise ConfigError(
             f"{name!r} gives no usable name",

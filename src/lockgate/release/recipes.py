@@ -1,5 +1,6 @@
 """Recipes on disk: the expand files among the migrations, the contract files where they wait."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from lockgate.errors import ConfigError
 from lockgate.migrations.contract import prepare
 from lockgate.migrations.files import Migration
 from lockgate.migrations.scaffold import create, slug
-from lockgate.policy.recipes import RECIPES, Declared, RecipeError, Step, move_of, steps_of
+from lockgate.policy.recipes import RECIPES, Declared, RecipeError, Step, known, move_of, steps_of
+from lockgate.policy.recipes.declared import LONGEST_MOVE
+from lockgate.policy.recipes.names import split
 from lockgate.record.reasons import Exit
-from lockgate.release.project import refuse_problems
+from lockgate.release.project import read_files, refuse_problems
 
-_LONGEST_NAME = 60
+_LONGEST_INPUT = 90
 
 
 class Move(Struct, frozen=True):
@@ -34,11 +37,11 @@ class Written(Struct, frozen=True):
 
 def plan(
     settings: Settings, recipe: str, name: str | None, values: Mapping[str, str]
-) -> tuple[list[Written], Move | None]:
-    """The files of ``recipe`` and the declaration of its move, where they would be. Nothing is written.
+) -> tuple[list[Written], Move | None, list[str]]:
+    """The files of ``recipe`` and the declaration of its move, where they would be, and notes. Nothing is written.
 
-    Raises ``ConfigError`` for wrong parameters and for a waiting file that is there, ``CheckFailed`` for names that
-    the file contract refuses.
+    Raises ``ConfigError`` for wrong parameters, for columns that the project's files do not make in a table that they
+    do make, and for a waiting file that is there; ``CheckFailed`` for names that the file contract refuses.
     """
     if recipe not in RECIPES:
         raise ConfigError(
@@ -70,14 +73,18 @@ def plan(
                 "USAGE",
                 next="Give the change another name, or promote that file first.",
             )
+    try:
+        notes = known.judge(recipe, values, known.learn(m.up for m in read_files(settings).migrations))
+    except RecipeError as error:
+        raise ConfigError(str(error), "USAGE", next="Mend the name, or write its file first.") from None
     if declared is None:
-        return files, None
+        return files, None, notes
     move = Move(declared, settings.path("moves") / f"{declared.name}.toml")
     if move.path.exists() or move.path.is_symlink():
         raise ConfigError(
             f"{move.path} is there already", "USAGE", next="Give the move another name: --set move=NAME"
         )
-    return files, move
+    return files, move, notes
 
 
 def write(settings: Settings, files: list[Written], move: Move | None = None) -> list[Written]:
@@ -112,6 +119,12 @@ def write(settings: Settings, files: list[Written], move: Move | None = None) ->
 
 
 def _default_name(recipe: str, values: Mapping[str, str]) -> str:
+    """What the change is called: recipe, table and columns by their names, without types; what does not fit is cut."""
     of = values.get("table") or values.get("type", "")
-    words = [recipe, of, *(values.get(key, "") for key in ("column", "columns", "value", "to"))]
-    return slug("_".join(words)[:_LONGEST_NAME])
+    columns = [part.partition(":")[0] for part in split(values.get("columns", ""))]
+    words = [recipe, of, values.get("column", ""), *columns, values.get("value", ""), values.get("to", "")]
+    whole = slug("_".join(words)[:_LONGEST_INPUT])
+    if len(whole) <= LONGEST_MOVE:
+        return whole
+    mark = hashlib.sha256("_".join(words).encode()).hexdigest()[:6]
+    return f"{whole[: LONGEST_MOVE - len(mark) - 1].rstrip('_')}_{mark}"

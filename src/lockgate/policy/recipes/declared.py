@@ -9,7 +9,9 @@ from msgspec import Struct
 from lockgate.policy.recipes.names import quote
 from lockgate.policy.recipes.recipe import RecipeError
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+LONGEST_MOVE = 40
+"""Characters of a move's name."""
+_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{LONGEST_MOVE - 1}}}")
 
 
 class Declared(Struct, frozen=True):
@@ -57,7 +59,7 @@ def move_name(name: str) -> str:
     """``name``, when a move may be called so. Raises ``RecipeError``."""
     if not _NAME.fullmatch(name):
         raise RecipeError(
-            f"the move of this change would be called {name}; a move's name is a letter and then a-z, 0-9 and _, up to 40: give move=NAME"
+            f"the move of this change would be called {name}; a move's name is a letter and then a-z, 0-9 and _, up to {LONGEST_MOVE}: give move=NAME"
         )
     return name
 
