@@ -197,6 +197,38 @@ def test_a_text_index_with_another_analyzer(project):
         assert project.ok("index", "index", "swap", name, "--to", "copy")["before"] == "0001"
 
 
+def test_a_pass_counts_against_what_serves(project, tmp_path):
+    """An index that lost documents does not go live over a pass against its own kind: not against itself, not against another such one."""
+    lines = (GOLD / "corpus.jsonl").read_text().splitlines(keepends=True)
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(lines[:30]))
+    build = ("index", "build", "h", "--embedder", "hashing:64", "--records")
+    validate = ("index", "validate", "h", "--gold", str(GOLD), "--generation")
+    project.ok("index", *build, str(GOLD / "corpus.jsonl"))
+    project.ok("index", "index", "swap", "h", "--to", "0001")
+    project.ok("index", *build, str(part))
+    assert project.json(*validate, "0002", "--against", "0001").code == 1
+    itself = project.json(*validate, "0002", "--against", "0002")
+    assert itself.code == 2
+    assert "--against 0001 --generation 0002 --gold" in itself.error("USAGE")["next"]
+    again = project.run(*build, str(part))
+    assert "next: lockgate index validate h --against 0001 --generation 0003 --gold DIR" in again.out
+    assert project.json(*validate, "0003", "--against", "0002").code == 0
+    for generation, told in (
+        ("0002", "with fail against 0001"),
+        ("0003", "with pass against 0002, and 0001 serves"),
+    ):
+        refused = project.json("index", "swap", "h", "--to", generation)
+        assert refused.code == 4
+        error = refused.error("INDEX_NOT_READY")
+        assert told in error["message"]
+        assert (
+            error["next"] == f"lockgate index validate h --against 0001 --generation {generation} --gold DIR"
+        )
+    rows = project.ok("index", "index", "list", "h")["generations"]
+    assert [(g["verdict"], g["verdictAgainst"], g["live"]) for g in rows] == [("", "", True), ("fail", "0001", False), ("pass", "0002", False)]  # fmt: skip
+
+
 def test_wrong_calls(project, tmp_path):
     """What cannot be done is refused by name, and nothing is made: unknown names, two sources, none, an invalid specification."""
     records = records_file(tmp_path / "r.jsonl", make_records(5))

@@ -83,7 +83,7 @@ def build_command(name: str, **options: Any) -> None:
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.build import Wanted, build
     from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, source_of
-    from lockgate.indexes.register import read_generations
+    from lockgate.indexes.register import read_alias, read_generations
     from lockgate.release.operator import operator_name
 
     session = session_of(options)
@@ -106,15 +106,18 @@ def build_command(name: str, **options: Any) -> None:
             built = build(
                 room.link, store, wanted, source.after, embedder, actor=operator_name(), progress=waiting.show
             )  # fmt: skip
+        alias = read_alias(room.link, name)
     import msgspec
 
     told = of_store(session, declared.store, declared.place)
     session.output.json({"command": "index build", **msgspec.to_builtins(built), **told})
     session.output.say(f"{session.output.mark('sealed', 'good')}: {name} {built.generation}, {built.records} records ({built.written} written, {built.resumed} there already) in {built.seconds:.1f} s")  # fmt: skip
     session.output.say(f"index_hash {built.index_hash}")
-    others = [g.generation for g in known if g.state == "sealed" and g.generation != built.generation]
-    if others:
-        session.output.say(f"next: lockgate index validate {name} --against {others[-1]} --generation {built.generation} --gold DIR")  # fmt: skip
+    serving = alias.generation if alias is not None else ""
+    if serving == built.generation:
+        session.output.say("it serves already")
+    elif serving:
+        session.output.say(f"next: lockgate index validate {name} --against {serving} --generation {built.generation} --gold DIR")  # fmt: skip
     else:
         session.output.say(f"next: lockgate index swap {name} --to {built.generation}")
 
@@ -141,7 +144,7 @@ def _declared(session: Session, name: str, options: dict[str, Any]) -> "Index":
 @command.command("validate")
 @shared()
 @click.argument("name")
-@click.option("--against", metavar="GENERATION", required=True, help="The generation to compare with.")
+@click.option("--against", metavar="GENERATION", required=True, help="The generation to compare with; a swap asks for a pass against the one that serves.")  # fmt: skip
 @click.option("--generation", metavar="NAME", default=None, help="The generation to validate (default: the newest sealed one that is another).")  # fmt: skip
 @click.option(
     "--gold", metavar="DIR", required=True, help="Gold set: corpus.jsonl, queries.jsonl, qrels.tsv."
@@ -167,7 +170,7 @@ def validate_command(name: str, **options: Any) -> None:
     from lockgate.errors import ConfigError
     from lockgate.indexes.gold import read_gold
     from lockgate.indexes.limits import choose
-    from lockgate.indexes.register import find_generation, read_generations
+    from lockgate.indexes.register import find_generation, read_alias, read_generations
     from lockgate.indexes.validate import read_query_vectors, remember, side_of, validate
     from lockgate.release.operator import operator_name
 
@@ -187,6 +190,15 @@ def validate_command(name: str, **options: Any) -> None:
         else:
             raise ConfigError(
                 f"index {name} has no other sealed generation than {against.generation}", "INDEX_UNKNOWN"
+            )
+        if row.generation == against.generation:
+            alias = read_alias(room.link, name)
+            serving = (
+                alias.generation if alias is not None and alias.generation != row.generation else "SERVING"
+            )
+            raise usage(
+                f"--against {row.generation}: a generation compared with itself says nothing",
+                f"lockgate index validate {name} --against {serving} --generation {row.generation} --gold DIR",
             )
         for one in (row, against):
             if one.state != "sealed":
@@ -230,7 +242,7 @@ def swap_command(name: str, to: str, window: float, unvalidated: bool, two_step:
         target = find_generation(room.link, name, to)
         done = swap(
             room.link, room.of(target), room.of, name, to, actor=operator_name(), window_seconds=window, unvalidated=unvalidated,
-            two_step=two_step, kind="swap, unvalidated" if unvalidated and target.verdict != "pass" else "swap",
+            two_step=two_step,
         )  # fmt: skip
         kind = room.of(target).capabilities.swap
     _told(session, "index swap", done, target, kind)
@@ -267,7 +279,7 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
     with opened(session, changing=True, name=name, wait=lock_wait) as room:
         recover(room.link, room.of, name, actor=operator_name())
         last = room.link.rows(
-            "SELECT kind, to_generation FROM lockgate.index_event WHERE name = $1 AND kind IN ('swap', 'rollback') ORDER BY id DESC LIMIT 1",
+            "SELECT kind, to_generation FROM lockgate.index_event WHERE name = $1 AND kind IN ('swap', 'swap, unvalidated', 'swap finished', 'rollback') ORDER BY id DESC LIMIT 1",
             name,
         )
         if last and last[0][0] == "rollback":
@@ -388,7 +400,7 @@ def list_command(name: str, **shared_options: Any) -> None:
                 {
                     "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records,
                     "specHash": g.spec_hash, "contentRoot": g.content_root, "indexHash": g.index_hash, "startedAt": g.started_at,
-                    "sealedAt": g.sealed_at, "verdict": g.verdict, "cacheNamespace": cache_namespace(g.name, g.index_hash),
+                    "sealedAt": g.sealed_at, "verdict": g.verdict, "verdictAgainst": g.against, "cacheNamespace": cache_namespace(g.name, g.index_hash),
                     "pending": bool(aliases[g.name] and (aliases[g.name].pending or {}).get("to") == g.generation),  # type: ignore[union-attr]
                 }
                 for g in rows
@@ -397,7 +409,7 @@ def list_command(name: str, **shared_options: Any) -> None:
     )  # fmt: skip
     session.output.table(
         ("index", "generation", "store", "state", "records", "index_hash", "validated"),
-        [(g.name, g.generation, f"{g.store} ({unproven(g.store, g.place)})" if unproven(g.store, g.place) else g.store, session.output.mark("live", "good") if g.live else g.state, str(g.records), g.index_hash[:12], g.verdict) for g in rows],
+        [(g.name, g.generation, f"{g.store} ({unproven(g.store, g.place)})" if unproven(g.store, g.place) else g.store, session.output.mark("live", "good") if g.live else g.state, str(g.records), g.index_hash[:12], f"{g.verdict} against {g.against}" if g.verdict else "") for g in rows],
     )  # fmt: skip
 
 

@@ -244,7 +244,7 @@ def _index(name: str, spec: str, live: object, loaded: "str | None") -> Conditio
             f"lockgate index build {name}, then swap it in.",
         )
     if not live["index_hash"] or not live.get("valid", True):
-        return no(f"generation {generation} is not sealed or not valid", f"lockgate index validate {name}")
+        return no(f"generation {generation} is not sealed or not valid", f"lockgate index list {name}")
     if loaded is not None and loaded != live["index_hash"]:
         return no(
             f"this process has loaded {loaded[:16]}, live is generation {generation} with {str(live['index_hash'])[:16]}",

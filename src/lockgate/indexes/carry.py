@@ -132,7 +132,7 @@ def _judge(means: Means, name: str, one: Index, row: Generation, live: Generatio
     given = read_query_vectors(means.root / one.query_vectors) if one.query_vectors else {}
     new, old = (side_of(g, means.of(g), gold, means.key, given) for g in (row, live))
     limits = limits_of(one)
-    if row.verdict != "pass":
+    if not row.passed(live.generation):
         drift = validate(gold, new, old, limits, breadth=one.breadth, progress=means.tell)
         remember(means.link, row, drift, live.generation, actor=means.actor, at=means.clock())
         means.note(

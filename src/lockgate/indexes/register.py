@@ -16,7 +16,8 @@ from lockgate.stores.searching import physical_name
 
 _COLUMNS = (
     "name, generation, store, place, state, live, spec_hash, manifest, embedder, canary, records, content_root, index_hash, scan_digest, "
-    "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), verdict"
+    "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), verdict, "
+    "COALESCE(validation ->> 'against', '')"
 )
 
 
@@ -40,11 +41,17 @@ class Generation(msgspec.Struct, frozen=True):
     started_at: str
     sealed_at: str | None
     verdict: str
+    against: str
+    """The generation that ``verdict`` compared this one with; "" without a verdict."""
 
     @property
     def physical(self) -> str:
         """Its name in the store."""
         return physical_name(self.name, self.generation)
+
+    def passed(self, serving: str) -> bool:
+        """Whether the last validation passed, against ``serving``: a pass against any other says nothing of what readers have."""
+        return self.verdict == "pass" and self.against == serving
 
 
 class Alias(msgspec.Struct, frozen=True):

@@ -89,7 +89,7 @@ def swap(
 ) -> Swapped:
     """Point the alias ``name`` to the sealed generation ``to``; the caller holds the lock. Doing it again changes nothing.
 
-    Raises ``Refused`` for one that is not sealed or did not pass, ``Busy`` where somebody else moved the alias, ``Held``
+    Raises ``Refused`` for one that is not sealed or did not pass against the generation that serves now, ``Busy`` where somebody else moved the alias, ``Held``
     where the store cannot swap in one step.
     """
     recovered = recover(link, opened, name, actor=actor)
@@ -99,7 +99,9 @@ def swap(
     now = store.resolve(name)
     if before == to and now == target.physical:
         return Swapped(name, before, to, alias.epoch if alias else 0, 0.0, False, recovered)
-    _refuse_unready(target, unvalidated=unvalidated or not before)
+    _refuse_unready(target, before, unvalidated=unvalidated)
+    if kind == "swap" and unvalidated and not target.passed(before):
+        kind = "swap, unvalidated"
     if store.capabilities.swap == "two_step" and not two_step:
         raise Held(
             f"the store of {name} does not swap in one step: {store.capabilities.note}", "INDEX_SWAP_TWO_STEP",
@@ -145,16 +147,23 @@ def swap(
     return Swapped(name, before, to, epoch, round(elapsed, 2), True, recovered)
 
 
-def _refuse_unready(target: Generation, *, unvalidated: bool) -> None:
+def _refuse_unready(target: Generation, serving: str, *, unvalidated: bool) -> None:
+    """``serving`` is what the alias points to; "" where nothing serves, and there is nothing to compare with."""
     if target.state != "sealed":
         raise Refused(
             f"generation {target.generation} of {target.name} is not sealed", "INDEX_NOT_READY",
             next=f"lockgate index build {target.name}",
         )  # fmt: skip
-    if target.verdict != "pass" and not unvalidated:
+    if serving and not unvalidated and not target.passed(serving):
+        told = (
+            "was not validated"
+            if not target.verdict
+            else f"was validated with {target.verdict} against {target.against}"
+        )
+        other = f", and {serving} serves" if target.verdict == "pass" else ""
         raise Refused(
-            f"generation {target.generation} of {target.name} {'was not validated' if not target.verdict else 'was validated with ' + target.verdict}",
-            "INDEX_NOT_READY", next=f"lockgate index validate {target.name}",
+            f"generation {target.generation} of {target.name} {told}{other}", "INDEX_NOT_READY",
+            next=f"lockgate index validate {target.name} --against {serving} --generation {target.generation} --gold DIR",
         )  # fmt: skip
 
 

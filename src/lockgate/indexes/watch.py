@@ -68,7 +68,7 @@ def watch(
     """
     alias = read_alias(link, name)
     if alias is None or not alias.previous:
-        raise Refused(f"index {name} was not swapped from one generation to another", "INDEX_NOT_READY", next="lockgate index swap")  # fmt: skip
+        raise Refused(f"index {name} was not swapped from one generation to another", "INDEX_NOT_READY", next=f"lockgate index swap {name} --to GENERATION")  # fmt: skip
     target, before = (
         find_generation(link, name, alias.generation),
         find_generation(link, name, alias.previous),

@@ -188,7 +188,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("INDEX_UNKNOWN", "There is no index, or no generation, of this name.", UNTOUCHED, "lockgate index list", Exit.USAGE),
     Reason("INDEX_ALIAS", "A destructive call named an alias, or what an alias points to.", UNTOUCHED, "Name a generation that does not serve; lockgate index list", Exit.REFUSED),
     Reason("INDEX_MOVED", "The alias does not point to what was expected: somebody else swapped it.", UNTOUCHED, "lockgate index list, then decide anew.", Exit.BUSY),
-    Reason("INDEX_NOT_READY", "The generation is not sealed, was not validated, or its rollback is over.", UNTOUCHED, "lockgate index build NAME, then lockgate index validate NAME", Exit.REFUSED),
+    Reason("INDEX_NOT_READY", "The generation is not sealed, was not validated, or its rollback is over.", UNTOUCHED, "lockgate index build NAME, then lockgate index validate NAME --against SERVING --gold DIR", Exit.REFUSED),
     Reason("INDEX_STORE", "A store of an index does not answer as it should.", "The alias points where it did.", "Look at the named store, then try again.", Exit.FAILED),
     Reason("INDEX_SWAP_TWO_STEP", "The store cannot swap in one step, so a reader could see neither generation.", UNTOUCHED, "Swap while nobody reads, with --two-step.", Exit.HOLD),
     Reason("EMBEDDER_FAILED", "The embedder does not answer, also after the retries.", "What was embedded is kept; the generation is not sealed and serves nobody.", "lockgate index build NAME again: it goes on where it stopped.", Exit.UNREACHABLE),
