@@ -169,3 +169,26 @@ def test_comments_and_space_anywhere(sql: str, noise: list[str]):
         assert not left & {fix.id for fix in result.fixes}
         for piece in ("/* x; */", "-- y\n"):
             assert result.text.count(piece) == text.count(piece)
+
+
+def test_the_fix_of_an_edited_file_depends_on_git(tmp_path):
+    """Before the first commit an edit may be taken into the ledger; of a committed file only its bytes are right."""
+    project = Project(tmp_path)
+    project.write("orders", "CREATE TABLE orders (id bigint PRIMARY KEY);\n")
+    [path] = project.directory.glob("*.sql")
+    whole = path.read_bytes()
+
+    def told() -> str:
+        path.write_bytes(whole + b"-- more\n")
+        [found] = project.json("check").document("check")["findings"]
+        assert found["id"] == "LEDGER_DRIFT"
+        path.write_bytes(whole)
+        return str(found["fix"])
+
+    assert "lockgate check --write-ledger" in told()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "init", "-q"], cwd=project.root, check=True)
+    assert "lockgate check --write-ledger" in told()
+    subprocess.run([*git, "add", "."], cwd=project.root, check=True)
+    subprocess.run([*git, "commit", "-qm", "all"], cwd=project.root, check=True)
+    assert "--write-ledger" not in told()

@@ -44,6 +44,27 @@ def files_at(directory: Path, revision: str) -> dict[str, bytes]:
     return dict(zip(names, _contents(answer, blobs), strict=True))
 
 
+def committed(directory: Path) -> frozenset[str]:
+    """The files of ``directory`` that git has at HEAD; none where there is no repository or no commit yet.
+
+    Raises ``ConfigError`` when there is a repository and git cannot tell.
+    """
+    whole = directory.absolute()
+    if not any((folder / ".git").exists() for folder in (whole, *whole.parents)):
+        return frozenset()
+    try:
+        commits = subprocess.run(
+            ["git", "rev-list", "-n", "1", "--all"], cwd=directory, capture_output=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise ConfigError(
+            "git cannot tell which files are committed",
+            "USAGE",
+            next="lockgate check --fix --since REV, with git at hand",
+        ) from None
+    return frozenset(files_at(directory, "HEAD")) if commits.strip() else frozenset()
+
+
 def _contents(answer: bytes, blobs: list[bytes]) -> Iterator[bytes]:
     """The blobs in what ``git cat-file --batch`` answers: a line `<id> blob <size>`, the bytes, a line end, each."""
     at = 0

@@ -67,7 +67,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("DUPLICATE_REVISION", "Two files share one revision, or the database knows it with other content.", UNTOUCHED, "Give the newer file a newer revision: lockgate new NAME", Exit.FOUND),
     Reason("LEDGER_MISSING", "A file is not in the ledger, or the ledger is missing.", UNTOUCHED, "lockgate check --write-ledger", Exit.FOUND),
     Reason("LEDGER_STALE", "The ledger names a file that is not there.", UNTOUCHED, "Restore the file, or lockgate check --write-ledger", Exit.FOUND),
-    Reason("LEDGER_DRIFT", "A file's bytes differ from its ledger entry.", UNTOUCHED, "Restore the file (git checkout); a new change is a new file.", Exit.FOUND),
+    Reason("LEDGER_DRIFT", "A file's bytes differ from its ledger entry.", UNTOUCHED, "A file that was not applied or merged yet: lockgate check --write-ledger. Any other: restore it (git checkout); a new change is a new file.", Exit.FOUND),
     Reason("LEDGER_FORMAT", "The ledger is not valid JSON of schemaVersion 1 and sha256.", UNTOUCHED, "Restore it from version control, or lockgate check --write-ledger", Exit.FOUND),
     Reason("EOL_ONLY", "A file differs from its checksum in line ends only.", UNTOUCHED, "Add `*.sql -text` to .gitattributes and check the file out again.", Exit.FOUND),
     Reason("IMMUTABLE_EDITED", "A file that existed at the base revision was edited, deleted or re-locked.", UNTOUCHED, "Restore it; put the change into a new file.", Exit.FOUND),

@@ -5,17 +5,15 @@ that was not there, the file is left as it is.
 """
 
 import hashlib
-import subprocess
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
 from lockgate.config import Settings
-from lockgate.errors import ConfigError
 from lockgate.migrations.directives import DirectiveError, parse
 from lockgate.migrations.files import Migration
-from lockgate.migrations.immutable import files_at
+from lockgate.migrations.immutable import committed, files_at
 from lockgate.migrations.ledger import read_ledger, write_ledger
 from lockgate.migrations.scaffold import alone_in, next_revision, slug
 from lockgate.policy.finding import Finding
@@ -121,17 +119,4 @@ def _merged(directory: Path, since: str | None) -> frozenset[str]:
     """The files that may not change: those of the given revision, else those that are committed."""
     if since is not None:
         return frozenset(files_at(directory, since))
-    whole = directory.absolute()
-    if not any((folder / ".git").exists() for folder in (whole, *whole.parents)):
-        return frozenset()
-    try:
-        commits = subprocess.run(
-            ["git", "rev-list", "-n", "1", "--all"], cwd=directory, capture_output=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        raise ConfigError(
-            "git cannot tell which files are committed",
-            "USAGE",
-            next="lockgate check --fix --since REV, with git at hand",
-        ) from None
-    return frozenset(files_at(directory, "HEAD")) if commits.strip() else frozenset()
+    return committed(directory)

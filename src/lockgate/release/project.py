@@ -1,11 +1,12 @@
 """The files of a project as one value: read, compared with the ledger, split and judged."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lockgate.config import Settings
-from lockgate.errors import CheckFailed
+from lockgate.errors import CheckFailed, ConfigError
 from lockgate.migrations.files import Migration, read_directory
 from lockgate.migrations.finding import Problem
 from lockgate.migrations.ledger import compare, read_ledger
@@ -31,8 +32,26 @@ def read_files(settings: Settings) -> Files:
         ledger, wrong = read_ledger(directory)
         problems += wrong
         if ledger is not None:
-            problems += compare(reading.migrations, ledger, frozenset(p.file for p in reading.problems))
+            unread = frozenset(p.file for p in reading.problems)
+            problems += _hardened(directory, compare(reading.migrations, ledger, unread))
     return Files(reading.migrations, tuple(problems))
+
+
+def _hardened(directory: Path, problems: list[Problem]) -> list[Problem]:
+    """The same, and of an edited file that git has already: no way around its bytes."""
+    if not any(p.id == "LEDGER_DRIFT" for p in problems):
+        return problems
+    from lockgate.migrations.immutable import committed
+
+    try:
+        kept = committed(directory)
+    except ConfigError:
+        return problems  # nobody can tell, so the fix names both cases
+    fix = "Restore the file (git checkout), it is committed already; a new change is a new file."
+    return [
+        msgspec.structs.replace(p, fix=fix) if p.id == "LEDGER_DRIFT" and p.file in kept else p
+        for p in problems
+    ]
 
 
 def prepare_files(
@@ -61,5 +80,6 @@ def refuse_problems(problems: tuple[Problem, ...] | list[Problem]) -> None:
             f"{len(errors)} problem{'s' if len(errors) > 1 else ''} in the migration files:{lines}{more}",
             errors[0].id,
             exit=Exit.REFUSED,
+            next=errors[0].fix or None,
             details={"findings": [msgspec.to_builtins(p) for p in errors]},
         )
