@@ -164,3 +164,17 @@ def test_window_and_freeze():
             parse_window(wrong)
     with pytest.raises(ConfigError, match="no zone"):
         judge_time([], (Freeze("2026-11-01T00:00", "2026-12-01T00:00Z"),), "high", Impact.LOW, now)
+
+
+@pytest.mark.parametrize(
+    ("approvals", "asked", "wanted"),
+    [
+        ([], demand(), "--role approver"),
+        ([given_by("ann", "dba")], demand(roles=("dba", "sre")), "--role sre"),
+        ([], demand(approvers=(("olga", Approver(("lead",))), ("ann", Approver(("dba",))))), "--role dba"),
+        ([], demand(roles=("dba",), break_glass="fire"), "--role dba --break-glass --reason TEXT"),
+    ],
+)
+def test_a_refusal_says_with_what_to_approve(approvals, asked, wanted):
+    """The missing approval is named by its options: a demanded role that nobody gave, else one that another person holds."""
+    assert judge_approvals(approvals, asked, PLAN, NOW).wanted == wanted

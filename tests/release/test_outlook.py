@@ -3,6 +3,7 @@
 import shlex
 
 import click
+import msgspec
 import pytest
 
 from lockgate.cli.main import app
@@ -92,6 +93,21 @@ def test_a_file_that_has_to_change_comes_with_a_new_sha():
     assert "--sha NEW-SHA" in said
     assert "lockgate approve --env production" in said
     assert SHA not in said
+
+
+def test_rows_that_stood_in_the_way_can_be_mended():
+    """After a violated constraint the same sha may go on once the rows are mended: said by the error and by recover."""
+    o = Outlook(ENV, SHA, "migrate", [told("migrate", "failed")], 1)
+    said = next_of("MIGRATION_EXECUTION_FAILED", REASONS["MIGRATION_EXECUTION_FAILED"].next, o, "23514")
+    assert said.startswith(
+        f"Mend the rows that are named, then lockgate release resume {SHA} --env {ENV}; or: "
+    )
+    assert "--sha NEW-SHA" in said
+    seen = situation("failed", "MIGRATION_EXECUTION_FAILED", applied=("1",))
+    failed = {"migrate": StepRow(6, "migrate", "failed", 1, 1.0, "", "", 0.0, evidence={"sqlstate": "23505"})}
+    way = ways_back(msgspec.structs.replace(seen, steps=failed)).ways[0]
+    assert way.possible
+    assert way.commands[-1] == f"lockgate release resume {SHA} --env {ENV}"
 
 
 def row(state: str, code: str = "", sequence: int = 2) -> ReleaseRow:

@@ -100,13 +100,15 @@ def command(
     known = session.settings.approvers
     if known and (who not in known or role not in known[who].roles):
         told = (
-            f"may approve as {', '.join(known[who].roles) or 'nothing'}"
+            f"may approve as {', '.join(known[who].roles) or 'nothing'}, and not as {role}"
             if who in known
             else "is not among [approvers]"
         )
         raise usage(
             f"{who} {told} in lockgate.toml",
-            "Approve in a role that you hold, or change lockgate.toml by review.",
+            f"Give --role {known[who].roles[0]}, or change lockgate.toml by review."
+            if who in known and known[who].roles
+            else "Approve as somebody of [approvers] (--actor WHO), or change lockgate.toml by review.",
         )
     if key is not None:
         _sign(session, environment, plan_hash, who, role, holds, break_glass, reason, key, out)

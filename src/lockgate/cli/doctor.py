@@ -20,7 +20,10 @@ def command(**shared_options: Any) -> None:
     session = Session(**shared_options)
     output = session.output
     target = session.target()
-    findings = checkup(target, session.settings.roles, Limits.of(session.settings.migrations))
+    variable = "DATABASE_URL" if target.source == "DATABASE_URL" else ""
+    if target.environment:
+        variable = session.settings.env[target.environment].url_env
+    findings = checkup(target, session.settings.roles, Limits.of(session.settings.migrations), variable)
     errors = [f for f in findings if f.severity == "error"]
     output.json(
         {

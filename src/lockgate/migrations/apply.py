@@ -94,7 +94,8 @@ def _why_stop(
         return RunFailed(
             f"{item.migration.file} stopped half way as a transaction=off file and now says it is transactional",
             "PARTIAL",
-            next="Give it back `-- lockgate: transaction=off`, then lockgate up; or undo by hand what is done and lockgate repair --discard-journal",
+            next="Give it back `-- lockgate: transaction=off`, then lockgate up; or undo by hand what is done and "
+            f"lockgate repair --discard-journal {item.revision} --reason TEXT --actor WHO",
             details={"revision": item.revision},
         )
     return None

@@ -42,7 +42,7 @@ def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
         found.append(
             Finding(
                 "history-broken", "error", f"the hash chain of the history does not hold: {history.broken}", f"{len(history.rows)} rows, head {history.head[:12] or 'none'}",
-                "Compare with the newest migration.json; lockgate repair --accept-chain takes the rows as they stand",
+                "Compare with the newest migration.json; lockgate repair --accept-chain --reason TEXT --actor WHO takes the rows as they stand",
             )
         )  # fmt: skip
     for revision in history.partial:

@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
     "run-silent": Kind("warning", "run {0} ({1} by {2} on {3}) holds its locks and gave no sign of life for {6} s", "sessions {4} and {5}, started {7} s ago", "Look at its process on {3}; when it is gone: SELECT pg_terminate_backend({4}), pg_terminate_backend({5});"),
     "run-live": Kind("info", "run {0} ({1} by {2} on {3}) is under way", "sessions {4} and {5}, started {7} s ago, last heartbeat {6} s ago"),
     # -- roles
-    "roles-absent": Kind("info", "none of the four roles of [roles] exists: whoever connects does everything", "{0}", "lockgate roles --database {1} | psql {1}"),
+    "roles-absent": Kind("info", "none of the four roles of [roles] exists: whoever connects does everything", "{0}", "lockgate roles --database {1} | psql {2}"),
     "roles-equal": Kind("error", "{0} and {1} are one role ({2}): the application could change the schema", "[roles] in lockgate.toml", "Give each its own name in lockgate.toml, then lockgate roles"),
     "role-missing": Kind("warning", "the {0} role {1} does not exist", "pg_roles", "lockgate roles prints the SQL that makes it"),
     "role-too-strong": Kind("error", "the {0} role {1} is {2}", "pg_roles", "{3}"),
@@ -135,10 +135,11 @@ class LiveRun(NamedTuple):
     age: str
 
 
-def examine(wire: Wire, roles: Roles) -> list[Finding]:
+def examine(wire: Wire, roles: Roles, address: str = "") -> list[Finding]:
     """Everything that is found in the database behind ``wire``, errors first. Reads only, about fifteen round trips.
 
-    ``roles`` are the names to check against. A check that the server refuses becomes the finding
+    ``roles`` are the names to check against, ``address`` is what ``psql`` takes to come here (default: by the name of the
+    database, on the server that it takes by itself). A check that the server refuses becomes the finding
     ``check-impossible``. Raises ``ConnectionLost``, ``Cancelled``.
     """
     first = wire.value("SELECT pg_catalog.pg_backend_pid()::text") or ""
@@ -146,7 +147,7 @@ def examine(wire: Wire, roles: Roles) -> list[Finding]:
     for check in ("indexes", "partitions", "constraints", "triggers", "sequences", "prepared"):
         found += _rows_to_findings(wire, check)
     found += _runs(wire)
-    found += _roles(wire, roles)
+    found += _roles(wire, roles, address)
     last = wire.value("SELECT pg_catalog.pg_backend_pid()::text") or ""
     if last != first:
         found.append(KINDS["pooler"].finding("pooler", (first, last)))
@@ -255,7 +256,7 @@ def judge_runs(holders: Sequence[Holder], runs: Sequence[LiveRun]) -> list[Findi
 # -- roles ------------------------------------------------------------------------------------------
 
 
-def _roles(wire: Wire, roles: Roles) -> list[Finding]:
+def _roles(wire: Wire, roles: Roles, address: str) -> list[Finding]:
     names = {"owner": roles.owner, "migrator": roles.migrator, "app": roles.app, "reader": roles.reader}
     found = list(_equal(names))
     schemas = _json(roles.schemas)
@@ -266,7 +267,9 @@ def _roles(wire: Wire, roles: Roles) -> list[Finding]:
     missing = {row[1] for row in rows if row[0] == "role-missing"}
     if missing == names.keys():
         database = wire.value("SELECT pg_catalog.quote_ident(pg_catalog.current_database())") or ""
-        absent = KINDS["roles-absent"].finding("roles-absent", (", ".join(names.values()), database))
+        absent = KINDS["roles-absent"].finding(
+            "roles-absent", (", ".join(names.values()), database, address or database)
+        )
         return [*found, absent, *_settings(wire, [])]
     found += [KINDS[row[0]].finding(row[0], row[1:]) for row in rows]
     if not missing & {"owner", "migrator"}:

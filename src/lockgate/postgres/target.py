@@ -1,6 +1,7 @@
 """Where a command works: one database, named so that it can be shown without its secrets."""
 
 import os
+import shlex
 
 from psycopg import conninfo
 from psycopg.errors import Error as DriverError
@@ -78,6 +79,12 @@ class Target:
         other._parameters = {**self._parameters, "dbname": dbname}
         other.source, other.environment, other.protected = self.source, self.environment, self.protected
         return other
+
+    @property
+    def address(self) -> str:
+        """What ``psql`` takes in a shell to come here, without any secret."""
+        open_ = {k: v for k, v in self._parameters.items() if k not in ("password", "sslpassword")}
+        return shlex.quote(conninfo.make_conninfo("", **open_))
 
     def __str__(self) -> str:
         p = self._parameters

@@ -80,11 +80,11 @@ _ROWS: tuple[Reason, ...] = (
     Reason("PLAN_STALE", "The database moved since this plan was made, so its permit is void.", UNTOUCHED, "lockgate plan, then ask again.", Exit.REFUSED),
     Reason("CONTRACT_TOO_EARLY", "A contract-phase file is held while a live instance still needs what it removes.", "The files before it are applied; it and the files after it are not.", "Roll the named instances out, or wait until their heartbeats end; then lockgate up", Exit.REFUSED),
     Reason("PENDING", "Migrations are pending.", UNTOUCHED, "lockgate up", Exit.FOUND),
-    Reason("SCHEMA_DRIFT", "The live schema is not the one that the history left.", UNTOUCHED, "lockgate verify names the objects; put the change into a migration or undo it, or let it stand: lockgate repair --accept-schema.", Exit.FOUND),
+    Reason("SCHEMA_DRIFT", "The live schema is not the one that the history left.", UNTOUCHED, "lockgate verify names the objects; put the change into a migration or undo it, or let it stand: lockgate repair --accept-schema --reason TEXT --actor WHO", Exit.FOUND),
     # -- who may ----------------------------------------------------------------------------------
     Reason("ROLE_REFUSED", "This process runs as an application (LOCKGATE_ROLE=app) and may not change the schema.", UNTOUCHED, "Run the migration job; the application only gates.", Exit.REFUSED),
     Reason("PROTECTED_ENVIRONMENT", "The environment is protected and the command is for unprotected ones only.", UNTOUCHED, "Go forward with a new migration, or through lockgate release.", Exit.REFUSED),
-    Reason("APPROVAL_MISSING", "A protected environment has too few approvals of this plan, or only ones that do not count.", UNTOUCHED, "lockgate approve --env NAME, by another person than the one who releases", Exit.REFUSED),
+    Reason("APPROVAL_MISSING", "A protected environment has too few approvals of this plan, or only ones that do not count.", UNTOUCHED, "By another person than the one who releases: lockgate approve --env NAME --role ROLE", Exit.REFUSED),
     Reason("APPROVAL_EXPIRED", "The approvals of this plan have expired.", UNTOUCHED, "lockgate approve --env NAME, again", Exit.REFUSED),
     Reason("APPROVAL_STALE", "What was approved is another plan: the files or the database changed since.", UNTOUCHED, "lockgate plan --env NAME shows the plan that would run; then lockgate approve --env NAME", Exit.REFUSED),
     Reason("BACKUP_MISSING", "There is no backup of this database on this server.", UNTOUCHED, "lockgate backup take --env NAME", Exit.REFUSED),

@@ -218,7 +218,7 @@ class Desk:
                     raise Refused(
                         history.broken,
                         "HISTORY_TAMPERED",
-                        next="Look at it first; lockgate repair --accept-chain takes the rows as they stand.",
+                        next="Look at it first; lockgate repair --accept-chain --reason TEXT --actor WHO takes the rows as they stand.",
                     )
                 return self._watched(guard, history, act, schema or kind != "repair")
             except LockgateError as error:

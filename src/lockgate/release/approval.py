@@ -4,6 +4,7 @@ An approval names a person, a role, an environment, a plan and an end. It counts
 that very plan after a part of it was applied; for nothing else.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -59,6 +60,8 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     used: tuple[Approval, ...] = ()
     passed_over: tuple[str, ...] = ()
     break_glass: str = ""
+    wanted: str = ""
+    """The options of the ``lockgate approve`` that is missing; "" when it was approved."""
 
 
 def covered_hashes(plan: Plan, newest_runs: int = 500) -> frozenset[str]:
@@ -95,6 +98,7 @@ def judge_approvals(
             passed_over.append(f"{approval.approver} ({approval.role}): expired at {approval.expires_at}")
         else:
             valid.append(approval)
+    ask = _ask(valid, demand)
     if demand.break_glass:
         broken = [a for a in valid if a.break_glass and a.reason.strip()]
         if broken:
@@ -108,6 +112,7 @@ def judge_approvals(
             "APPROVAL_MISSING",
             f"breaking the glass on {demand.environment} needs a second person: lockgate approve --break-glass --reason ... by somebody other than {demand.operator}",
             passed_over,
+            ask,
         )
     used = _enough(valid, demand)
     if used is not None:
@@ -118,6 +123,7 @@ def judge_approvals(
             "APPROVAL_EXPIRED",
             f"the approvals of this plan for {demand.environment} have expired",
             passed_over,
+            ask,
         )
     if ours and not matching:
         newest = max(ours, key=lambda a: a.approved_at)
@@ -125,16 +131,38 @@ def judge_approvals(
             "APPROVAL_STALE",
             f"{newest.approver} approved plan {newest.plan_hash[:12]} for {demand.environment}; this is plan {plan.hash[:12]}: the files or the database changed since",
             passed_over,
+            ask,
         )
     return _refused(
         "APPROVAL_MISSING",
         f"plan {plan.hash[:12]} for {demand.environment} has {have}" + "".join(f"; {p}" for p in passed_over),
         passed_over,
+        ask,
     )
 
 
-def _refused(code: str, message: str, passed_over: list[str]) -> Decision:
-    return Decision(Verdict.FAIL, code, message, passed_over=tuple(passed_over))
+def _refused(code: str, message: str, passed_over: list[str], wanted: str) -> Decision:
+    return Decision(Verdict.FAIL, code, message, passed_over=tuple(passed_over), wanted=wanted)
+
+
+def _ask(valid: Sequence[Approval], demand: Demand) -> str:
+    """What the next approval has to be given with, so that it counts."""
+    role = shlex.quote(_role(valid, demand) or "approver")
+    return f"--role {role} --break-glass --reason TEXT" if demand.break_glass else f"--role {role}"
+
+
+def _role(valid: Sequence[Approval], demand: Demand) -> str:
+    """The first demanded role that nobody gave; else one that another person may give; "" where any does."""
+    given, people = {a.role for a in valid}, {_who(a) for a in valid} | {demand.operator.strip().casefold()}
+    held = [
+        role
+        for who, person in demand.approvers
+        if who.strip().casefold() not in people
+        for role in person.roles
+    ]
+    return next((role for role in (*demand.roles, *held) if role not in given), "") or next(
+        iter((*held, *demand.roles)), ""
+    )
 
 
 def _wanted(demand: Demand) -> str:

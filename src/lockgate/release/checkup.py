@@ -16,13 +16,13 @@ from lockgate.release.look import connect_patiently
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
-def checkup(target: Target, roles: Roles, limits: Limits) -> list[Finding]:
-    """Every finding on ``target``, errors first. Reads only. Raises ``Unreachable``."""
+def checkup(target: Target, roles: Roles, limits: Limits, variable: str = "") -> list[Finding]:
+    """Every finding on ``target``, errors first; ``variable`` is the environment variable with its URL, "" for none. Reads only. Raises ``Unreachable``."""
     wire = connect_patiently(target, "doctor", limits, None)
     try:
         found = [
             *history_checkup.examine(wire),
-            *doctor.examine(wire, roles),
+            *doctor.examine(wire, roles, f'"${variable}"' if variable else target.address),
             *_drift(wire),
             *leftovers(wire),
         ]

@@ -18,6 +18,11 @@ IN_THE_FILE = frozenset(
 """What only a changed file mends: another commit, so another sha and another plan."""
 
 
+def of_the_data(code: str, sqlstate: str) -> bool:
+    """Whether rows stood in the way of a statement (not null, foreign key, unique, check, exclusion): mending them lets the same file pass."""
+    return code == "MIGRATION_EXECUTION_FAILED" and sqlstate.startswith("23")
+
+
 class Outlook(msgspec.Struct, frozen=True):
     """What is so when a release stops. ``known`` is False when the history could not be read."""
 
@@ -44,13 +49,18 @@ def state_of(code: str, own: str, o: Outlook) -> str:
     return " ".join([*said, _applied(o), f"Traffic: {traffic_of(o.steps)}.", *_workers(o.notes)])
 
 
-def next_of(code: str, own: str, o: Outlook) -> str:
+def next_of(code: str, own: str, o: Outlook, sqlstate: str = "") -> str:
     """The next command, whole. A file that has to change comes with a new sha."""
     if code in IN_THE_FILE:
         approve = (
             f"have the new plan approved (lockgate approve --env {o.environment}), " if o.protected else ""
         )
-        return whole(
+        rows = (
+            f"{whole('Mend the rows that are named, then lockgate release resume', o.environment, o.sha)}; or: "
+            if of_the_data(code, sqlstate)
+            else ""
+        )
+        return rows + whole(
             f"Mend the file in a new commit (it is not applied), {approve}then lockgate release --sha NEW-SHA",
             o.environment,
         )

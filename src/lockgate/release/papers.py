@@ -106,7 +106,7 @@ def refuse_papers(plan: Plan, target: Target, papers: Papers | None) -> tuple[st
         raise Refused(
             a.message,
             a.code,
-            next=f"lockgate approve --env {target.environment} --plan-hash {plan.hash}, by another person",
+            next=f"By another person than the one who releases: lockgate approve --env {target.environment} --plan-hash {plan.hash} {a.wanted}",
             details=details,
         )
     told = tuple(f"approved by {one.approver} as {one.role} ({one.approval_id})" for one in a.used)

@@ -356,7 +356,9 @@ class Release:
             if failure is not None:
                 stand = self._outlook(course)
                 failure.state = state_of(failure.code, failure.state, stand)
-                failure.next = next_of(failure.code, failure.next, stand)
+                failure.next = next_of(
+                    failure.code, failure.next, stand, str(failure.details.get("sqlstate", ""))
+                )
             record.fill_report(course, report, failure)
         path = self._write(course, report, failure, previous)
         steps = [record.told_step(t) for t in course.told] if course is not None else []

@@ -7,7 +7,7 @@ import msgspec
 
 from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
-from lockgate.release.outlook import IN_THE_FILE
+from lockgate.release.outlook import IN_THE_FILE, of_the_data
 
 IN_THE_CALL = frozenset(
     {"CANDIDATE_IMAGE", "CANDIDATE_STALE", "CANDIDATE_INCOMPATIBLE", "ROLLBACK_IMAGE_INCOMPATIBLE", "MIGRATIONS_REQUIRED"}
@@ -138,6 +138,15 @@ def _resume(s: Situation, env: str) -> Way:
     if s.release.state in ("succeeded", "superseded"):
         told = "it succeeded" if s.release.state == "succeeded" else "a newer release took over"
         return Way("resume", title, False, f"{told}: there is nothing to go on with")
+    migrate = s.steps.get("migrate")
+    if migrate is not None and of_the_data(code, str(migrate.evidence.get("sqlstate", ""))):
+        return Way(
+            "resume", "Mend the rows that are named, and go on", True, f"rows stood in its way: {s.release.message}",
+            [
+                "# mend the rows that are named, where they are wrong and the file is right",
+                f"lockgate release resume {s.release.sha}{env}",
+            ],
+        )  # fmt: skip
     if code in IN_THE_FILE:
         return Way("resume", title, False, f"{code}: a file has to change, so it comes with another sha")
     if code in IN_THE_CALL:
