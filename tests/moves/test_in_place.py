@@ -241,3 +241,57 @@ def test_rows_that_cannot_be_filled_in_stand_in_quarantine(tmp_path, database: s
     )
     project.ok("move", "move", "backfill", "the_change", "--retry")
     assert project.ok("move", "move", "run", "the_change")["stage"] == "reconciled"
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=[c.recipe for c in CHANGES])
+def test_a_whole_history_builds_a_new_database(tmp_path, database: str, change: Change):
+    """On an empty database no file waits for a move that has nothing to move: one `up` makes it all, and says so."""
+    project = Project(tmp_path, database)
+    project.write("orders", MAKE, 1_700_000_000_001)
+    arguments = [part for key, value in change.values.items() for part in ("--set", f"{key}={value}")]
+    project.ok("new", "new", "the_change", "--recipe", change.recipe, *arguments)
+    for name in sorted(path.stem for path in (project.root / "db/contract").glob("*.sql")):
+        project.ok("promote", "promote", name)
+    answer = project.json("up")
+    assert answer.code == 0, answer
+    assert "move the_change had nothing to move: orders is empty" in answer.err
+    assert run_sql(database, change.gone) == [(True,)]
+    assert project.ok("status", "status")["clean"] is True
+
+
+def test_rows_of_the_files_themselves_are_rows(tmp_path, database: str):
+    """A file of the same run that fills the table makes what waits for the move wait; status and error name the command."""
+    change = CHANGES[0]
+    project = Project(tmp_path, database)
+    project.write("orders", MAKE, 1_700_000_000_001)
+    project.write("seed", "INSERT INTO orders (id, note) VALUES (1, 'seed');\n", 1_700_000_000_002)
+    arguments = [part for key, value in change.values.items() for part in ("--set", f"{key}={value}")]
+    project.ok("new", "new", "the_change", "--recipe", change.recipe, *arguments)
+    project.ok("promote", "promote", "the_change")
+    answer = project.json("up")
+    assert answer.code == 4, answer
+    error = answer.error("MOVE_WAITED_FOR")
+    assert "never started here, and orders holds rows" in error["message"]
+    assert error["next"] == "lockgate move run the_change; then lockgate up"
+    held = project.ok("status", "status")["held"]
+    assert (held["move"], held["next"]) == ("the_change", error["next"])
+    shown = project.run("status")
+    assert "waits for the move the_change" in shown.out
+    assert "next: lockgate move run the_change" in shown.out
+    project.ok("move", "move", "run", "the_change")
+    project.ok("up", "up")
+    assert run_sql(database, "SELECT remark FROM orders") == [("seed",)]
+
+
+def test_what_had_nothing_to_move_stays_settled(tmp_path, database: str):
+    """Once a file passed because the table was empty, later ones pass too: the triggers wrote every row since on both sides."""
+    change = CHANGES[0]
+    project = Project(tmp_path, database)
+    project.write("orders", MAKE, 1_700_000_000_001)
+    arguments = [part for key, value in change.values.items() for part in ("--set", f"{key}={value}")]
+    project.ok("new", "new", "the_change", "--recipe", change.recipe, *arguments)
+    project.ok("up", "up")
+    run_sql(database, "INSERT INTO orders (id, note) VALUES (1, 'old')")
+    project.ok("promote", "promote", "the_change")
+    project.ok("up", "up")
+    assert run_sql(database, "SELECT remark FROM orders") == [("old",)]

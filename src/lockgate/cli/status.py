@@ -1,14 +1,30 @@
 """``lockgate status``."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
 
+if TYPE_CHECKING:
+    from lockgate.migrations.plan import Plan
+    from lockgate.release.held import Held
+
 _RELEASE = ("releaseKey", "sha", "state", "reasonCode", "operator", "startedAt", "finishedAt")
 """What is told of the newest release."""
+
+
+def _state(revision: str, journals: Mapping[str, Any], held: "Held | None") -> str:
+    if held is not None and revision == held.revision:
+        return f"waits for the move {held.move}"
+    return "half done" if revision in journals else "pending"
+
+
+def _next(plan: "Plan", held: "Held | None") -> str:
+    """``up`` while something stands before the file that waits; then what that file waits for."""
+    return held.next if held is not None and plan.pending[0][0] == held.revision else "lockgate up"
 
 
 @click.command("status")
@@ -24,6 +40,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
 
     from lockgate.migrations.limits import Limits
     from lockgate.migrations.plan import resolve
+    from lockgate.release.held import first_held
     from lockgate.release.look import look, read_journals
     from lockgate.release.project import read_files
     from lockgate.release.situation import newest_release
@@ -41,6 +58,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         else {}
     )
     release = newest_release(target, Limits.of(session.settings.migrations)) if looked.facts.home else None
+    held = first_held(target, looked, plan, files, session.settings)
     clean = not plan.pending and not plan.obstacles and not files.problems and not looked.history.partial
     output.json(
         {
@@ -48,7 +66,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
             "applied": [msgspec.to_builtins(row) for row in looked.history.rows], "pending": [{"revision": r, "name": names.get(r, "")} for r, _ in plan.pending],
             "partial": {revision: [msgspec.to_builtins(s) for s in rows] for revision, rows in journals.items()},
             "release": {k: v for k, v in msgspec.to_builtins(release).items() if k in _RELEASE} if release is not None else None,
-            "obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "findings": [msgspec.to_builtins(p) for p in files.problems],
+            "held": msgspec.to_builtins(held), "obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "findings": [msgspec.to_builtins(p) for p in files.problems],
         }
     )  # fmt: skip
     output.say(f"target    {target}")
@@ -71,7 +89,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         for row in rows
     ]
     table += [
-        (r, names.get(r, ""), output.mark("half done" if r in journals else "pending", "warn"), "", "", "")
+        (r, names.get(r, ""), output.mark(_state(r, journals, held), "warn"), "", "", "")
         for r, _ in plan.pending
     ]
     if table:
@@ -84,13 +102,15 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
             ("step", "state", "attempts", "statement"),
             [(str(s.number), s.state, str(s.attempts), " ".join(s.statement.split())[:90]) for s in journal],
         )
+    if held is not None:
+        output.say(f"{output.mark('MOVE_WAITED_FOR', 'warn')}: {held.because}")
     for obstacle in plan.obstacles:
         output.say(f"{output.mark(obstacle.code, 'bad')}: {obstacle.message}")
     for item in files.problems[:20]:
         output.say(f"{output.mark(item.id, 'bad')}: {item.file}: {item.message}")
     output.say(
         f"{len(looked.history.rows)} applied, {len(plan.pending)} pending"
-        + ("" if clean else "" if plan.obstacles else "; next: lockgate up")
+        + ("" if clean or plan.obstacles else f"; next: {_next(plan, held)}")
     )
     if check and plan.pending:
         from lockgate.record.reasons import reason

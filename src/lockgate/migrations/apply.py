@@ -12,6 +12,7 @@ from lockgate.migrations.session import WorkSession
 from lockgate.migrations.spans import file_span
 from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
+from lockgate.postgres.moves.empty import Unmoved, why_waited_for
 from lockgate.postgres.warden import Warden
 from lockgate.record.tracing import tracing
 
@@ -24,8 +25,11 @@ def apply(
     limits: Limits,
     run: Deadline,
     log: Log,
-) -> None:
+) -> tuple[str, str]:
     """Apply the pending files of ``plan`` in order, up to ``permit.until``.
+
+    Returns which move the rest waits for, and why, when a file's turn came and its move had something to move after
+    all; else two empty texts.
 
     ``guard`` holds both locks; ``prepared`` has every pending revision. Each file that ends is told to ``log``. Raises
     ``Refused`` when the permit is not for this plan, ``RunFailed`` (with what is applied in ``log``), ``InDoubt`` and
@@ -45,6 +49,8 @@ def apply(
         landed=lambda: log.landed,
         flushed=log.harden,
     )
+    waited_for = "", ""
+    settled: set[str] = set()
     transactional = TransactionalRunner(session, limits, run, warden, log)
     warden.start()
     try:
@@ -52,6 +58,14 @@ def apply(
             if permit.until and revision >= permit.until:
                 break
             item = prepared[revision]
+            looks = [move for move in permit.provided.get(revision, ()) if move.name not in settled]
+            if looks:
+                transactional.settle()
+                waited_for = _look_for_rows(guard, looks, item, log)
+                if waited_for[0]:
+                    break
+                # Once is enough: what keeps both sides in step is in force until one of these files takes it away.
+                settled.update(move.name for move in looks)
             stop = _why_stop(guard, session, limits, run, item, checksum)
             if stop is not None:
                 transactional.settle()
@@ -73,6 +87,17 @@ def apply(
         warden.stop()
         transactional.flush()  # behind a failure; else the last COMMIT has waited, and nothing is left to tell
         log.lock_waited += warden.lock_waited
+    return waited_for
+
+
+def _look_for_rows(guard: Guard, moves: list[Unmoved], item: Prepared, log: Log) -> tuple[str, str]:
+    """The first of ``moves`` that has something to move, and why ``item`` has to wait for it."""
+    for move in moves:
+        because = why_waited_for(guard.work, move)
+        if because:
+            return move.name, f"{item.migration.file} waits: {because}"
+        log.tell("authorised", f"move {move.name} had nothing to move: {move.source} is empty")
+    return "", ""
 
 
 def _why_stop(

@@ -11,7 +11,7 @@ from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
-from lockgate.release.moving import Moves, first_waiting, refuse_frozen
+from lockgate.release.moving import Moves, first_waiting, next_of, refuse_frozen
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
@@ -91,8 +91,8 @@ def authorise(
     """
     refuse_application_role()
     refuse_findings(plan, judged)
-    waiting, why = first_waiting(plan, prepared, moves)
-    refuse_frozen(moves, waiting)
+    waits = first_waiting(plan, prepared, moves)
+    refuse_frozen(moves, waits.revision)
     if plan.obstacles:
         first = plan.obstacles[0]
         raise Refused(
@@ -108,11 +108,17 @@ def authorise(
         f"{len(plan.pending)} pending files on top of {plan.base or 'nothing'}",
         f"policy, profile {judged.profile}: nothing blocks, {judged.warnings} warnings",
         *granted,
+        *(
+            f"{prepared[revision].migration.file} runs if the move {move.name} has nothing to move when its turn comes"
+            for revision, looks in waits.provided.items()
+            for move in looks
+        ),
     ]
-    until, code, because = "", "", ""
+    until, code, because, then = "", "", "", ""
     for revision, _checksum in plan.pending:
-        if revision == waiting:
-            until, code, because = revision, "MOVE_WAITED_FOR", why
+        if revision == waits.revision:
+            until, code, because = revision, "MOVE_WAITED_FOR", waits.because
+            then = next_of(waits.move)
             break
         if prepared[revision].directives.phase != "contract":
             continue
@@ -125,4 +131,6 @@ def authorise(
             until, code = revision, "CONTRACT_TOO_EARLY"
             because = f"{prepared[revision].migration.file} is of the contract phase, and {len(needing)} live instances still need what it removes: {who}"
             break
-    return Permit(plan.hash, target.environment, operator, until, code, because, tuple(evidence))
+    return Permit(
+        plan.hash, target.environment, operator, until, code, because, then, waits.provided, tuple(evidence)
+    )

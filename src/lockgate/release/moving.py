@@ -1,10 +1,13 @@
 """Running moves and the files of a run: which tables may not be changed now, and which file waits for which move."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lockgate.errors import Refused
+from lockgate.config import Settings
+from lockgate.errors import ConfigError, Refused
 from lockgate.migrations.plan import Plan
+from lockgate.postgres.moves.empty import Unmoved, surely_waited_for
 from lockgate.postgres.moves.frozen import Moving, frozen, read_moving, waits_for
 from lockgate.postgres.queries import query
 from lockgate.postgres.wire import Wire
@@ -29,6 +32,11 @@ class Moves(NamedTuple):
 
     moving: tuple[Moving, ...] = ()
     changes: Sequence[Change] = ()
+    unmoved: Mapping[str, Unmoved] = {}
+    """Moves in place that were never started here and whose tables held no rows, or were not there, when the run looked."""
+
+    passed: frozenset[str] = frozenset()
+    """Moves that an applied file had waited for."""
 
 
 def changes_of(file: str, line: int, locks: Mapping[str, str]) -> list[Change]:
@@ -68,11 +76,79 @@ def refuse_frozen(moves: Moves, waiting: str = "") -> None:
             )
 
 
-def first_waiting(plan: Plan, prepared: "Mapping[str, Prepared]", moves: Moves) -> tuple[str, str]:
-    """(revision, why) of the first pending file that has to wait for a move; two empty texts when none has to."""
+class Waits(NamedTuple):
+    """The first pending file that has to wait for a move, and which files may run if their moves have nothing to move."""
+
+    revision: str = ""
+    move: str = ""
+    because: str = ""
+    provided: Mapping[str, tuple[Unmoved, ...]] = {}
+
+
+def first_waiting(plan: Plan, prepared: "Mapping[str, Prepared]", moves: Moves) -> Waits:
+    """Which pending file has to wait for which move. Pure.
+
+    A move that was never started is not waited for where an applied file had waited for it already: what it would have
+    moved was nothing, and everything since was written on both sides.
+    """
+    known = {move.name for move in moves.moving}
+    provided: dict[str, tuple[Unmoved, ...]] = {}
     for revision, _ in plan.pending:
         item = prepared[revision]
-        because = waits_for(moves.moving, item.directives.after)
-        if because:
-            return revision, f"{item.migration.file} waits: {because}"
-    return "", ""
+        looks = []
+        for wanted in item.directives.after:
+            name = name_of(wanted)
+            if name not in known and name in moves.passed:
+                continue
+            if name not in known and name in moves.unmoved:
+                looks.append(moves.unmoved[name])
+                continue
+            because = waits_for(moves.moving, (wanted,))
+            if because:
+                return Waits(revision, name, f"{item.migration.file} waits: {because}", provided)
+        if looks:
+            provided[revision] = tuple(looks)
+    return Waits(provided=provided)
+
+
+def name_of(after: str) -> str:
+    """The move that ``after=`` names."""
+    return after.removeprefix("move:")
+
+
+def next_of(move: str) -> str:
+    """The commands after which a file no longer waits for ``move``."""
+    return f"lockgate move run {move}; then lockgate up"
+
+
+def unmoved_of(settings: Settings, names: Iterable[str]) -> dict[str, Unmoved]:
+    """What ``moves/<name>.toml`` declares of those ``names`` that are moves in place. One that copies a table also switches, so
+    what waits for it needs more than that there are no rows; one that is not declared here tells nothing about its table."""
+    from lockgate.moves.declaration import read
+
+    found = {}
+    for name in names:
+        with contextlib.suppress(ConfigError):
+            declared = read(settings, name)
+            if declared.in_place:
+                sync = (*declared.sync.triggers, *declared.sync.checks)
+                found[name] = Unmoved(name, declared.source.table, declared.target.table, sync)
+    return found
+
+
+def read_waits(
+    wire: Wire, moving: tuple[Moving, ...], pending: Iterable[str], done: Iterable[str], settings: Settings
+) -> tuple[dict[str, Unmoved], frozenset[str]]:
+    """(never started moves in place whose tables hold no rows now, moves that a ``done`` file had waited for); the files as texts."""
+    known = {move.name for move in moving}
+    wanted = _waited_for(pending) - known
+    passed = wanted & _waited_for(done) if wanted else frozenset()
+    unmoved = unmoved_of(settings, sorted(wanted - passed))
+    full = surely_waited_for(wire, unmoved.values())
+    return {name: move for name, move in unmoved.items() if name not in full}, passed
+
+
+def _waited_for(texts: Iterable[str]) -> frozenset[str]:
+    from lockgate.migrations.directives import parse
+
+    return frozenset(name_of(after) for text in texts if "after=move:" in text for after in parse(text).after)

@@ -13,21 +13,35 @@ from lockgate.migrations.plan import Plan
 from lockgate.postgres.guard import Guard
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
-from lockgate.release.moving import Moves, under_way
+from lockgate.release.moving import Moves, read_waits, under_way
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
 
 
-def look_for_moves(guard: Guard, plan: Plan, migrations: tuple[Migration, ...], settings: Settings) -> Moves:
-    """The moves of this database, and, while one is under way, what the pending files change."""
+def look_for_moves(
+    guard: Guard, plan: Plan, history: History, migrations: tuple[Migration, ...], settings: Settings
+) -> Moves:
+    """The moves of this database, those that pending files name and that have nothing to move, and, while one is under way,
+    what the pending files change."""
     moving = under_way(guard.work)
+    unmoved, passed = read_waits(guard.work, moving, *texts_of(plan, history, migrations), settings)
     if all(move.over for move in moving):
-        return Moves(moving)
+        return Moves(moving, (), unmoved, passed)
     from lockgate.release.judging import changes_in
 
     wanted = frozenset(revision for revision, _ in plan.pending)
-    return Moves(moving, changes_in(migrations, wanted, settings, server=guard.facts.version // 10000))
+    changes = changes_in(migrations, wanted, settings, server=guard.facts.version // 10000)
+    return Moves(moving, changes, unmoved, passed)
+
+
+def texts_of(plan: Plan, history: History, migrations: tuple[Migration, ...]) -> tuple[list[str], list[str]]:
+    """The texts of the files that are pending, and of those that ran here, wholly or half: adopted ones never did."""
+    pending = {revision for revision, _ in plan.pending}
+    ran = {row.revision for row in history.rows if row.state == "applied"} | set(history.partial)
+    return [m.up for m in migrations if m.revision in pending], [
+        m.up for m in migrations if m.revision in ran
+    ]
 
 
 def look_for_drift(

@@ -32,7 +32,7 @@ from lockgate.release.ending import connected, write_end
 from lockgate.release.floor import settle_instances
 from lockgate.release.look import connect_patiently, look, patiently
 from lockgate.release.mismatch import refuse_obstacles
-from lockgate.release.moving import Moves, end_in_place
+from lockgate.release.moving import Moves, end_in_place, next_of
 from lockgate.release.project import Files, refuse_problems
 from lockgate.release.report import RunReport
 from lockgate.release.standing import look_for_drift, look_for_moves, refuse_lacks
@@ -313,7 +313,7 @@ class Run:
             refuse=self.identity.kind == "release" or self.target.protected,
             tell=lambda told: self._note("drift", told, "SCHEMA_DRIFT before this run: "),
         )
-        self._moves = look_for_moves(guard, plan, self.files.migrations, self.settings)
+        self._moves = look_for_moves(guard, plan, history, self.files.migrations, self.settings)
         permit = authorise(
             plan,
             prepared,
@@ -339,14 +339,18 @@ class Run:
             )
         done = len(self.log.applied)
         try:
-            apply(guard, plan, permit, prepared, self.limits, self._deadline, self.log)
+            waited_for, because = apply(guard, plan, permit, prepared, self.limits, self._deadline, self.log)
         finally:
             if len(self.log.applied) > done or _unsealed(history):
                 self._remember_schema(guard, self.log.applied[-1].revision if self.log.applied else plan.base)
                 self._end_moves(guard)
-        if permit.until:
-            self.report.held_because = permit.held_because
-            held = Refused(permit.held_because, permit.held_code)
+        if permit.until or waited_for:
+            held = (
+                Refused(because, "MOVE_WAITED_FOR", next=next_of(waited_for))
+                if waited_for
+                else Refused(permit.held_because, permit.held_code, next=permit.held_next or None)
+            )
+            self.report.held_because = held.message
             if self.log.applied:
                 held.state = f"{len(self.log.applied)} files were applied, up to {self.log.applied[-1].revision}; what comes after is held."
             raise held
