@@ -1,11 +1,14 @@
 """What `move plan` finds before anything is made: each thing that would stop or spoil a move later is named early."""
 
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.moves.declaration import Gates, TargetSide
+from lockgate.moves.declaration import Gates, TargetSide, parse
 from lockgate.moves.layout import budget_problems
 from moves.hand import Hand
 from support.tables import run_sql
@@ -192,3 +195,31 @@ def test_drift_that_lasts_aborts_by_itself(tmp_path, database: str):
     page = next((tmp_path / "docs/postmortems").glob("move-items-*.md")).read_text()
     assert "ΔS stays above 0.05" in page
     assert "the source serves" in page
+
+
+def test_the_example_of_the_docs_can_be_planned(database: str, tmp_path):
+    """The declaration in docs/moves.md, on the tables that it speaks of, has no problem; a table never analysed is counted."""
+    page = (Path(__file__).parents[2] / "docs" / "moves.md").read_text("utf-8")
+    example = page.split("`moves/orders.toml`:\n")[1].split("    lockgate move plan orders")[0]
+    made = re.search(r"# a migration made it: (CREATE TABLE .*;)", example)
+    assert made is not None
+    file = tmp_path / "orders.toml"
+    file.write_text(textwrap.dedent(example), "utf-8")
+    run_sql(
+        database,
+        "CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(12, 2))",
+        "INSERT INTO orders SELECT g, g / 4.0 FROM generate_series(1, 321) g",
+        made[1],
+    )
+    hand = Hand(database)
+    hand.declared = parse(file, "orders")
+    planned = hand.plan()
+    assert planned.problems == []
+    assert (planned.rows, planned.batches) == (321, 1)
+
+
+def test_create_makes_no_new_column(database: str):
+    """A mapped column that the source has not, with create = true: the fix says that a migration has to make the table."""
+    planned = _plan(database, "", columns={"cents": "n * 100"}, reverse={"n": "cents / 100"})
+    (problem,) = [p for p in planned.problems if p["what"].startswith("columns.cents")]
+    assert "make the table by a migration" in problem["fix"]

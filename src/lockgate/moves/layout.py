@@ -59,7 +59,13 @@ def layout(declared: Declaration, source: Relation, target: Relation) -> tuple[L
         if column not in there:
             found.append(
                 Problem(
-                    f"columns.{column}: {target.name} has no such column", f"Its columns: {', '.join(there)}."
+                    f"columns.{column}: {target.name} has no such column",
+                    f"Its columns: {', '.join(there)}."
+                    + (
+                        ""
+                        if target.oid
+                        else " create = true makes it like the source: leave that out and make the table by a migration."
+                    ),
                 )
             )
     for column in declared.reverse:

@@ -24,7 +24,7 @@ from lockgate.postgres.moves.create import create_across, create_like
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import literal, qualified
-from lockgate.postgres.relation import Relation, find, server_facts
+from lockgate.postgres.relation import Relation, estimated, find, server_facts
 
 
 class Planned(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,7 +47,7 @@ class Planned(msgspec.Struct, frozen=True, rename="camel"):
 def plan(move: Opened) -> Planned:
     """Look at both sides and tell. Changes nothing."""
     declared = move.declared
-    source = find(move.home, declared.source.table)
+    source = estimated(move.home, find(move.home, declared.source.table))
     target, problems = _find_target(move, source)
     if declared.in_place:
         return _plan_in_place(move, source, target, problems)
@@ -71,7 +71,8 @@ def plan(move: Opened) -> Planned:
                 f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
             )
     else:
-        source = switch.fresh(move.home, source.oid)  # its types are qualified only now
+        # Its types are qualified only now.
+        source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
         assumed = msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table))
         made, found = layout(declared, source, assumed)
         problems += found
@@ -169,7 +170,7 @@ def _plan_in_place(
 ) -> Planned:
     declared = move.declared
     move.pin()
-    source = switch.fresh(move.home, source.oid)
+    source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
     made = None
     notes = []
     if target is None:

@@ -28,7 +28,9 @@ def not_null(given: Given, table: Table, column: str, after: tuple[str, ...] = (
         given.step(
             "not_null_add",
             f"ALTER TABLE {table.sql} ADD CONSTRAINT {name} CHECK ({shown} IS NOT NULL) NOT VALID;",
-            f"Writes without {shown} fail from here on, so no running release may still make them.",
+            f"Writes without {shown} fail from here on, so no running release may still make them. So does an UPDATE of a row\n"
+            f"that holds NULL there, whatever it changes, until that row is filled in: where rows with NULL are updated, fill\n"
+            f"them in before this file is applied.",
         ),
         given.step(
             "not_null_validate",
