@@ -1,5 +1,6 @@
 """``lockgate new --recipe`` and ``lockgate promote`` as processes."""
 
+import psycopg
 import pytest
 
 from lockgate.config import Settings
@@ -268,6 +269,57 @@ def test_a_ledger_that_cannot_be_written_undoes_the_move(shop, monkeypatch):
         promote(Settings(root=shop.root), "x")
     assert [p.name for p in (shop.root / "db" / "contract").iterdir()] == ["x.sql"]
     assert len(list(shop.directory.glob("*.sql"))) == 1
+
+
+EVENTS = """CREATE TABLE events (id bigint NOT NULL, at date NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE events_rest PARTITION OF events DEFAULT;
+"""
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("unique", ["no", "yes"])
+def test_an_index_of_a_partitioned_table_is_made_part_by_part(shop, database, unique):
+    """Check has nothing to refuse, up applies the files, and the index of the whole is valid."""
+    shop.environ["DATABASE_URL"] = database
+    shop.write("events", EVENTS)
+    call = [
+        "--recipe",
+        "add-index",
+        "--set",
+        "table=events",
+        "--set",
+        "columns=at,id",
+        "--set",
+        f"unique={unique}",
+    ]
+    assert len(shop.ok("new", "new", *call)["files"]) == 4
+    assert shop.text("check").code == 0
+    assert shop.text("up").code == 0
+    with psycopg.connect(database) as connection:
+        found = connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'events_at_id_idx'::regclass"
+        ).fetchall()
+    assert found == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "told"),
+    [
+        ("add-unique", {"columns": "id,at"}, "add-index with unique=yes"),
+        ("add-index", {"columns": "id", "unique": "yes"}, "divided by: at"),
+        ("add-foreign-key", {"column": "id", "references": "orders"}, "add-index first"),
+    ],
+)
+def test_what_a_partitioned_table_cannot_have_is_refused(shop, recipe, values, told):
+    """The refusal says what to follow in its place, and nothing is written."""
+    shop.write("events", EVENTS)
+    before = sorted(shop.root.rglob("*"))
+    given = [
+        word for key, value in {"table": "events", **values}.items() for word in ("--set", f"{key}={value}")
+    ]
+    assert told in shop.json("new", "--recipe", recipe, *given).error("USAGE")["message"]
+    assert sorted(shop.root.rglob("*")) == before
 
 
 @pytest.mark.postgres("18")

@@ -52,7 +52,8 @@ def plan(
         )
     try:
         called = slug(name) if name else _default_name(recipe, values)
-        steps = steps_of(recipe, called, values)
+        built = known.learn(m.up for m in read_files(settings).migrations)
+        steps = steps_of(recipe, called, values, known.partitions_of(values, built))
         declared = move_of(recipe, called, values)
     except RecipeError as error:
         raise ConfigError(str(error), "USAGE", next="lockgate new --recipe list") from None
@@ -74,7 +75,7 @@ def plan(
                 next="Give the change another name, or promote that file first.",
             )
     try:
-        notes = known.judge(recipe, values, known.learn(m.up for m in read_files(settings).migrations))
+        notes = known.judge(recipe, values, built)
     except RecipeError as error:
         raise ConfigError(str(error), "USAGE", next="Mend the name, or write its file first.") from None
     if declared is None:

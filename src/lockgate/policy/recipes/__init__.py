@@ -8,9 +8,19 @@ from collections.abc import Mapping
 
 from lockgate.policy.recipes import columns, constraints, enums, tables
 from lockgate.policy.recipes.declared import Declared
-from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
+from lockgate.policy.recipes.recipe import Given, Parameter, Partitions, Recipe, RecipeError, Step
 
-__all__ = ["RECIPES", "Declared", "Parameter", "Recipe", "RecipeError", "Step", "move_of", "steps_of"]
+__all__ = [
+    "RECIPES",
+    "Declared",
+    "Parameter",
+    "Partitions",
+    "Recipe",
+    "RecipeError",
+    "Step",
+    "move_of",
+    "steps_of",
+]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -20,8 +30,13 @@ _SLUG = re.compile(r"[a-z0-9_]{1,80}")
 _MOVE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-def steps_of(recipe: str, name: str, values: Mapping[str, str]) -> list[Step]:
-    """The files of ``recipe`` in their order, called after ``name``. Raises ``RecipeError``."""
+def steps_of(
+    recipe: str, name: str, values: Mapping[str, str], partitions: Partitions | None = None
+) -> list[Step]:
+    """The files of ``recipe`` in their order, called after ``name``. Raises ``RecipeError``.
+
+    ``partitions``: those of its table, where it is known to be a partitioned one.
+    """
     if recipe not in RECIPES:
         raise RecipeError(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}")
     known = {parameter.name: parameter for parameter in RECIPES[recipe].parameters}
@@ -41,7 +56,7 @@ def steps_of(recipe: str, name: str, values: Mapping[str, str]) -> list[Step]:
         raise RecipeError(f"move={values['move']}: a move's name is made of a-z, 0-9, - and _")
     if not _SLUG.fullmatch(name) or not _MOVE.fullmatch(name):
         raise RecipeError(f"{name}: a name is made of a-z, 0-9 and _, at most 80 characters")
-    return RECIPES[recipe].make(Given(name, values))
+    return RECIPES[recipe].make(Given(name, values, partitions))
 
 
 def move_of(recipe: str, name: str, values: Mapping[str, str]) -> Declared | None:

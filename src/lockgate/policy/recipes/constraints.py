@@ -1,7 +1,7 @@
 """Constraints and indexes: added without a proof and proved in another file, or built beside the writes."""
 
-from lockgate.policy.recipes.names import expression_of, fitted, name_of, names_of, quote, table_of
-from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
+from lockgate.policy.recipes.names import Table, expression_of, fitted, name_of, names_of, quote, table_of
+from lockgate.policy.recipes.recipe import Given, Parameter, Partitions, Recipe, RecipeError, Step
 
 TABLE = Parameter("table", "the table, with its schema where it has another than the search path's first")
 _NAME = Parameter("name", "the name of what is made (default: made of table and columns)", required=False)
@@ -35,6 +35,10 @@ def _foreign_key(given: Given) -> list[Step]:
     index = quote(fitted(table.name, *columns, "idx"))
     steps = []
     if not given["index"] or given.flag("index"):
+        if given.partitions is not None:
+            raise RecipeError(
+                f"table={given['table']}: it is partitioned, so its index is made part by part: follow add-index first, then give index=no"
+            )
         steps.append(
             given.step(
                 "index",
@@ -63,6 +67,11 @@ def _validated(given: Given, table: str, name: str, after: tuple[str, ...] = ())
 
 def _unique(given: Given) -> list[Step]:
     table, columns = table_of("table", given["table"]), names_of("columns", given["columns"])
+    if given.partitions is not None:
+        raise RecipeError(
+            f"table={given['table']}: it is partitioned, and no constraint there can take an index that is built beside the writes; "
+            "follow add-index with unique=yes"
+        )
     name = quote(named(given, table.name, *columns, "key"))
     return [
         given.step(
@@ -101,15 +110,57 @@ def _index(given: Given) -> list[Step]:
     unique = "UNIQUE " if given.flag("unique") else ""
     where = f" WHERE {expression_of('where', given['where'])}" if given["where"] else ""
     using = "" if method == "btree" else f" USING {method}"
+    ending = f"{using} ({_listed(columns)}){where};"
     name = quote(named(given, table.name, *columns, "idx"))
+    if given.partitions is not None:
+        return _part_by_part(given, given.partitions, table, columns, ending)
     return [
         given.step(
             "index",
-            f"CREATE {unique}INDEX CONCURRENTLY {name} ON {table.sql}{using} ({_listed(columns)}){where};",
+            f"CREATE {unique}INDEX CONCURRENTLY {name} ON {table.sql}{ending}",
             BUILDS,
             transactional=False,
         )
     ]
+
+
+def _part_by_part(
+    given: Given, known: Partitions, table: Table, columns: list[str], ending: str
+) -> list[Step]:
+    """The index of a partitioned table: its own is empty and invalid until each part has one that is attached to it."""
+    if known.obstacle:
+        raise RecipeError(f"table={given['table']}: {known.obstacle}")
+    if given.flag("unique") and not set(known.by) <= set(columns):
+        told = ", ".join(by or "an expression" for by in known.by)
+        raise RecipeError(
+            f"columns={given['columns']}: a unique index of a partitioned table holds what it is divided by: {told}"
+        )
+    unique = "UNIQUE " if given.flag("unique") else ""
+    whole = named(given, table.name, *columns, "idx")
+    steps = [
+        given.step(
+            "parent",
+            f"CREATE {unique}INDEX {quote(whole)} ON ONLY {table.sql}{ending}",
+            "The index of the partitioned table itself: nothing is read. It is invalid until every part has its own.",
+        )
+    ]
+    attached = []
+    for number, (schema, part) in enumerate(known.parts, 1):
+        one = Table(schema, part)
+        index = fitted(part, whole) if given["name"] else fitted(part, *columns, "idx")
+        steps.append(
+            given.step(
+                f"part{number}",
+                f"CREATE {unique}INDEX CONCURRENTLY {quote(index)} ON {one.sql}{ending}",
+                BUILDS,
+                transactional=False,
+            )
+        )
+        attached.append(f"ALTER INDEX {table.beside(whole)} ATTACH PARTITION {one.beside(index)};")
+    if attached:
+        why = "Every index of a part becomes one of the whole: nothing is read. A part that no file makes is added here."
+        steps.append(given.step("attach", "\n".join(attached), why))
+    return steps
 
 
 RECIPES = (

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from msgspec import Struct, field
 
 from lockgate.policy.model.replay import replay
-from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.schema import Relation, Schema, schema_of
 from lockgate.policy.recipes.names import Table, name_of, names_of, split, table_of
-from lockgate.policy.recipes.recipe import RecipeError
+from lockgate.policy.recipes.recipe import Partitions, RecipeError
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
 
@@ -89,6 +89,27 @@ def _borrows(known: Known, word: w.Statement) -> w.Name | None:
     keys = [known.schema.resolve(name) for name in sources]
     unsure = any(key not in known.schema.relations or key in known.partial for key in keys)
     return word.name if unsure or word.of_type is not None else None
+
+
+def partitions_of(values: Mapping[str, str], known: Known) -> Partitions | None:
+    """The parts of the call's table, where the files make it a partitioned one. Raises ``RecipeError``."""
+    if "table" not in values:
+        return None
+    table = table_of("table", values["table"])
+    state = known.schema.get(w.Name(table.schema, table.name))
+    if state is None or state.kind != "p":
+        return None
+    parts = [known.schema.relations[key] for key in known.schema.partitions(state.key)]
+    obstacle = ""
+    if any(part.kind == "p" for part in parts):
+        obstacle = "its partitions are partitioned too; write the index of each level by hand"
+    elif any(part.kind != "r" for part in parts):
+        obstacle = "a partition of it is a foreign table, which has no index here"
+    named = [
+        ("" if schema_of(part.key) == "public" else schema_of(part.key), part.key.rpartition(".")[2])
+        for part in parts
+    ]
+    return Partitions(tuple(named), state.partition_columns, obstacle)
 
 
 def judge(recipe: str, values: Mapping[str, str], known: Known) -> list[str]:

@@ -45,11 +45,22 @@ class Step(Struct, frozen=True):
         return "\n".join(lines) + f"\n\n{self.sql.strip()}\n"
 
 
-class Given:
-    """The values of one call, read by the recipe under their names."""
+class Partitions(Struct, frozen=True):
+    """What the files say of a partitioned table: (schema, name) of each part, and the columns that divide it."""
 
-    def __init__(self, name: str, values: Mapping[str, str]) -> None:
+    parts: tuple[tuple[str, str], ...]
+    # "" for an expression.
+    by: tuple[str, ...]
+    # Why the parts cannot have an index each, where they cannot.
+    obstacle: str = ""
+
+
+class Given:
+    """The values of one call, read by the recipe under their names; and the parts of its table, where it has some."""
+
+    def __init__(self, name: str, values: Mapping[str, str], partitions: Partitions | None = None) -> None:
         self.name = name
+        self.partitions = partitions
         self._values = values
 
     def __getitem__(self, key: str) -> str:
