@@ -138,6 +138,10 @@ def test_wrong_calls(shop, arguments, told):
 )  # fmt: skip
 def test_a_column_that_the_table_lacks_is_refused(shop, recipe, values, told):
     """Where the files make the table, a recipe for a column it lacks names those it has and writes nothing."""
+    shop.write(
+        "sequence",
+        "CREATE SEQUENCE orders_seq;\nSELECT setval('orders_seq', (SELECT max(id) FROM orders));\n",
+    )
     before = sorted(shop.root.rglob("*"))
     given = [
         word for key, value in {"table": "orders", **values}.items() for word in ("--set", f"{key}={value}")
