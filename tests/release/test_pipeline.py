@@ -96,6 +96,42 @@ def test_a_release_that_changes_nothing_leaves_its_trace(make: Callable[..., Pro
     assert f"release   {'b' * 12} succeeded" in project.text("status", "--env", "production").out
 
 
+def test_the_record_of_a_resumed_release_is_whole(make: Callable[..., Project], database: str):
+    """Rows stop a release, are mended, and it is resumed: its record lists the files of both attempts, from the base of the first."""
+    project = make(ENV)
+    project.ok("release", "release", "--sha", "a" * 40, "--env", "production")
+    base = release_json_of(project, "a" * 40)["after"]
+    with psycopg.connect(database) as connection:
+        connection.execute("INSERT INTO orders VALUES (1, -1)")
+    check = "ALTER TABLE orders ADD CONSTRAINT known CHECK (customer_id > 0) NOT VALID;\n"
+    files = [
+        project.write("known", check),
+        project.write("validate", "ALTER TABLE orders VALIDATE CONSTRAINT known;\n"),
+    ]
+    refused = project.json("release", "--sha", SHA, "--env", "production").error("MIGRATION_EXECUTION_FAILED")
+    assert f"lockgate release resume {SHA} --env production" in refused["next"]
+    ways = {
+        w["id"]: w for w in project.ok("release-recover", "release", "recover", "--env", "production")["ways"]
+    }
+    assert ways["resume"]["possible"]
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE orders SET customer_id = 1")
+    project.ok("release", "release", "resume", "--env", "production")
+    told, migration = release_json(project), release_json(project, "migration.json")
+    assert len(told["migrations"]) == len(files) == 2
+    assert told["migrations"] == [m["revision"] for m in migration["migrations"]]
+    assert (told["before"], told["after"]) == (base, told["migrations"][-1])
+    assert (migration["before"], migration["after"]) == (base, told["migrations"][-1])
+    project.ok("release-show", "release", "show", SHA, "--env", "production", "--rebuild")
+    rebuilt = release_json(project, "migration.json")
+    assert rebuilt["before"] == base
+    assert [m["revision"] for m in rebuilt["migrations"]] == told["migrations"]
+
+
+def release_json_of(project: Project, sha: str) -> dict:
+    return json.loads((project.root / ".artifacts" / "deploy" / sha / "release.json").read_text())
+
+
 def test_second_run_changes_nothing(make: Callable[..., Project]):
     """The same sha again: no backup, no pause, no second rollout; it says since when the sha is live."""
     project = make()

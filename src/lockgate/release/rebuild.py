@@ -17,7 +17,8 @@ from lockgate.release.look import connect_patiently
 from lockgate.release.report import RunReport
 
 _RUN = """
-SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''), COALESCE(before_rev, ''), COALESCE(after_rev, ''),
+SELECT run_id, state, reason_code, message, operator, epoch::text, COALESCE(plan_hash, ''),
+       COALESCE((SELECT f.before_rev FROM lockgate.run f WHERE f.release_id = $1 AND f.before_rev IS NOT NULL ORDER BY f.started_at LIMIT 1), ''), COALESCE(after_rev, ''),
        pg_catalog.round(extract(epoch FROM COALESCE(finished_at, heartbeat_at) - started_at), 3)::text, details::text,
        to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
        to_char(COALESCE(finished_at, heartbeat_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')

@@ -10,6 +10,7 @@ import msgspec
 
 from lockgate.config import seconds
 from lockgate.errors import LockgateError
+from lockgate.migrations.progress import AppliedFile
 from lockgate.record.redact import redact
 from lockgate.release import artifact
 from lockgate.release.course import Course
@@ -32,6 +33,7 @@ def fill_report(course: Course, report: RunReport, failure: LockgateError | None
     report.plan_hash = report.plan_hash or course.plan.hash
     report.before = report.before or course.plan.base
     report.after = report.after or report.before
+    _earlier_attempts(course, report)
     if not report.database_identity and course.facts is not None:
         f = course.facts
         report.database_identity = {
@@ -45,6 +47,23 @@ def fill_report(course: Course, report: RunReport, failure: LockgateError | None
         report.status = "hold" if failure.exit == 5 else "fail"
         report.reason_code, report.reason = failure.code, failure.message
     report.notes = [*report.notes, *(n for n in course.notes if n not in report.notes)]
+
+
+def _earlier_attempts(course: Course, report: RunReport) -> None:
+    """After a resume the record is of the whole release: the files that its earlier attempts applied, and the base of the first one."""
+    candidate = course.prior.get("candidate")
+    if candidate is None:
+        return
+    report.before = str(candidate.evidence.get("base", report.before))
+    wanted = {str(revision) for revision in candidate.evidence.get("wanted", [])}
+    wanted -= {f.revision for f in report.applied}
+    # The history was read before this attempt applied anything.
+    earlier = [
+        AppliedFile(r.revision, r.name, r.state, r.duration_ms, note="applied before the resume")
+        for r in course.history.rows
+        if r.revision in wanted
+    ]
+    report.applied = [*earlier, *report.applied]
 
 
 def of_course(course: Course) -> dict[str, Any]:

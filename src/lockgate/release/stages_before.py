@@ -89,7 +89,7 @@ def judge_candidate(course: Course, budget: Budget) -> Ended:
         course.lease.write(
             lambda w: releases.note_release(
                 w, token, key, image_digest=options.image, rollback_digest=options.rollback_image,
-                plan_hash=plan.hash, base=plan.base, goal=plan.goal,
+                plan_hash=plan.hash, base=_base(course), goal=plan.goal,
             )
         )  # fmt: skip
     told = f"plan {course.plan.hash[:12]}: {len(course.plan.pending)} files, impact {course.impact[0].word}"
@@ -102,6 +102,7 @@ def judge_candidate(course: Course, budget: Budget) -> Ended:
         planHash=course.plan.hash,
         windows=fits,
         wanted=_wanted(course),
+        base=_base(course),
     )
 
 
@@ -110,6 +111,13 @@ def _wanted(course: Course) -> list[str]:
     before = course.prior.get("candidate")
     kept = [str(r) for r in before.evidence.get("wanted", [])] if before is not None else []
     return sorted({*kept, *(revision for revision, _ in course.plan.pending)})
+
+
+def _base(course: Course) -> str:
+    """The newest revision before the release: that of its first attempt, whatever a resume finds."""
+    before = course.prior.get("candidate")
+    kept = before.evidence.get("base") if before is not None else None
+    return course.plan.base if kept is None else str(kept)
 
 
 def _fit_windows(course: Course) -> list[str]:
