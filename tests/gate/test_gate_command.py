@@ -94,12 +94,34 @@ def test_a_wrong_contract(project):
     )
     assert wrong.code == 2
     wrong.error("CONTRACT")
-    assert project.json("gate").error("CONTRACT")["exitCode"] == 2
     assert project.run("up").code == 0
     warned = project.json("gate", "--contract", write_contract(project.root, later=True))
     assert warned.code == 0
     assert "later" in warned.document("gate")["warnings"][0]
     assert project.json("gate", LOCKGATE_CONTRACT=path).code == 0
+
+
+def test_the_contract_of_the_working_directory(applied):
+    """`gate contract --output` writes the file that `gate`, `gate wait` and `run` take by themselves; without any, the error names that command."""
+    none = applied.json("gate")
+    assert none.code == 2
+    assert "lockgate gate contract --output lockgate.contract.json" in none.error("CONTRACT")["next"]
+    assert applied.run("gate", "contract", "--output", "lockgate.contract.json").code == 0
+    for call in (("gate",), ("gate", "wait"), ("run", "--", "true")):
+        done = applied.run(*call)
+        assert done.code == 0, done
+    late = applied.run("gate", LOCKGATE_SCHEMA_MIN=R[5], LOCKGATE_SCHEMA_MAX=R[5])
+    assert late.code == 1, "the environment is asked first"
+
+
+def test_waiting_that_cannot_help_is_told_so(applied):
+    """An answer that waiting does not change is not told with a rest of time."""
+    applied.write("drop_x", "-- lockgate: phase=contract\nALTER TABLE a DROP COLUMN x;\n")
+    assert applied.run("up").code == 0
+    done = applied.run("gate", "wait", LOCKGATE_SCHEMA_MIN=R[1], LOCKGATE_SCHEMA_MAX=R[3])
+    assert done.code == 1
+    assert "; waiting cannot help" in done.err
+    assert "s left" not in done.err
 
 
 def test_a_wrong_url_is_usage(project):

@@ -19,7 +19,7 @@ def command(**shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    target = session.target()
+    target = session.target(reading=True)
     variable = "DATABASE_URL" if target.source == "DATABASE_URL" else ""
     if target.environment:
         variable = session.settings.env[target.environment].url_env

@@ -10,6 +10,8 @@ from lockgate.cli.signature import command as signature
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lockgate.cli.output import Output
     from lockgate.gate.contract import Contract
     from lockgate.gate.report import Report
@@ -18,15 +20,43 @@ _contract = click.option(
     "--contract",
     metavar="FILE",
     default=None,
-    help="The image's contract (default: LOCKGATE_CONTRACT and its like).",
+    help="The image's contract (default: LOCKGATE_CONTRACT and its like, else lockgate.contract.json here).",
 )
 
 
 def read_contract(path: str | None) -> "Contract":
-    """The contract of ``--contract``, or that of the environment. Raises ``ConfigError``."""
-    from lockgate.gate.contract import Contract
+    """The contract of ``--contract``, else that of the environment, else ``lockgate.contract.json`` here. Raises ``ConfigError``."""
+    import os
 
-    return Contract.from_environment() if path is None else Contract.from_file(path)
+    from lockgate.gate.contract import FILE_NAME, Contract
+
+    if path is not None:
+        return Contract.from_file(path)
+    said = (
+        os.environ.get("LOCKGATE_CONTRACT", "").strip()
+        or "LOCKGATE_SCHEMA_MIN" in os.environ
+        or "LOCKGATE_SCHEMA_MAX" in os.environ
+    )
+    if not said and os.path.isfile(FILE_NAME):  # noqa: PTH113 - as the gate's own reading
+        return Contract.from_environment({**os.environ, "LOCKGATE_CONTRACT": FILE_NAME})
+    return Contract.from_environment()
+
+
+def listener(output: "Output") -> "Callable[[Report, float], None]":
+    """What is told while a gate is waited for: each new answer once, with the seconds left, or that waiting cannot help."""
+    from lockgate.gate.checking import FINAL
+
+    told = ""
+
+    def heard(report: "Report", left: float) -> None:
+        nonlocal told
+        if report.answer != told and not report.ready and left > 0:
+            told = report.answer
+            why = next((c.evidence for c in report.conditions if c.answer != "pass"), "")
+            end = "waiting cannot help" if report.answer in FINAL else f"{left:.0f} s left"
+            output.note(f"lockgate: {told}: {why}; {end}")
+
+    return heard
 
 
 def show(output: "Output", report: "Report", contract: "Contract", target: object, **more: object) -> None:
@@ -72,7 +102,7 @@ def command(context: click.Context, /, contract: str | None, timeout: float, **s
 
     session = Session(**shared_options)
     asked = read_contract(contract)
-    target = session.target()
+    target = session.target(reading=True)
     report = check(asked, target, timeout=timeout)
     show(session.output, report, asked, target)
     leave(Exit(report.exit_code))
@@ -93,17 +123,9 @@ def wait_command(contract: str | None, timeout: float, **shared_options: Any) ->
 
     session = Session(**shared_options)
     asked = read_contract(contract)
-    target = session.target()
-    begun, told = time.monotonic(), ""
-
-    def heard(report: "Report", left: float) -> None:
-        nonlocal told
-        if report.answer != told and not report.ready and left > 0:
-            told = report.answer
-            why = next((c.evidence for c in report.conditions if c.answer != "pass"), "")
-            session.output.note(f"lockgate: {told}: {why}; {left:.0f} s left")
-
-    report = wait(asked, target, timeout=timeout, on_report=heard)
+    target = session.target(reading=True)
+    begun = time.monotonic()
+    report = wait(asked, target, timeout=timeout, on_report=listener(session.output))
     show(session.output, report, asked, target, waitedSeconds=round(time.monotonic() - begun, 3))
     leave(Exit(report.exit_code))
 

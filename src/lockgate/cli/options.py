@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lockgate.cli.output import Format, Output
-from lockgate.config import Settings, load
+from lockgate.config import FILE_NAME, Settings, load
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.record.reasons import Exit
 
@@ -76,12 +76,14 @@ class Session:
         self.output = Output(Format(format), verbose=verbose)
         self.output.environment, self.output.config = env or "", config or ""
         self.settings: Settings = load(None if config is None else Path(config))
+        self._configured = config is not None
         self._env = env
         self._url = database_url
 
-    def target(self) -> "Target":
+    def target(self, *, reading: bool = False) -> "Target":
         """The target of this call: ``--env``, else ``--database-url``, else ``DATABASE_URL``, else the embedded server.
 
+        ``reading`` is what a command that changes nothing says: for it no server is made in a folder that is no project.
         Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
         """
         from lockgate.postgres.target import Target
@@ -130,7 +132,18 @@ class Session:
             return target
         if "DATABASE_URL" in os.environ:
             return Target(os.environ["DATABASE_URL"], source="DATABASE_URL")
+        if reading and not self._is_project():
+            raise ConfigError(
+                f"no database is named, and this folder has neither {FILE_NAME} nor {self.settings.migrations.directory}",
+                "USAGE",
+                next="Go to the project's folder, or give --config PATH or DATABASE_URL; lockgate init starts a project here.",
+            )
         return Target(self.embedded().url(), source="embedded")
+
+    def _is_project(self) -> bool:
+        """Whether this folder has a configuration, migrations, or the embedded server of an earlier call."""
+        places = (FILE_NAME, self.settings.migrations.directory, ".lockgate")
+        return self._configured or any(self.settings.path(place).exists() for place in places)
 
     def embedded(self) -> "Embedded":
         """The project's embedded server, started when it is not running."""

@@ -52,7 +52,7 @@ def status_command(**shared_options: Any) -> None:
     from lockgate.postgres.environment import read_mode
 
     session = Session(**shared_options)
-    target = session.target()
+    target = session.target(reading=True)
     _show_mode(session, target, read_mode(target))
 
 
@@ -63,7 +63,7 @@ def intents_command(**shared_options: Any) -> None:
     from lockgate.postgres.intents import read_waiting
 
     session = Session(**shared_options)
-    target = session.target()
+    target = session.target(reading=True)
     waiting = read_waiting(target)
     _show_writes(session, target, waiting)
     leave(Exit.FOUND if waiting else Exit.OK)

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lockgate.cli.gate import read_contract, show
+from lockgate.cli.gate import listener, read_contract, show
 from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from lockgate.gate.report import Report
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     "--contract",
     metavar="FILE",
     default=None,
-    help="The image's contract (default: LOCKGATE_CONTRACT and its like).",
+    help="The image's contract (default: LOCKGATE_CONTRACT and its like, else lockgate.contract.json here).",
 )
 @click.option(
     "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), default=60.0, show_default=True,
@@ -78,15 +76,7 @@ def command(
     }  # fmt: skip
     import time
 
-    begun, told = time.monotonic(), ""
-
-    def heard(report: "Report", left: float) -> None:
-        nonlocal told
-        if report.answer != told and not report.ready and left > 0:
-            told = report.answer
-            why = next((c.evidence for c in report.conditions if c.answer != "pass"), "")
-            session.output.note(f"lockgate: {told}: {why}; {left:.0f} s left")
-
+    begun = time.monotonic()
     # As process 1 of a container nobody but a handler hears SIGTERM, and waiting may be long.
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     registered = False
@@ -98,7 +88,7 @@ def command(
         return seen
 
     try:
-        report = wait(asked, target, timeout=timeout, on_report=heard, look=look)
+        report = wait(asked, target, timeout=timeout, on_report=listener(session.output), look=look)
     except SystemExit:
         if registered:
             sign_off(target, str(instance["instance_id"]), timeout=2.0)

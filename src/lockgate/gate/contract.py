@@ -3,6 +3,8 @@
 from lockgate.gate.probe import Probe
 
 VERSION = "1"
+FILE_NAME = "lockgate.contract.json"
+"""Where the command line looks for a contract that nothing else names: in the working directory."""
 _KNOWN = frozenset(
     {
         "schemaVersion",
@@ -184,7 +186,8 @@ class Contract:
             )
         else:
             raise cls._error(
-                "there is no contract: give a file, LOCKGATE_CONTRACT, or LOCKGATE_SCHEMA_MIN and LOCKGATE_SCHEMA_MAX"
+                "there is no contract: give a file, LOCKGATE_CONTRACT, or LOCKGATE_SCHEMA_MIN and LOCKGATE_SCHEMA_MAX",
+                f"lockgate gate contract --output {FILE_NAME} writes one from the migration files.",
             )
         contract.release_id = contract.release_id or environ.get("LOCKGATE_RELEASE_ID", "")
         contract.service = contract.service or environ.get("LOCKGATE_SERVICE", "")
@@ -245,12 +248,12 @@ class Contract:
         return self._error(f"{self.source}: {field}: {what}")
 
     @staticmethod
-    def _error(message: str) -> "ConfigError":
+    def _error(
+        message: str, next: str = "Mend the named field; docs/gate.md shows a whole contract."
+    ) -> "ConfigError":
         from lockgate.errors import ConfigError
 
-        return ConfigError(
-            message, "CONTRACT", next="Mend the named field; docs/gate.md shows a whole contract."
-        )
+        return ConfigError(message, "CONTRACT", next=next)
 
 
 def _text_of(data: "Mapping[str, object]", key: str) -> "str":
