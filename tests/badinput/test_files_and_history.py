@@ -250,7 +250,7 @@ def test_tampering_with_the_kept_text(applied: Project, database: str):
 def test_a_permit_is_for_one_plan():
     """A permit that was given for another plan, or a plan with an obstacle, applies nothing: not even a connection is looked at."""
     plan = Plan((), (("1700000000001", "0" * 64),), (), "this")
-    permit = Permit("that", "", "me", "", "", "", ())
+    permit = Permit("that", "", "me")
     with pytest.raises(Refused) as caught:
         apply(None, plan, permit, {}, None, None, None)
     assert caught.value.code == "PLAN_STALE"
