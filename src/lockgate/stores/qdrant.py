@@ -43,7 +43,9 @@ class Qdrant:
         )
         try:
             self._client = (
-                QdrantClient(url=place, api_key=key or None) if remote else QdrantClient(path=place)
+                QdrantClient(url=place, api_key=key or None, check_compatibility=False)
+                if remote
+                else QdrantClient(path=place)
             )
         except RuntimeError:
             raise Busy(
