@@ -14,6 +14,7 @@ class CompiledEditable(editable_wheel):
     """Leaves the bytecode of the package beside its sources. A source that is edited later is compiled by its next import."""
 
     def run(self) -> None:
+        """Build the wheel of links as before, then compile what it points at."""
         super().run()
         compileall.compile_dir("src/lockgate", quiet=1)
 
