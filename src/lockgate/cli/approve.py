@@ -92,9 +92,7 @@ def command(
             "an approval needs a person and a role", "lockgate approve --env NAME --actor WHO --role ROLE"
         )
     if break_glass and not reason.strip():
-        raise usage(
-            "--break-glass needs --reason", "lockgate approve --env NAME --break-glass --reason '...'"
-        )
+        raise usage("--break-glass needs --reason", "lockgate approve --env NAME --break-glass --reason TEXT")
     if plan_hash is not None and not re.fullmatch(r"[0-9a-f]{64}", plan_hash):
         raise usage("--plan-hash is 64 hex digits", "lockgate plan --env NAME")
     known = session.settings.approvers

@@ -75,6 +75,7 @@ class Session:
     ) -> None:
         self.output = Output(Format(format), verbose=verbose)
         self.output.environment, self.output.config = env or "", config or ""
+        self.output.database_url = database_url or ""
         self.settings: Settings = load(None if config is None else Path(config))
         self._configured = config is not None
         self._env = env
@@ -127,7 +128,7 @@ class Session:
             target = Target(self._url, source="--database-url")
             if target.has_password:
                 self.output.note(
-                    "lockgate: the password in --database-url stands in the process list; use DATABASE_URL or a password file"
+                    "lockgate: the password in --database-url stands in the process list; use DATABASE_URL or a password file, which the commands named below need, too"
                 )
             return target
         if "DATABASE_URL" in os.environ:

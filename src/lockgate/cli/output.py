@@ -45,6 +45,8 @@ class Output:
         """The environment that this call was given: commands that its answer names are for it, too."""
         self.config = ""
         """The configuration file that this call was given, for the same reason."""
+        self.database_url = ""
+        """The URL that this call was given in words; commands of its answer get it without its password."""
         global _current
         _current = self
 
@@ -69,11 +71,23 @@ class Output:
 
     def _whole(self, text: str) -> str:
         """``text`` whose next commands speak to the database of this call."""
-        if not (self.environment or self.config) or "lockgate " not in text:
+        if not self._given or "lockgate " not in text:
             return text
         from lockgate.release.calls import whole_line
 
-        return "\n".join(whole_line(line, self.environment, self.config) for line in text.split("\n"))
+        url = self._url()
+        return "\n".join(whole_line(line, self.environment, self.config, url) for line in text.split("\n"))
+
+    @property
+    def _given(self) -> bool:
+        return bool(self.environment or self.config or self.database_url)
+
+    def _url(self) -> str:
+        if not self.database_url or self.environment:
+            return ""
+        from lockgate.postgres.target import shown_url
+
+        return shown_url(self.database_url)
 
     def json(self, document: dict[str, Any], ready: dict[str, Any] | None = None) -> None:
         """The one document of a JSON answer, with its ``schemaVersion``, secrets redacted.
@@ -85,10 +99,10 @@ class Output:
 
             self.done = True
             plain = msgspec.to_builtins({"schemaVersion": SCHEMA_VERSION, **document}, str_keys=True)
-            if self.environment or self.config:
+            if self._given:
                 from lockgate.release.calls import whole_document
 
-                plain = whole_document(plain, self.environment, self.config)
+                plain = whole_document(plain, self.environment, self.config, self._url())
             redacted = redact_value(plain)
             assert isinstance(redacted, dict)
             _write(

@@ -92,7 +92,7 @@ def refuse_broken_feed(move: Opened, row: MoveRow, made: Layout) -> None:
         raise LockgateError(
             f"the reverse feed of the move {move.name} IS BROKEN: its capture is off, so the old side misses what was written since", "MOVE_DIVERGED",
             state="The target serves. A rollback would lose writes, so there is none.",
-            next=f"Compare both tables: lockgate move verify --source ... --target ...; lockgate move finish {move.name} --now gives up the way back knowingly.",
+            next=f"Compare both tables: lockgate move verify --source URL --target URL --table {move.declared.source.table}={move.declared.target.table}; lockgate move finish {move.name} --now gives up the way back knowingly.",
         )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _back_in_place(move: Opened, row: MoveRow) -> Turned:
     if row.stage == Stage.FINISHED:
         raise Refused(
             f"the move {move.name} is finished: its contract file took the old side away", "MOVE_STAGE",
-            next="A new change is the way back: lockgate new --recipe ...",
+            next="A new change is the way back: lockgate new --recipe NAME",
         )  # fmt: skip
     if row.stage == Stage.RECONCILED:
         in_place.reconcile(move, repair=False, operator="")

@@ -9,6 +9,8 @@ from psycopg.errors import Error as DriverError
 from lockgate.errors import ConfigError
 from lockgate.record.redact import remember
 
+_SECRETS = ("password", "sslpassword")
+
 
 class Target:
     """One database to work on.
@@ -50,6 +52,11 @@ class Target:
         return "password" in self._parameters
 
     @property
+    def has_secret(self) -> bool:
+        """True when the URL itself holds a password, be it that of a key."""
+        return any(name in self._parameters for name in _SECRETS)
+
+    @property
     def local(self) -> bool:
         """True when every host is a unix socket directory or the loopback address."""
         # What the URL leaves out, libpq takes from the environment or a service file; every one of several hosts counts.
@@ -83,8 +90,13 @@ class Target:
     @property
     def address(self) -> str:
         """What ``psql`` takes in a shell to come here, without any secret."""
-        open_ = {k: v for k, v in self._parameters.items() if k not in ("password", "sslpassword")}
-        return shlex.quote(conninfo.make_conninfo("", **open_))
+        return shlex.quote(self.open)
+
+    @property
+    def open(self) -> str:
+        """The connection string without any secret."""
+        open_ = {k: v for k, v in self._parameters.items() if k not in _SECRETS}
+        return conninfo.make_conninfo("", **open_)
 
     def __str__(self) -> str:
         p = self._parameters
@@ -94,6 +106,15 @@ class Target:
 
     def __repr__(self) -> str:
         return f"Target({self!s}, source={self.source!r})"
+
+
+def shown_url(url: str) -> str:
+    """``url`` as it may stand in a command that is printed: as it was typed, or without its password. ``URL`` where it is none."""
+    try:
+        target = Target(url, source="--database-url")
+    except ConfigError:
+        return "URL"
+    return target.open if target.has_secret else url
 
 
 def _spilled(url: str) -> bool:

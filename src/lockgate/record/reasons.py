@@ -72,7 +72,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("EOL_ONLY", "A file differs from its checksum in line ends only.", UNTOUCHED, "Add `*.sql -text` to .gitattributes and check the file out again.", Exit.FOUND),
     Reason("IMMUTABLE_EDITED", "A file that existed at the base revision was edited, deleted or re-locked.", UNTOUCHED, "Restore it; put the change into a new file.", Exit.FOUND),
     # -- plan -------------------------------------------------------------------------------------
-    Reason("CHECKSUM_MISMATCH", "An applied file was edited: its bytes are not those that were applied.", UNTOUCHED, "Restore the file; or lockgate repair --accept-file R --reason ... --actor ...", Exit.REFUSED),
+    Reason("CHECKSUM_MISMATCH", "An applied file was edited: its bytes are not those that were applied.", UNTOUCHED, "Restore the file; or lockgate repair --accept-file R --reason TEXT --actor WHO", Exit.REFUSED),
     Reason("OUT_OF_ORDER", "A pending file is older than the newest applied revision.", UNTOUCHED, "Give it a newer revision: lockgate new NAME, and move the SQL there.", Exit.REFUSED),
     Reason("MIGRATION_MISSING", "The database has a revision, older than the newest file, that the files lack.", UNTOUCHED, "Restore the file from version control.", Exit.REFUSED),
     Reason("HISTORY_AHEAD", "The database has newer revisions than these files: this checkout is behind.", UNTOUCHED, "Run the migrations of the newest release; an older image's job is not the one to migrate.", Exit.REFUSED),
@@ -132,7 +132,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("RELEASE_BUSY", "Another release of this environment is under way.", UNTOUCHED, "Wait for it, or look at the named process; then lockgate release", Exit.BUSY),
     Reason("OUTSIDE_WINDOW", "The plan is too heavy for this hour: no maintenance window is open.", UNTOUCHED, "Wait for the named window; or break the glass: lockgate release --break-glass REASON", Exit.REFUSED),
     Reason("FROZEN", "Nothing is released now: a freeze is declared.", UNTOUCHED, "Wait for its end; or break the glass: lockgate release --break-glass REASON", Exit.REFUSED),
-    Reason("CANDIDATE_IMAGE", "An image is missing or not pinned by its sha256 digest.", UNTOUCHED, "Give --image and --rollback-image as NAME@sha256:...", Exit.REFUSED),
+    Reason("CANDIDATE_IMAGE", "An image is missing or not pinned by its sha256 digest.", UNTOUCHED, "Give --image and --rollback-image as NAME@sha256:DIGEST", Exit.REFUSED),
     Reason("CANDIDATE_STALE", "The candidate is older than what is live.", UNTOUCHED, "Release the newest sha; or on purpose: lockgate release replay SHA --reason TEXT", Exit.REFUSED),
     Reason("CANDIDATE_INCOMPATIBLE", "The candidate's image cannot run on the schema that the plan leads to.", UNTOUCHED, "Build the image with the contract of these migrations.", Exit.REFUSED),
     Reason("ROLLBACK_IMAGE_INCOMPATIBLE", "The rollback image could not run on the new schema, so there would be no way back.", UNTOUCHED, "Ship the contract-phase file one release later, or name a newer --rollback-image.", Exit.REFUSED),

@@ -110,7 +110,7 @@ def judge_approvals(
             )
         return _refused(
             "APPROVAL_MISSING",
-            f"breaking the glass on {demand.environment} needs a second person: lockgate approve --break-glass --reason ... by somebody other than {demand.operator}",
+            f"breaking the glass on {demand.environment} needs a second person: lockgate approve --break-glass --reason TEXT by somebody other than {demand.operator}",
             passed_over,
             ask,
         )

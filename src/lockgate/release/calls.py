@@ -1,6 +1,6 @@
-"""The commands that an answer names, made whole, so that they can be pasted: with the environment, the configuration and the sha of the call.
+"""The commands that an answer names, made whole, so that they can be pasted: with the environment or URL, the configuration and the sha of the call.
 
-Whoever wrote the words cannot know them, and a command without its ``--env`` would speak to another database.
+Whoever wrote the words cannot know them, and a command without its ``--env`` or ``--database-url`` would speak to another database.
 """
 
 import re
@@ -17,7 +17,9 @@ _TARGETED = (
     "release (?:bundle|resume|recover|continue|replay|show|workers)",
     "release|gate(?! secrets)|snapshot|plan|up|status|verify|doctor|down|baseline|repair|parity|bootstrap|metrics|serve|run|instances|approve|runbook",
 )
-"""Commands that take ``--env`` and ``--config``, the longer names first."""
+"""Commands that take ``--env`` and ``--config``, the longer names first; all but those below take ``--database-url``, too."""
+_OF_AN_ENVIRONMENT = {"parity", "runbook"}
+"""Commands that are about an environment of the configuration, which no URL can name."""
 _UNTARGETED = (
     "gate (?:contract|secrets revision)",
     "gold (?:lint|sample)",
@@ -35,33 +37,37 @@ _TOLD = re.compile(r"^\s*(?=lockgate )|^\s*(?:read|call):|\b(?:next|fix)\b", re.
 _FIELDS = frozenset({"next", "fix", "call", "commands"})
 
 
-def whole(text: str, environment: str, sha: str = "", config: str = "") -> str:
-    """``text`` with every command in it made whole. With a ``sha`` it is about that release: there, going on is ``release resume``."""
-    return _CALL.sub(lambda match: _whole(match, environment, sha, config), text)
+def whole(text: str, environment: str, sha: str = "", config: str = "", url: str = "") -> str:
+    """``text`` with every command in it made whole. With a ``sha`` it is about that release: there, going on is ``release resume``.
+
+    ``url`` is the ``--database-url`` of the call, without its password (``postgres.target.shown_url``).
+    """
+    return _CALL.sub(lambda match: _whole(match, environment, sha, config, url), text)
 
 
-def whole_line(line: str, environment: str, config: str) -> str:
+def whole_line(line: str, environment: str, config: str, url: str = "") -> str:
     """A line for people: made whole from the word that tells what comes next; other lines stay as they are."""
     told = _TOLD.search(line)
     if told is None:
         return line
-    return line[: told.end()] + whole(line[told.end() :], environment, config=config)
+    return line[: told.end()] + whole(line[told.end() :], environment, config=config, url=url)
 
 
-def whole_document(value: object, environment: str, config: str, field: str = "") -> object:
+def whole_document(value: object, environment: str, config: str, url: str = "", field: str = "") -> object:
     """A document for programs: made whole in the fields that name commands."""
     if isinstance(value, dict):
-        return {key: whole_document(one, environment, config, key) for key, one in value.items()}
+        return {key: whole_document(one, environment, config, url, key) for key, one in value.items()}
     if isinstance(value, list):
-        return [whole_document(one, environment, config, field) for one in value]
+        return [whole_document(one, environment, config, url, field) for one in value]
     if isinstance(value, str) and field in _FIELDS:
-        return whole(value, environment, config=config)
+        return whole(value, environment, config=config, url=url)
     return value
 
 
-def _whole(match: re.Match[str], environment: str, sha: str, config: str) -> str:
+def _whole(match: re.Match[str], environment: str, sha: str, config: str, url: str) -> str:
     targeted = match["targeted"] is not None
     words, rest = match["targeted"] or match["untargeted"], match["rest"]
+    named_by_environment = words in _OF_AN_ENVIRONMENT
     if sha and words == "up":
         words = "release resume"
     named = re.match(r" [0-9a-f]{7,64}\b", rest)
@@ -78,6 +84,13 @@ def _whole(match: re.Match[str], environment: str, sha: str, config: str) -> str
         rest = re.sub(r"--env NAME\b", lambda _: flag, rest)
         if "--env " not in rest:
             words = f"{words} {flag}"
+    elif (
+        url
+        and targeted
+        and not named_by_environment
+        and not re.search(r"--(?:env|database-url|source) ", rest)
+    ):
+        words = f"{words} --database-url {shlex.quote(url)}"
     if config and "--config " not in rest:
         words = f"{words} --config {shlex.quote(config)}"
     return f"lockgate {words}{rest}"

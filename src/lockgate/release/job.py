@@ -54,7 +54,7 @@ class Platform:
                 raise Refused(
                     "job.set_image is configured and this release names no image",
                     "CANDIDATE_IMAGE",
-                    next="lockgate release --image NAME@sha256:...",
+                    next="lockgate release --image NAME@sha256:DIGEST",
                 )
             self._must(self.job.set_image, budget)
         if self.job.read_image:

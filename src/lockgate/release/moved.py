@@ -4,6 +4,7 @@ The schema is looked at before the switch. What was drift then stays drift; what
 anew after the switch, with an event of the kind ``move``.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,7 +40,7 @@ def recorded(targets: list[Target], settings: Settings, who: Amendment) -> Itera
                     )
             except LockgateError as error:
                 notes.append(
-                    f"the schema after the switch could not be recorded ({error.message}); status tells drift until: lockgate repair --accept-schema --reason '{who.reason}' --actor ..."
+                    f"the schema after the switch could not be recorded ({error.message}); status tells drift until: lockgate repair --accept-schema --reason {shlex.quote(who.reason)} --actor WHO"
                 )
 
 

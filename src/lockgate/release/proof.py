@@ -26,7 +26,7 @@ def refuse_drift(wire: Wire) -> str:
         raise Refused(
             f"{seen.note}: {named}",
             "SCHEMA_DRIFT",
-            next="Undo it, or let it stand: lockgate repair --accept-schema --reason ... --actor ...",
+            next="Undo it, or let it stand: lockgate repair --accept-schema --reason TEXT --actor WHO",
             exit=Exit.REFUSED,
             details={"changes": [str(change) for change in seen.changes]},
         )

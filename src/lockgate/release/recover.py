@@ -169,7 +169,7 @@ def _forward(s: Situation, env: str) -> Way:
     if s.live or s.release.state in ("succeeded", "superseded"):
         return Way("forward", title, False, "there is nothing to mend")
     if s.release.reason_code in IN_THE_CALL:
-        call = f"lockgate release --sha {s.release.sha}{env} --image NAME@DIGEST --rollback-image NAME@DIGEST"
+        call = f"lockgate release --sha {s.release.sha}{env} --image NAME@sha256:DIGEST --rollback-image NAME@sha256:DIGEST"
         return Way(
             "forward", "Release again, called rightly", True, "the call was refused, not the files", [call]
         )

@@ -63,7 +63,7 @@ def look_for_drift(
         raise Refused(
             named,
             "SCHEMA_DRIFT",
-            next="Undo it, or let it stand: lockgate repair --accept-schema --reason ... --actor ...",
+            next="Undo it, or let it stand: lockgate repair --accept-schema --reason TEXT --actor WHO",
             exit=Exit.REFUSED,
             details={"changes": [str(change) for change in seen.changes]},
         )
