@@ -191,6 +191,7 @@ KEYS: dict[str, str] = {
     "watch.prometheus_url": "The Prometheus that is asked; empty: nothing is watched.",
     "watch.token_env": "The variable that holds its bearer token.",
     "watch.window": "How long is watched. Empty: 30 minutes in a protected environment, 60 after a plan of high impact, nothing elsewhere.",
+    "watch.baseline_window": "The time before the release whose values count: the baseline of a query is their median, read from Prometheus. Empty: one look right before the release.",
     "watch.interval": "How often every query is asked.",
     "watch.failure_limit": "How many failing looks of one query are forgiven.",
     "watch.error_limit": "How many looks in a row may fail to tell anything.",

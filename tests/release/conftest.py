@@ -1,10 +1,11 @@
 """A protected project, and the pieces of a release that tests put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from release.measuring import Measured, measuring
 from support.calls import Project
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -26,6 +27,14 @@ def make(tmp_path: Path, database: str) -> Callable[..., Project]:
     return project
 
 
+@pytest.fixture
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    """A gauge and a real Prometheus that scrapes it."""
+    with measuring(tmp_path_factory.mktemp("measured") / "prometheus") as found:
+        yield found
+
+
+ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'
 PROTECTED = """
 [env.production]
 url_env = "PRODUCTION_URL"

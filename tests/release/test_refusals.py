@@ -1,81 +1,50 @@
 """Codes that are rare: each is reached here on a real server."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.postgres import programs
-from release.conftest import SHA
+from release.conftest import ENV, SHA
+from release.measuring import Measured
 from release.stage import PYTHON, running_workers, words, workers_toml
 from support.calls import Project
 
 pytestmark = pytest.mark.postgres("18")
-ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'
-
-
-@pytest.fixture
-def measured() -> Iterator[dict]:
-    """What answers like Prometheus with the values that the test gives, one after the other; the last one stays."""
-    state: dict = {"values": [0.1], "url": ""}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            value = state["values"].pop(0) if len(state["values"]) > 1 else state["values"][0]
-            result = [] if value is None else [{"metric": {}, "value": [0, str(value)]}]
-            data = json.dumps(
-                {"status": "success", "data": {"resultType": "vector", "result": result}}
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state["url"] = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield state
-        server.shutdown()
-        thread.join(5)
-
-
-def watch_toml(url: str) -> str:
-    return f'[watch]\nprometheus_url = "{url}"\nwindow = "300ms"\ninterval = "50ms"\nfailure_limit = 0\nerror_limit = 1\n[watch.queries.errors]\nquery = "errors"\nmax_increase_percent = 50\n'
 
 
 @pytest.mark.parametrize(
-    ("values", "code", "exit"),
-    [([0.1, 0.9], "WATCH_FAILED", 3), ([0.1, None], "WATCH_HELD", 5), ([0.1, 0.12], "", 0)],
+    ("after", "code", "exit"),
+    [("0.9", "WATCH_FAILED", 3), ("", "WATCH_HELD", 5), ("0.12", "", 0)],
+    ids=["it jumps", "nothing is measured", "quiet"],
 )
 def test_a_watch_decides_the_release(
-    make: Callable[..., Project], measured: dict, values: list, code: str, exit: int
+    make: Callable[..., Project], measured: Measured, after: str, code: str, exit: int
 ):
-    """After the rollout a measurement jumps, or nothing is measured any more: the release fails or holds; a quiet one passes."""
+    """With a real Prometheus: after the rollout a measurement jumps, or nothing is measured any more: the release fails or holds; a quiet one passes."""
     project = make()
-    measured["values"] = list(values)
-    project.configure(ENV + workers_toml(project.root) + watch_toml(measured["url"]))
+    rollout = [PYTHON, "-c", f"import pathlib; pathlib.Path({str(measured.file)!r}).write_text({after!r})"]
+    project.configure(
+        ENV
+        + f"[release]\nrollout = {json.dumps(rollout)}\n"
+        + workers_toml(project.root)
+        + f'[watch]\nprometheus_url = "{measured.url}"\nwindow = "{"30s" if code else "1s"}"\ninterval = "50ms"\nfailure_limit = 0\nerror_limit = 1\n'
+        + '[watch.queries.errors]\nquery = "shop_error_rate"\nmax_increase_percent = 50\n'
+    )
     answer = project.json("release", "--sha", SHA, "--env", "production")
     assert answer.code == exit, answer
     if code:
         answer.error(code)
     # What is applied is of the expand phase, so the workers run in every case.
     assert running_workers(project.root) == 3
-    step = next(
-        s
-        for s in json.loads((project.root / ".artifacts" / "deploy" / SHA / "release.json").read_text())[
-            "steps"
-        ]
-        if s["name"] == "watch"
-    )
-    assert step["evidence"]["baseline"] == {"errors": 0.1}
+    artifact = json.loads((project.root / ".artifacts" / "deploy" / SHA / "release.json").read_text())
+    steps = {step["name"]: step["evidence"] for step in artifact["steps"]}
+    assert steps["watch"]["baseline"] == {"errors": 0.1}
+    assert steps["proof"]["baselineOver"]["errors"]["seconds"] == 3600.0
+    assert steps["proof"]["baselineOver"]["errors"]["values"] >= 1
 
 
 def test_a_step_that_outlives_its_limit(make: Callable[..., Project]):

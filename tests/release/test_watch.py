@@ -1,25 +1,26 @@
 """The watch: what measurements amount to, and a real Prometheus that answers."""
 
-import os
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+import json
+import sys
+from collections.abc import Callable
+from time import monotonic
 
 import pytest
+from msgspec.structs import replace
 
 from lockgate.config.release import Watch, WatchQuery
 from lockgate.errors import Refused
 from lockgate.record.verdict import Verdict
 from lockgate.release.budget import Budget
+from lockgate.release.impact import Impact
 from lockgate.release.smoke import fetch
-from lockgate.release.watch import ask, baseline_of, watch_release
-from lockgate.release.watch_judge import Sample, judge_watch
-from support import processes
+from lockgate.release.watch import baseline_of, look_back, watch_release
+from lockgate.release.watch_judge import Baseline, Sample, judge_watch, median_of, window_of
+from release.conftest import PROTECTED, SHA
+from release.measuring import Measured
+from support.calls import Project
+from support.processes import until
 
-STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
 ERRORS = WatchQuery("errors", max=0.5)
 NONE = float("nan")
 
@@ -104,98 +105,91 @@ def test_over_early():
     assert early.answer is Verdict.FAIL
 
 
-@pytest.fixture
-def metrics() -> Iterator[dict]:
-    """A service with a gauge that the test sets."""
-    state = {"value": 0.1, "port": 0}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = f"# TYPE shop_error_rate gauge\nshop_error_rate {state['value']}\n".encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state["port"] = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+def test_the_length_follows_the_impact():
+    """What is configured counts; else 30 minutes in a protected environment, 60 after a plan of high impact, none elsewhere."""
+    assert window_of(90.0, True, Impact.HIGH) == window_of(90.0, False, Impact.LOW) == 90.0
+    assert [window_of(0.0, True, impact) for impact in Impact] == [1800.0, 1800.0, 1800.0, 3600.0]
+    assert [window_of(0.0, False, impact) for impact in Impact] == [0.0] * 4
 
 
-@pytest.fixture
-def prometheus(metrics: dict, tmp_path: Path) -> Iterator[str]:
-    """A real Prometheus that scrapes that service; skipped where the machine has none."""
-    program = shutil.which("prometheus")
-    if program is None:
-        if STRICT:
-            pytest.fail("no prometheus on this machine")
-        pytest.skip("no prometheus on this machine (apt-get install prometheus)")
-    (tmp_path / "prometheus.yml").write_text(
-        f"global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\nscrape_configs: [{{job_name: shop, static_configs: [{{targets: ['127.0.0.1:{metrics['port']}']}}]}}]\n"
-    )
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
-        port = probe.server_port
-    process = subprocess.Popen(
-        [
-            program,
-            f"--config.file={tmp_path}/prometheus.yml",
-            f"--storage.tsdb.path={tmp_path}/data",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        settings = Watch(prometheus_url=url, queries={"errors": WatchQuery("shop_error_rate", max=0.5)})
-        processes.until(lambda: ask(settings, "errors", lambda: "t", _clock).value is not None, 60)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
+def test_the_median():
+    """A peak does not move the baseline, NaN is no value, and where nothing was measured there is none."""
+    assert median_of([0.1, 0.1, 9.0, NONE, 0.2], 60.0) == Baseline(0.15000000000000002, 4, 60.0)
+    assert median_of([NONE], 60.0) == Baseline(None, 0, 60.0)
 
 
-def _clock() -> float:
-    import time
-
-    return time.monotonic()
-
-
-def test_against_prometheus(prometheus: str, metrics: dict):
+def test_against_prometheus(measured: Measured):
     """A real Prometheus: a quiet watch passes against its baseline, a jump of the measurement fails it, a wrong query cannot tell."""
-    settings = Watch(
-        prometheus_url=prometheus, interval="100ms", failure_limit=0, error_limit=1,
-        queries={"errors": WatchQuery("shop_error_rate", max_increase_percent=50)},
+    settings = measured.watch(
+        interval="100ms", failure_limit=0, error_limit=1,
+        queries={
+            "errors": WatchQuery("shop_error_rate", max_increase_percent=50),
+            "twice": WatchQuery("2 * scalar(shop_error_rate)", max_increase_percent=50),
+            "absent": WatchQuery("shop_nothing", max=1.0, on_empty="pass"),
+        },
     )  # fmt: skip
-    baseline = baseline_of(settings, lambda: "t", Budget("proof", 60, None))
-    assert baseline == {"errors": 0.1}
+    taken = baseline_of(settings, lambda: "t", Budget("proof", 60, None))
+    baseline = {name: one.value for name, one in taken.items()}
+    assert baseline == {"errors": 0.1, "twice": 0.2, "absent": None}
     quiet = watch_release(settings, 0.5, baseline, Budget("watch", 60, None), lambda: "t")
     assert quiet.verdict.answer is Verdict.PASS
     assert len(quiet.samples) >= 2
-    metrics["value"] = 0.9
+    measured.set(0.9)
     jumped = watch_release(settings, 30.0, baseline, Budget("watch", 60, None), lambda: "t")
     assert jumped.verdict.answer is Verdict.FAIL
-    assert jumped.seconds < 20
-    wrong = Watch(
-        prometheus_url=prometheus,
-        interval="50ms",
-        error_limit=1,
-        queries={"errors": WatchQuery("sum(", max=1.0)},
-    )
+    wrong = measured.watch(interval="50ms", error_limit=1, queries={"errors": WatchQuery("sum(", max=1.0)})
     assert (
         watch_release(wrong, 30.0, {}, Budget("watch", 60, None), lambda: "t").verdict.answer is Verdict.HOLD
     )
-    # A watch that could only hold later stops the release before anything is touched.
-    with pytest.raises(Refused, match="cannot be asked") as refused:
-        baseline_of(wrong, lambda: "t", Budget("proof", 60, None))
-    assert (refused.value.code, refused.value.exit) == ("WATCH_HELD", 5)
-    assert fetch(prometheus + "/-/ready", {}, 5, lambda: "t", _clock).status == 200
+    # A watch that could only hold later stops the release before anything is touched, however it looks.
+    for window in ("1h", ""):
+        with pytest.raises(Refused, match="cannot be asked") as refused:
+            baseline_of(replace(wrong, baseline_window=window), lambda: "t", Budget("proof", 60, None))
+        assert (refused.value.code, refused.value.exit) == ("WATCH_HELD", 5)
+    assert fetch(measured.url + "/-/ready", {}, 5, lambda: "t", monotonic).status == 200
+
+
+def test_the_baseline_is_not_one_look(measured: Measured):
+    """At the moment of a peak the baseline is what Prometheus saw most of the time before; a single look would take the peak for the usual."""
+    settings = measured.watch(
+        baseline_window="20s", interval="100ms", queries={"errors": WatchQuery("shop_error_rate", max=9)}
+    )
+    until(lambda: len(look_back(settings, "errors", lambda: "t", monotonic)) >= 30, 60)
+    measured.set(5.0)
+    until(lambda: measured.seen() == 5.0, 60)
+    measured.set(0.1)  # what comes later is quiet again, however slow this machine is
+    [found] = baseline_of(settings, lambda: "t", Budget("proof", 60, None)).values()
+    assert found.value == 0.1
+    assert (found.values >= 30, found.seconds) == (True, 20.0)
+    seen = look_back(settings, "errors", lambda: "t", monotonic)
+    assert {sample.value for sample in seen} == {0.1, 5.0}
+    [single] = baseline_of(
+        replace(settings, baseline_window=""), lambda: "t", Budget("proof", 60, None)
+    ).values()
+    assert (single.values, single.seconds) == (1, 0.0)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    ("more", "people", "window"), [("", 1, 1800.0), ("-- lockgate: estimate rows=2000000\n", 2, 3600.0)]
+)
+def test_the_impact_sets_approvals_and_watch(
+    make: Callable[..., Project], measured: Measured, more: str, people: int, window: float
+):
+    """In a protected environment a plan of high impact wants two approvals and an hour of watching; another one, one and half an hour."""
+    project = make(
+        PROTECTED
+        + "require_backup = false\n"
+        + f"[release]\nrollout = {json.dumps([sys.executable, '-c', f'open({str(measured.file)!r}, chr(119)).write(chr(57))'])}\n"
+        + f'[watch]\nprometheus_url = "{measured.url}"\ninterval = "50ms"\nfailure_limit = 0\n'
+        + '[watch.queries.errors]\nquery = "shop_error_rate"\nmax = 1\n'
+    )
+    project.write("more", more + "CREATE TABLE more (id bigint PRIMARY KEY);\n")
+    for number in range(people):
+        refused = project.json("release", "--sha", SHA, "--env", "production")
+        refused.error("APPROVAL_MISSING")
+        project.ok("approve", "approve", "--env", "production", "--actor", f"ann{number}")
+    ended = project.json("release", "--sha", SHA, "--env", "production")
+    evidence = ended.error("WATCH_FAILED")["details"]
+    steps = {step["name"]: step for step in evidence["steps"]}
+    assert steps["watch"]["evidence"]["window"] == window

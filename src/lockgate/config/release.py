@@ -128,6 +128,7 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prometheus_url: str = ""
     token_env: str = ""
     window: str = ""
+    baseline_window: str = "1h"
     interval: str = "30s"
     failure_limit: int = 1
     error_limit: int = 4
@@ -202,7 +203,7 @@ _DURATIONS = (
     ("job", "call_timeout", False), ("backup", "max_age", False), ("backup", "timeout", False),
     ("backup", "drill_max_age", True), ("workers", "timeout", False), ("workers", "poll_interval", False),
     ("workers", "lease", False), ("smoke", "retry_delay", False), ("smoke", "timeout", False), ("smoke", "max_seconds", True),
-    ("watch", "window", True), ("watch", "interval", False), ("notify", "timeout", False),
+    ("watch", "window", True), ("watch", "baseline_window", True), ("watch", "interval", False), ("notify", "timeout", False),
 )  # fmt: skip
 """(section, key, may be empty) of every setting that is a time limit."""
 _WORDS = {

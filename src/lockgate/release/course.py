@@ -31,6 +31,7 @@ from lockgate.release.project import Files, prepare_files, refuse_problems
 from lockgate.release.report import RunReport
 from lockgate.release.steps import Ended, Step
 from lockgate.release.verify import Check
+from lockgate.release.watch_judge import window_of
 
 if TYPE_CHECKING:
     from lockgate.release.job import Polled
@@ -145,12 +146,8 @@ class Course:
         }.get(step.name, usual)
 
     def watch_window(self) -> float:
-        """Seconds of the watch: as configured, else 30 or, after a heavy plan, 60 minutes where the target is protected."""
-        if self.settings.watch.window:
-            return seconds(self.settings.watch.window)
-        if not self.target.protected:
-            return 0.0
-        return 3600.0 if self.impact[0] is Impact.HIGH else 1800.0
+        """Seconds of the watch, by ``watch_judge.window_of``."""
+        return window_of(seconds(self.settings.watch.window), self.target.protected, self.impact[0])
 
     # -- the journal ------------------------------------------------------------------------------
 

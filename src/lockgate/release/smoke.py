@@ -167,9 +167,14 @@ def document(smoked: Smoked, smoke: Smoke, sha: str) -> dict[str, Any]:
 
 
 def fetch(
-    url: str, headers: Mapping[str, str], limit: float, now: Callable[[], str], clock: Callable[[], float]
+    url: str,
+    headers: Mapping[str, str],
+    limit: float,
+    now: Callable[[], str],
+    clock: Callable[[], float],
+    most: int = _MOST,
 ) -> Response:
-    """One GET without following redirects, within ``limit`` seconds. Whatever goes wrong is a response of status 0."""
+    """One GET without following redirects, within ``limit`` seconds, of ``most`` bytes. Whatever goes wrong is a response of status 0."""
     parts = urlsplit(url)
     begun, at = clock(), now()
     connection: http.client.HTTPConnection
@@ -187,7 +192,7 @@ def fetch(
             headers={"User-Agent": "lockgate-smoke", "Accept": "application/json, */*", **headers},
         )
         answer = connection.getresponse()
-        body = answer.read(_MOST)
+        body = answer.read(most)
         fields = {k.lower(): v for k, v in answer.getheaders()}
         return Response(
             at, url, answer.status, body.decode("utf-8", "replace"), fields, round(clock() - begun, 3)

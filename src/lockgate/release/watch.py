@@ -15,7 +15,7 @@ from lockgate.record.reasons import Exit
 from lockgate.record.redact import redact, remember
 from lockgate.release.budget import Budget
 from lockgate.release.smoke import fetch
-from lockgate.release.watch_judge import Sample, WatchVerdict, judge_watch
+from lockgate.release.watch_judge import Baseline, Sample, WatchVerdict, judge_watch, median_of
 
 
 class Watched(msgspec.Struct):
@@ -29,52 +29,94 @@ class Watched(msgspec.Struct):
 
 def ask(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[], float]) -> Sample:
     """The value of one query now: a scalar, or the largest of a vector."""
-    query = watch.queries[name]
-    url = f"{watch.prometheus_url.rstrip('/')}/api/v1/query?{urlencode({'query': query.query})}"
-    response = fetch(url, _headers(watch, os.environ), 10.0, now, clock)
-    at = response.requested_at
-    if response.status == 0:
-        return Sample(at, name, error=response.error)
+    at, data, error = _ask(watch, "query", {"query": watch.queries[name].query}, now, clock)
+    if error:
+        return Sample(at, name, error=error)
     try:
-        said: Any = json.loads(response.text)
-        if said["status"] != "success":
-            return Sample(
-                at, name, error=redact(f"{said.get('errorType', '')}: {said.get('error', '')}")[:300]
-            )
-        data = said["data"]
         if data["resultType"] == "scalar":
             return Sample(at, name, float(data["result"][1]))
         values = [float(one["value"][1]) for one in data["result"]]
         return Sample(at, name, max(values) if values else None)
     except (ValueError, KeyError, TypeError, IndexError):
-        return Sample(at, name, error=f"status {response.status}, and not what Prometheus answers")
+        return Sample(at, name, error=STRANGE)
+
+
+def look_back(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[], float]) -> list[Sample]:
+    """What one query said over ``baseline_window`` up to now, by the clock of Prometheus: at each moment a scalar, or the largest of a vector.
+
+    Where it cannot be asked: one sample with the error.
+    """
+    window = seconds(watch.baseline_window)
+    at, data, error = _ask(watch, "query", {"query": "time()"}, now, clock)
+    try:
+        if not error:
+            end = float(data["result"][1])
+            step = max(seconds(watch.interval), window / MOST, 0.001)
+            asked = {"query": watch.queries[name].query, "start": end - window, "end": end, "step": step}
+            at, data, error = _ask(watch, "query_range", asked, now, clock)
+        if error:
+            return [Sample(at, name, error=error)]
+        moments: dict[float, float] = {}
+        for series in data["result"]:
+            for moment, value in series["values"]:
+                moments[moment] = max(float(value), moments.get(moment, float("-inf")))
+        return [Sample(f"{moment:.3f}", name, value) for moment, value in sorted(moments.items())]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return [Sample(at, name, error=STRANGE)]
+
+
+def _ask(
+    watch: Watch, what: str, asked: Mapping[str, Any], now: Callable[[], str], clock: Callable[[], float]
+) -> tuple[str, Any, str]:
+    """(when, the data, the error): one of the last two says something."""
+    url = f"{watch.prometheus_url.rstrip('/')}/api/v1/{what}?{urlencode(asked)}"
+    response = fetch(url, _headers(watch, os.environ), 10.0, now, clock, BYTES)
+    at = response.requested_at
+    if response.status == 0:
+        return at, None, response.error
+    try:
+        said: Any = json.loads(response.text)
+        if said["status"] != "success":
+            return at, None, redact(f"{said.get('errorType', '')}: {said.get('error', '')}")[:300]
+        return at, said["data"], ""
+    except (ValueError, KeyError, TypeError):
+        return at, None, f"status {response.status}, and not what Prometheus answers"
 
 
 LOOKS = 3
 """How often a query that fails is asked before a release gives up on it."""
+MOST = 240
+"""How many moments of a query's past are looked at, at the most."""
+BYTES = 1 << 24
+"""Of an answer of Prometheus: some thousand series with their past."""
+STRANGE = "not what Prometheus answers"
 
 
-def baseline_of(watch: Watch, now: Callable[[], str], budget: Budget) -> dict[str, float | None]:
-    """What every query says before anything is changed; None where it says nothing.
+def baseline_of(watch: Watch, now: Callable[[], str], budget: Budget) -> dict[str, Baseline]:
+    """What every query said before anything is changed: the median over ``baseline_window``, or one look where that is empty.
 
     Raises ``Refused`` (``WATCH_HELD``, hold) where it cannot be asked: a watch that could only hold later stops the release now.
     """
-    found: dict[str, float | None] = {}
+    found: dict[str, Baseline] = {}
+    window = seconds(watch.baseline_window)
     for name in watch.queries:
         for look in range(1, LOOKS + 1):
-            sample = ask(watch, name, now, budget.clock)
-            if not sample.error:
+            samples = (
+                look_back(watch, name, now, budget.clock) if window else [ask(watch, name, now, budget.clock)]
+            )
+            error = next((s.error for s in samples if s.error), "")
+            if not error:
                 break
             if look == LOOKS:
                 raise Refused(
-                    f"{name} cannot be asked, so the watch after the rollout could tell nothing: {sample.error}",
+                    f"{name} cannot be asked, so the watch after the rollout could tell nothing: {error}",
                     "WATCH_HELD",
                     state="Nothing was changed.",
                     next="Mend watch.prometheus_url or the query, then lockgate release resume",
                     exit=Exit.HOLD,
                 )
             budget.sleep(min(seconds(watch.interval), 2.0))
-        found[name] = sample.value
+        found[name] = median_of([s.value for s in samples if s.value is not None], window)
     return found
 
 

@@ -1,11 +1,13 @@
 """What measurements during a watch amount to: pass, fail, or hold where they cannot tell."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import msgspec
 
 from lockgate.config.release import Watch, WatchQuery
 from lockgate.record.verdict import Verdict
+from lockgate.release.impact import Impact
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -15,6 +17,27 @@ class Sample(msgspec.Struct, frozen=True):
     query: str
     value: float | None = None
     error: str = ""
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What a query said before the release: the median of ``values`` (None where there was none), over the ``seconds`` before it; 0: one look."""
+
+    value: float | None
+    values: int = 0
+    seconds: float = 0.0
+
+
+def window_of(configured: float, protected: bool, impact: Impact) -> float:
+    """Seconds of the watch: as ``configured``, else 30 or, after a heavy plan, 60 minutes where the target is protected; else 0."""
+    if configured or not protected:
+        return configured
+    return 3600.0 if impact is Impact.HIGH else 1800.0
+
+
+def median_of(values: Sequence[float], window: float) -> Baseline:
+    """The baseline over ``values`` of the ``window`` seconds before the release. NaN is no value."""
+    known = [value for value in values if value == value]
+    return Baseline(median(known) if known else None, len(known), window)
 
 
 class WatchVerdict(msgspec.Struct, frozen=True):

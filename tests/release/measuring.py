@@ -1,0 +1,95 @@
+"""What a watch asks in tests: a service with a gauge, and a real Prometheus that scrapes it."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lockgate.config.release import Watch, WatchQuery
+from lockgate.release.watch import ask
+from support.processes import until
+
+STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
+
+
+class Measured:
+    """The gauge ``shop_error_rate``: what stands in ``file`` (nothing: no such gauge), as Prometheus at ``url`` sees it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.url = ""
+        self.set(0.1)
+
+    def set(self, value: float) -> None:
+        """The value from now on."""
+        self.file.write_text(str(value))
+
+    def watch(self, **more: object) -> Watch:
+        """Settings that watch the gauge, with one query ``errors``; a limit of 0.5 unless told otherwise."""
+        settings = {"queries": {"errors": WatchQuery("shop_error_rate", max=0.5)}, **more}
+        return Watch(prometheus_url=self.url, **settings)  # type: ignore[arg-type]
+
+    def seen(self) -> float | None:
+        """What Prometheus says now."""
+        return ask(self.watch(), "errors", lambda: "t", time.monotonic).value
+
+
+@contextmanager
+def measuring(folder: Path) -> Iterator[Measured]:
+    """The gauge and a Prometheus whose first look has happened; skips where the machine has no Prometheus."""
+    program = shutil.which("prometheus")
+    if program is None:
+        if STRICT:
+            pytest.fail("no prometheus on this machine")
+        pytest.skip("no prometheus on this machine (apt-get install prometheus)")
+    folder.mkdir()
+    measured = Measured(folder / "value")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            value = measured.file.read_text()
+            data = f"# TYPE shop_error_rate gauge\nshop_error_rate {value}\n".encode() if value else b"\n"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            with suppress(OSError):  # a look that Prometheus gave up on
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        (folder / "prometheus.yml").write_text(
+            f"global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\nscrape_configs: [{{job_name: shop, static_configs: [{{targets: ['127.0.0.1:{server.server_port}']}}]}}]\n"
+        )
+        with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
+            port = probe.server_port
+        process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        measured.url = f"http://127.0.0.1:{port}"
+        try:
+            until(lambda: measured.seen() is not None, 60)
+            yield measured
+        finally:
+            process.terminate()
+            process.wait(20)
+            server.shutdown()
+            thread.join(5)
