@@ -8,11 +8,15 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.processes import until
 from support.tables import run_sql
+
+if TYPE_CHECKING:
+    from stores.hand import Hand
 
 TABLES = {
     "postgres": "CREATE TABLE t (id bigint PRIMARY KEY, s text, b bytea, n numeric(20, 6), f double precision, ok boolean, d date, ts timestamp, j jsonb, u varchar(40))",
@@ -138,5 +142,19 @@ def places(
 
         run(TABLES[kind])
         return Place(kind, f"mysql://root@127.0.0.1:{server['port']}/{name}", run)
+
+    return make
+
+
+@pytest.fixture
+def hand(places, database: str) -> "Callable[..., Hand]":
+    """A function that makes a move between two kinds of stores, the source with rows."""
+    from stores.hand import Hand
+    from stores.test_conformance import ROWS
+
+    def make(one: str, other: str, **more: object) -> Hand:
+        source, target = places(one), places(other)
+        source.fill(ROWS)
+        return Hand(source, target, database, **more)
 
     return make

@@ -3,8 +3,7 @@
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,80 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import LockgateError
-from lockgate.moves.declaration import LimitsPart
 from lockgate.moves.dual import DualWriter, drive
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
 from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
-from lockgate.moves.dual.opened import Opened, opened
-from lockgate.moves.dual.pair import Urls, create_sql, would_be
-from lockgate.postgres.moves import home
-from lockgate.postgres.target import Target
+from lockgate.moves.dual.pair import create_sql, would_be
 from lockgate.record import points
+from lockgate.stores.making import Field, Given
 from lockgate.stores.open import open_store
-from lockgate.stores.side import Field, Given, Op, Side, Writer, key_id
+from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import speak
 from stores.conftest import COLUMNS
-from stores.conftest import Place as Store
+from stores.hand import Hand, row
 from stores.test_conformance import ROWS
 from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-KINDS = ("postgres", "mysql", "sqlite")
 PAIRS = [("postgres", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgres")]
 """Each is walked in both directions, so together they are every way between two engines."""
-LIMITS = LimitsPart(batch_rows=40, relay_rows=20, workers=2, lock_attempt_ms=50, lock_patience_seconds=20)
-
-
-class Hand:
-    """One move between the tables ``t`` of two stores."""
-
-    def __init__(self, source: Store, target: Store, ledger: str, **more: object) -> None:
-        words = {"kind": "dual-write", "source": Place("t", "ONE"), "target": Place("t", "OTHER"), "name": "things", "limits": LIMITS}  # fmt: skip
-        self.declared = DualDeclaration(**{**words, **more})  # type: ignore[arg-type]
-        self.places = Urls(source.url, target.url)
-        self.home = Target(ledger, source="test")
-        home.ensure(self.home)
-
-    @contextmanager
-    def open(self) -> Iterator[Opened]:
-        with opened(self.declared, self.home, self.places, "test") as move:
-            yield move
-
-    def call(self, work: Callable[..., object], **more: object) -> object:
-        with self.open() as move:
-            return work(move, **more)
-
-    def writer(self, **more: object) -> DualWriter:
-        return DualWriter(self.declared, self.places, **more)  # type: ignore[arg-type]
-
-    def state(self, which: str) -> dict[str, tuple[str | None, ...]]:
-        with self.open() as move:
-            side = getattr(move.pair, which)
-            low, found = None, {}
-            while (high := side.boundary(low, 1000)) is not None:
-                found |= {
-                    k[0]: image for k, image in side.rows([k for k, _ in side.between(low, high)], ["u", "n"])
-                }
-                low = high
-            return found
-
-
-@pytest.fixture
-def hand(places, database: str) -> Callable[..., Hand]:
-    """A function that makes a move between two kinds of stores, the source with rows."""
-
-    def make(one: str, other: str, **more: object) -> Hand:
-        source, target = places(one), places(other)
-        source.fill(ROWS)
-        return Hand(source, target, database, **more)
-
-    return make
-
-
-def row(number: int, word: str) -> dict[str, object]:
-    """A row as an application writes it."""
-    return dict(zip(COLUMNS, (number, *ROWS[5][1:9], word), strict=True))
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=lambda k: k)
@@ -231,6 +174,18 @@ def test_nothing_is_copied_before_every_instance_writes(hand):
     assert missing_writers(1, [Writer("a", LIVE_SECONDS + 1, 0)], []) != ""
     assert missing_writers(1, [Writer("a", 1, 0)], []) == ""
     assert "b" in missing_writers(1, [Writer("a", 1, 0)], ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_batches_follow_the_order_of_the_key(hand, kind: str):
+    """The end of a batch is the key that stands so many rows above its beginning, by the key's own order and not by that of its text."""
+    move: Hand = hand(kind, "sqlite")
+    with move.open() as opened_:
+        source = opened_.pair.source
+        assert source.boundary(None, 40) == ("40",)
+        assert source.boundary(("40",), 40) == ("80",)
+        assert source.boundary(("80",), 40) == ("119",)
+        assert source.boundary(("119",), 40) is None
 
 
 class Died(BaseException):

@@ -1,6 +1,7 @@
 """``lockgate move`` on a move whose file says ``kind = "dual-write"``: the same commands, on two stores that the application writes."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,9 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
     from lockgate.release.roles import home_grants
 
     declared = declaration.parse(file, file.stem)
+    folder = str(session.settings.path("."))
+    if folder not in sys.path:  # where the functions that make columns may stand
+        sys.path.insert(0, folder)
     target = session.target()
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
@@ -76,6 +80,8 @@ def _plan(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     output.say(f"move {move.name}: {planned.source} in {move.places.source.partition(':')[0]} -> {planned.target} in {move.places.target.partition(':')[0]}, key ({', '.join(planned.key)})")  # fmt: skip
     for number, step in enumerate(planned.steps, 1):
         output.say(f"  {number}. {step}")
+    for note in planned.notes:
+        output.say(f"note   {note}")
     for problem in planned.problems:
         output.say(f"{output.mark('problem', 'bad')}  {problem['what']}\n         {problem['fix']}")
     if planned.problems:

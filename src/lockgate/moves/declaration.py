@@ -10,6 +10,7 @@ import msgspec
 from lockgate.config import Settings
 from lockgate.config.windows import parse_window
 from lockgate.errors import ConfigError
+from lockgate.moves.transforms import refuse_in_sql
 
 DIRECTORY = "moves"
 ACCEPTED = ("collation", "encoding", "indexes", "lossy", "triggers", "views")
@@ -148,6 +149,8 @@ def parse(file: Path, name: str) -> Declaration:
         raise ConfigError(f"{file}: {error.strerror}", "MOVE_DECLARATION") from None
     if "name" in data:
         raise ConfigError(f"{file}: unknown key `name`: the file's name is the move's", "MOVE_DECLARATION")
+    for part in ("columns", "reverse"):
+        refuse_in_sql(data.get(part), part, file)
     try:
         declared = msgspec.structs.replace(msgspec.convert(data, Declaration), name=name)
     except msgspec.ValidationError as error:

@@ -170,6 +170,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("MOVE_UNKNOWN", "There is no such move in this database.", UNTOUCHED, "lockgate move start NAME", Exit.USAGE),
     Reason("MOVE_STAGE", "The move is in a stage from which this step is not allowed.", UNTOUCHED, "lockgate move status NAME", Exit.REFUSED),
     Reason("MOVE_CHANGED", "The declaration is not the one that the move was started with.", UNTOUCHED, "Restore the file; or lockgate move abort NAME and start anew.", Exit.REFUSED),
+    Reason("MOVE_TRANSFORM", "A Python function that makes columns of a move cannot be loaded, or is not of the declared version.", UNTOUCHED, "Deploy the code that the declaration names; two versions must not make rows of one move.", Exit.REFUSED),
     Reason("MOVE_PAUSED", "The move is paused: something changed that it cannot go on with.", "Capture goes on; the source serves.", "Mend what the message names, then lockgate move run NAME --resume", Exit.HOLD),
     Reason("MOVE_BUSY", "Another process works on this move.", UNTOUCHED, "Try again when it is done; lockgate move status NAME", Exit.BUSY),
     Reason("MOVE_DIVERGED", "Source and target differ in rows that no write in flight explains.", "The source serves; nothing was switched.", "Look at differing[]; lockgate move verify NAME --repair copies them again.", Exit.FOUND),

@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from lockgate.stores.rendering import render
 from lockgate.stores.table import ANY
@@ -109,3 +111,22 @@ def of_python(value: Any, family: str) -> str | None:
     if family == "timestamptz" and isinstance(value, dt.datetime) and value.tzinfo is None:
         raise ValueError("a time without a zone for a column that has one")
     return neutral(value, family)
+
+
+def to_python(text: str | None, family: str) -> Any:
+    """What a function of the application is given for a neutral text: the value of Python that fits the family; JSON as its text, None for NULL."""
+    if text is None:
+        return None
+    if family == ANY:
+        return native(text, family, "")
+    return _TO_PYTHON.get(family, str)(text)
+
+
+def _utc(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+
+
+_TO_PYTHON: dict[str, Callable[[str], Any]] = {
+    "integer": int, "decimal": Decimal, "float": float, "boolean": lambda text: bool(int(text)), "bytes": bytes.fromhex, "date": dt.date.fromisoformat,
+    "time": dt.time.fromisoformat, "timestamp": dt.datetime.fromisoformat, "timestamptz": _utc, "uuid": UUID,
+}  # fmt: skip

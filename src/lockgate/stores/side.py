@@ -11,33 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
+from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, make
 from lockgate.stores.neutral import canonical_key, native, neutral, read_sql, write_sql
 from lockgate.stores.rendering import row_bytes
 from lockgate.stores.speaking import Locked, NoTable, P, Rejected, Speaker, in_list
 from lockgate.stores.table import Table
 
-Texts = tuple[str | None, ...]
-"""Values of one row as neutral texts."""
 T = TypeVar("T")
 PARAMETERS = 8_000
 """So many parameters a statement has at most."""
-
-
-class Field(NamedTuple):
-    """A column of this side's table: its name, family and type."""
-
-    name: str
-    family: str
-    type: str
-
-
-class Given(NamedTuple):
-    """What this side gives for a column of the other: SQL over its own columns, and the family of what comes out."""
-
-    name: str
-    expression: str
-    family: str
-    type: str
 
 
 class Switch(NamedTuple):
@@ -49,11 +31,11 @@ class Switch(NamedTuple):
 
 
 class Op(NamedTuple):
-    """One operation on a key: the image of the row, or None for a delete."""
+    """One operation on a key: the image of the row, or None for a delete. An image that could not be made is made anew when the operation is carried."""
 
     id: str
     key: Texts
-    image: Texts | None
+    image: Image | None
     rev: int
 
 
@@ -203,7 +185,7 @@ class Side:
         k = key_id(op.key)
         self.speaker.do(
             f"INSERT INTO {self._side('op')} (op_id, k, row_key, image, source_rev, index_hash, state, attempts, at) VALUES ({P}, {P}, {P}, {P}, {P}, '', 0, 0, {now})",
-            op.id, k, json.dumps(op.key), None if op.image is None else json.dumps(op.image), op.rev,
+            op.id, k, json.dumps(op.key), _stored(op.image), op.rev,
         )  # fmt: skip
         self.speaker.do(
             f"UPDATE {self._side('rev')} SET op_id = {P}, gone = {P} WHERE k = {P}", op.id, int(op.image is None), k
@@ -238,7 +220,7 @@ class Side:
         rows = self.speaker.ask(
             f"SELECT op_id, row_key, image, source_rev FROM {self._side('op')} WHERE state = 0{chosen} ORDER BY at LIMIT {most}", *ids
         )  # fmt: skip
-        return [Op(i, tuple(json.loads(k)), None if image is None else tuple(json.loads(image)), int(rev)) for i, k, image, rev in rows]  # fmt: skip
+        return [Op(i, tuple(json.loads(k)), _loaded(image), int(rev)) for i, k, image, rev in rows]
 
     def backlog(self) -> tuple[int, int]:
         """(operations that wait, those of them that failed before)."""
@@ -297,7 +279,7 @@ class Side:
             )  # fmt: skip
         chosen = [newest[k] for k in (*fresh, *newer)]
         self.delete([op.key for op in chosen if op.image is None])
-        self._put([(op.key, op.image) for op in chosen if op.image is not None], names)
+        self._put([(op.key, op.image) for op in chosen if op.image is not None and not isinstance(op.image, Unmade)], names)  # fmt: skip
         return dict.fromkeys(fresh, 1) | {
             k: held[k].target_rev + (k in set(newer)) for k in order if k in held
         }
@@ -332,24 +314,24 @@ class Side:
         """(key, own columns ``names``) of the rows with these keys."""
         found: list[tuple[Texts, Texts]] = []
         for part in _parts(keys, len(self.key)):
-            found += self._select([self.fields[n] for n in names], f"WHERE {self._in(len(part))}", self._flat(part))  # fmt: skip
+            found += self._select([self._read(self.fields[n]) for n in names], f"WHERE {self._in(len(part))}", self._flat(part))  # fmt: skip
         return found
 
-    def images(self, keys: Sequence[Texts]) -> dict[Texts, Texts]:
+    def images(self, keys: Sequence[Texts]) -> dict[Texts, Image]:
         """What this side gives for the rows with these keys."""
-        found: dict[Texts, Texts] = {}
+        found: dict[Texts, Image] = {}
         for part in _parts(keys, len(self.key)):
-            found |= dict(self._select(self.given, f"WHERE {self._in(len(part))}", self._flat(part)))
+            found |= dict(self._made(f"WHERE {self._in(len(part))}", self._flat(part)))
         return found
 
-    def between(self, low: Texts | None, high: Texts) -> list[tuple[Texts, Texts]]:
+    def between(self, low: Texts | None, high: Texts) -> list[tuple[Texts, Image]]:
         """(key, what this side gives) of the rows above ``low`` (None: from the beginning) up to ``high``."""
         names = ", ".join(self.speaker.name(k.name) for k in self.key)
         marks = ", ".join(self._mark(k) for k in self.key)
         where, parameters = f"WHERE ({names}) <= ({marks})", self._natives(high)
         if low is not None:
             where, parameters = f"{where} AND ({names}) > ({marks})", [*parameters, *self._natives(low)]
-        return self._select(self.given, where, parameters)
+        return self._made(where, parameters)
 
     def boundary(self, after: Texts | None, rows: int) -> Texts | None:
         """The key of the ``rows``-th row above ``after``, or the last there is; None when there is none."""
@@ -370,13 +352,20 @@ class Side:
             found |= {k: int(rev) for k, rev in self.speaker.ask(f"SELECT k, rev FROM {self._side('rev')} WHERE k IN ({', '.join([P] * len(part))})", *part)}  # fmt: skip
         return found
 
+    def _made(self, tail: str, parameters: Sequence[object]) -> list[tuple[Texts, Image]]:
+        reads = [read for g in self.given for read in g.reads(self.speaker.name)]
+        return [(key, make(self.given, texts)) for key, texts in self._select(reads, tail, parameters)]
+
+    def _read(self, field: Field) -> Read:
+        return Read(self.speaker.name(field.name), field.family, field.type)
+
     def _select(
-        self, columns: Sequence[Field | Given], tail: str, parameters: Sequence[object]
+        self, columns: Sequence[Read], tail: str, parameters: Sequence[object]
     ) -> list[tuple[Texts, Texts]]:
-        items = [(self.speaker.name(k.name), k.family, k.type) for k in self.key]
-        items += [(c.expression if isinstance(c, Given) else self.speaker.name(c.name), c.family, c.type) for c in columns]  # fmt: skip
+        items = [*map(self._read, self.key), *columns]
         engine = self.speaker.engine
-        select = ", ".join(read_sql(sql, family, engine, type_) for sql, family, type_ in items)
+        # Names of their own: PostgreSQL would take the text of a key for the key in ORDER BY, and 10 comes before 9 there.
+        select = ", ".join(f"{read_sql(sql, family, engine, type_)} AS lockgate_{at}" for at, (sql, family, type_) in enumerate(items))  # fmt: skip
         count = len(self.key)
         found = []
         for row in self.speaker.ask(f"SELECT {select} FROM {self.sql} {tail}", *parameters):
@@ -422,6 +411,17 @@ class Side:
         if self.speaker.engine == "mysql":
             return " IGNORE", ""
         return "", f" ON CONFLICT ({key}) DO NOTHING"
+
+
+def _stored(image: Image | None) -> str | None:
+    if isinstance(image, Unmade):
+        return json.dumps(image._asdict())
+    return None if image is None else json.dumps(image)
+
+
+def _loaded(text: str | None) -> Image | None:
+    found = None if text is None else json.loads(text)
+    return Unmade(**found) if isinstance(found, dict) else None if found is None else tuple(found)
 
 
 def _parts(items: Sequence[T], width: int) -> Iterator[Sequence[T]]:

@@ -19,9 +19,10 @@ from lockgate.postgres.moves.batch import Copied, Range
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
+from lockgate.stores.making import Texts, Unmade
 from lockgate.stores.neutral import canonical
 from lockgate.stores.rendering import digest, row_bytes
-from lockgate.stores.side import Op, Side, Texts, Writer, key_id
+from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import Rejected
 
 LIVE_SECONDS = 60.0
@@ -143,15 +144,19 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     with source.transaction(read=True):
         rows = source.between(piece.low, piece.high)
         revs = source.revs([key for key, _ in rows])
-    ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in rows]
+    made = [(key, image) for key, image in rows if not isinstance(image, Unmade)]
+    ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in made]
+    for key, image in rows:
+        if isinstance(image, Unmade):
+            _put_aside(move, key, image.reason)
     try:
         write_images(target, ops, [g.name for g in source.given])
     except Rejected:
         _one_by_one(move, source, target, ops)
     point("dual:batch:destination-commit")
-    there = target.rows([op.key for op in ops], [g.name for g in source.given])
+    there = target.rows([key for key, _ in rows], [g.name for g in source.given])
     families = [g.family for g in source.given]
-    copied = Copied(len(rows), len(there), _digest(rows, families), _digest(there, families))
+    copied = Copied(len(rows), len(there), _digest(made, families), _digest(there, families))
     move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied, copied.equal, time.monotonic() - begin)  # fmt: skip
     move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
     return copied
@@ -163,11 +168,15 @@ def _one_by_one(move: Opened, source: Side, target: Side, ops: list[Op]) -> None
         try:
             write_images(target, [op], [g.name for g in source.given])
         except Rejected as error:
-            move.home.run(
-                "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, 'forward', $2::text[], '', $3)"
-                " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
-                move.name, [str(k) for k in op.key], redact(error.message),
-            )  # fmt: skip
+            _put_aside(move, op.key, error.message)
+
+
+def _put_aside(move: Opened, key: Texts, reason: str) -> None:
+    move.home.run(
+        "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, 'forward', $2::text[], '', $3)"
+        " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
+        move.name, [str(k) for k in key], redact(reason),
+    )  # fmt: skip
 
 
 def _digest(rows: list[tuple[Texts, Texts]], families: list[str]) -> str:

@@ -1,12 +1,12 @@
 """``moves/<name>.toml`` with ``kind = "dual-write"`` → a frozen value."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from lockgate.errors import ConfigError
+from lockgate.moves import transforms
 from lockgate.moves.declaration import Gates, LimitsPart
 
 KIND = "dual-write"
@@ -21,7 +21,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move between two stores. ``columns`` gives target columns as SQL of the source's engine, ``reverse`` the way back.
+    """One move between two stores. ``columns`` gives target columns as SQL of the source's engine or by a Python function, ``reverse`` the way back.
 
     ``writers`` is how many live processes have to be seen writing by way of ``DualWriter`` before the first row is copied.
     """
@@ -31,8 +31,8 @@ class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: Place
     name: str = ""
     key: tuple[str, ...] = ()
-    columns: Mapping[str, str] = {}
-    reverse: Mapping[str, str] = {}
+    columns: transforms.Map = {}
+    reverse: transforms.Map = {}
     writers: int = 1
     one_way: bool = False
     rollback_hours: float = 72.0
@@ -87,6 +87,7 @@ def problems(d: DualDeclaration) -> list[str]:
         found.append(
             "columns are mapped and nothing says how they come back: give [reverse], or one_way = true"
         )
+    found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")
     if not 0 < d.rollback_hours <= 24 * 365:

@@ -9,23 +9,24 @@ import msgspec
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import pair as pairs
+from lockgate.moves.dual.comparing import compare, look_again, same, typed
+from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.dual.trying import Tried, tried
 from lockgate.moves.stages import OVER, Stage, why
-from lockgate.moves.verify import Difference, Verified, verify
+from lockgate.moves.transforms import Transform
+from lockgate.moves.verify import Difference, Verified
 from lockgate.postgres.moves import home, ledger, switch
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
-from lockgate.stores.neutral import canonical
-from lockgate.stores.open import open_pair as open_stores
-from lockgate.stores.side import Op, Side, Switch, Texts, key_id
+from lockgate.stores.making import Given, Texts
+from lockgate.stores.side import Op, Side, Switch, key_id
 from lockgate.stores.speaking import Locked, speak
 
 PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
-LOOKS = 5
-"""A row that differs is looked at so often before it counts as diverged: a write may have been in flight."""
 
 
 class DualPlanned(msgspec.Struct, frozen=True, rename="camel"):
@@ -40,6 +41,7 @@ class DualPlanned(msgspec.Struct, frozen=True, rename="camel"):
     rows: int
     problems: list[dict[str, str]]
     steps: list[str]
+    notes: list[str]
 
 
 def plan(move: Opened) -> DualPlanned:
@@ -49,7 +51,8 @@ def plan(move: Opened) -> DualPlanned:
     engine = _engine(move.places.target)
     target = there if there is not None else pairs.would_be(source, d.target.table, engine)
     made = pairs.plan(d, source, target)
-    problems = [{"what": what, "fix": fix} for what, fix in made.problems]
+    found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
+    problems = [{"what": what, "fix": fix} for what, fix in found.problems]
     if move.places.source == move.places.target and d.source.table == d.target.table:
         problems.append({"what": "source and target are one table", "fix": "Name two tables."})
     steps = (
@@ -67,7 +70,12 @@ def plan(move: Opened) -> DualPlanned:
         "switch: bar the writers, drain, compare the changed keys, open the target",
         "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
     ]  # fmt: skip
-    return DualPlanned(d.name, source.name, target.name, there is not None, made.key, {g.name: g.expression or g.name for g in made.given[0]}, source.rows, problems, steps)  # fmt: skip
+    return DualPlanned(d.name, source.name, target.name, there is not None, made.key, {g.name: _told_by(d, g) for g in made.given[0]}, source.rows, problems, steps, found.notes)  # fmt: skip
+
+
+def _told_by(d: DualDeclaration, given: Given) -> str:
+    by = d.columns.get(given.name)
+    return f"{by.python} {by.version}" if isinstance(by, Transform) else given.expression or given.name
 
 
 def _engine(url: str) -> str:
@@ -160,14 +168,18 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     origin, destination = move.pair.source, move.pair.target
     _drained(move, origin, destination)
     _refuse_incomplete(move)
-    found = _compare(move, report)
-    unexplained = _look_again(move, origin, destination, found.differing)
+
+    def carried() -> Carried:
+        return _drained(move, origin, destination)
+
+    found = compare(move, report)
+    unexplained = look_again(origin, destination, found.differing, carried)
     repaired = 0
     if unexplained and repair:
         repaired = len(unexplained)
         write_again(origin, [d.key for d in unexplained])
         _drained(move, origin, destination)
-        unexplained = _look_again(move, origin, destination, unexplained)
+        unexplained = look_again(origin, destination, unexplained, carried)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": len(found.differing) - len(unexplained) - repaired, "repaired": repaired,
         "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
@@ -219,81 +231,12 @@ def tell_failures(move: Opened, origin: Side) -> None:
             )  # fmt: skip
 
 
-def _compare(move: Opened, report: Callable[[str, float], None]) -> Verified:
-    d = move.declared
-    if d.columns:
-        return _compare_mapped(move)
-    with open_stores(*move.places) as (left, right):
-        tables = left.describe(d.source.table), right.describe(d.target.table)
-        names = tuple(g.name for g in move.pair.source.given)
-        return verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, progress=lambda p: report(p.doing, p.done))  # fmt: skip
-
-
-def _compare_mapped(move: Opened) -> Verified:
-    """Where columns are mapped: what the source gives for every row against what the target holds, page by page in the source's order, then keys that only the target has."""
-    from lockgate.stores.table import Comparison, Item
-
-    begin = time.monotonic()
-    source, target = move.pair.source, move.pair.target
-    names = [g.name for g in source.given]
-    found: list[Difference] = []
-    counts = [0, 0]
-    for near, far, kind in ((source, target, "missing"), (target, source, "extra")):
-        low: Texts | None = None
-        while (high := near.boundary(low, 5000)) is not None:
-            keys = [key for key, _ in near.between(low, high)]
-            counts[near is target] += len(keys)
-            if kind == "missing":
-                images, there = near.images(keys), dict(far.rows(keys, names))
-                found += [Difference(k, "missing" if k not in there else "changed") for k in keys if not _same(source, images.get(k), there.get(k))]  # fmt: skip
-            else:
-                there = dict(far.rows(keys, [k.name for k in far.key]))
-                found += [Difference(k, "extra") for k in keys if k not in there]
-            low = high
-    key = tuple(Item(k.name, f"canonical:{k.family}") for k in source.key)
-    comparison = Comparison(key, tuple(Item(g.name, f"canonical:{g.family}") for g in source.given), "canonical", "sha256")  # fmt: skip
-    return Verified(not found, counts[0], counts[1], tuple(found), False, comparison, time.monotonic() - begin)  # fmt: skip
-
-
-def _same(origin: Side, image: Texts | None, there: Texts | None) -> bool:
-    if image is None or there is None:
-        return image is there
-    families = [g.family for g in origin.given]
-    return [canonical(t, f) for t, f in zip(image, families, strict=True)] == [canonical(t, f) for t, f in zip(there, families, strict=True)]  # fmt: skip
-
-
-def _look_again(move: Opened, origin: Side, destination: Side, differing: tuple[Difference, ...]) -> tuple[Difference, ...]:  # fmt: skip
-    left = list(differing)
-    for look in range(LOOKS):
-        if not left:
-            return ()
-        if look:
-            _drained(move, origin, destination)
-            time.sleep(0.05 * look)
-        keys = [tuple(str(k) if k is not None else None for k in d.key) for d in left]
-        keys = [_typed(origin, k) for k in keys]
-        images = origin.images(keys)
-        there = dict(destination.rows(keys, [g.name for g in origin.given]))
-        left = [d for d, k in zip(left, keys, strict=True) if not _same(origin, images.get(k), there.get(k))]
-    return tuple(left)
-
-
-def _typed(side: Side, key: Texts) -> Texts:
-    """A key as the comparison tells it → as the sides write it: where a column says nothing of its type, with its mark."""
-    marked = []
-    for text, field in zip(key, side.key, strict=True):
-        if field.family == "any" and text is not None and text[1:2] != ":":
-            text = f"i:{text}" if text.lstrip("-").isdigit() else f"s:{text}"
-        marked.append(text)
-    return tuple(marked)
-
-
 def write_again(origin: Side, keys: Sequence[tuple[object, ...]]) -> None:
     """Make an operation of what the origin holds for each of these keys, with a revision of its own."""
     import uuid
 
     for key in keys:
-        texts = _typed(origin, tuple(str(k) for k in key))
+        texts = typed(origin, tuple(str(k) for k in key))
         op_id = f"repair-{uuid.uuid4().hex}"
         with origin.transaction():
             rev = origin.next_rev(texts, op_id)
@@ -376,7 +319,7 @@ def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, cloc
     chosen = list(keys.values())
     if chosen and serving.given:
         images, there = serving.images(chosen), dict(coming.rows(chosen, [g.name for g in serving.given]))
-        unlike = [k for k in chosen if not _same(serving, images.get(k), there.get(k))]
+        unlike = [k for k in chosen if not same(serving, images.get(k), there.get(k))]
         if unlike:
             raise LockgateError(f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}", "MOVE_DIVERGED")  # fmt: skip
     return drained, len(chosen)

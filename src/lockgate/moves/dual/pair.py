@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from lockgate.errors import ConfigError, Refused
 from lockgate.moves.dual.declaration import DualDeclaration
+from lockgate.moves.transforms import Map, Transform, load
+from lockgate.stores.making import Field, Given
 from lockgate.stores.neutral import TYPES
 from lockgate.stores.open import open_store
-from lockgate.stores.side import Field, Given, Side
+from lockgate.stores.side import Side
 from lockgate.stores.speaking import Speaker, speak
 from lockgate.stores.table import Column, Table, common_family
 
@@ -69,7 +71,10 @@ def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
         return tuple(Field(c.name, families.get(c.name) or _own(c), c.type) for c in columns.values())
 
     sides = fields(here), fields(there)
-    given = _given(declared.columns, here, sides[1]), () if declared.one_way else _given(declared.reverse, there, sides[0])  # fmt: skip
+    given = (
+        _given(declared.columns, sides[0], sides[1], {c.name: c.base for c in here.values()}),
+        () if declared.one_way else _given(declared.reverse, sides[1], sides[0], {c.name: c.base for c in there.values()}),
+    )  # fmt: skip
     return Plan(key, sides, given, ())
 
 
@@ -78,7 +83,7 @@ def _own(column: Column) -> str:
 
 
 def _mapped(
-    expressions: Mapping[str, str], origin: Mapping[str, Column], destination: Mapping[str, Column], from_: str, to: str, part: str, key: tuple[str, ...],
+    expressions: Map, origin: Mapping[str, Column], destination: Mapping[str, Column], from_: str, to: str, part: str, key: tuple[str, ...],
 ) -> list[tuple[str, str]]:  # fmt: skip
     found = []
     for name in expressions:
@@ -88,6 +93,10 @@ def _mapped(
             )
         if name in key:
             found.append((f"{part}.{name}: the key is copied as it is", f"Take {name} out of [{part}]."))
+    for name, e in expressions.items():
+        absent = [c for c in e.of if c not in origin] if isinstance(e, Transform) else []
+        if absent:
+            found.append((f"{part}.{name}.of: {from_} has no column {', '.join(absent)}", f"Its columns: {', '.join(origin)}."))  # fmt: skip
     for name, column in destination.items():
         if name in expressions:
             continue
@@ -97,21 +106,39 @@ def _mapped(
         elif not common_family(origin[name], column) and origin[name].base != column.base:
             found.append((f"{name} is {origin[name].type} in {from_} and {column.type} in {to}", f'Say how it becomes the other: [{part}] {name} = "..."'))  # fmt: skip
     for name in origin:
-        if name not in destination and not any(name in e for e in expressions.values()):
+        if name not in destination and not any(
+            name in (e.of if isinstance(e, Transform) else e) for e in expressions.values()
+        ):
             found.append((f"{from_}.{name} has no place in {to}: its values would be lost", f"Add the column, use it in [{part}]" + ("." if part == "columns" else ", or declare one_way = true.")))  # fmt: skip
     return found
 
 
 def _given(
-    expressions: Mapping[str, str], origin: Mapping[str, Column], destination: tuple[Field, ...]
+    expressions: Map, origin: tuple[Field, ...], destination: tuple[Field, ...], bases: Mapping[str, str]
 ) -> tuple[Given, ...]:
+    own = {f.name: f for f in origin}
     found = []
     for field in destination:
-        if field.name in expressions:
-            found.append(Given(field.name, expressions[field.name], field.family, ""))
-        elif field.name in origin:
-            found.append(Given(field.name, "", field.family, origin[field.name].base))
+        by = expressions.get(field.name)
+        if isinstance(by, Transform):
+            found.append(Given(field.name, "", field.family, "", tuple(own[c] for c in by.of)))
+        elif by is not None:
+            found.append(Given(field.name, by, field.family, ""))
+        elif field.name in own:
+            found.append(Given(field.name, "", field.family, bases[field.name]))
     return tuple(found)
+
+
+def bound(given: tuple[Given, ...], expressions: Map, speaker: Speaker) -> list[Given]:
+    """``given`` as a side can use it: names quoted, functions loaded. Raises as ``transforms.load``."""
+    found = []
+    for g in given:
+        by = expressions.get(g.name)
+        if isinstance(by, Transform):
+            found.append(g._replace(call=load(by)))
+        else:
+            found.append(g if g.expression else g._replace(expression=speaker.name(g.name)))
+    return found
 
 
 class Pair:
@@ -200,15 +227,13 @@ def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
     opened: list[Speaker] = []
     try:
         opened += [speak(url, f"move {declared.name} {purpose}", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+        ready = [bound(g, part, s) for g, part, s in zip(made.given, (declared.columns, declared.reverse), opened, strict=True)]  # fmt: skip
     except BaseException:
         for one in opened:
             one.close()
         raise
     sides = [
-        Side(
-            speaker, declared.name, table, made.key, fields,
-            [g if g.expression else g._replace(expression=speaker.name(g.name)) for g in given],
-        )
-        for speaker, table, fields, given in zip(opened, (source, target), made.fields, made.given, strict=True)
-    ]  # fmt: skip
+        Side(speaker, declared.name, table, made.key, fields, given)
+        for speaker, table, fields, given in zip(opened, (source, target), made.fields, ready, strict=True)
+    ]
     return Pair(sides[0], sides[1])

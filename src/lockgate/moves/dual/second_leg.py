@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.record.points import point
+from lockgate.stores.making import Unmade
 from lockgate.stores.side import Op, Side
 from lockgate.stores.speaking import Locked, Rejected
 
@@ -47,6 +48,13 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op], index_hash: str = 
     if not ops:
         return Carried(0, 0)
     names = [g.name for g in origin.given]
+    ops, unmade = _made_anew(origin, ops)
+    if unmade:
+        for op in unmade:
+            assert isinstance(op.image, Unmade)
+            origin.failed([op], op.image.reason)
+        assert isinstance(unmade[0].image, Unmade)
+        return Carried(0, len(unmade), unmade[0].image.reason).plus(carry(origin, destination, ops, index_hash))  # fmt: skip
     try:
         counts = write_images(destination, ops, names)
     except Rejected as error:
@@ -63,6 +71,17 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op], index_hash: str = 
     point("dual:done")
     origin.done(ops, counts, index_hash)
     return Carried(len(ops), 0)
+
+
+def _made_anew(origin: Side, ops: Sequence[Op]) -> tuple[Sequence[Op], list[Op]]:
+    """(operations with an image, those that a function still makes nothing of). What waits for its image gets the one of the
+    row as it is now: a later operation of the key brings the same or a newer one, with a higher revision."""
+    waits = {op.key for op in ops if isinstance(op.image, Unmade)}
+    if not waits:
+        return ops, []
+    now = origin.images(sorted(waits, key=str))
+    anew = [op._replace(image=now.get(op.key)) if op.key in waits and isinstance(op.image, Unmade) else op for op in ops]  # fmt: skip
+    return [o for o in anew if not isinstance(o.image, Unmade)], [o for o in anew if isinstance(o.image, Unmade)]  # fmt: skip
 
 
 def drain(

@@ -14,8 +14,10 @@ from lockgate.errors import Busy, LockgateError
 from lockgate.moves.dual import declaration as declarations
 from lockgate.moves.dual.pair import Pair, Urls, open_pair, urls
 from lockgate.moves.dual.second_leg import carry
+from lockgate.moves.transforms import load_all
+from lockgate.stores.making import Texts
 from lockgate.stores.neutral import canonical_key, of_python
-from lockgate.stores.side import Op, Side, Switch, Texts
+from lockgate.stores.side import Op, Side, Switch
 from lockgate.stores.speaking import Speaker
 
 BEAT_SECONDS = 5.0
@@ -88,13 +90,15 @@ class DualWriter:
     Both in one call: the first leg in the transaction of the store that serves, with its operation in the outbox; the
     second leg after the commit. One that fails waits in the outbox for the relay, is counted in ``failed``, and never
     fails the application's write. Before a move is started, and after it has ended, only the first leg is done. Safe in
-    threads: each has sessions of its own.
+    threads: each has sessions of its own. Raises ``Refused`` (``MOVE_TRANSFORM``) when a function that makes columns is not
+    of the declared version here: a process with other code must not begin to write.
     """
 
     def __init__(
         self, declared: declarations.DualDeclaration, places: Urls, *, instance: str = "",
         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
+        load_all(declared.columns, declared.reverse)
         self.declared, self.places = declared, places
         self.instance = instance or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.failed = 0
