@@ -175,7 +175,7 @@ def test_base_backup_and_restore_point(own_server, tmp_path: Path, session_direc
         "production",
     )
     assert (tmp_path / "copy" / "PG_VERSION").is_file()
-    assert "recovery.signal" in restored["restored"]["notes"][0]
+    assert "recovery.signal" in restored["restored"]["notes"][1]
     data = project.root / ".lockgate" / "backups" / taken["backupId"] / "data" / "PG_VERSION"
     data.write_text("17\n")
     broken = project.json("backup", "verify", taken["backupId"], "--env", "production")

@@ -59,6 +59,13 @@ def read_digests(wire: Wire, max_megabytes: int, deadline: float | None = None) 
             wire.batch([Call("ROLLBACK")], uncancellable=True)
 
 
+def steady(before: list[TableDigest], after: list[TableDigest]) -> tuple[list[TableDigest], list[str]]:
+    """(the tables that are the same in both, the names of the others): what a copy made in between has to hold, and what nobody can say."""
+    same = [table for table in after if table in before]
+    known = {table.name for table in same}
+    return same, sorted({table.name for table in [*before, *after]} - known)
+
+
 def differences(expected: list[TableDigest], seen: list[TableDigest]) -> list[str]:
     """How ``seen`` differs from ``expected``, a line each; empty when every table holds the same rows."""
     left, right = {t.name: t for t in expected}, {t.name: t for t in seen}

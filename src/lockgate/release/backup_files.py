@@ -18,8 +18,8 @@ def seal(folder: Path) -> tuple[str, int]:
     return hashlib.sha256(text).hexdigest(), size
 
 
-def broken_seal(folder: Path, sha256: str, *, whole: bool) -> str:
-    """What is wrong with the files, "" when they are those that were sealed.
+def broken_seal(folder: Path, sha256: str, *, whole: bool, copy: Path | None = None) -> str:
+    """What is wrong with the files, or with a ``copy`` of them elsewhere; "" when they are those that were sealed.
 
     Without ``whole`` only the manifest's own sum and the names and sizes of the files are looked at: quick enough to do once
     more right before a migration.
@@ -35,7 +35,7 @@ def broken_seal(folder: Path, sha256: str, *, whole: bool) -> str:
     for line in text.decode("utf-8").splitlines():
         digest, length, name = line.split("  ", 2)
         known[name] = (digest, int(length))
-    data = folder / DATA
+    data = copy or folder / DATA
     seen = {path.relative_to(data).as_posix(): path for path in sorted(data.rglob("*")) if path.is_file()}
     if missing := sorted(known.keys() - seen.keys()):
         return f"{missing[0]} is missing"

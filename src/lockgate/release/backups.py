@@ -28,6 +28,7 @@ from lockgate.postgres.backups import (
     read_backups,
 )
 from lockgate.postgres.child import run
+from lockgate.postgres.digests import read_digests, steady
 from lockgate.postgres.settings import FACTS, Facts, read_facts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
@@ -135,13 +136,21 @@ class Backups:
 
     def _base(self, wire: Wire, facts: Facts, backup_id: str) -> dict[str, Any]:
         folder, limit = self._make(backup_id), seconds(self.settings.backup.timeout)
-        version = facts.version // 10000
+        version, megabytes = facts.version // 10000, self.settings.backup.digest_max_mb
+        before = read_digests(wire, megabytes, self.limits.clock() + limit)
         lsn = physical.take_base_backup(
             self.target, folder / DATA, version=version, seconds=limit, alarm=self.alarm
         )
+        # The copy is of no one moment that SQL could read: what is the same before and behind it has to be in it.
+        same, moved = steady(before, read_digests(wire, megabytes, self.limits.clock() + limit))
         sha256, size = seal(folder)
         wrong = physical.verify_base_backup(folder / DATA, version, limit)
-        detail = {"serverVersion": facts.version}
+        detail = {
+            "digests": msgspec.to_builtins(same),
+            "moved": moved,
+            "role": facts.session_user,
+            "serverVersion": facts.version,
+        }
         ended = _ended(facts, "failed" if wrong else "verified", lsn, size, sha256, wrong, detail)
         ended["verified_by"] = "its manifest and sums"
         self._describe(folder, backup_id, ended)

@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from lockgate.config import seconds
 from lockgate.errors import ConfigError, LockgateError, Refused, RunFailed
-from lockgate.postgres import dump
+from lockgate.postgres import dump, physical_copy
 from lockgate.postgres.backups import BackupRow, mark_drilled
 from lockgate.postgres.child import run
 from lockgate.postgres.digests import TableDigest, differences, read_digests
@@ -19,7 +19,7 @@ from lockgate.postgres.programs import program
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
-from lockgate.release.backup_files import DATA
+from lockgate.release.backup_files import DATA, broken_seal
 from lockgate.release.backups import Backups
 from lockgate.release.look import connect_patiently
 
@@ -95,17 +95,15 @@ def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
 
     The throw-away server is of the backup's own major version. Raises what a restore raises; that is recorded too.
     """
-    from lockgate.postgres.embedded import Embedded
-
     row = whole(backups, backup_id)
-    if row.provider != "pg_dump":
+    acting = {"pg_dump": _drill_dump, "pg_basebackup": _drill_base}.get(row.provider)
+    if acting is None:
         raise Refused(
-            f"only pg_dump backups are drilled here; {row.backup_id} is of {row.provider}",
+            f"{row.backup_id} is of {row.provider}: its data lies elsewhere, so nothing can be drilled on this machine",
             "BACKUP_UNVERIFIED",
             next="Restore it where it belongs, and compare there.",
         )
     begun = backups.limits.clock()
-    version = int(row.detail.get("serverVersion", 0)) // 10000
     scratch.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="drill-", dir=scratch))
     place.chmod(0o755)  # the server's own account has to enter it when we are root
@@ -113,30 +111,15 @@ def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
     failure: LockgateError | None = None
     restored = Restored(row.backup_id, "a throw-away server", 0, 0, [], 0.0, dropped=True)
     try:
-        server = Embedded.ensure(home, binaries=server_binaries(version), idle_seconds=60)
-        try:
-            target = Target(server.url("postgres"), source="drill")
-            wire = Wire(target, "drill", alarm=backups.alarm)
-            try:
-                wire.patience = None
-                name = f"drill_{secrets.token_hex(4)}"
-                dump.create_database(wire, name)
-                for role in row.detail.get("roles", []):
-                    if not wire.value("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", role):
-                        wire.one(f"CREATE ROLE {identifier(role)}")
-            finally:
-                wire.close()
-            _restore_dump(backups, row, target, name, owners=False)
-            compared = _compare(backups, row, target.sibling(name))
-            restored = Restored(
-                row.backup_id,
-                "a throw-away server",
-                *compared,
-                round(backups.limits.clock() - begun, 3),
-                True,
-            )
-        finally:
-            server.stop("immediate")
+        compared, notes = acting(backups, row, home)
+        restored = Restored(
+            row.backup_id,
+            "a throw-away server",
+            *compared,
+            round(backups.limits.clock() - begun, 3),
+            True,
+            notes,
+        )
     except LockgateError as error:
         failure = error
     finally:
@@ -160,6 +143,62 @@ def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
             details={"restored": msgspec.to_builtins(restored)},
         )
     return restored
+
+
+def _drill_dump(backups: Backups, row: BackupRow, home: Path) -> tuple[tuple[int, int, list[str]], list[str]]:
+    """What ``_compare`` says of the dump, restored on a new server in ``home``."""
+    from lockgate.postgres.embedded import Embedded
+
+    server = Embedded.ensure(home, binaries=server_binaries(version_of(row)), idle_seconds=60)
+    try:
+        target = Target(server.url("postgres"), source="drill")
+        wire = Wire(target, "drill", alarm=backups.alarm)
+        try:
+            wire.patience = None
+            name = f"drill_{secrets.token_hex(4)}"
+            dump.create_database(wire, name)
+            for role in row.detail.get("roles", []):
+                if not wire.value("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", role):
+                    wire.one(f"CREATE ROLE {identifier(role)}")
+        finally:
+            wire.close()
+        _restore_dump(backups, row, target, name, owners=False)
+        return _compare(backups, row, target.sibling(name)), []
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(server.data.parent, ignore_errors=True)
+
+
+def _drill_base(backups: Backups, row: BackupRow, home: Path) -> tuple[tuple[int, int, list[str]], list[str]]:
+    """What ``_compare`` says of the database of the call, on a new server in ``home`` that is a copy of the whole cluster."""
+    if "digests" not in row.detail:
+        raise Refused(
+            f"{row.backup_id} was taken without digests, so there is nothing to compare it with",
+            "BACKUP_UNVERIFIED",
+            next="lockgate backup take",
+        )
+    server = physical_copy.start(
+        backups.folder(row) / DATA,
+        home,
+        binaries=server_binaries(version_of(row)),
+        seconds=seconds(backups.settings.backup.timeout),
+    )
+    try:
+        target = physical_copy.target_of(server, row.database, str(row.detail.get("role", "postgres")))
+        moved = tuple(row.detail.get("moved", ()))
+        compared = _compare(backups, row, target, moved)
+        notes = ["the whole cluster was started; other databases of it were not compared"]
+        if moved:
+            notes.append(f"{', '.join(moved)} changed while the copy was made: read whole and not compared")
+        return compared, notes
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(server.data.parent, ignore_errors=True)
+
+
+def version_of(row: BackupRow) -> int:
+    """The major version of the server that was backed up."""
+    return int(row.detail.get("serverVersion", 0)) // 10000
 
 
 def whole(backups: Backups, backup_id: str) -> BackupRow:
@@ -189,12 +228,15 @@ def server_binaries(version: int) -> Any:
 def _restore_dump(backups: Backups, row: BackupRow, target: Target, into: str, *, owners: bool) -> None:
     b = backups.settings.backup
     dump.restore_dump(
-        backups.folder(row) / DATA, target, into, version=int(row.detail.get("serverVersion", 0)) // 10000,
+        backups.folder(row) / DATA, target, into, version=version_of(row),
         jobs=b.jobs, seconds=seconds(b.timeout), owners=owners, alarm=backups.alarm,
     )  # fmt: skip
 
 
-def _compare(backups: Backups, row: BackupRow, target: Target) -> tuple[int, int, list[str]]:
+def _compare(
+    backups: Backups, row: BackupRow, target: Target, moved: Sequence[str] = ()
+) -> tuple[int, int, list[str]]:
+    """(tables, rows, differences) of the database ``target``; every table is read, those that ``moved`` are not compared."""
     expected = [TableDigest(d["name"], d["rows"], d["digest"]) for d in row.detail.get("digests", [])]
     wire = connect_patiently(target, "compare", backups.limits, backups.alarm)
     try:
@@ -202,21 +244,32 @@ def _compare(backups: Backups, row: BackupRow, target: Target) -> tuple[int, int
         seen = read_digests(wire, backups.settings.backup.digest_max_mb, backups.limits.clock() + limit)
     finally:
         wire.close()
-    return len(seen), sum(t.rows for t in seen), differences(expected, seen)
+    compared = [table for table in seen if table.name not in moved]
+    return len(seen), sum(t.rows for t in seen), differences(expected, compared)
 
 
 def _copy(backups: Backups, row: BackupRow, into: Path) -> Restored:
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise Refused(f"{into} is there already", "RESTORE_TARGET_EXISTS")
     begun = backups.limits.clock()
+    folder = backups.folder(row)
     try:
-        shutil.copytree(backups.folder(row) / DATA, into, dirs_exist_ok=True)
+        physical_copy.refuse_tablespaces(folder / DATA)
+        shutil.copytree(folder / DATA, into, dirs_exist_ok=True)
         into.chmod(0o700)
+        wrong = broken_seal(folder, row.sha256, whole=True, copy=into)
     except OSError as error:
         raise RunFailed(f"{into}: {error.strerror or error}", "RESTORE_FAILED") from None
+    if wrong:
+        raise RunFailed(
+            f"the copy in {into} is not the backup: {wrong}",
+            "RESTORE_FAILED",
+            state=f"{into} is there for a look; delete it when you are done.",
+        )
     note = f"pg_ctl -D {into} start makes it a server; with recovery.signal and restore_command it goes on to a later point"
+    same = "every file of the copy is the backup's, byte for byte; lockgate backup drill starts a copy and compares its rows"
     return Restored(
-        row.backup_id, str(into), 0, 0, [], round(backups.limits.clock() - begun, 3), notes=[note]
+        row.backup_id, str(into), 0, 0, [], round(backups.limits.clock() - begun, 3), notes=[same, note]
     )
 
 

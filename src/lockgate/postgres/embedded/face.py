@@ -26,6 +26,8 @@ class Embedded:
         """The server's process id."""
         self.version: int = seen.place.version
         """PostgreSQL's major version."""
+        self.data: Path = Path(seen.place.data)
+        """The data directory; everything of the server lies in its parent."""
         self.log: Path = Path(seen.place.log)
         """The server's log file."""
         self.sockets: Path = Path(seen.sockets)
@@ -40,13 +42,15 @@ class Embedded:
         version: int = 18,
         idle_seconds: float = 900,
         settings: Mapping[str, str] | None = None,
+        launch_seconds: float = LAUNCH_SECONDS,
     ) -> "Embedded":
         """The server of ``home``, started when it does not run.
 
         ``home`` is made when missing; its parent must exist. Each major version has data of its own.
         ``binaries`` decide the version; without them the wheel's PostgreSQL ``version`` is taken. The server
         stops by itself after ``idle_seconds`` without a client. ``idle_seconds`` and ``settings`` (names and
-        values of postgresql.conf) count when the server is started; one that runs is left as it is.
+        values of postgresql.conf) count when the server is started; one that runs is left as it is. A server that has
+        much to recover may need more than the usual ``launch_seconds``.
         Raises LockgateError (``EMBEDDED``) with the end of the server's log.
         """
         version = binaries.version if binaries else version
@@ -71,7 +75,7 @@ class Embedded:
             "sudo_uid": os.environ.get("SUDO_UID", ""),
             "shelters": SHELTERS,
         }
-        end = time.monotonic() + LAUNCH_SECONDS
+        end = time.monotonic() + launch_seconds
         while True:
             spawn.ask_keeper(order, max(1.0, end - time.monotonic()))
             if seen := look_and_use(real, version, kept=False):
