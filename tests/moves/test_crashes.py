@@ -142,7 +142,13 @@ def _drop_target(hand: Hand) -> None:
 
 
 def chaos(
-    project: Project, source: str, target: str | None, rounds: int, seed: int, rows: int = 3000
+    project: Project,
+    source: str,
+    target: str | None,
+    rounds: int,
+    seed: int,
+    rows: int = 3000,
+    pace: float = 0.004,
 ) -> None:
     """Rounds of run, cutover and rollback by processes that are killed at random, under load."""
     (project.root / "moves").mkdir(exist_ok=True)
@@ -173,7 +179,7 @@ def chaos(
                 assert "MOVE_INCOMPLETE" in answer.out, answer
         raise AssertionError(f"{arguments} does not come to an end: {answer}")
 
-    with Load([source, target] if target else source, rows, seed=seed) as load:
+    with Load([source, target] if target else source, rows, seed=seed, pace=pace) as load:
         for _ in range(rounds):
             insist("run", "items", "--cutover")
             load.go_on(30)
@@ -199,7 +205,7 @@ def test_chaos_for_long(tmp_path, databases, across):
     """Twenty rounds of start, cutover, rollback under random kills."""
     source = databases()
     make(source, 20000)
-    chaos(Project(tmp_path, source), source, databases() if across else None, 20, 11, rows=20000)
+    chaos(Project(tmp_path, source), source, databases() if across else None, 20, 11, rows=20000, pace=0.0)
 
 
 def test_a_worker_of_another_process_dies(databases, tmp_path):

@@ -6,19 +6,22 @@ from moves.hand import Hand, make
 from moves.writers import Load
 from support.tables import run_sql
 
+PACES = [0.004, pytest.param(0.0, marks=pytest.mark.soak)]
+"""Pauses of a writer; without any the relay gets what the writers leave of the cores, and takes long to catch up."""
 ROWS = 3000
 
 
 @pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize("pace", PACES)
 @pytest.mark.parametrize("across", [False, True], ids=["one-database", "two-databases"])
-def test_move_under_load(databases, across):
+def test_move_under_load(databases, across, pace):
     """start, backfill, verify, cutover, rollback and cutover again while writers insert, update, delete, rekey and swap: every acknowledged write is on the serving side."""
     source = databases()
     target = databases() if across else None
     make(source, ROWS)
     hand = Hand(source, target)
     hand.start()
-    with Load([source, target] if target else source, ROWS) as load:
+    with Load([source, target] if target else source, ROWS, pace=pace) as load:
         done = hand.backfill()
         assert done.complete
         load.go_on(50)

@@ -18,10 +18,14 @@ TRIGGERS = "SELECT tgname FROM pg_trigger WHERE tgname LIKE '%lockgate_items_for
 
 @pytest.mark.postgres("18")
 @pytest.mark.parametrize(
-    "across",
-    [pytest.param(False, id="one-database"), pytest.param(True, id="two-databases", marks=pytest.mark.soak)],
+    ("across", "pace"),
+    [
+        pytest.param(False, 0.004, id="one-database"),
+        pytest.param(False, 0.0, id="one-database-no-pause", marks=pytest.mark.soak),
+        pytest.param(True, 0.0, id="two-databases", marks=pytest.mark.soak),
+    ],
 )
-def test_move_under_load(databases, across):
+def test_move_under_load(databases, across, pace):
     """The whole move under inserts, updates, deletes, changed keys and swaps without a trigger on the source: every acknowledged write is on the serving side, and the slot is gone after the switch."""
     source = databases()
     target = databases() if across else None
@@ -30,7 +34,7 @@ def test_move_under_load(databases, across):
     hand.start()
     assert [s for (s,) in run_sql(source, SLOTS) if s.startswith("lockgate_items_")]
     assert not run_sql(source, TRIGGERS)
-    with Load([source, target] if target else source, 600) as load:
+    with Load([source, target] if target else source, 600, pace=pace) as load:
         assert hand.backfill().complete
         load.go_on(30)
         hand.reconcile()

@@ -16,14 +16,19 @@ SELECT = "SELECT a, b, v, u, n::text, md5(big) FROM item"
 
 
 class Writer(threading.Thread):
-    """One session that writes to rows of its own: inserts, updates (to NULL too), deletes, key updates, swaps of unique values, TOASTed values."""
+    """One session that writes to rows of its own: inserts, updates (to NULL too), deletes, key updates, swaps of unique values, TOASTed values.
 
-    def __init__(self, url: "str | list[str]", number: int, of: int, rows: int, seed: int) -> None:
+    ``pace`` is the pause between two writes in seconds: a busy service, not a benchmark, leaves the cores something for the relay.
+    """
+
+    def __init__(
+        self, url: "str | list[str]", number: int, of: int, rows: int, seed: int, pace: float
+    ) -> None:
         super().__init__(name=f"writer {number}")
         self.urls = [url] if isinstance(url, str) else url
         self.serving = 0
         self.rng = random.Random(seed * 100 + number)
-        self.number, self.of = number, of
+        self.number, self.of, self.pace = number, of, pace
         self.stop_asked = threading.Event()
         self.error: BaseException | None = None
         self.held: dict[tuple[int, str], tuple[Any, ...]] = {}
@@ -42,7 +47,7 @@ class Writer(threading.Thread):
         try:
             while not self.stop_asked.is_set():
                 with psycopg.connect(self.urls[self.serving], autocommit=True) as connection:
-                    while not self.stop_asked.is_set():
+                    while not self.stop_asked.wait(self.pace):
                         try:
                             self.write(connection)
                         except psycopg.errors.DatabaseError as error:
@@ -127,8 +132,10 @@ class Writer(threading.Thread):
 class Load:
     """Some writers at once."""
 
-    def __init__(self, url: "str | list[str]", rows: int, *, writers: int = 3, seed: int = 1) -> None:
-        self.writers = [Writer(url, i, writers, rows, seed) for i in range(writers)]
+    def __init__(
+        self, url: "str | list[str]", rows: int, *, writers: int = 3, seed: int = 1, pace: float = 0.004
+    ) -> None:
+        self.writers = [Writer(url, i, writers, rows, seed, pace) for i in range(writers)]
         for writer in self.writers:
             writer.load()
 

@@ -4,6 +4,7 @@ import hashlib
 from datetime import date
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -98,35 +99,39 @@ def plain(walked: Walked) -> object:
     return msgspec.to_builtins((walked.problems, findings, walked.statements))
 
 
-_taken: list[bool] = []
+ANSWERS = given(
+    project, st.lists(st.tuples(st.integers(1, 26), st.one_of(st.none(), text)), min_size=1, max_size=4)
+)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(project, st.lists(st.tuples(st.integers(1, 26), st.one_of(st.none(), text)), min_size=1, max_size=4))
-def test_apart_or_together(texts: dict[int, str], edits: list[tuple[int, str | None]]):
-    """After each edit, addition or removal the entries make the answer that judging everything makes."""
-    found = Settings()
-    walked, parts = judge_whole(found, tasks(texts), TODAY)
-    assert plain(walked) == plain(walk_all(found, tasks(texts), TODAY))
-    for number, words in edits:
-        texts = {key: value for key, value in texts.items() if key != number}
-        if words is not None:
-            texts[number] = words
-        now = tasks(texts)
-        # As they come back from where they are kept.
-        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(parts), type=Parts)
-        after = judge_changed(found, now, TODAY, kept)
-        _taken.append(after is not None)
-        if after is None:
-            _, after = judge_whole(found, now, TODAY)
-        assert plain(put_together(after)) == plain(walk_all(found, now, TODAY))
-        parts = after
+@pytest.mark.parametrize("examples", [120, pytest.param(1200, marks=pytest.mark.soak)])
+def test_apart_or_together(examples: int):
+    """After each edit, addition or removal the entries make the answer that judging everything makes, and most edits are judged apart."""
+    taken: list[bool] = []
 
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @ANSWERS
+    def apart_or_together(texts: dict[int, str], edits: list[tuple[int, str | None]]):
+        found = Settings()
+        walked, parts = judge_whole(found, tasks(texts), TODAY)
+        assert plain(walked) == plain(walk_all(found, tasks(texts), TODAY))
+        for number, words in edits:
+            texts = {key: value for key, value in texts.items() if key != number}
+            if words is not None:
+                texts[number] = words
+            now = tasks(texts)
+            # As they come back from where they are kept.
+            kept = msgspec.msgpack.decode(msgspec.msgpack.encode(parts), type=Parts)
+            after = judge_changed(found, now, TODAY, kept)
+            taken.append(after is not None)
+            if after is None:
+                _, after = judge_whole(found, now, TODAY)
+            assert plain(put_together(after)) == plain(walk_all(found, now, TODAY))
+            parts = after
 
-def test_it_was_done_apart():
-    """The property above would say nothing if everything were always judged as a whole."""
-    test_apart_or_together()
-    assert sum(_taken) > 50
+    apart_or_together()
+    # The property would say nothing if everything were always judged as a whole.
+    assert sum(taken) > examples // 8, (sum(taken), len(taken))
 
 
 def test_one_file_of_many():
