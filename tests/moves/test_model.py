@@ -187,7 +187,7 @@ def test_model(databases, across):
     run_state_machine_as_test(
         machine(databases(), databases() if across else None),
         settings=settings(
-            max_examples=8,
+            max_examples=5,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

@@ -237,3 +237,25 @@ def test_capture_without_the_extension(project: Project, database: str) -> None:
     answer = project.json("queries", "capture", DATABASE_URL=database)
     assert answer.code == 4
     assert "CREATE EXTENSION" in answer.error("EXTENSION_MISSING")["next"]
+
+
+@pytest.mark.postgres("18")
+def test_the_words_of_load(project: Project, scratch: Path) -> None:
+    """--load alone is lockgate's own clients, with pgbench it is pgbench with the queries or with scripts; other words and missing files are exit 2."""
+    project.write("more", "create table more (id int primary key);\n")
+    (scratch / "mine.sql").write_text("SELECT count(*) FROM users;\n")
+    base = ("rehearse", "--from", str(FIRST + 1), "--queries", "old=old.sql", "--clients", "2")
+    for words, by in (
+        (("--load",), "clients"),
+        (("--load", "pgbench"), "pgbench"),
+        (("--load", "pgbench:mine.sql"), "pgbench"),
+    ):
+        answer = project.json(*base, *words)
+        assert answer.code == 0, answer
+        load = answer.document("rehearse")["load"]
+        assert (load["by"], load["clients"], load["failed"]) == (by, 2, 0)
+        assert load["transactions"] > 10
+    told = project.text(*base, "--load", "pgbench")
+    assert "under load of 2 clients of pgbench" in told.out
+    for words in ("nonsense", "pgbench:", "pgbench:missing.sql"):
+        project.json(*base, "--load", words).error("USAGE")

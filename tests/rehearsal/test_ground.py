@@ -1,8 +1,14 @@
 """Where a rehearsal takes place: never on a database that holds anything, and nothing of it stays."""
 
+import json
 import os
+import random
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,8 +22,10 @@ from lockgate.postgres.scratch import KEEP_TEMPLATES, MARK, SCRATCH, TEMPLATE, G
 from lockgate.postgres.target import Target
 from lockgate.rehearsal.ground import foreign_ground
 from support import servers
-from support.calls import Project
-from support.processes import until
+from support.calls import Answer, Project
+from support.processes import until, with_word
+
+RUNNER = Path(__file__).parent.parent / "faults" / "runner.py"
 
 
 def named(url: str, prefix: str) -> list[str]:
@@ -118,7 +126,7 @@ def test_what_a_dead_run_left_is_swept(own_server: Callable[..., Embedded]) -> N
 
 
 @pytest.mark.postgres("18")
-@pytest.mark.parametrize("moment", ["replaying", "applied", "proving"])
+@pytest.mark.parametrize("moment", ["applied", *(pytest.param(m, marks=pytest.mark.soak) for m in ("replaying", "proving"))])  # fmt: skip
 def test_killed_at_any_time(project: Project, moment: str) -> None:
     """A rehearsal that is killed (-9) leaves no database behind once the next one has run, and that one passes."""
     for number in range(60):
@@ -130,7 +138,13 @@ def test_killed_at_any_time(project: Project, moment: str) -> None:
     process.communicate()
     answer = project.json("rehearse", "--from", project_revision(30))
     assert answer.code == 0, answer
-    server = Embedded.find(project.root / ".lockgate" / "rehearsal")
+    nothing_is_left(project)
+
+
+def nothing_is_left(project: Project) -> None:
+    """No scratch database, no session, no process of pgbench, no folder and no temporary file is there."""
+    home = project.root / ".lockgate" / "rehearsal"
+    server = Embedded.find(home)
     assert server is not None
     assert named(server.url(), SCRATCH) == []
     with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -138,8 +152,66 @@ def test_killed_at_any_time(project: Project, moment: str) -> None:
             "select application_name from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
         ).fetchall()
     assert others == []
-    left = {path.name for path in (project.root / ".lockgate" / "rehearsal").iterdir()}
-    assert left <= {"pg18", "pg18.lock", "pg18.json"}
+    assert {path.name for path in home.iterdir()} <= {"pg18", "pg18.lock", "pg18.json"}
+    until(lambda: not [pid for pid in with_word(SCRATCH) if pid in with_word(str(home))])
+    assert not list(Path(tempfile.gettempdir()).glob(f"lockgate-pgbench-{os.getuid()}-*"))
+
+
+@pytest.fixture(scope="module")
+def points(session_directory: Path) -> list[str]:
+    """The points that a rehearsal with queries and pgbench passes, in order."""
+    with hurtful(session_directory) as made:
+        trace = made.root / "trace"
+        answer = hurt(made, {"kind": "trace", "trace": str(trace)})
+        assert answer.code == 0, answer
+        return trace.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [*range(2), "pgbench:started", *(pytest.param(s, marks=pytest.mark.soak) for s in (*range(2, 60), "file:pgbench", "pgbench:busy"))],
+)  # fmt: skip
+def test_killed_at_a_random_point(session_directory: Path, points: list[str], seed: int | str) -> None:
+    """A rehearsal under pgbench that is killed (-9) at any round trip leaves nothing behind once the next one has run, and that one passes."""
+    at = random.Random(seed).randrange(len(points)) if isinstance(seed, int) else points.index(seed)
+    with hurtful(session_directory) as made:
+        killed = hurt(made, {"kind": "kill", "at": at + 1})
+        assert killed.code == -signal.SIGKILL, (points[at], killed)
+        answer = made.json("rehearse", "--queries", "old=old.sql")
+        assert answer.code == 0, (points[at], answer)
+        nothing_is_left(made)
+
+
+@contextmanager
+def hurtful(directory: Path) -> Iterator[Project]:
+    """A project of a few files and two queries, with a scratch server of its own."""
+    folder = directory / f"killed-{os.urandom(4).hex()}"
+    (folder / ".lockgate").mkdir(parents=True)
+    servers.seed(directory, folder / ".lockgate" / "rehearsal", "18")
+    made = Project(folder)
+    made.write("base", "create table users (id bigint primary key, email text);\n")
+    for number in range(3):
+        made.write(
+            f"more{number}",
+            f"alter table users add column c{number} int;\n-- lockgate: down\nalter table users drop column c{number};\n",
+        )
+    (folder / "old.sql").write_text(
+        "SELECT email FROM users WHERE id = $1;\nUPDATE users SET email = $1 WHERE id = $2;\n"
+    )
+    try:
+        yield made
+    finally:
+        servers.remove(folder / ".lockgate" / "rehearsal")
+        servers.remove(folder)
+
+
+def hurt(project: Project, fault: dict[str, object]) -> Answer:
+    """Rehearse under pgbench in a process that is hurt as ``fault`` says."""
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), "rehearse", "--from", project_revision(1), "--queries", "old=old.sql", "--load", "pgbench", "--clients", "2", "--format", "json"],
+        cwd=project.root, env={**os.environ, **project.environ, "FAULT": json.dumps(fault)}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def project_revision(number: int) -> str:

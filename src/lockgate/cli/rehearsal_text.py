@@ -125,6 +125,9 @@ def _release(output: Output, name: str, found: "Compatibility") -> None:
         for outcome in proof.outcomes:
             if outcome.answer == "reconnect":
                 stale.setdefault(outcome.revision, []).append(proof.query)
+            if outcome.answer == "hold":
+                output.say(f"  {output.mark('in doubt', 'warn')} at {outcome.revision}: {_line(proof.query)}")
+                output.say(f"    {outcome.sqlstate}: {outcome.message}")
             if outcome.note:
                 output.say(f"  {output.mark('note', 'warn')} at {outcome.revision}: {_line(proof.query)}")
                 output.say(f"    {outcome.note}")
@@ -139,13 +142,15 @@ def _meaning(found: "Compatibility") -> str:
     count = len(found.queries)
     queries = f"{count} quer{'y' if count == 1 else 'ies'}"
     broken, never = len({b.query for b in found.breaks}), sum(1 for q in found.queries if q.base is None)
+    doubt = sum(1 for q in found.queries if any(o.answer == "hold" for o in q.outcomes))
+    held = f"{doubt} of {queries} in doubt" if doubt else f"{queries}, not every file could be applied"
     return {
         "compatible": f"all {queries} work before, between and after",
         "reconnect": f"all {queries} work; connections that were open before have to be opened anew",
         "breaks": f"{broken} of {queries} worked and fail",
     }.get(
         found.answer,
-        f"{never} of {queries} never worked" if never else f"{queries}, not every file could be applied",
+        f"{never} of {queries} never worked" if never else held,
     )
 
 
@@ -192,7 +197,7 @@ def _load(output: Output, rehearsal: "Rehearsal") -> None:
         return
     output.say()
     output.say(
-        f"under load of {load.clients} clients: {load.transactions} transactions in {load.seconds:.1f} s, "
+        f"under load of {load.clients} clients{' of pgbench' if load.by == 'pgbench' else ''}: {load.transactions} transactions in {load.seconds:.1f} s, "
         f"{output.mark(f'{load.failed} failed', 'bad' if load.failed else 'good')}"
     )
     output.table(

@@ -12,6 +12,7 @@ from lockgate.record.reasons import Exit
 if TYPE_CHECKING:
     from lockgate.policy.model.snapshot import Snapshot
     from lockgate.postgres.scratch import Ground
+    from lockgate.rehearsal.pgbench import Pgbench
     from lockgate.rehearsal.queries import QuerySet
     from lockgate.rehearsal.report import Rehearsal
 
@@ -75,8 +76,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--load",
-    is_flag=True,
-    help="Apply the files once more while clients read and write, and tell how long they waited.",
+    metavar="[queries|pgbench[:FILE,...]]",
+    is_flag=False,
+    flag_value="queries",
+    default=None,
+    help="Apply the files once more while clients read and write, and tell how long they waited. `pgbench` sends the same queries as fast as it can, or scripts of yours.",
 )
 @click.option(
     "--clients",
@@ -99,7 +103,7 @@ def command(
     seed: int,
     snapshot: str | None,
     scale: int,
-    load: bool,
+    load: str | None,
     clients: int,
     sha: str | None,
     **shared_options: Any,
@@ -135,6 +139,7 @@ def command(
     if sha is not None:
         release_folder(settings, sha)  # a name that is none is refused before anything is started
     releases = _read(queries)
+    bench = _pgbench(load)
     taken = None if snapshot is None else _snapshot(snapshot)
     if taken is not None and base is None and from_status is None:
         base = taken.schema_rev
@@ -159,7 +164,7 @@ def command(
         options = options_of(settings.policy, server, *([] if taken is None else [taken.environment]))
         wish = Wish(
             stage, plan, options, settings.roles, datetime.now(UTC).date(), releases, rows, seed, settings.policy.judge_after,
-            None if taken is None else Scaling(taken, scale, seed), clients if load else 0,
+            None if taken is None else Scaling(taken, scale, seed), clients if load else 0, bench,
             "scratch-url" if scratch_url else "bindir" if bindir else "embedded",
         )  # fmt: skip
         rehearsal = Rehearsing(ground, wish, progress.event).run()
@@ -182,6 +187,31 @@ def _read(given: tuple[str, ...]) -> "tuple[QuerySet, ...]":
             raise usage(f"--queries {name}: given twice", next="Give each release a name of its own.")
         found[name] = read_queries(name, Path(file))
     return tuple(found.values())
+
+
+def _pgbench(load: str | None) -> "Pgbench | None":
+    """The pgbench that --load asks for; None for lockgate's own clients."""
+    from lockgate.postgres.programs import program
+    from lockgate.rehearsal.pgbench import Pgbench, script_of
+
+    if load in (None, "queries"):
+        return None
+    word, colon, files = load.partition(":")
+    if word != "pgbench" or (colon and not files):
+        raise usage(
+            f"--load {load[:80]}: write queries, pgbench or pgbench:FILE",
+            next="lockgate rehearse --load pgbench",
+        )
+    scripts = []
+    for name in files.split(",") if files else ():
+        try:
+            scripts.append(script_of(Path(name).read_text("utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise usage(
+                f"--load {word}:{name[:80]}: {why}", next="lockgate rehearse --load pgbench"
+            ) from None
+    return Pgbench(str(program("pgbench", 0)), tuple(scripts))
 
 
 def _snapshot(name: str) -> "Snapshot":

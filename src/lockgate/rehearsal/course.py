@@ -86,6 +86,7 @@ class Course:
             self._new_tables = False
             self._filling.fill()
         if item is not None and item.directives.after:
+            self._probe.older.filled_in = True
             self._filling.backfill()
             self.notes.append(
                 f"{following} waits for {', '.join(item.directives.after)}: its rows were filled in as if that were done"
@@ -96,6 +97,8 @@ class Course:
     def _after(self, file: AppliedFile) -> None:
         """A file is committed, and the next one has not begun."""
         self.files[file.revision] = file
+        statements = self.stage.prepared[file.revision].statements
+        self._probe.older.applied((s.kind, s.text) for s in statements)
         self._new_tables = self._new_tables or self._may_make_tables(file.revision)
         number = self.pending.index(file.revision) + 1
         self._ready(self.pending[number] if number < len(self.pending) else "")

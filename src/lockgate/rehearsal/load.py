@@ -46,6 +46,8 @@ class Load(msgspec.Struct, frozen=True, rename="camel"):
     calm_read_ms: float
     calm_write_ms: float
     errors: tuple[str, ...]
+    by: str = "clients"
+    """Who the clients were: lockgate's own (clients), or pgbench."""
 
 
 def work_of(tables: list[Table], filled: dict[str, int]) -> list[Work]:
@@ -138,7 +140,7 @@ def under_load(target: Target, work: list[Work], clients: int, apply: Callable[[
     return load_of(crowd.samples, since, clients, time.monotonic() - crowd.began)
 
 
-def load_of(samples: list[Sample], since: float, clients: int, seconds: float) -> Load:
+def load_of(samples: list[Sample], since: float, clients: int, seconds: float, by: str = "clients") -> Load:
     """The figures of these samples; ``since`` is when the files began. A sample belongs to where it ended. Pure."""
 
     def slowest(kind: str, *, calm: bool) -> float:
@@ -149,5 +151,5 @@ def load_of(samples: list[Sample], since: float, clients: int, seconds: float) -
     return Load(
         round(seconds, 3), clients, len(samples), len(errors),
         slowest("read", calm=False), slowest("write", calm=False), slowest("read", calm=True), slowest("write", calm=True),
-        tuple(dict.fromkeys(errors))[:20],
+        tuple(dict.fromkeys(errors))[:20], by,
     )  # fmt: skip

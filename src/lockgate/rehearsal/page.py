@@ -213,7 +213,7 @@ def _load(rehearsal: Rehearsal) -> str:
         (_cell("slowest read"), _cell(f"{load.calm_read_ms:.1f} ms", "n"), _cell(f"{load.slowest_read_ms:.1f} ms", "n")),
         (_cell("slowest write"), _cell(f"{load.calm_write_ms:.1f} ms", "n"), _cell(f"{load.slowest_write_ms:.1f} ms", "n")),
     ]  # fmt: skip
-    told = f"<p>{load.clients} clients, {load.transactions} transactions in {load.seconds:.1f} s, {load.failed} failed.</p>"
+    told = f"<p>{load.clients} clients{' of pgbench' if load.by == 'pgbench' else ''}, {load.transactions} transactions in {load.seconds:.1f} s, {load.failed} failed.</p>"
     errors = "".join(f"<p><code>{_e(error)}</code></p>" for error in load.errors)
     return "<h2>Under load</h2>" + told + _table("load", ("", "before", "while the files ran"), rows) + errors
 

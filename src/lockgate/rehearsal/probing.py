@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import CAN_BE_ASKED, Table, literal, read_tables
@@ -23,7 +25,9 @@ from lockgate.rehearsal.compatibility import (
     answer_of,
     proof_of,
 )
+from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.load import Work
+from lockgate.rehearsal.older import OlderRows
 from lockgate.rehearsal.parameters import sets_of
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
@@ -73,7 +77,9 @@ class _Subject:
 class Probe:
     """The queries of every release on one scratch database. Call ``look`` once for the base and after each migration."""
 
-    def __init__(self, target: Target, releases: Iterable[QuerySet], *, seed: int) -> None:
+    def __init__(
+        self, target: Target, releases: Iterable[QuerySet], *, seed: int, like: Likenesses | None = None
+    ) -> None:
         self._target = target
         self._seed = seed
         self._releases = tuple(releases)
@@ -86,6 +92,7 @@ class Probe:
         self._warm: Wire | None = None
         self._roles: list[str] = []
         self._choices = Choices(seed)
+        self.older = OlderRows(like or {})
 
     def look(self, revision: str) -> None:
         """Run every query at ``revision`` ("" is an empty history)."""
@@ -99,6 +106,7 @@ class Probe:
                 if not subject.sets and tables is None:
                     tables = self._tables(fresh)
                 subject.outcomes.append(self._one(fresh, subject, revision, tables or []))
+            self._look_at_older(fresh, tables or [])
         finally:
             fresh.close()
 
@@ -123,6 +131,20 @@ class Probe:
         return [
             Work(s.query.kind, s.prepare, s.execute(s.sets[0])[0], s.name) for s in self._subjects if s.sets
         ]
+
+    def _look_at_older(self, fresh: Wire, tables: list[Table]) -> None:
+        """What works on new rows may fail on those that a new constraint spares."""
+        self.older.begin(tables)
+        for constraint in self.older.new(fresh):
+            for subject in self._subjects:
+                last = subject.outcomes[-1]
+                if subject.query.kind != "write" or last.answer not in (COMPATIBLE, RECONNECT):
+                    continue
+                refused = self.older.refusal(fresh, constraint, map(subject.execute, subject.sets))
+                if refused is not None:
+                    subject.outcomes[-1] = msgspec.structs.replace(
+                        last, answer=refused.answer, sqlstate=refused.sqlstate, message=refused.message
+                    )
 
     # -- one query ----------------------------------------------------------------------------------
 

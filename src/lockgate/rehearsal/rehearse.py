@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import partial
 
 import msgspec
 
@@ -33,6 +34,7 @@ from lockgate.rehearsal.filling import Filled, Filling
 from lockgate.rehearsal.impact import Estimate, Impact
 from lockgate.rehearsal.likeness import likenesses_of
 from lockgate.rehearsal.load import Load, under_load, work_of
+from lockgate.rehearsal.pgbench import Pgbench, sweep, under_pgbench
 from lockgate.rehearsal.probing import Probe, unnamed
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.replay import Stage, replay
@@ -56,6 +58,7 @@ class Wish(msgspec.Struct, frozen=True):
     judge_after: str = ""
     scaling: Scaling | None = None
     clients: int = 0
+    pgbench: Pgbench | None = None
     where: str = "embedded"
 
 
@@ -91,13 +94,15 @@ class Rehearsing:
 
     def _run(self) -> Rehearsal:
         wish = self.wish
+        sweep()
         self.tell("rehearsing", f"{len(self.pending)} files on top of {wish.plan.base or 'nothing'}")
         claims = self._judge()
         target = self.ground.at(self.bases.make())
         wire = Wire(target, "rehearsal")
         wire.patience = 600.0
         filling = Filling(wire, rows=wish.rows, seed=wish.seed)
-        probe = Probe(target, wish.releases, seed=wish.seed)
+        like = None if wish.scaling is None else likenesses_of(wish.scaling.snapshot)
+        probe = Probe(target, wish.releases, seed=wish.seed, like=like)
         course = Course(self.bases, target, wire, filling, probe, claims)
         second = ""
         try:
@@ -205,30 +210,36 @@ class Rehearsing:
 
     def _load(self) -> Load | None:
         """The files once more, unobserved, on a fresh copy of the base while clients are at work."""
+        wish = self.wish
         target = self.ground.at(self.bases.make())
         wire = Wire(target, "filling")
         wire.patience = None
         filling = Filling(
             wire,
-            rows=max(self.wish.rows, 1),
-            seed=self.wish.seed,
-            wanted={} if self.wish.scaling is None else self.wish.scaling.wanted(),
-            like=None if self.wish.scaling is None else likenesses_of(self.wish.scaling.snapshot),
+            rows=max(wish.rows, 1),
+            seed=wish.seed,
+            wanted={} if wish.scaling is None else wish.scaling.wanted(),
+            like=None if wish.scaling is None else likenesses_of(wish.scaling.snapshot),
         )
-        probe = Probe(target, self.wish.releases, seed=self.wish.seed)
+        probe = Probe(target, wish.releases, seed=wish.seed)
         try:
             filling.fill()
-            probe.look(self.wish.plan.base)
+            probe.look(wish.plan.base)
             work = probe.work() or work_of(read_tables(wire), filling.rows)
         finally:
             probe.close()
             wire.close()
-        if not work:
+        own = wish.pgbench is not None and bool(wish.pgbench.scripts)
+        if not work and not own:
             self.notes.append("no load: at the base there is no table with rows; give --from")
             return None
-        self.tell("loading", f"{self.wish.clients} clients, {len(work)} queries")
+        told = "the scripts of --load" if own else f"{len(work)} queries"
+        self.tell("loading", f"{wish.clients} clients{' of pgbench' if wish.pgbench else ''}, {told}")
+        apply = partial(_applied, target, self.stage)
         try:
-            return under_load(target, work, self.wish.clients, lambda: _applied(target, self.stage))
+            if wish.pgbench is not None:
+                return under_pgbench(target, wish.pgbench, work, wish.clients, apply)
+            return under_load(target, work, wish.clients, apply)
         except RunFailed as error:
             if isinstance(error, Interrupted):
                 raise
@@ -275,6 +286,11 @@ def _check_of(name: str, found: Compatibility) -> Check:
             if never and never[0].outcomes
             else "not every file could be applied"
         )
+        unsure = [(o.revision, p, o) for p in found.queries for o in p.outcomes if o.answer == HOLD]
+        if unsure and not never:
+            revision, proof, outcome = unsure[0]
+            told = f"at {revision}: {' '.join(proof.query.split())[:80]}: {outcome.message}"
+            return held(f"compatibility:{name}", told)
         first_text = " ".join(never[0].query.split())[:80] if never else ""
         return held(
             f"compatibility:{name}",

@@ -1,0 +1,139 @@
+"""Rows from before a constraint that spares them: the release that stays alive updates one of them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from lockgate.config import Migrations
+from lockgate.migrations.limits import Limits
+from lockgate.postgres.tables import ColumnOf, Table
+from lockgate.postgres.target import Target
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.likeness import Likeness
+from lockgate.rehearsal.older import Unproven, planted_for
+from lockgate.rehearsal.report import Rehearsal
+from lockgate.rehearsal.scaling import Scaling
+from lockgate.release.snapshot import take
+
+BASE = """
+create table users (id bigint primary key, email text not null, nick text, plan text check (plan in ('free', 'paid', 'gold')), age int);
+create function fill() returns trigger language plpgsql as 'begin new.nick := coalesce(new.nick, new.email); return new; end';
+"""
+QUERIES = """
+UPDATE users SET email = $1 WHERE id = $2;
+INSERT INTO users (id, email, nick) VALUES ($1, $2, $3);
+"""
+CHECK = "alter table users add constraint told check (nick is not null) not valid;"
+
+
+def answer(found: Rehearsal) -> tuple[str, str, list[tuple[str, str]]]:
+    """The answer, the check's words, and revision and SQLSTATE where a query does not simply go on."""
+    old = found.compatibility["old"]
+    told = next(check.details for check in found.checks if check.id == "compatibility:old")
+    bad = [
+        (o.revision, o.sqlstate) for q in old.queries for o in q.outcomes if o.answer in ("hold", "breaks")
+    ]
+    return old.answer, told, bad
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (CHECK, "NULL in nick"),
+        ("alter table users add constraint told check (coalesce(nick, '') <> '') not valid;", "NULL in nick"),
+        ("alter table users add constraint told check (num_nonnulls(nick, age) >= 1) not valid;", "NULL in nick and NULL in age"),
+        ("alter table users drop constraint users_plan_check; alter table users add constraint told check (plan in ('free', 'paid')) not valid;", "'gold' in plan"),
+    ],
+)  # fmt: skip
+def test_an_old_row_that_the_constraint_refuses(
+    rehearse: Callable[..., Rehearsal], change: str, word: str
+) -> None:
+    """A query that changes another column of an old row holds: query, constraint and what the row holds are named; nobody knows whether there is one."""
+    found = rehearse(BASE, change, base=1, queries=QUERIES)
+    said, told, bad = answer(found)
+    assert (found.verdict, said, bad) == ("hold", "hold", [("1700000000001", "23514")])
+    assert "UPDATE users SET email" in told
+    assert "constraint told (NOT VALID)" in told
+    assert word in told
+
+
+@pytest.mark.postgres("18")
+def test_a_not_null_that_is_not_valid(rehearse: Callable[..., Rehearsal]) -> None:
+    """NOT NULL itself may spare old rows from 18 on, and refuses an UPDATE of one in the same way."""
+    change = "alter table users add constraint told not null nick not valid;"
+    said, told, bad = answer(rehearse(BASE, change, base=1, queries=QUERIES))
+    assert (said, bad) == ("hold", [("1700000000001", "23502")])
+    assert "NULL in nick" in told
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    "files",
+    [
+        # The file fills the rows in itself, or an earlier one did.
+        (f"{CHECK} update users set nick = email where nick is null;",),
+        ("update users set nick = email where nick is null;", CHECK),
+        (f"{CHECK} do $$ begin update users set nick = '' where nick is null; end $$;",),
+        # A trigger fills in what the old release leaves.
+        (f"create trigger fill before insert or update on users for each row execute function fill(); {CHECK}",),
+        # A data move has been there.
+        (f"-- lockgate: after=move:nicks\n{CHECK}",),
+        # NULL satisfies it, it is wider than before, or it is on a column that never held NULL.
+        ("alter table users add constraint told check (age >= 0) not valid;",),
+        ("alter table users drop constraint users_plan_check; alter table users add constraint told check (plan in ('free', 'paid', 'gold', 'new')) not valid;",),
+        ("alter table users add constraint told check (email is not null) not valid;",),
+        # A rule that the base has already.
+        ("comment on table users is 'people';",),
+    ],
+)  # fmt: skip
+def test_old_rows_that_nothing_refuses(rehearse: Callable[..., Rehearsal], files: tuple[str, ...]) -> None:
+    """No false alarm: rows that the files fill in, constraints that NULL satisfies, wider ones, and those that were there before."""
+    base = BASE + (CHECK if files[0].startswith("comment") else "")
+    found = rehearse(base, *files, base=1, queries=QUERIES)
+    assert answer(found)[::2] == ("compatible", []), found.checks
+
+
+@pytest.mark.postgres("18")
+def test_rows_that_are_proven_later(rehearse: Callable[..., Rehearsal]) -> None:
+    """Between the files the query is in doubt; once the constraint is validated it is not."""
+    files = (CHECK, "alter table users validate constraint told;")
+    old = rehearse(BASE, *files, base=1, queries=QUERIES).compatibility["old"]
+    assert [(s.revision[-1], s.answer) for s in old.migrations] == [("0", "compatible"), ("1", "hold"), ("2", "compatible")]  # fmt: skip
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(("every", "said"), [(4, "breaks"), (0, "compatible")])
+def test_production_holds_such_rows(
+    rehearse: Callable[..., Rehearsal], database: str, every: int, said: str
+) -> None:
+    """With a snapshot the answer is certain: rows with NULL are there, and how many is told; or there are none."""
+    production = Target(database, source="test")
+    wire = Wire(production, "production")
+    wire.one(BASE.strip().partition(";")[0])
+    wire.one(
+        f"insert into users (id, email, nick) select g, 'e' || g, case when {every} > 0 and g % {max(every, 1)} = 0 then null else 'n' || g end from generate_series(1, 1000) g"
+    )
+    wire.one("analyze")
+    wire.close()
+    snapshot = take(production, "nobody", Limits.of(Migrations()), at=datetime.now(UTC).isoformat())
+    found = rehearse(BASE, CHECK, base=1, queries=QUERIES, scaling=Scaling(snapshot, 1000, 1))
+    answered, told, _ = answer(found)
+    assert answered == said, told
+    assert ("25% of the rows of users hold NULL in nick" in told) == (said == "breaks"), told
+
+
+def test_what_the_snapshot_knows() -> None:
+    """A column in which production has no NULL gets none, one in which it has some says how many; a column that is NOT NULL gets none."""
+    columns = (ColumnOf("a", "text", "text"), ColumnOf("b", "text", "text", not_null=True))
+    table = Table(7, "r", "public", "t", columns)
+    constraint = Unproven(1, "public.t", "t", "c", "", 7, ("a", "b"))
+
+    def shares(like: dict[str, dict[str, Likeness]]) -> list[float | None]:
+        return [row.known for row in planted_for(constraint, [table], like, filled_in=False)]
+
+    assert shares({}) == [None]
+    assert shares({"t": {"a": Likeness(null_share=0.0)}}) == []
+    assert shares({"t": {"a": Likeness(null_share=0.25)}}) == [0.25]
+    assert planted_for(constraint, [table], {}, filled_in=True) == []
