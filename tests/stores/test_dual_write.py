@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import LockgateError
+from lockgate.moves.declaration import Reference
 from lockgate.moves.dual import DualWriter, drive
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
 from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
@@ -308,6 +309,46 @@ def test_commands(places, database: str, tmp_path: Path, one: str, other: str):
     assert found.document("move-verify")["equal"]
 
 
+@pytest.mark.parametrize("other", ["postgres", "mysql", "sqlite"])
+def test_rows_that_point_at_nothing(hand, database: str, other: str):
+    """A declared reference: the batch tells which rows dangle, proof, switch and end are refused until what they point at is there."""
+    words = (Reference(("u",), "word", ("w",)), Reference(("id",), "t", ("id",)))
+    move: Hand = hand("sqlite", other, writers=0, references=words)
+    with move.open() as opened_:
+        target = opened_.pair.target.speaker
+        assert "references" in move.call(drive.plan).problems[0]["what"]
+        target.do("CREATE TABLE word (w varchar(40) PRIMARY KEY)")
+        for n in range(1, len(ROWS) + 1):
+            if n not in (7, 71):
+                target.do(f"INSERT INTO word VALUES ('u{n}')")
+        assert not move.call(drive.plan).problems
+        move.call(drive.start, operator="t")
+        move.call(backfill)
+        events = run_sql(database, "SELECT evidence FROM lockgate.move_event WHERE kind = 'dangling'")
+        told = {k[0].removeprefix("i:") for (e,) in events for d in e["dangling"] for k in d["keys"]}
+        assert told == {"7", "71"}
+        assert _dangles(move, drive.reconcile) == 2
+        target.do("INSERT INTO word VALUES ('u7')")
+        target.do("INSERT INTO word VALUES ('u71')")
+        move.call(drive.reconcile)
+        target.do("DELETE FROM word WHERE w = 'u8'")
+        assert _dangles(move, drive.turn, forward=True) == 1
+        with move.writer() as writer:
+            writer.delete({"id": 8})
+            move.call(drive.turn, forward=True)
+            writer.put(row(500, "nowhere"))
+        assert _dangles(move, drive.finish, now=True) == 1
+        target.do("INSERT INTO word VALUES ('nowhere')")
+        move.call(drive.finish, now=True)
+
+
+def _dangles(move: Hand, call: Callable[..., object], **more: object) -> int:
+    with pytest.raises(LockgateError) as caught:
+        move.call(call, **more)
+    assert caught.value.code == "MOVE_DANGLING"
+    return caught.value.details["dangling"][0]["rows"]
+
+
 def test_declarations_that_are_wrong(tmp_path: Path):
     """What a file says wrongly is named; a file of another kind is not taken for one of these."""
     place = Place("t", "ONE")
@@ -318,6 +359,7 @@ def test_declarations_that_are_wrong(tmp_path: Path):
         DualDeclaration("dual-write", Place("t", "ONE", True), place),
         DualDeclaration("dual-write", place, place, columns={"a": "b"}),
         DualDeclaration("dual-write", place, place, writers=-1),
+        DualDeclaration("dual-write", place, place, references=(Reference(("a",), "p"),)),
         DualDeclaration("dual-write", place, place, rollback_hours=0),
     ):
         assert len(problems(wrong)) == 1

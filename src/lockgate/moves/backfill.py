@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from lockgate.config.windows import parse_window
 from lockgate.errors import Busy, LockgateError
-from lockgate.moves import in_place
+from lockgate.moves import in_place, references
 from lockgate.moves.declaration import Declaration, LimitsPart
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import batch, ledger, log
+from lockgate.postgres.moves.dangling import Reference
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
@@ -146,25 +147,35 @@ class Task(NamedTuple):
 
     mapping: Mapping
     sides: Sides | None = None
+    references: tuple[Reference, ...] = ()
 
 
 def _task(move: Opened, row: MoveRow) -> Task:
     if move.declared.in_place:
         sides = in_place.open_sides(move, *move.relations(row))
         return Task(sides.mapping, sides)
-    return Task(move.layout(row).forward)
+    made = move.layout(row)
+    return Task(
+        made.forward,
+        None,
+        references.of_batches(references.references(move, *move.relations(row)), made.forward),
+    )
 
 
 def _once(move: Opened, task: Task, piece: batch.Range) -> batch.Copied:
     if task.sides is not None:
         return copy_in_place(task.sides, move.home, piece, ledger.RECORD, move.owner)
-    return batch.copy_range(task.mapping, move.home, move.far, piece, ledger.RECORD, move.owner)
+    return batch.copy_range(
+        task.mapping, move.home, move.far, piece, ledger.RECORD, move.owner, task.references
+    )
 
 
 def copy(move: Opened, task: Task, piece: batch.Range) -> batch.Copied | None:
     """Copy one range. None when it has to be claimed again, or was put into quarantine."""
     try:
-        return _once(move, task, piece)
+        copied = _once(move, task, piece)
+        references.tell(move, piece.number, copied.dangling)
+        return copied
     except batch.Poisoned as poisoned:
         return _heal(move, task, piece, poisoned)
     except ServerError as error:

@@ -11,6 +11,7 @@ from lockgate.moves.delta import LIMIT
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
+from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
@@ -42,6 +43,8 @@ def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = ti
         return Turned("target", True, row.cutover_ms or 0.0, 0, 0, 0, ())
     gate(move, row)
     made = move.layout(row)
+    if not row.switching:
+        _refuse_dangling(move, row, made)
     if row.stage != Stage.READY:
         ledger.step(
             move.home,
@@ -152,6 +155,16 @@ def gate(move: Opened, row: MoveRow) -> None:
                 next=f"lockgate move shadow {move.name} --queries FILE",
                 details={"seen": seen, "unequal": bad},
             )
+
+
+def _refuse_dangling(move: Opened, row: MoveRow, made: Layout) -> None:
+    relay = move.relay(made.forward)
+
+    def drain() -> None:
+        with relay.exclusive(move.declared.limits.lock_patience_seconds):
+            relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=50)
+
+    refuse_dangling(move, *move.relations(row), made.forward, drain)
 
 
 def _limits(move: Opened) -> switch.Limits:

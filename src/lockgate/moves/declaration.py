@@ -13,7 +13,7 @@ from lockgate.errors import ConfigError
 from lockgate.moves.transforms import refuse_in_sql
 
 DIRECTORY = "moves"
-ACCEPTED = ("collation", "encoding", "indexes", "lossy", "triggers", "views")
+ACCEPTED = ("collation", "encoding", "indexes", "lossy", "references", "triggers", "views")
 COPY, IN_PLACE = "copy", "in-place"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -65,6 +65,14 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_divergence: str = "pause"
 
 
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[references]]``: columns of the target whose values must be found in ``key`` (its primary key, unless it is named) of ``table``, beside the target."""
+
+    columns: tuple[str, ...]
+    table: str
+    key: tuple[str, ...] = ()
+
+
 class Sync(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[sync]`` of a move in place: what the expand files made so that both releases may write while rows are filled in.
 
@@ -103,16 +111,17 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept: tuple[str, ...] = ()
     blocking: bool = False
     rollback_hours: float = 72.0
+    references: tuple[Reference, ...] = ()
     limits: LimitsPart = LimitsPart()
     gates: Gates = Gates()
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the declaration says, limits and gates apart: those may change while the move runs."""
+        """SHA-256 over what the declaration says, limits, gates and references apart: those may change while the move runs."""
         fixed = msgspec.structs.replace(
             self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, blocking=False
         )
-        return hashlib.sha256(msgspec.json.encode(fixed, order="sorted")).hexdigest()
+        return digest(fixed)
 
     @property
     def two_databases(self) -> bool:
@@ -123,6 +132,22 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def in_place(self) -> bool:
         """True when old and new stand in one database side by side, kept in step by triggers of an expand migration."""
         return self.kind == IN_PLACE
+
+
+def digest(fixed: msgspec.Struct) -> str:
+    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks."""
+    said = msgspec.to_builtins(fixed)
+    said.pop("references")
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+
+
+def reference_problems(references: tuple[Reference, ...]) -> list[str]:
+    """What is wrong with declared references."""
+    return [
+        f"references to {r.table or '?'}: name the columns, the table, and as many columns of its key"
+        for r in references
+        if not r.columns or not r.table or (r.key and len(r.key) != len(r.columns))
+    ]
 
 
 def read(settings: Settings, name: str) -> Declaration:
@@ -183,6 +208,7 @@ def problems(d: Declaration) -> list[str]:
     ]
     if d.kind not in (COPY, IN_PLACE):
         found.append(f"kind = {d.kind!r} is neither {COPY} nor {IN_PLACE}")
+    found += reference_problems(d.references)
     if d.in_place:
         return found + _in_place_problems(d)
     if d.sync != Sync() or d.not_null:
@@ -224,6 +250,8 @@ def _in_place_problems(d: Declaration) -> list[str]:
         )
     if d.sync.triggers and not d.reverse and not d.one_way:
         found.append("nothing says how the old side is kept: give [reverse], or one_way = true")
+    if d.references:
+        found.append("references belong to moves that copy: in place both sides are one table's rows")
     for column in d.not_null:
         if column not in d.columns:
             found.append(f"not_null names {column}, which is not in [columns]")

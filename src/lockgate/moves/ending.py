@@ -9,6 +9,7 @@ from lockgate.moves.cutover import refuse_broken_feed
 from lockgate.moves.delta import LIMIT, Seen, lasting
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import compare_feed
+from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import ARROWS, OVER, Stage, why
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
@@ -54,6 +55,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
                 state="The target serves; the way back would lose writes.", next=f"Look into it; lockgate move finish {move.name} --now gives up the way back knowingly.",
             )  # fmt: skip
         evidence["oldSideEqual"] = True
+    evidence["references"] = refuse_dangling(move, *move.relations(row), made.forward, lambda: None)
     if made.reverse is not None:
         serving = switch.fresh(move.far, row.target_oid)
         with switch.locked(move.far, [row.target_oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):

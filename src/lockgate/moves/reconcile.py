@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.moves.opened import Opened, Report
+from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.verify import Difference, Verified, verify
 from lockgate.postgres.moves import ledger
@@ -124,8 +125,7 @@ def reconcile(
     relay = move.relay(mapping)
     repaired = 0
     for attempt in (0, 1):
-        with relay.exclusive(move.declared.limits.lock_patience_seconds):
-            relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
+        _drain(move, relay)
         found, unexplained, in_flight = compare_feed(move, mapping, source, target, relay, report)
         if not unexplained or not repair or attempt:
             break
@@ -156,8 +156,14 @@ def reconcile(
             f"{len(unexplained)} rows of the move {move.name} differ and no write in flight explains it, the first: {_told(unexplained)}", "MOVE_DIVERGED", details=evidence
         )  # fmt: skip
     move.stop_if_changed(row)
+    evidence["references"] = refuse_dangling(move, source, target, mapping, lambda: _drain(move, relay))
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return done
+
+
+def _drain(move: Opened, relay: Relay) -> None:
+    with relay.exclusive(move.declared.limits.lock_patience_seconds):
+        relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
 
 
 def _told(differences: tuple[Difference, ...]) -> str:

@@ -18,6 +18,7 @@ from lockgate.moves.layout import (
 )
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.probing import Expression, of_mapping, probe
+from lockgate.moves.references import references, unanswerable
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like
@@ -142,6 +143,17 @@ def plan(move: Opened) -> Planned:
         probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
         problems += probed.problems
         notes += probed.notes
+    pointed = references(
+        move,
+        source,
+        target
+        if target is not None
+        else msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table)),
+    )
+    problems += pointed.problems
+    if made is not None and target is not None:
+        problems += unanswerable(move, pointed, made.forward, target)
+    notes += [*pointed.notes, *(f"checked after each batch and before the end: {r}" for r in pointed.checked)]
     problems, accepted = _accepted(declared, problems)
     notes += accepted
     return Planned(

@@ -175,6 +175,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("MOVE_BUSY", "Another process works on this move.", UNTOUCHED, "Try again when it is done; lockgate move status NAME", Exit.BUSY),
     Reason("MOVE_DIVERGED", "Source and target differ in rows that no write in flight explains.", "The source serves; nothing was switched.", "Look at differing[]; lockgate move verify NAME --repair copies them again.", Exit.FOUND),
     Reason("MOVE_INCOMPLETE", "The ledger of the move has ranges that are not copied.", "The source serves; what is copied stays.", "lockgate move backfill NAME", Exit.FOUND),
+    Reason("MOVE_DANGLING", "Rows of a move's target point at rows that are not there.", "The side that serves goes on serving; what is copied stays.", "Look at dangling[]: bring what is missing, or mend the rows, then call it again.", Exit.FOUND),
     Reason("MOVE_QUARANTINE", "The target refused rows; they stand in quarantine with the reason.", "The source serves; the other rows are copied.", "Mend the rows or the target, then lockgate move backfill NAME --retry", Exit.FOUND),
     Reason("MOVE_LOCK", "The tables could not be locked within the time that the declaration allows, or the work under the lock took too long.", "Nothing was switched; the same side serves as before.", "End or wait for the named blockers, then call it again.", Exit.BUSY),
     Reason("MOVE_WINDOW", "The way back is still open.", "The target serves; the old side is kept current.", "Wait until the named time, or lockgate move finish NAME --now", Exit.REFUSED),

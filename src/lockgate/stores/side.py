@@ -333,6 +333,19 @@ class Side:
             where, parameters = f"{where} AND ({names}) > ({marks})", [*parameters, *self._natives(low)]
         return self._made(where, parameters)
 
+    def dangling(
+        self, columns: Sequence[str], table: str, key: Sequence[str], keys: Sequence[Texts] | None
+    ) -> list[Texts]:
+        """The keys of rows (of these ``keys``, or of all) whose ``columns`` are not found in ``key`` of ``table`` in this store; NULL points at nothing and is none."""
+        name = self.speaker.name
+        own = [f"{self.sql}.{name(c)}" for c in columns]
+        met = " AND ".join(f"lockgate_p.{name(k)} = {c}" for k, c in zip(key, own, strict=True))
+        where = " AND ".join(f"{c} IS NOT NULL" for c in own)
+        where += f" AND NOT EXISTS (SELECT 1 FROM {name(table)} lockgate_p WHERE {met})"
+        if keys is None:
+            return [k for k, _ in self._select((), f"WHERE {where}", ())]
+        return [k for part in _parts(keys, len(self.key)) for k, _ in self._select((), f"WHERE {self._in(len(part))} AND {where}", self._flat(part))]  # fmt: skip
+
     def boundary(self, after: Texts | None, rows: int) -> Texts | None:
         """The key of the ``rows``-th row above ``after``, or the last there is; None when there is none."""
         names = ", ".join(self.speaker.name(k.name) for k in self.key)

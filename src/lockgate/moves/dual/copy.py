@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.backfill import PAUSE, Outcome, next_rows
+from lockgate.moves.dual import references
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, opened
 from lockgate.moves.dual.pair import Urls
@@ -157,8 +158,9 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     there = target.rows([key for key, _ in rows], [g.name for g in source.given])
     families = [g.family for g in source.given]
     copied = Copied(len(rows), len(there), _digest(made, families), _digest(there, families))
-    move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied, copied.equal, time.monotonic() - begin)  # fmt: skip
+    move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied[:4], copied.equal, time.monotonic() - begin)  # fmt: skip
     move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
+    references.tell(move, piece.number, [key for key, _ in there])
     return copied
 
 

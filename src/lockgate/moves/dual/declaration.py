@@ -1,13 +1,12 @@
 """``moves/<name>.toml`` with ``kind = "dual-write"`` → a frozen value."""
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
 from lockgate.errors import ConfigError
 from lockgate.moves import transforms
-from lockgate.moves.declaration import Gates, LimitsPart
+from lockgate.moves.declaration import Gates, LimitsPart, Reference, digest, reference_problems
 
 KIND = "dual-write"
 
@@ -36,16 +35,17 @@ class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     writers: int = 1
     one_way: bool = False
     rollback_hours: float = 72.0
+    references: tuple[Reference, ...] = ()
     limits: LimitsPart = LimitsPart()
     gates: Gates = Gates()
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the declaration says, limits and gates apart: those may change while the move runs."""
+        """SHA-256 over what the declaration says, limits, gates and references apart: those may change while the move runs."""
         fixed = msgspec.structs.replace(
             self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, writers=1
         )
-        return hashlib.sha256(msgspec.json.encode(fixed, order="sorted")).hexdigest()
+        return digest(fixed)
 
 
 def is_dual(file: Path) -> bool:
@@ -87,6 +87,8 @@ def problems(d: DualDeclaration) -> list[str]:
         found.append(
             "columns are mapped and nothing says how they come back: give [reverse], or one_way = true"
         )
+    found += reference_problems(d.references)
+    found += [f"references to {r.table}: key names the columns there" for r in d.references if not r.key]
     found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")

@@ -12,6 +12,7 @@ from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, same, typed
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened
+from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
 from lockgate.moves.stages import OVER, Stage, why
@@ -55,6 +56,8 @@ def plan(move: Opened) -> DualPlanned:
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
     if move.places.source == move.places.target and d.source.table == d.target.table:
         problems.append({"what": "source and target are one table", "fix": "Name two tables."})
+    if there is not None and not problems and d.references:
+        problems += _unanswerable(move)
     steps = (
         []
         if there is not None
@@ -71,6 +74,15 @@ def plan(move: Opened) -> DualPlanned:
         "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
     ]  # fmt: skip
     return DualPlanned(d.name, source.name, target.name, there is not None, made.key, {g.name: _told_by(d, g) for g in made.given[0]}, source.rows, problems, steps, found.notes)  # fmt: skip
+
+
+def _unanswerable(move: Opened) -> list[dict[str, str]]:
+    try:
+        for r in move.declared.references:
+            move.pair.target.dangling(r.columns, r.table, r.key, [(None,) * len(move.pair.target.key)])
+    except LockgateError as error:
+        return [{"what": f"references: {error.message}", "fix": "Name columns of the target, and table and key beside it."}]  # fmt: skip
+    return []
 
 
 def _told_by(d: DualDeclaration, given: Given) -> str:
@@ -190,6 +202,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
         if move.declared.gates.on_divergence == "pause":
             ledger.pause(move.home, move.name, words, evidence)
         raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+    refuse_dangling(move, carried)
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return DualReconciled(found, len(found.differing) - repaired, (), repaired)
 
@@ -255,6 +268,7 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     if forward and row.stage != Stage.READY:
         _drained(move, move.pair.source, move.pair.target)
         _refuse_incomplete(move)
+        refuse_dangling(move, lambda: _drained(move, move.pair.source, move.pair.target))
         ledger.step(move.home, move.name, row.stage, Stage.READY, why(Stage(row.stage), Stage.READY), {}, operator=operator)  # fmt: skip
         row = move.row()
     after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
@@ -359,6 +373,7 @@ def finish(move: Opened, *, now: bool, operator: str = "") -> None:
         )
     if not now and not move.declared.one_way:
         _drained(move, move.pair.target, move.pair.source)
+    refuse_dangling(move, lambda: None)
     _end(move, "target", row.epoch)
     ledger.step(move.home, move.name, row.stage, Stage.FINISHED, reason, {"now": now}, also="finished_at = clock_timestamp(), rollback_until = NULL", operator=operator)  # fmt: skip
 

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.postgres.link import Link
+from lockgate.postgres.moves import dangling
+from lockgate.postgres.moves.dangling import Dangling, Reference
 from lockgate.postgres.moves.mapping import Mapping, lock_key
-from lockgate.postgres.moves.relay import DATA_ERRORS, copy_format
+from lockgate.postgres.moves.relay import DATA_ERRORS, NESTED, copy_format
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
@@ -30,6 +32,7 @@ class Copied(NamedTuple):
     rows_target: int
     digest_source: str
     digest_target: str
+    dangling: tuple[Dangling, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -81,11 +84,11 @@ def _above(mapping: Mapping) -> str:
 
 
 def copy_range(
-    mapping: Mapping, origin: Link, destination: Link, piece: Range, ledger: str, owner: str
-) -> Copied:
+    mapping: Mapping, origin: Link, destination: Link, piece: Range, ledger: str, owner: str, references: tuple[Reference, ...] = (),
+) -> Copied:  # fmt: skip
     """Copy one range and write its row of the ledger: in one transaction in one database, behind the copy across two.
 
-    Raises ``Poisoned`` when the destination refuses data; nothing of the range is copied then.
+    What dangles by ``references`` is told, from the same transaction. Raises ``Poisoned`` when the destination refuses data; nothing of the range is copied then.
     """
     parameters = [*piece.high, *(piece.low or ())]
     begin = time.monotonic()
@@ -94,7 +97,7 @@ def copy_range(
             with origin.transaction():
                 origin.run(f"SELECT pg_advisory_xact_lock_shared({lock_key(mapping.move, 'apply')})")
                 origin.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
-                copied = _in_one(mapping, origin, piece, parameters)
+                copied = _in_one(mapping, origin, piece, parameters, references)
                 record(origin, mapping, piece, copied, ledger, owner, begin)
                 point("move:batch:commit")
             return copied
@@ -103,7 +106,7 @@ def copy_range(
             destination.run(f"SELECT pg_advisory_xact_lock_shared({lock_key(mapping.move, 'apply')})")
             destination.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
             with origin.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
-                copied = _across(mapping, origin, destination, piece, parameters)
+                copied = _across(mapping, origin, destination, piece, parameters, references)
             point("move:batch:destination-commit")
         # Killed here, the range is copied and the ledger does not know: it is copied once more, and inserts nothing.
         record(origin, mapping, piece, copied, ledger, owner, begin)
@@ -114,7 +117,9 @@ def copy_range(
         raise
 
 
-def _in_one(mapping: Mapping, link: Link, piece: Range, parameters: list[str]) -> Copied:
+def _in_one(
+    mapping: Mapping, link: Link, piece: Range, parameters: list[str], references: tuple[Reference, ...]
+) -> Copied:
     m = mapping
     where = m.in_range("origin", low=piece.low is not None)
     digest = m.digest("s")
@@ -129,10 +134,13 @@ def _in_one(mapping: Mapping, link: Link, piece: Range, parameters: list[str]) -
     else:
         there = f"(SELECT {m.columns} FROM {m.destination} WHERE ({m.destination_key}) IN (SELECT {m.origin_key} FROM {m.origin} WHERE {where})) t"
     rows_target, digest_target = link.rows(m.digest(there), *parameters)[0]
-    return Copied(rows_source, rows_target, digest_source, digest_target)
+    lost = _dangling(link, references, m, there, parameters)
+    return Copied(rows_source, rows_target, digest_source, digest_target, lost)
 
 
-def _across(mapping: Mapping, origin: Link, destination: Link, piece: Range, parameters: list[str]) -> Copied:
+def _across(
+    mapping: Mapping, origin: Link, destination: Link, piece: Range, parameters: list[str], references: tuple[Reference, ...],
+) -> Copied:  # fmt: skip
     m = mapping
     where = m.in_range("origin", low=piece.low is not None)
     rows_source, digest_source = origin.rows(
@@ -164,11 +172,22 @@ def _across(mapping: Mapping, origin: Link, destination: Link, piece: Range, par
         )
     if m.same_order:
         there = f"(SELECT {m.columns} FROM {m.destination} WHERE {m.in_range('destination', low=piece.low is not None)}) t"
-        rows_target, digest_target = destination.rows(m.digest(there), *parameters)[0]
+        own = parameters
     else:
         there = f"(SELECT {m.columns} FROM {m.destination} WHERE ({m.destination_key}) IN (SELECT {m.destination_key} FROM pg_temp.lockgate_staging)) t"
-        rows_target, digest_target = destination.rows(m.digest(there))[0]
-    return Copied(rows_source, rows_target, digest_source, digest_target)
+        own = []
+    rows_target, digest_target = destination.rows(m.digest(there), *own)[0]
+    lost = _dangling(destination, references, m, there, own)
+    return Copied(rows_source, rows_target, digest_source, digest_target, lost)
+
+
+def _dangling(link: Link, references: tuple[Reference, ...], m: Mapping, there: str, parameters: list[str]) -> tuple[Dangling, ...]:  # fmt: skip
+    if not references:
+        return ()
+    link.run(
+        NESTED
+    )  # a few thousand rows beside a table of any size; nothing but the ledger follows in this transaction
+    return dangling.look(link, references, m.key, there, *parameters)
 
 
 def _literal_range(mapping: Mapping, piece: Range) -> str:
