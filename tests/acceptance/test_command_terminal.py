@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -88,6 +89,15 @@ def test_up_shows_a_bar(shop: Project):
     assert ("1/1" in more, "/4" in more) == (True, False), "the bar counts what is pending"
     nothing = CODES.sub("", on_a_terminal(shop, "up")[1])
     assert ("nothing to do" in nothing, "━" in nothing) == (True, False), "no bar for nothing"
+
+
+def test_rehearse_shows_a_bar(shop: Project, databases: Callable[[], str]):
+    """rehearse on a terminal: the bar with ETA reaches the last file, and the verdict stands at the end."""
+    code, seen = on_a_terminal(shop, "rehearse", "--scratch-url", databases())
+    plain = CODES.sub("", seen)
+    assert code == 0, plain
+    assert all(words in plain for words in ("3/3", "ETA", "━")), plain
+    assert re.search(r"verdict +pass", plain)
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])

@@ -123,6 +123,23 @@ def test_several_releases_and_revisions(rehearse: Callable[..., Rehearsal]) -> N
     assert old.answer == "breaks"
 
 
+@pytest.mark.postgres("16", "18", "machine")
+def test_a_cached_plan_of_every_column(rehearse: Callable[..., Rehearsal]) -> None:
+    """SELECT * after a new column: only connections whose plan was cached before fail, with 0A000, at that file; a query that names its columns goes on."""
+    found = rehearse(
+        BASE,
+        "alter table users add column extra text;",
+        "create table later (id int primary key);",
+        base=1,
+        queries="SELECT * FROM users WHERE id = $1; SELECT email FROM users WHERE id = $1;",
+    )
+    old = found.compatibility["old"]
+    assert (found.verdict, old.answer) == ("pass", "reconnect")
+    told = [[(o.revision[-1], o.answer, o.sqlstate) for o in q.outcomes] for q in old.queries]
+    assert told[0] == [("0", "compatible", ""), ("1", "reconnect", "0A000"), ("2", "compatible", "")]
+    assert {answer for _, answer, _ in told[1]} == {"compatible"}
+
+
 GRANTS = "grant usage on schema public to app; grant select, insert, update, delete on all tables in schema public to app;"
 RICH = """
 create domain percent as int check (value between 0 and 100);

@@ -119,6 +119,28 @@ def test_what_depends_on_rows(rehearse: Callable[..., Rehearsal]) -> None:
     assert not [c for c in rehearse(TABLE, change, base=1, rows=0).checks if c.id.startswith("rows")]
 
 
+@pytest.mark.postgres("16", "18")
+def test_an_index_that_does_not_answer(rehearse: Callable[..., Rehearsal]) -> None:
+    """An index of a partitioned table that was never attached is invalid: the check names it, and the others are made all the same."""
+    parts = "create table p (id int, a int) partition by range (id); create table p1 partition of p for values from (0) to (9);"
+    found = rehearse(parts, "create index p_a on only p (a);", base=1)
+    (row,) = [c for c in found.checks if c.id == "indexes-valid"]
+    assert (str(row.answer), row.reason_code) == ("fail", "INVALID_INDEX")
+    assert "p_a" in row.details
+    assert answers(found)["schema-digest"] == "pass"
+
+
+@pytest.mark.postgres("18")
+def test_files_that_do_not_say_what_they_leave(rehearse: Callable[..., Rehearsal]) -> None:
+    """A file that makes something else each time: the digest is not that of a replay from nothing, and the objects are named."""
+    chance = "do $$ begin execute format('create table by_chance_%s (id int)', left(md5(random()::text), 8)); end $$;"
+    found = rehearse(TABLE, chance, base=1)
+    (row,) = [c for c in found.checks if c.id == "schema-digest"]
+    assert (str(row.answer), row.reason_code) == ("fail", "REHEARSAL_FAILED")
+    assert "by_chance_" in row.details
+    assert found.second_apply == "noop"
+
+
 @pytest.mark.postgres("18")
 def test_a_wrong_owner(rehearse: Callable[..., Rehearsal]) -> None:
     """An object that the files give to a role of neither owner nor migrator is named."""

@@ -158,14 +158,22 @@ def test_second_run_changes_nothing(make: Callable[..., Project]):
         ({"words": ["Succeeded"], "migrate": False}, 3, "STATUS_DISAGREES", 0),
         ({"words": ["Failed"]}, 5, "STATUS_DISAGREES", 2),
         ({"words": ["Failed"], "migrate": False}, 3, "MIGRATION_EXECUTION_FAILED", 0),
-        ({"words": ["Degraded"], "migrate": False}, 3, "MIGRATION_EXECUTION_FAILED", 0),
+        pytest.param(
+            {"words": ["Degraded"], "migrate": False},
+            3,
+            "MIGRATION_EXECUTION_FAILED",
+            0,
+            marks=pytest.mark.soak,
+        ),
         ({"words": ["Levitating"], "migrate": False}, 5, "UNKNOWN_STATUS", 0),
-        ({"words": ["Levitating"]}, 5, "UNKNOWN_STATUS", 2),
-        ({"words": ["!not found"], "migrate": False}, 5, "UNKNOWN_STATUS", 0),
+        pytest.param({"words": ["Levitating"]}, 5, "UNKNOWN_STATUS", 2, marks=pytest.mark.soak),
+        pytest.param(
+            {"words": ["!not found"], "migrate": False}, 5, "UNKNOWN_STATUS", 0, marks=pytest.mark.soak
+        ),
         ({"words": ["Running"], "migrate": False}, 3, "MIGRATION_EXECUTION_TIMEOUT", 0),
         ({"words": ["!503 service unavailable"], "migrate": False}, 5, "MIGRATION_EXECUTION_QUERY_ERROR", 0),
         ({"words": ["Succeeded"], "retries": 1}, 4, "JOB_UNSAFE", 0),
-        ({"words": ["Succeeded"], "parallelism": 2}, 4, "JOB_UNSAFE", 0),
+        pytest.param({"words": ["Succeeded"], "parallelism": 2}, 4, "JOB_UNSAFE", 0, marks=pytest.mark.soak),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
 )
