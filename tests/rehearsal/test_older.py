@@ -84,6 +84,8 @@ def test_a_not_null_that_is_not_valid(rehearse: Callable[..., Rehearsal]) -> Non
         ("alter table users add constraint told check (age >= 0) not valid;",),
         ("alter table users drop constraint users_plan_check; alter table users add constraint told check (plan in ('free', 'paid', 'gold', 'new')) not valid;",),
         ("alter table users add constraint told check (email is not null) not valid;",),
+        # The table came with it.
+        ("create table notes (id int, told text); alter table notes add constraint told check (told is not null) not valid;", "comment on table notes is 'x';"),
         # A rule that the base has already.
         ("comment on table users is 'people';",),
     ],
@@ -91,8 +93,19 @@ def test_a_not_null_that_is_not_valid(rehearse: Callable[..., Rehearsal]) -> Non
 def test_old_rows_that_nothing_refuses(rehearse: Callable[..., Rehearsal], files: tuple[str, ...]) -> None:
     """No false alarm: rows that the files fill in, constraints that NULL satisfies, wider ones, and those that were there before."""
     base = BASE + (CHECK if files[0].startswith("comment") else "")
-    found = rehearse(base, *files, base=1, queries=QUERIES)
+    asked = QUERIES + ("UPDATE notes SET id = $1;" if "notes" in files[0] else "")
+    found = rehearse(base, *files, base=1, queries=asked)
     assert answer(found)[::2] == ("compatible", []), found.checks
+
+
+@pytest.mark.postgres("18")
+def test_where_no_row_is(rehearse: Callable[..., Rehearsal]) -> None:
+    """Without any row nothing can be shown: the query that updates the table holds, and says so; an INSERT and a query of another table go on."""
+    asked = "UPDATE users SET email = $1 WHERE id = $2; UPDATE other SET id = $1; INSERT INTO users (id, email, nick) VALUES ($1, $2, $3);"
+    found = rehearse(f"{BASE} create table other (id int);", CHECK, base=1, queries=asked, rows=0)
+    said, told, bad = answer(found)
+    assert (said, bad) == ("hold", [("1700000000001", "")])
+    assert "users holds no rows here" in told
 
 
 @pytest.mark.postgres("18")

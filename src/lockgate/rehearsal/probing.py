@@ -140,7 +140,9 @@ class Probe:
                 last = subject.outcomes[-1]
                 if subject.query.kind != "write" or last.answer not in (COMPATIBLE, RECONNECT):
                     continue
-                refused = self.older.refusal(fresh, constraint, map(subject.execute, subject.sets))
+                refused = self.older.refusal(
+                    fresh, constraint, subject.query.text, map(subject.execute, subject.sets)
+                )
                 if refused is not None:
                     subject.outcomes[-1] = msgspec.structs.replace(
                         last, answer=refused.answer, sqlstate=refused.sqlstate, message=refused.message
