@@ -334,4 +334,4 @@ def test_text_for_people(two: Two):
         "move", "verify", "--source", two.source, "--target", two.target, "--table", "x"
     )
     assert "missing" in answer.out
-    assert "1 rows differ" in answer.out.splitlines()[-1]
+    assert "1 row differs" in answer.out.splitlines()[-1]

@@ -131,7 +131,7 @@ def test_contract_files_wait_for_cutover_and_stability(make: Callable[..., Proje
         connection.execute(
             "INSERT INTO lockgate.instance (instance_id, service, release_id, schema_min, schema_max, ttl_seconds) VALUES ('w1', 'shop', 'r1', '', '1700000000002', 600)"
         )
-        assert "break the glass" not in refused("live instances still need")
+        assert "break the glass" not in refused("live instance still needs")
         connection.execute("DELETE FROM lockgate.instance")
         # A release in between whose rollout began and failed: nobody knows what is live.
         (project.directory / "1700000000003_drop.sql").rename(project.root / "drop.sql")

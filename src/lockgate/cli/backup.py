@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from lockgate.cli.options import Session, shared
+from lockgate.record.words import counted
 
 
 def _backups(session: Session, alarm: Any) -> Any:
@@ -54,7 +55,7 @@ def take(provider: str | None, **shared_options: Any) -> None:
     session.output.json({"command": "backup take", "backup": _fields(row)})
     session.output.say(f"{session.output.mark(row.state, 'good')}  {row.backup_id}")
     session.output.say(
-        f"  {row.provider} of {row.database}, {row.size_bytes} bytes, LSN {row.lsn}, timeline {row.timeline}, system {row.system_identifier}"
+        f"  {row.provider} of {row.database}, {counted(row.size_bytes, 'byte')}, LSN {row.lsn}, timeline {row.timeline}, system {row.system_identifier}"
     )
     session.output.say(f"  {row.location}")
     if row.message:
@@ -153,7 +154,7 @@ def _show(session: Session, name: str, restored: Any) -> None:
         {"command": name, "restored": {**msgspec.to_builtins(restored), "equal": restored.equal}}
     )
     session.output.say(
-        f"{session.output.mark('equal', 'good')}  {restored.backup_id} in {restored.into}: {restored.tables} tables, {restored.rows} rows, {restored.seconds:.1f} s"
+        f"{session.output.mark('equal', 'good')}  {restored.backup_id} in {restored.into}: {counted(restored.tables, 'table')}, {counted(restored.rows, 'row')}, {restored.seconds:.1f} s"
     )
     for note in restored.notes:
         session.output.say(f"  {note}")

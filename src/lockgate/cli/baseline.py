@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from lockgate.cli.options import Session, shared
+from lockgate.record.words import counted
 
 
 @click.command("baseline")
@@ -37,4 +38,4 @@ def command(until: str, reason: str, actor: str, **shared_options: Any) -> None:
     for note in desk.notes:
         session.output.note(f"note: {note}")
     session.output.json({"command": "baseline", "target": str(target), "adopted": done})
-    session.output.say(f"adopted {len(done)} files, now at {done[-1]}; nothing was run")
+    session.output.say(f"adopted {counted(len(done), 'file')}, now at {done[-1]}; nothing was run")

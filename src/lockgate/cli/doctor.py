@@ -6,6 +6,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
+from lockgate.record.words import counted
 
 
 @click.command("doctor")
@@ -42,7 +43,7 @@ def command(**shared_options: Any) -> None:
         if finding.next:
             output.say(f"    next  {finding.next}")
     output.say(
-        f"{len(errors)} errors, {len(findings) - len(errors)} other findings"
+        f"{counted(len(errors), 'error')}, {counted(len(findings) - len(errors), 'other finding')}"
         if findings
         else f"{output.mark('healthy', 'good')}: nothing found on {target}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.cli.options import Session, leave, usage
 from lockgate.record.reasons import Exit
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from lockgate.moves.dual.opened import Opened
@@ -109,7 +110,13 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
         retry(move)
     with Waiting(session.output) as waiting, executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:  # fmt: skip
         done = backfill(move, executor=pool, report=waiting.show, operator=_operator())
-    _answer(session, "backfill", move, done._asdict(), f"copied {done.rows} rows in {done.ranges} batches")
+    _answer(
+        session,
+        "backfill",
+        move,
+        done._asdict(),
+        f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}",
+    )
 
 
 def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
@@ -120,7 +127,7 @@ def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
         done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=_operator())
     v = done.verified
     result = {"rows": {"source": v.source_rows, "target": v.target_rows}, "inFlight": done.in_flight, "repaired": done.repaired, "lane": v.comparison.lane, "seconds": round(v.seconds, 3)}  # fmt: skip
-    _answer(session, "verify", move, result, f"equal: {v.source_rows} rows in the source, {v.target_rows} in the target, {done.in_flight} changes in flight" + (f", {done.repaired} rows written again" if done.repaired else ""))  # fmt: skip
+    _answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again" if done.repaired else ""))  # fmt: skip
 
 
 def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
@@ -128,7 +135,7 @@ def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
         from lockgate.moves.dual.drive import turn
 
         done = turn(move, forward=forward, operator=_operator())
-        words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {done.attempts} attempts, {done.drained} operations drained, {done.checked} rows compared)"  # fmt: skip
+        words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {counted(done.attempts, 'attempt')}, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'row')} compared)"  # fmt: skip
         _answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 
     return call

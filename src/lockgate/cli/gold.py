@@ -7,6 +7,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
+from lockgate.record.words import counted
 
 
 @click.group("gold")
@@ -48,7 +49,7 @@ def lint_command(folder: str, frozen: str, **shared_options: Any) -> None:
             f"{mark}: {finding.id}: {finding.message}{': ' + ', '.join(finding.items[:5]) if finding.items else ''}"
         )
     session.output.say(
-        f"{len(gold.documents)} documents, {len(gold.judged)} judged queries; digest {gold.digest}"
+        f"{counted(len(gold.documents), 'document')}, {counted(len(gold.judged), 'judged query')}; digest {gold.digest}"
     )
     leave(Exit.FOUND if any(f.severity == "error" for f in findings) else Exit.OK)
 
@@ -88,5 +89,5 @@ def sample_command(log: str, corpus: str, out: str, count: int, seed: int, **sha
         }
     )
     session.output.say(
-        f"{out}: {len(sampled.queries)} queries; grade them in qrels.tsv, add paraphrases in queries.jsonl, then lockgate gold lint {out}"
+        f"{out}: {counted(len(sampled.queries), 'query')}; grade them in qrels.tsv, add paraphrases in queries.jsonl, then lockgate gold lint {out}"
     )

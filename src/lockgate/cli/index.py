@@ -23,6 +23,7 @@ from lockgate.cli.index_room import (
 )
 from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from lockgate.config.index import Index
@@ -371,7 +372,7 @@ def watch_command(name: str, **options: Any) -> None:
         done.verdict
     ]
     session.output.json({"command": "index watch", "reasonCode": code, **msgspec.to_builtins(done)})
-    session.output.say(f"{done.name} {done.generation}: {session.output.mark(str(done.verdict), 'good' if done.verdict is Verdict.PASS else 'bad')} after {len(done.looks)} looks {code}".rstrip())  # fmt: skip
+    session.output.say(f"{done.name} {done.generation}: {session.output.mark(str(done.verdict), 'good' if done.verdict is Verdict.PASS else 'bad')} after {counted(len(done.looks), 'look')} {code}".rstrip())  # fmt: skip
     if done.reason:
         session.output.say(done.reason)
     if done.rolled_back:

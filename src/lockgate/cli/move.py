@@ -7,6 +7,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.record.reasons import Exit
+from lockgate.record.words import agree, counted
 
 if TYPE_CHECKING:
     from lockgate.moves.verify import Verified
@@ -107,6 +108,12 @@ def verify_command(
     leave(Exit.OK if found.equal else Exit.FOUND)
 
 
+def _differing(number: int, *, more: bool) -> str:
+    if more:
+        return f"{number}+ rows differ"
+    return f"{counted(number, 'row')} {agree(number, 'differs', 'differ')}"
+
+
 def _show_verified(session: Session, found: "Verified", names: tuple[str, str]) -> None:
     output = session.output
     keys = [k.name for k in found.comparison.key]
@@ -136,10 +143,10 @@ def _show_verified(session: Session, found: "Verified", names: tuple[str, str]) 
     answer = (
         output.mark("equal", "good")
         if found.equal
-        else output.mark(f"{len(found.differing)}{'+' if found.truncated else ''} rows differ", "bad")
+        else output.mark(_differing(len(found.differing), more=found.truncated), "bad")
     )
     output.say(
-        f"{answer}: {names[0]} {found.source_rows} rows, {names[1]} {found.target_rows} rows, {found.comparison.lane} lane, {found.seconds:.2f} s"
+        f"{answer}: {names[0]} {counted(found.source_rows, 'row')}, {names[1]} {counted(found.target_rows, 'row')}, {found.comparison.lane} lane, {found.seconds:.2f} s"
     )
 
 

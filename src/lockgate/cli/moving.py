@@ -9,6 +9,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.record.reasons import Exit
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from lockgate.moves.opened import Opened
@@ -96,7 +97,9 @@ def plan_command(name: str, **shared_options: Any) -> None:
     output.say(
         f"move {name}: {planned.source} -> {', '.join(planned.columns) + ' beside it' if planned.source == planned.target else planned.target}{'' if planned.target_exists else ' (will be created)'}, key ({', '.join(planned.key)})"
     )
-    output.say(f"about {max(planned.rows, 0)} rows, {planned.bytes >> 20} MB, {planned.batches} batches")
+    output.say(
+        f"about {counted(max(planned.rows, 0), 'row')}, {planned.bytes >> 20} MB, {counted(planned.batches, 'batch')}"
+    )
     for number, step in enumerate(planned.steps, 1):
         output.say(f"  {number}. {step}")
     for note in planned.notes:
@@ -162,7 +165,7 @@ def backfill_command(name: str, executor: str, retry: bool, **shared_options: An
             "backfill",
             move,
             done._asdict(),
-            f"copied {done.rows} rows in {done.ranges} batches, relayed {done.relayed} changes"
+            f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}, relayed {counted(done.relayed, 'change')}"
             + (f"; waits: {done.waited}" if done.waited else ""),
         )
         if not done.complete:
@@ -193,8 +196,8 @@ def reconcile_command(name: str, repair: bool, session: Session) -> None:
             "verify",
             move,
             result,
-            f"equal: {done.rows_source} rows in the source, {done.rows_target} in the target, {done.in_flight} changes in flight"
-            + (f", {done.repaired} rows copied again" if done.repaired else ""),
+            f"equal: {counted(done.rows_source, 'row')} in the source, {done.rows_target} in the target, {counted(done.in_flight, 'change')} in flight"
+            + (f", {counted(done.repaired, 'row')} copied again" if done.repaired else ""),
         )
 
 
@@ -265,7 +268,7 @@ def _turn_command(
         if command == "rollback" and move.declared.in_place:
             words = "both sides say the same: the old release can serve again as it is"
         if not turned.already:
-            words += f" (writers were held {turned.cutover_ms:.1f} ms, {turned.attempts} attempts for the lock, {turned.drained} changes drained, {turned.checked} rows compared)"
+            words += f" (writers were held {turned.cutover_ms:.1f} ms, {counted(turned.attempts, 'attempt')} for the lock, {counted(turned.drained, 'change')} drained, {counted(turned.checked, 'row')} compared)"
         _answer(session, command, move, turned._asdict(), words)
 
 
@@ -469,7 +472,7 @@ def shadow_command(name: str, queries: str, **shared_options: Any) -> None:
             "shadow",
             move,
             {"queries": done.queries, "equal": done.equal, "differing": differing},
-            f"{done.equal} of {done.queries} queries agree",
+            f"{done.equal} of {counted(done.queries, 'query')} agree",
         )
         for o in done.observations[:20]:
             session.output.say(f"  {o.query[:100]}: {o.difference or o.error}")

@@ -7,6 +7,7 @@ import click
 
 from lockgate.cli.options import Session, shared, usage
 from lockgate.cli.output import Format
+from lockgate.record.words import agree, counted
 
 if TYPE_CHECKING:
     from lockgate.postgres.statements import Captured
@@ -68,7 +69,9 @@ def capture(file: str | None, role: str, min_calls: int, **shared_options: Any) 
     )
     if output.format is Format.TEXT and file is None:
         output.document(text)
-    output.note(f"{len(kept)} queries of {target}; {skipped} statements are no queries and were left out")
+    output.note(
+        f"{counted(len(kept), 'query')} of {target}; {counted(skipped, 'statement')} {agree(skipped, 'is no query and was', 'are no queries and were')} left out"
+    )
     if file is not None:
         output.say(f"wrote  {file}")
         output.say(f"next   lockgate rehearse --queries NAME={file}")

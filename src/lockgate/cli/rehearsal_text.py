@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lockgate.cli.output import Output
+from lockgate.record.words import counted
 from lockgate.rehearsal.waiting import (
     EVERYBODY,
     NOBODY,
@@ -83,7 +84,7 @@ def _statements(output: Output, rehearsal: "Rehearsal") -> None:
         output.say(f"and {len(shown) - len(rows)} more; --verbose lists them all")
     if quiet:
         output.say(
-            f"{quiet} of {len(everything)} statements keep nobody waiting, rewrite nothing and read no table that was there from end to end"
+            f"{quiet} of {counted(len(everything), 'statement')} keep nobody waiting, rewrite nothing and read no table that was there from end to end"
         )
 
 
@@ -197,7 +198,7 @@ def _load(output: Output, rehearsal: "Rehearsal") -> None:
         return
     output.say()
     output.say(
-        f"under load of {load.clients} clients{' of pgbench' if load.by == 'pgbench' else ''}: {load.transactions} transactions in {load.seconds:.1f} s, "
+        f"under load of {counted(load.clients, 'client')}{' of pgbench' if load.by == 'pgbench' else ''}: {counted(load.transactions, 'transaction')} in {load.seconds:.1f} s, "
         f"{output.mark(f'{load.failed} failed', 'bad' if load.failed else 'good')}"
     )
     output.table(

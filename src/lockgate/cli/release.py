@@ -6,6 +6,7 @@ import click
 
 from lockgate.cli.options import Session, shared, usage
 from lockgate.cli.output import Output, Progress
+from lockgate.record.words import agree, counted
 
 
 def _going(function: Any) -> Any:
@@ -340,7 +341,11 @@ def workers_command(act: str, reason: str, actor: str | None, **shared_options: 
             seen = do(target, session.settings, limits, alarm, who, reason.strip())
     output, row = session.output, seen.pause
     output.json({"command": "release workers", "act": act, **msgspec.to_builtins(seen)})
-    told = "nobody can tell how many workers run" if seen.running is None else f"{seen.running} workers run"
+    told = (
+        "nobody can tell how many workers run"
+        if seen.running is None
+        else f"{counted(seen.running, 'worker')} {agree(seen.running, 'runs', 'run')}"
+    )
     if row is None:
         output.say(f"{told}; they were never paused")
     elif row.state == "resumed":
@@ -378,4 +383,4 @@ def bundle_command(sha: str, out: str | None, key: str | None, offline: bool, **
     session.output.json(
         {"command": "release bundle", "archive": str(path), "signed": key is not None, "files": sums}
     )
-    session.output.say(f"made  {path}: {len(sums)} files{', signed' if key else ''}")
+    session.output.say(f"made  {path}: {counted(len(sums), 'file')}{', signed' if key else ''}")

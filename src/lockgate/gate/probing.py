@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.gate.probe import Probe
 from lockgate.gate.report import FAIL, PASS, Answer, Condition
 from lockgate.record.redact import redact, remember
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from lockgate.postgres.target import Target
@@ -78,7 +79,7 @@ def _sql(probe: Probe, target: "Target | None") -> str:
         raise Down(f"the first value is {first!r}, {expected!r} is expected")
     if expected is None and (not reply.rows or first in (None, "f")):
         raise Down("no row, null or false")
-    return f"{len(reply.rows)} rows"
+    return f"{counted(len(reply.rows), 'row')}"
 
 
 def _http(probe: Probe, target: "Target | None") -> str:

@@ -15,6 +15,7 @@ from lockgate.migrations.drift import Recorded
 from lockgate.migrations.drift import judge as judge_drift
 from lockgate.postgres.fingerprint import digest_of, of_definitions
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 
 VERSION = "1"
 _REMAKE = "Make it anew on this major version: lockgate gate signature --output FILE"
@@ -109,7 +110,7 @@ def judge_schema(live: LiveSchema, signature: Signature | None) -> WriteVerdict:
         return WriteVerdict(UNKNOWN, told, next=_REMAKE)
     found = departures(signature.objects, live.objects)
     if not found:
-        told = f"{len(live.objects)} objects at {live.revision}, each as the image was built for"
+        told = f"{counted(len(live.objects), 'object')} at {live.revision}, each as the image was built for"
         return WriteVerdict(PASS, told)
     if live.recorded.running:
         told = f"run {live.recorded.running} is under way; compared again when it has ended"

@@ -7,6 +7,7 @@ from lockgate.postgres import home
 from lockgate.postgres.doctor import Finding
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import agree, counted
 
 
 def examine(wire: Wire) -> list[Finding]:
@@ -41,7 +42,7 @@ def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
     if history.broken:
         found.append(
             Finding(
-                "history-broken", "error", f"the hash chain of the history does not hold: {history.broken}", f"{len(history.rows)} rows, head {history.head[:12] or 'none'}",
+                "history-broken", "error", f"the hash chain of the history does not hold: {history.broken}", f"{counted(len(history.rows), 'row')}, head {history.head[:12] or 'none'}",
                 "Compare with the newest migration.json; lockgate repair --accept-chain --reason TEXT --actor WHO takes the rows as they stand",
             )
         )  # fmt: skip
@@ -52,7 +53,7 @@ def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
         found.append(
             Finding(
                 "partial-file", "error", f"revision {revision} stopped half way: {done} of its statements {'is' if done == 1 else 'are'} done, and it has no history row",
-                f"statement {stuck.number}, tried {stuck.attempts} times: {stuck.statement[:200]}" if stuck else f"{len(rows)} statements are journalled",
+                f"statement {stuck.number}, tried {counted(stuck.attempts, 'time')}: {stuck.statement[:200]}" if stuck else f"{counted(len(rows), 'statement')} {agree(len(rows), 'is', 'are')} journalled",
                 "lockgate up: it resumes at the right statement and clears what was left half done",
             )
         )  # fmt: skip

@@ -7,6 +7,7 @@ from lockgate.migrations.directives import DirectiveError, Directives, parse
 from lockgate.migrations.files import Migration
 from lockgate.migrations.finding import Problem, problem
 from lockgate.postgres.script import ScriptError, Statement, literals, split
+from lockgate.record.words import counted
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ def _judge(file: str, statements: list[Statement], transactional: bool, limits: 
                 "FILE_SIZE",
                 file,
                 1,
-                f"{len(statements)} statements; the limit is {limits.max_statements} (migrations.max_statements)",
+                f"{counted(len(statements), 'statement')}; the limit is {limits.max_statements} (migrations.max_statements)",
             )
         ]
     problems = [problem(s.problem[0], file, s.line, s.problem[1]) for s in statements if s.problem]

@@ -9,6 +9,7 @@ from lockgate.postgres.fingerprint import Change, Fingerprint, difference, diges
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 
 _MISSING = frozenset({"42P01", "3F000", "42703"})
 """No table, no schema, no column: lockgate never ran here, or in an older format."""
@@ -131,7 +132,7 @@ def judge(recorded: Recorded, live: Fingerprint) -> Drift:
             Verdict.PASS,
             live.digest,
             recorded.digest,
-            note=f"{len(live.objects)} objects, digest {live.digest[:12]}, as the history left them",
+            note=f"{counted(len(live.objects), 'object')}, digest {live.digest[:12]}, as the history left them",
         )
     if recorded.running:
         return Drift(

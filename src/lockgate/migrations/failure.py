@@ -10,6 +10,7 @@ from lockgate.postgres.blockers import Sighting
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.record.reasons import ROLLED_BACK, UNTOUCHED, Exit, reason
 from lockgate.record.redact import redact
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
@@ -79,7 +80,7 @@ def _in_the_way(sighting: Sighting) -> str:
     lines = [f"\n  it waited for {sighting.wanted}"] if sighting.wanted else []
     lines += [f"\n  blocked by {blocker}" for blocker in sighting.blockers]
     if sighting.victims:
-        lines.append(f"\n  {sighting.victims} sessions queued behind it")
+        lines.append(f"\n  {counted(sighting.victims, 'session')} queued behind it")
     return "".join(lines)
 
 

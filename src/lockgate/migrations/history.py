@@ -8,6 +8,7 @@ import msgspec
 from lockgate.errors import Refused
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Cancelled, Wire
+from lockgate.record.words import counted
 
 # Each field as <bytes>:<text>, so that no two different rows give the same text. The expression is sent with every
 # query and uses built-in functions only: a function stored in the database could be changed by who tampers.
@@ -119,7 +120,7 @@ def _break(rows: Sequence[tuple[str | None, ...]], head: str, ordinal: int) -> s
             return f"revision {revision} stands after {newest}"
         previous, newest = row_hash or "", revision
     if previous != head or number != ordinal:
-        return f"the fence knows {ordinal} rows with head {head[:12] or 'none'}, the history has {number} with head {previous[:12] or 'none'}: its last rows were changed or deleted"
+        return f"the fence knows {counted(ordinal, 'row')} with head {head[:12] or 'none'}, the history has {number} with head {previous[:12] or 'none'}: its last rows were changed or deleted"
     return ""
 
 

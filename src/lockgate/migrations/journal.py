@@ -24,6 +24,7 @@ from lockgate.postgres.script import ScriptError, Statement, split
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.warden import Warden
 from lockgate.postgres.wire import FLUSHED, Call, Cancelled, ConnectionLost, Wire
+from lockgate.record.words import counted
 
 
 class StepRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -102,7 +103,8 @@ class JournalRunner:
         if rows:
             done = sum(row.state == "done" for row in rows.values())
             self.log.tell(
-                "resuming", f"{m.file}: {done} of {len(self.prepared.statements)} statements are done"
+                "resuming",
+                f"{m.file}: {done} of {counted(len(self.prepared.statements), 'statement')} done",
             )
         attempts = max((row.attempts for row in rows.values()), default=0)
         for number, item in enumerate(self.prepared.statements, 1):

@@ -15,6 +15,7 @@ from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.relay import Applied
+from lockgate.record.words import agree, counted
 
 
 def _limits(move: Opened) -> switch.Limits:
@@ -51,7 +52,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
         _, unexplained, _ = compare_feed(move, made.reverse, target, source, relay, lambda _d, _p: None)
         if unexplained:
             raise LockgateError(
-                f"the reverse feed of the move {move.name} is broken: {len(unexplained)} rows of the old side are not current", "MOVE_DIVERGED",
+                f"the reverse feed of the move {move.name} is broken: {counted(len(unexplained), 'row')} of the old side {agree(len(unexplained), 'is', 'are')} not current", "MOVE_DIVERGED",
                 state="The target serves; the way back would lose writes.", next=f"Look into it; lockgate move finish {move.name} --now gives up the way back knowingly.",
             )  # fmt: skip
         evidence["oldSideEqual"] = True

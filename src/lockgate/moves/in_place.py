@@ -21,6 +21,7 @@ from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import Relation
+from lockgate.record.words import agree, counted
 
 EXPAND = "Apply the expand files of the change first: lockgate up"
 
@@ -231,9 +232,7 @@ def _told(found: Compared) -> str:
         return f"{found.differing} rows are not in step{first}"
     for name, count in found.nulls.items():
         if count:
-            return (
-                f"{count} rows have NULL in {name}, which is to become NOT NULL: give their old side a value"
-            )
+            return f"{counted(count, 'row')} {agree(count, 'has', 'have')} NULL in {name}, which is to become NOT NULL: give their old side a value"
     return ""
 
 
@@ -259,7 +258,7 @@ def steps(declared: Declaration, source: Relation) -> list[str]:
     )
     return [
         f"see that {', '.join((*declared.sync.triggers, *declared.sync.checks))} {'keeps' if len(declared.sync.triggers) + len(declared.sync.checks) == 1 else 'keep'} both sides in step",
-        f"fill in {what} in {max(source.rows, 0)} rows, in batches of {declared.limits.batch_rows} by {declared.limits.workers} workers, each with count, digest and ledger row",
+        f"fill in {what} in {counted(max(source.rows, 0), 'row')}, in batches of {declared.limits.batch_rows} by {declared.limits.workers} workers, each with count, digest and ledger row",
         "compare all rows of both sides exactly, in one snapshot",
         f"release the files that wait for it (after=move:{declared.name})",
         last,

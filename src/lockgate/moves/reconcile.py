@@ -15,6 +15,7 @@ from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
 from lockgate.postgres.relation import Relation
+from lockgate.record.words import agree, counted
 from lockgate.stores.postgres import PostgresStore
 
 ALLOWED = (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY)
@@ -42,7 +43,7 @@ def refuse_incomplete(move: Opened) -> None:
     held = ledger.quarantined(move.home, move.name)
     if held:
         raise LockgateError(
-            f"{len(held)} rows stand in quarantine, the first ({', '.join(map(str, held[0]['key']))}): {held[0]['message']}", "MOVE_QUARANTINE",  # type: ignore[call-overload]
+            f"{counted(len(held), 'row')} {agree(len(held), 'stands', 'stand')} in quarantine, the first ({', '.join(map(str, held[0]['key']))}): {held[0]['message']}", "MOVE_QUARANTINE",  # type: ignore[call-overload]
             details={"quarantine": held[:20]},
         )  # fmt: skip
 
@@ -149,11 +150,11 @@ def reconcile(
             ledger.pause(
                 move.home,
                 move.name,
-                f"{len(unexplained)} rows differ and no write in flight explains it",
+                f"{counted(len(unexplained), 'row')} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it",
                 evidence,
             )
         raise LockgateError(
-            f"{len(unexplained)} rows of the move {move.name} differ and no write in flight explains it, the first: {_told(unexplained)}", "MOVE_DIVERGED", details=evidence
+            f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it, the first: {_told(unexplained)}", "MOVE_DIVERGED", details=evidence
         )  # fmt: skip
     move.stop_if_changed(row)
     evidence["references"] = refuse_dangling(move, source, target, mapping, lambda: _drain(move, relay))

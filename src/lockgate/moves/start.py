@@ -26,6 +26,7 @@ from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import literal, qualified
 from lockgate.postgres.relation import Relation, estimated, find, server_facts
+from lockgate.record.words import counted
 
 
 class Planned(msgspec.Struct, frozen=True, rename="camel"):
@@ -228,7 +229,7 @@ def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]
     )
     steps += [
         f"register capture on {source.name}: triggers that write changed keys to an outbox (SHARE ROW EXCLUSIVE for a moment, attempts of {d.limits.lock_attempt_ms} ms)",
-        f"copy {max(source.rows, 0)} rows in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        f"copy {counted(max(source.rows, 0), 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
         "relay the outbox, compare both sides exactly",
         f"switch: lock both tables (attempts of {d.limits.lock_attempt_ms} ms), drain, compare the changed keys, rename, advance sequences"
         if d.switch == "rename"

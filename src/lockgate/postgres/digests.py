@@ -5,6 +5,7 @@ import msgspec
 from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import qualified
 from lockgate.postgres.wire import Call, Wire
+from lockgate.record.words import counted
 
 
 class TableDigest(msgspec.Struct, frozen=True, rename="camel"):
@@ -74,7 +75,7 @@ def differences(expected: list[TableDigest], seen: list[TableDigest]) -> list[st
     for name in sorted(left.keys() & right.keys()):
         a, b = left[name], right[name]
         if a.rows != b.rows:
-            told.append(f"{name} has {b.rows} rows, not {a.rows}")
+            told.append(f"{name} has {counted(b.rows, 'row')}, not {a.rows}")
         elif a.digest and b.digest and a.digest != b.digest:
             told.append(f"{name} has other rows")
         elif a.digest and not b.digest and a.rows:

@@ -15,6 +15,7 @@ from lockgate.postgres.guard import Guard
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import FLUSHED, Call, Cancelled, Wire
+from lockgate.record.words import agree, counted
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of a run."""
@@ -142,7 +143,7 @@ class Warden:
             self._guard.alarm.ring(
                 Cause(
                     "LOCK_VICTIMS",
-                    f"{victims} sessions queue behind our statement (limit {self._max_victims})",
+                    f"{counted(victims, 'session')} {agree(victims, 'queues', 'queue')} behind our statement (limit {self._max_victims})",
                     ticket,
                 )
             )

@@ -10,6 +10,7 @@ from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import counted
 from lockgate.rehearsal.checks import same_schema
 from lockgate.rehearsal.replay import Stage, replay
 from lockgate.rehearsal.templates import digest_in, key_of, note_of
@@ -39,7 +40,7 @@ class Bases:
         copy = self._copy_of(key)
         if copy:
             return copy
-        self.tell("replaying", f"the base, {len(applied)} files")
+        self.tell("replaying", f"the base, {counted(len(applied), 'file')}")
         name = self._replayed(applied[-1][0])
         if not self.ground.ours:
             return name
@@ -52,7 +53,7 @@ class Bases:
         found = self.ground.find_template(key) if self.ground.ours else None
         if found is not None and digest_in(found[1]):
             return same_schema(after, digest_in(found[1]), None)
-        self.tell("replaying", f"all {len(self.stage.migrations)} files from nothing")
+        self.tell("replaying", f"all {counted(len(self.stage.migrations), 'file')} from nothing")
         name = self._replayed(None)
         whole = self._fingerprint(name)
         if self.ground.ours:

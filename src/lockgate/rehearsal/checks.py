@@ -8,6 +8,7 @@ from lockgate.postgres.fingerprint import Fingerprint, difference, read_fingerpr
 from lockgate.postgres.queries import query
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import counted
 from lockgate.rehearsal.replay import Stage, replay
 from lockgate.rehearsal.verdict import Check, failed, passed
 
@@ -42,7 +43,9 @@ def status_clean(wire: Wire, stage: Stage) -> Check:
     wrong += [f"half done {revision}" for revision in history.partial]
     if wrong:
         return failed("status-clean", "; ".join(wrong[:_MOST]), "REHEARSAL_FAILED")
-    return passed("status-clean", f"{len(history.rows)} files applied, none pending, the chain holds")
+    return passed(
+        "status-clean", f"{counted(len(history.rows), 'file')} applied, none pending, the chain holds"
+    )
 
 
 def no_invalid_index(wire: Wire) -> Check:
@@ -61,7 +64,7 @@ def owners(wire: Wire, before: set[tuple[str, str, str]], roles: Roles) -> Check
     wrong = sorted(f"{kind} {name} belongs to {owner}" for kind, name, owner in made if owner not in right)
     if wrong:
         return failed("owners", "; ".join(wrong[:_MOST]), "REHEARSAL_FAILED")
-    return passed("owners", f"{len(made)} new objects, all with the owner that they should have")
+    return passed("owners", f"{counted(len(made), 'new object')}, all with the owner that they should have")
 
 
 def read_owners(wire: Wire) -> set[tuple[str, str, str]]:

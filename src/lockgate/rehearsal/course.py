@@ -7,6 +7,7 @@ from lockgate.postgres.fingerprint import Shape, read_shape
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import counted
 from lockgate.rehearsal.bases import Bases
 from lockgate.rehearsal.claims import Claims
 from lockgate.rehearsal.filling import Filling
@@ -52,7 +53,7 @@ class Course:
         self._ready(self.pending[0] if self.pending else "")
         if self.bases.plan.applied:
             self._probe.look(self.bases.plan.base)
-        self.bases.tell("applying", f"{len(self.pending)} files")
+        self.bases.tell("applying", f"{counted(len(self.pending), 'file')}")
         without: list[str] = []
         while True:
             log = FileLog(self._after)
@@ -72,7 +73,7 @@ class Course:
                 self.checks.append(failed("applies", told, error.code))
                 return False
             break
-        told = f"{len(self.files)} files applied" if self.pending else "nothing is pending"
+        told = f"{counted(len(self.files), 'file')} applied" if self.pending else "nothing is pending"
         self.checks.append(passed("applies", told))
         return True
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from lockgate.record.redact import redact
+from lockgate.record.words import counted
 from lockgate.rehearsal.impact import Range
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.timeline import Bar, timeline_of
@@ -38,7 +39,7 @@ def _summary(rehearsal: Rehearsal) -> str:
     statements = [s for m in rehearsal.migrations for s in m.statements]
     shut = max((m.lock_seconds for m in rehearsal.migrations), default=0.0)
     told = [
-        (f"{len(rehearsal.migrations)} files", f"{len(statements)} statements"),
+        (f"{counted(len(rehearsal.migrations), 'file')}", f"{counted(len(statements), 'statement')}"),
         (f"{shut * 1000:.1f} ms" if shut else "nobody", "readers shut out, longest file" if shut else "is shut out from reading"),
         (str(sum(1 for s in statements if s.rewrites)), "statements rewrite a relation"),
     ]  # fmt: skip
@@ -130,7 +131,7 @@ def _statements(rehearsal: Rehearsal) -> str:
     quiet = [_statement(m, s) for m, s in everything if not (noteworthy(s) or _doubt(s.evidence.claims))]
     told = "<h2>Statements</h2>" + (_table("statements", head, shown) if shown else "")
     if quiet:
-        words = f"{len(quiet)} of {len(everything)} statements keep nobody waiting, rewrite nothing and read no table that was there from end to end"
+        words = f"{len(quiet)} of {counted(len(everything), 'statement')} keep nobody waiting, rewrite nothing and read no table that was there from end to end"
         told += f"<details><summary>{words}</summary>{_table('quiet', head, quiet)}</details>"
     return told
 
@@ -213,7 +214,7 @@ def _load(rehearsal: Rehearsal) -> str:
         (_cell("slowest read"), _cell(f"{load.calm_read_ms:.1f} ms", "n"), _cell(f"{load.slowest_read_ms:.1f} ms", "n")),
         (_cell("slowest write"), _cell(f"{load.calm_write_ms:.1f} ms", "n"), _cell(f"{load.slowest_write_ms:.1f} ms", "n")),
     ]  # fmt: skip
-    told = f"<p>{load.clients} clients{' of pgbench' if load.by == 'pgbench' else ''}, {load.transactions} transactions in {load.seconds:.1f} s, {load.failed} failed.</p>"
+    told = f"<p>{counted(load.clients, 'client')}{' of pgbench' if load.by == 'pgbench' else ''}, {counted(load.transactions, 'transaction')} in {load.seconds:.1f} s, {load.failed} failed.</p>"
     errors = "".join(f"<p><code>{_e(error)}</code></p>" for error in load.errors)
     return "<h2>Under load</h2>" + told + _table("load", ("", "before", "while the files ran"), rows) + errors
 

@@ -15,6 +15,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import CAN_BE_ASKED, Table, literal, read_tables
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
+from lockgate.record.words import agree, counted
 from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.compatibility import (
     BREAKS,
@@ -352,7 +353,7 @@ def _sequential(node: Any) -> list[str]:
 def unnamed(releases: Iterable[QuerySet]) -> list[str]:
     """Notes on what an export held besides queries."""
     return [
-        f"--queries {r.name}: {r.skipped} statements are no queries and were left out"
+        f"--queries {r.name}: {counted(r.skipped, 'statement')} {agree(r.skipped, 'is no query and was', 'are no queries and were')} left out"
         for r in releases
         if r.skipped
     ]

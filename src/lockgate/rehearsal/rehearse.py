@@ -24,6 +24,7 @@ from lockgate.postgres.tables import read_tables
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, Wire
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 from lockgate.rehearsal import checks as look
 from lockgate.rehearsal.bases import Bases
 from lockgate.rehearsal.claims import Claims, claims_of
@@ -95,7 +96,9 @@ class Rehearsing:
     def _run(self) -> Rehearsal:
         wish = self.wish
         sweep()
-        self.tell("rehearsing", f"{len(self.pending)} files on top of {wish.plan.base or 'nothing'}")
+        self.tell(
+            "rehearsing", f"{counted(len(self.pending), 'file')} on top of {wish.plan.base or 'nothing'}"
+        )
         claims = self._judge()
         target = self.ground.at(self.bases.make())
         wire = Wire(target, "rehearsal")
@@ -159,7 +162,7 @@ class Rehearsing:
             more = f" and {len(errors) - 10} more" if len(errors) > 10 else ""
             self.checks.append(failed("policy", f"{told}{more}", "POLICY_FAILED"))
         else:
-            self.checks.append(passed("policy", f"{len(kept)} findings, none of them an error"))
+            self.checks.append(passed("policy", f"{counted(len(kept), 'finding')}, none of them an error"))
         return claims
 
     def _known_schema(self) -> Schema | None:
@@ -202,7 +205,7 @@ class Rehearsing:
             return None
         for one in found.statements:
             if one.estimate is not None:
-                told = f"the file says {_said(one.estimate)}; {one.production_rows} rows, {one.seconds.low:.1f} to {one.seconds.high:.1f} s are expected"
+                told = f"the file says {_said(one.estimate)}; {counted(one.production_rows, 'row')}, {one.seconds.low:.1f} to {one.seconds.high:.1f} s are expected"
                 name = f"estimate:{one.revision}"
                 right = one.estimate.answer == str(Verdict.PASS)
                 self.checks.append(passed(name, told) if right else failed(name, told, "ESTIMATE_EXCEEDED"))
@@ -233,7 +236,7 @@ class Rehearsing:
         if not work and not own:
             self.notes.append("no load: at the base there is no table with rows; give --from")
             return None
-        told = "the scripts of --load" if own else f"{len(work)} queries"
+        told = "the scripts of --load" if own else f"{counted(len(work), 'query')}"
         self.tell("loading", f"{wish.clients} clients{' of pgbench' if wish.pgbench else ''}, {told}")
         apply = partial(_applied, target, self.stage)
         try:
@@ -277,7 +280,7 @@ class Rehearsing:
 def _check_of(name: str, found: Compatibility) -> Check:
     if found.answer == BREAKS:
         first = found.breaks[0]
-        told = f"{len(found.breaks)} queries break; at {first.revision}: {' '.join(first.query.split())[:80]}: {first.message}"
+        told = f"{counted(len(found.breaks), 'query')} {agree(len(found.breaks), 'breaks', 'break')}; at {first.revision}: {' '.join(first.query.split())[:80]}: {first.message}"
         return failed(f"compatibility:{name}", told, "QUERIES_BREAK")
     if found.answer == HOLD:
         never = [p for p in found.queries if p.base is None]
@@ -294,10 +297,12 @@ def _check_of(name: str, found: Compatibility) -> Check:
         first_text = " ".join(never[0].query.split())[:80] if never else ""
         return held(
             f"compatibility:{name}",
-            f"{len(never)} queries never worked; {first_text}: {why}" if never else why,
+            f"{counted(len(never), 'query')} never worked; {first_text}: {why}" if never else why,
         )
     note = "; connections have to be opened anew" if found.answer == RECONNECT else ""
-    return passed(f"compatibility:{name}", f"all {len(found.queries)} queries work at every revision{note}")
+    return passed(
+        f"compatibility:{name}", f"all {counted(len(found.queries), 'query')} work at every revision{note}"
+    )
 
 
 def _applied(target: Target, stage: Stage) -> None:

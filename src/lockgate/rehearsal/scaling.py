@@ -11,6 +11,7 @@ from lockgate.policy.model.snapshot import Snapshot
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import counted
 from lockgate.rehearsal.filling import Filling
 from lockgate.rehearsal.impact import Impact, Scale, impact_of
 from lockgate.rehearsal.likeness import Likenesses, likenesses_of
@@ -104,7 +105,7 @@ def _scale(
     files: dict[str, AppliedFile] = {}
     place = {revision: number for number, revision in enumerate(pending)}
     try:
-        tell(Event("", "filling", f"{len(wanted)} tables with up to {most} rows"))
+        tell(Event("", "filling", f"{counted(len(wanted), 'table')} with up to {most} rows"))
         filling = Filling(wire, rows=20, seed=seed, wanted=wanted, like=like)
         filling.fill()
         wire.one("ANALYZE")
@@ -117,7 +118,7 @@ def _scale(
             if following < len(pending) and stage.prepared[pending[following]].directives.after:
                 filling.backfill()
 
-        tell(Event("", "applying", f"{len(pending)} files"))
+        tell(Event("", "applying", f"{counted(len(pending), 'file')}"))
         if pending and stage.prepared[pending[0]].directives.after:
             filling.backfill()
         observe(target, stage, FileLog(after), facts, observed)

@@ -21,6 +21,7 @@ from lockgate.postgres.warden import Warden
 from lockgate.postgres.wire import Call, Cancelled, Wire
 from lockgate.record.redact import redact
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.operator import new_identity
 from lockgate.release.project import Files, prepare_files, refuse_problems
@@ -147,7 +148,7 @@ class Desk:
         def act(guard: Guard, history: History) -> list[str]:
             rows = list(history.rows[-steps:])[::-1]
             if len(rows) < steps:
-                raise Refused(f"the history has {len(history.rows)} files, not {steps}", "USAGE")
+                raise Refused(f"the history has {counted(len(history.rows), 'file')}, not {steps}", "USAGE")
             plan = self._plan(history)
             if any(o.revision in {r.revision for r in rows} for o in plan.obstacles):
                 raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)

@@ -20,6 +20,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, Wire
 from lockgate.record.redact import redact
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 from lockgate.release.look import connect_patiently
 from lockgate.release.verify import Check
 
@@ -113,19 +114,17 @@ def judge(assertion: Assertion, rows: list[tuple[str | None, ...]]) -> Check:
     if assertion.expect == "empty":
         good, told = (
             count == 0,
-            "no row, as expected" if count == 0 else f"{count} rows, expected none: {shown}",
+            "no row, as expected" if count == 0 else f"{counted(count, 'row')}, expected none: {shown}",
         )
     elif assertion.expect == "rows":
         wanted = 1 if assertion.rows is None else assertion.rows
         least = assertion.at_least or assertion.rows is None
         good = count >= wanted if least else count == wanted
-        told = f"{count} rows, expected {'at least ' if least else ''}{wanted}"
+        told = f"{counted(count, 'row')}, expected {'at least ' if least else ''}{wanted}"
     else:
         seen = rows[0][0] if count == 1 and rows[0] else None
         good = count == 1 and seen == assertion.value
-        told = (
-            f"{'NULL' if seen is None else redact(seen)[:200]} from {count} rows, expected {assertion.value}"
-        )
+        told = f"{'NULL' if seen is None else redact(seen)[:200]} from {counted(count, 'row')}, expected {assertion.value}"
     return Check(name, Verdict.PASS if good else Verdict.FAIL, told)
 
 

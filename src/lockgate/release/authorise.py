@@ -11,6 +11,7 @@ from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import agree, counted
 from lockgate.release.moving import Moves, first_waiting, next_of, refuse_frozen
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def authorise(
 
         granted = refuse_papers(plan, target, papers)
     evidence = [
-        f"{len(instances)} live instances",
-        f"{len(plan.pending)} pending files on top of {plan.base or 'nothing'}",
+        f"{counted(len(instances), 'live instance')}",
+        f"{counted(len(plan.pending), 'pending file')} on top of {plan.base or 'nothing'}",
         f"policy, profile {judged.profile}: nothing blocks, {judged.warnings} warnings",
         *granted,
         *(
@@ -129,7 +130,7 @@ def authorise(
                 for i in needing[:5]
             )
             until, code = revision, "CONTRACT_TOO_EARLY"
-            because = f"{prepared[revision].migration.file} is of the contract phase, and {len(needing)} live instances still need what it removes: {who}"
+            because = f"{prepared[revision].migration.file} is of the contract phase, and {counted(len(needing), 'live instance')} still {agree(len(needing), 'needs', 'need')} what it removes: {who}"
             break
     return Permit(
         plan.hash, target.environment, operator, until, code, because, then, waits.provided, tuple(evidence)

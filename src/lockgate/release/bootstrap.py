@@ -31,6 +31,7 @@ from lockgate.postgres.gate import look
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.record.redact import redact
+from lockgate.record.words import agree, counted
 from lockgate.release.operator import new_identity
 from lockgate.release.project import read_files
 from lockgate.release.roles import roles_sql
@@ -235,7 +236,7 @@ class Bootstrap:
         down = [f"{c.id}: {c.evidence}" for c in found if c.answer != "pass"]
         if down:
             raise Unreachable("; ".join(down), "PROBE_DOWN")
-        return f"{len(found)} probes answer"
+        return f"{counted(len(found), 'probe')} {agree(len(found), 'answers', 'answer')}"
 
     def _kind_gate(self, step: BootstrapStep, deadline: float) -> str:
         contract = Contract.from_file(self.settings.path(step.contract))
@@ -246,7 +247,7 @@ class Bootstrap:
             if report.exit_code == 69:
                 raise Unreachable(f"{report.answer}: {why}")
             raise RunFailed(f"{report.answer}: {why}", "GATE_CLOSED")
-        return f"{report.answer}: {len(report.conditions)} conditions"
+        return f"{report.answer}: {counted(len(report.conditions), 'condition')}"
 
     def _kind_parity(self, step: BootstrapStep, deadline: float) -> str:
         found = parity(self.regions)
@@ -259,7 +260,7 @@ class Bootstrap:
             if found.exit_code == 69:
                 raise Unreachable(why, "REGION_UNREACHABLE")
             raise RunFailed(why or "there is no region", "PARITY_MISMATCH")
-        return f"{len(found.regions)} regions are equal"
+        return f"{counted(len(found.regions), 'region')} {agree(len(found.regions), 'is', 'are')} equal"
 
     def _kind_command(self, step: BootstrapStep, deadline: float) -> str:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 from lockgate.release.authorise import Instance
 
 
@@ -41,7 +42,8 @@ def judge_contract(
             for i in needing[:5]
         )
         return Timing(
-            Verdict.FAIL, f"{names}: {len(needing)} live instances still need what is removed: {who}"
+            Verdict.FAIL,
+            f"{names}: {counted(len(needing), 'live instance')} still {agree(len(needing), 'needs', 'need')} what is removed: {who}",
         )
     if cutover.unfinished:
         return Timing(Verdict.FAIL, f"{names}: no full cutover: {cutover.unfinished}")

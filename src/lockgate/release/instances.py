@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from lockgate.errors import RunFailed
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import agree, counted
 from lockgate.release.budget import Budget
 from lockgate.release.smoke_judge import release_matches
 
@@ -27,12 +28,12 @@ def wait_for_rollout(connect: Callable[[], Wire], sha: str, budget: Budget, drai
         if new and seen_at is None:
             seen_at = budget.clock()
         if new and not old:
-            return f"{len(new)} instances of the new release live, none of another"
+            return f"{counted(len(new), 'instance')} of the new release live, none of another"
         waited = seen_at is not None and budget.clock() - seen_at >= drain
         if budget.left <= 0 or waited:
             who = ", ".join(f"{r[0]} {r[1]} ({r[2] or 'unknown'})" for r in old[:5])
             told = (
-                f"{len(old)} old instances still live: {who}"
+                f"{counted(len(old), 'old instance')} still {agree(len(old), 'lives', 'live')}: {who}"
                 if new
                 else "no instance of the new release showed up"
             )

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from lockgate.record.reasons import ROLLED_BACK, UNTOUCHED, reason
+from lockgate.record.words import agree, counted
 from lockgate.release.calls import whole
 
 HARMLESS = frozenset({"window", "candidate", "proof", "approvals", "backup"})
@@ -88,7 +89,7 @@ def _applied(o: Outlook) -> str:
     if not o.applied:
         return f"Nothing of the plan is applied.{half}"
     every = "all" if len(o.applied) == o.planned else "the rest is not"
-    return f"{len(o.applied)} of {o.planned} files of the plan are applied, up to {o.applied[-1]} ({every}).{half}"
+    return f"{len(o.applied)} of {counted(o.planned, 'file')} of the plan {agree(len(o.applied), 'is', 'are')} applied, up to {o.applied[-1]} ({every}).{half}"
 
 
 def _workers(notes: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import msgspec
 
 from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
+from lockgate.record.words import agree, counted
 from lockgate.release.outlook import IN_THE_FILE, of_the_data
 
 IN_THE_CALL = frozenset(
@@ -160,7 +161,7 @@ def _resume(s: Situation, env: str) -> Way:
     elif s.harmless:
         why = "nothing of the plan is applied"
     else:
-        why = f"{len(s.applied)} files are applied and stand; the rest is still to do"
+        why = f"{counted(len(s.applied), 'file')} {agree(len(s.applied), 'is applied and stands', 'are applied and stand')}; the rest is still to do"
     return Way("resume", title, True, why, [f"lockgate release resume {s.release.sha}{env}"])
 
 
@@ -213,7 +214,7 @@ def _down(s: Situation, env: str) -> Way:
     if not s.applied:
         return Way("down", title, False, "nothing of the plan is applied")
     return Way(
-        "down", title, True, f"{len(s.applied)} files, newest first; each needs a down section",
+        "down", title, True, f"{counted(len(s.applied), 'file')}, newest first; each needs a down section",
         [*_stop_workers(s, env), *[f"lockgate down{env}" for _ in s.applied]],
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from lockgate.config import seconds
 from lockgate.config.release import Smoke
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.record.redact import redact, remember
+from lockgate.record.words import counted
 from lockgate.release.budget import Budget
 from lockgate.release.smoke_judge import Assertion, Response, judge_smoke, settled
 
@@ -90,7 +91,7 @@ def smoke_service(
             )
         smoked.assertions = judge_smoke(smoked.responses, smoke, release, seconds(smoke.max_seconds))
         if len(smoked.timeline) > 1 or (smoked.timeline and smoked.responses["authorized"].status != 200):
-            told = f"{len(smoked.timeline)} attempts, the last one answered {smoked.timeline[-1]['status']}"
+            told = f"{counted(len(smoked.timeline), 'attempt')}, the last one answered {smoked.timeline[-1]['status']}"
             good = smoked.responses["authorized"].status == 200
             smoked.assertions.append(Assertion("authorized-propagation-window", good, told))
     except LockgateError as error:

@@ -15,6 +15,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 from lockgate.release import proof
 from lockgate.release.authorise import read_live_instances
 from lockgate.release.budget import Budget
@@ -80,7 +81,7 @@ def prove(course: Course, budget: Budget) -> Ended:
             told["baselineOver"] = {
                 name: {"values": one.values, "seconds": one.seconds} for name, one in taken.items()
             }
-    return done(f"{pressure.free} connections free; {told['workers']}", **told)
+    return done(f"{counted(pressure.free, 'connection')} free; {told['workers']}", **told)
 
 
 def _disk(course: Course, wire: Wire) -> list[str]:
@@ -210,7 +211,7 @@ def _reachable_workers(course: Course, budget: Budget) -> str:
             next="Mend [workers] status, then lockgate release again",
             exit=Exit.REFUSED,
         )
-    return f"{running} workers run"
+    return f"{counted(running, 'worker')} {agree(running, 'runs', 'run')}"
 
 
 def _utc() -> str:

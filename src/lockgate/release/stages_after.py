@@ -13,6 +13,7 @@ from lockgate.postgres.wire import Cancelled
 from lockgate.record.points import point
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 from lockgate.release.assertions import read_assertions, run_assertions
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
@@ -49,7 +50,9 @@ def migrate(course: Course, budget: Budget) -> Ended:
     if not applied:
         return done("up found nothing to do", runId=run.report.run_id)
     return done(
-        f"{applied} files applied, now at {run.report.after}", runId=run.report.run_id, applied=applied
+        f"{counted(applied, 'file')} applied, now at {run.report.after}",
+        runId=run.report.run_id,
+        applied=applied,
     )
 
 
@@ -117,7 +120,9 @@ def _on_platform(course: Course, budget: Budget) -> Ended:
         )
     if outcome.note:
         course.notes.append(outcome.note)
-    return done(f"{execution}: {polled.word}; the history has {len(applied)} more revisions", **evidence)
+    return done(
+        f"{execution}: {polled.word}; the history has {counted(len(applied), 'more revision')}", **evidence
+    )
 
 
 def _history_says(course: Course, wanted: list[str]) -> tuple[bool | None, list[AppliedFile]]:
@@ -233,7 +238,9 @@ def smoke(course: Course, budget: Budget) -> Ended:
         course.smoked = smoke_service(s, wanted, budget)
         if course.smoked.status != "pass":
             raise RunFailed(course.smoked.reason, course.smoked.code)
-        told.append(f"{len(course.smoked.assertions)} assertions hold on {s.base_url}")
+        told.append(
+            f"{counted(len(course.smoked.assertions), 'assertion')} {agree(len(course.smoked.assertions), 'holds', 'hold')} on {s.base_url}"
+        )
     if s.job:
         one = _resume_one(course, budget)
         ended = budget.run(fill(s.job, course.values()), folder=course.root)
@@ -291,7 +298,7 @@ def watch(course: Course, budget: Budget) -> Ended:
             details=evidence,
         )
     return done(
-        f"{len(course.watched.samples)} samples in {course.watched.seconds:g} s, all within limits",
+        f"{counted(len(course.watched.samples), 'sample')} in {course.watched.seconds:g} s, all within limits",
         **evidence,
     )
 

@@ -11,6 +11,7 @@ from lockgate.postgres.backups import read_backups
 from lockgate.postgres.releases import read_releases
 from lockgate.record.points import point
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 from lockgate.release import candidate
 from lockgate.release.approve import decide, moment
 from lockgate.release.backup_judge import BackupDecision, judge_backup
@@ -81,7 +82,7 @@ def judge_candidate(course: Course, budget: Budget) -> Ended:
     fits = _fit_windows(course)
     if not options.migrations and course.plan.pending:
         raise Refused(
-            f"--no-migrations, and {len(course.plan.pending)} files are pending, the first one {course.plan.pending[0][0]}",
+            f"--no-migrations, and {counted(len(course.plan.pending), 'file')} {agree(len(course.plan.pending), 'is', 'are')} pending, the first one {course.plan.pending[0][0]}",
             "MIGRATIONS_REQUIRED",
         )
     if course.lease is not None:
@@ -92,7 +93,7 @@ def judge_candidate(course: Course, budget: Budget) -> Ended:
                 plan_hash=plan.hash, base=_base(course), goal=plan.goal,
             )
         )  # fmt: skip
-    told = f"plan {course.plan.hash[:12]}: {len(course.plan.pending)} files, impact {course.impact[0].word}"
+    told = f"plan {course.plan.hash[:12]}: {counted(len(course.plan.pending), 'file')}, impact {course.impact[0].word}"
     if course.again:
         told = f"{course.sha[:12]} is live since release {course.again} and nothing is pending: this release changes nothing"
     return done(
@@ -261,7 +262,7 @@ def pause(course: Course, budget: Budget) -> Ended:
     looks = wait_until_stopped(provider, workers, patience, before)
     lease.write(lambda w: releases.set_pause(w, lease.token, "paused"))
     return done(
-        f"workers stopped: the count is 0 after {looks} looks",
+        f"workers stopped: the count is 0 after {counted(looks, 'look')}",
         before=before,
         looks=looks,
         leaseSeconds=held_for,

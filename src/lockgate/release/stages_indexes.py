@@ -17,6 +17,7 @@ from lockgate.indexes.validate import read_query_vectors, side_of
 from lockgate.indexes.watch import Watched, watch
 from lockgate.postgres.link import Link
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
 from lockgate.release.steps import Ended, done, skipped
@@ -73,7 +74,7 @@ def watch_indexes(course: Course, budget: Budget) -> Ended:
                 )  # fmt: skip
             if seen.verdict is Verdict.HOLD:
                 raise Held(f"index {name}: {seen.reason}", "INDEX_WATCH_HELD", details={"index": name})
-            told.append(f"{name}: {len(seen.looks)} looks in {seen.seconds:.0f} s")
+            told.append(f"{name}: {counted(len(seen.looks), 'look')} in {seen.seconds:.0f} s")
     return done("; ".join(told), **evidence)
 
 

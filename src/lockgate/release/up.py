@@ -26,6 +26,7 @@ from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, ConnectionLost, Wire
 from lockgate.record.tracing import Value, span
+from lockgate.record.words import agree, counted
 from lockgate.release.aftermath import refuse_failover, settle_committed, settle_in_doubt, wait_for_server
 from lockgate.release.authorise import authorise, refuse_application_role
 from lockgate.release.ending import connected, write_end
@@ -335,7 +336,7 @@ class Run:
         if plan.pending:
             self.log.tell(
                 "applying",
-                f"{len(plan.pending)} files, from {plan.base or 'an empty history'} to {plan.goal}",
+                f"{counted(len(plan.pending), 'file')}, from {plan.base or 'an empty history'} to {plan.goal}",
             )
         done = len(self.log.applied)
         try:
@@ -352,7 +353,7 @@ class Run:
             )
             self.report.held_because = held.message
             if self.log.applied:
-                held.state = f"{len(self.log.applied)} files were applied, up to {self.log.applied[-1].revision}; what comes after is held."
+                held.state = f"{counted(len(self.log.applied), 'file')} {agree(len(self.log.applied), 'was', 'were')} applied, up to {self.log.applied[-1].revision}; what comes after is held."
             raise held
 
     def _remember_schema(self, guard: Guard, revision: str) -> None:

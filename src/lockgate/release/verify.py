@@ -10,6 +10,7 @@ from lockgate.migrations.plan import resolve
 from lockgate.postgres import home
 from lockgate.postgres.target import Target
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 from lockgate.release.look import connect_patiently
 
 _INVALID = """
@@ -57,7 +58,7 @@ def verify(
         _check(
             "history-chain",
             not history.broken,
-            history.broken or f"{len(history.rows)} rows, head {history.head[:12]}",
+            history.broken or f"{counted(len(history.rows), 'row')}, head {history.head[:12]}",
         ),
         _check(
             "history-equals-plan",

@@ -13,6 +13,7 @@ from lockgate.config.release import Watch
 from lockgate.errors import Refused
 from lockgate.record.reasons import Exit
 from lockgate.record.redact import redact, remember
+from lockgate.record.words import counted
 from lockgate.release.budget import Budget
 from lockgate.release.smoke import fetch
 from lockgate.release.watch_judge import Baseline, Sample, WatchVerdict, judge_watch, median_of
@@ -138,7 +139,7 @@ def watch_release(
         verdict = judge_watch(watch, samples, baseline, over=over)
         if verdict is not None:
             return Watched(verdict, dict(baseline), samples, round(budget.clock() - begun, 3))
-        tell(f"{len(samples)} samples, {max(0.0, window - (budget.clock() - begun)):.0f} s left")
+        tell(f"{counted(len(samples), 'sample')}, {max(0.0, window - (budget.clock() - begun)):.0f} s left")
         budget.sleep(min(seconds(watch.interval), max(0.01, window - (budget.clock() - begun))))
 
 

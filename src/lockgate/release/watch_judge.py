@@ -7,6 +7,7 @@ import msgspec
 
 from lockgate.config.release import Watch, WatchQuery
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import counted
 from lockgate.release.impact import Impact
 
 
@@ -84,7 +85,7 @@ def judge_watch(
         answers = [judge_sample(query, s, baseline.get(name)) for s in samples if s.query == name]
         failures = [why for answer, why in answers if answer is Verdict.FAIL]
         if len(failures) > watch.failure_limit:
-            return WatchVerdict(Verdict.FAIL, (f"{name}: {failures[-1]} ({len(failures)} times)",))
+            return WatchVerdict(Verdict.FAIL, (f"{name}: {failures[-1]} ({counted(len(failures), 'time')})",))
         row = 0
         for answer, why in answers:
             row = row + 1 if answer is Verdict.HOLD else 0

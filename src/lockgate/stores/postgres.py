@@ -11,6 +11,7 @@ from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import ColumnFacts, Relation, ServerFacts, find, server_facts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
+from lockgate.record.words import agree, counted
 from lockgate.stores.pgdigest import digests, item_sql, key_hash, row_bytes, row_hash
 from lockgate.stores.ranges import runs
 from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest, Within
@@ -149,7 +150,7 @@ class PostgresStore:
         wrong = []
         count = self._ask(f"SELECT count(*) FROM {self.rows_sql} WHERE {null}", "reading")[0][0]
         if count:
-            wrong.append(f"{count} rows have a NULL in the key")
+            wrong.append(f"{counted(count, 'row')} {agree(count, 'has', 'have')} a NULL in the key")
         twice = self._ask(
             f"SELECT {', '.join(keys)}, count(*) FROM {self.rows_sql} WHERE NOT ({null}) GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))} HAVING count(*) > 1 LIMIT 3",
             "reading",

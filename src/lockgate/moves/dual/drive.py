@@ -22,6 +22,7 @@ from lockgate.postgres.moves import home, ledger, switch
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
+from lockgate.record.words import agree, counted
 from lockgate.stores.making import Given, Texts
 from lockgate.stores.side import Op, Side, Switch, key_id
 from lockgate.stores.speaking import Locked, speak
@@ -68,7 +69,7 @@ def plan(move: Opened) -> DualPlanned:
     steps += [
         "make the side tables on both sides: revisions, outbox, switch, writers",
         f"wait until {d.writers} live writer{'s' if d.writers != 1 else ''} use DualWriter",
-        f"copy {source.rows} rows in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        f"copy {counted(source.rows, 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
         "carry what waits in the outbox, compare both sides exactly",
         "switch: bar the writers, drain, compare the changed keys, open the target",
         "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
@@ -197,7 +198,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
         "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
     }  # fmt: skip
     if unexplained or found.truncated:
-        words = f"{len(unexplained)} rows of the move {move.name} differ and no write in flight explains it"
+        words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
         ledger.event(move.home, move.name, "divergence", words, evidence, operator=operator)
         if move.declared.gates.on_divergence == "pause":
             ledger.pause(move.home, move.name, words, evidence)
@@ -213,14 +214,14 @@ def _refuse_incomplete(move: Opened) -> None:
         raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
     held = ledger.quarantined(move.home, move.name)
     if held:
-        raise LockgateError(f"{len(held)} rows stand in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
+        raise LockgateError(f"{counted(len(held), 'row')} {agree(len(held), 'stands', 'stand')} in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
 
 
 def _drained(move: Opened, origin: Side, destination: Side) -> Carried:
     done = drain(origin, destination, move.declared.limits.relay_rows, most=1000)
     tell_failures(move, origin)
     if done.failed:
-        raise LockgateError(f"{done.failed} operations cannot be brought to {destination.speaker.where}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+        raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought to {destination.speaker.where}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
     return done
 
 
@@ -314,7 +315,7 @@ def _shrink(move: Opened, serving: Side, coming: Side) -> None:
         _drained(move, serving, coming)
         if serving.backlog()[0] <= move.declared.limits.outbox_rows:
             return
-    raise Refused(f"the outbox does not shrink below {move.declared.limits.outbox_rows} operations: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
+    raise Refused(f"the outbox does not shrink below {counted(move.declared.limits.outbox_rows, 'operation')}: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
 
 
 def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, clock: Callable[[], float]) -> tuple[int, int]:  # fmt: skip
@@ -326,7 +327,7 @@ def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, cloc
         keys |= {key_id(op.key): op.key for op in ops}
         done = drain(serving, coming, limits.relay_rows, most=1)
         if done.failed:
-            raise LockgateError(f"{done.failed} operations cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+            raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
         drained += done.done
         if (clock() - begin) * 1000 > limits.block_ms:
             raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
