@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lockgate.gate.regions import parity
 from lockgate.postgres.metrics import read_figures
+from lockgate.postgres.overview import Overview, read_overview
 from lockgate.web.metrics import Watched
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Environments:
         self._lock = threading.Lock()
         self._seen: tuple[Watched, ...] = ()
         self._at = 0.0
+        self._viewed: dict[str, Overview] = {}
+        self._viewed_at = 0.0
 
     def look(self) -> tuple[Watched, ...]:
         """Every environment; at most ``seconds`` old. One look at a time, whoever asks."""
@@ -47,6 +50,17 @@ class Environments:
                     self._seen = tuple(pool.map(self._one, self._targets))
                 self._at = self._clock()
             return self._seen
+
+    def view(self) -> dict[str, Overview]:
+        """Name → what an operator looks at first; read for the page only, so that scrapes do not pay for it."""
+        with self._lock:
+            if not self._viewed or self._clock() - self._viewed_at >= self._seconds:
+                with ThreadPoolExecutor(8, "lockgate-view") as pool:
+                    self._viewed = dict(
+                        zip(self._targets, pool.map(read_overview, self._targets.values()), strict=True)
+                    )
+                self._viewed_at = self._clock()
+            return self._viewed
 
     def _one(self, name: str) -> Watched:
         figures = read_figures(self._targets[name])
