@@ -68,7 +68,7 @@ def test_a_not_null_that_is_not_valid(rehearse: Callable[..., Rehearsal]) -> Non
     assert "NULL in nick" in told
 
 
-@pytest.mark.postgres("16", "18")
+@pytest.mark.postgres("18")
 @pytest.mark.parametrize(
     "files",
     [
