@@ -10,7 +10,7 @@ from support.calls import Project
 
 WORDS = (
     "files|rows|tables|statements|objects|findings|samples|attempts|looks|connections|steps|queries|instances|conditions|probes|"
-    "revisions|sessions|workers|times|notes|errors|warnings|assertions|bytes|problems|indexes|batches|changes"
+    "revisions|sections|sessions|workers|times|notes|errors|warnings|assertions|bytes|problems|indexes|batches|changes"
 )
 WRONG = re.compile(rf"(?<![\w.,/:-])1 (?:[a-z]+ )?(?:{WORDS})\b")
 

@@ -106,7 +106,13 @@ def test_the_contract_of_the_working_directory(applied):
     none = applied.json("gate")
     assert none.code == 2
     assert "lockgate gate contract --output lockgate.contract.json" in none.error("CONTRACT")["next"]
-    assert applied.run("gate", "contract", "--output", "lockgate.contract.json").code == 0
+    printed = applied.run("gate", "contract")
+    assert "starts on this schema only; --min REVISION" in printed.err
+    assert "lockgate gate contract --output lockgate.contract.json" in printed.err
+    made = applied.run("gate", "contract", "--output", "lockgate.contract.json")
+    assert (made.code, made.out) == (0, "")
+    assert "lockgate run -- CMD" in made.err
+    assert json.loads(printed.out) == json.loads((applied.root / "lockgate.contract.json").read_text())
     for call in (("gate",), ("gate", "wait"), ("run", "--", "true")):
         done = applied.run(*call)
         assert done.code == 0, done
@@ -135,6 +141,7 @@ def test_the_digest(gate_answer, applied, database):
     made = applied.json("gate", "contract", "--release-id", "r7", "--min", R[1])
     written = json.loads(made.out)
     assert written["schema"] == {"min": R[1], "max": R[3], "digest": digest}
+    assert f"schema {R[1]} to {R[3]}, 3 revisions" in made.err
     assert gate_answer(1, 3, schema={"digest": digest}) == ("READY", 0)
     assert gate_answer(1, 3, schema={"digest": "0" * 64}) == ("CHECKSUM_MISMATCH", 1)
     applied.write("d", "CREATE TABLE d (id bigint PRIMARY KEY);\n")

@@ -1,5 +1,6 @@
 """``lockgate gate``."""
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.cli.secrets import command as secrets
 from lockgate.cli.signature import command as signature
 from lockgate.record.reasons import Exit
+from lockgate.record.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,9 +180,30 @@ def contract_command(
     text = json.dumps(document, indent=2) + "\n"
     if output:
         write_atomically(Path(output), text.encode())
-        session.output.note(f"lockgate: {output}: schema {contract.min} to {contract.max}")
     else:
         session.output.document(text)
+    _tell(session.output, contract, output, sum(contract.min <= r <= contract.max for r in known))
+
+
+def _tell(output: "Output", contract: "Contract", file: str, revisions: int) -> None:
+    """What the contract says, and what is done with it: beside the document, which stdout has for itself."""
+    from lockgate.gate.contract import FILE_NAME
+
+    told = f"lockgate: {file or 'the contract'}: schema {contract.min} to {contract.max}, {counted(revisions, 'revision')}"
+    output.note(told)
+    if contract.min == contract.max:
+        output.note(
+            "  the image starts on this schema only; --min REVISION names an older one that it runs on, too, so that it can start before a release and go back after it"
+        )
+    if not file:
+        output.note(
+            f"  next:  lockgate gate contract --output {FILE_NAME}, and copy that file into the image"
+        )
+    else:
+        given = "" if file == FILE_NAME else f" --contract {shlex.quote(file)}"
+        output.note(
+            f"  next:  copy it into the image, whose entrypoint is lockgate run{given} -- CMD; lockgate gate{given} asks now"
+        )
 
 
 command.add_command(secrets)

@@ -16,6 +16,7 @@ from lockgate.postgres.fingerprint import Shape, difference, read_shape
 from lockgate.postgres.guard import Guard
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.sqlstate import ServerError
+from lockgate.record.words import agree, counted
 from lockgate.rehearsal.replay import Stage, replay
 from lockgate.rehearsal.verdict import Check, failed, passed
 
@@ -52,7 +53,10 @@ def prove_downs(
     more = f"; {rest} older ones were not tried" if rest else ""
     if moved:
         more += f"; columns of {', '.join(moved)} come back in another order, as every column that is added again comes last"
-    return passed("down", f"{done} down sections bring back the schema before{more}")
+    return passed(
+        "down",
+        f"{counted(done, 'down section')} {agree(done, 'brings', 'bring')} back the schema before{more}",
+    )
 
 
 def _undo(

@@ -85,7 +85,7 @@ def _locks(rehearsal: Rehearsal) -> str:
     rows = {name: number for number, name in enumerate(line.relations)}
     height = _ROW * len(rows) + 30
     parts = [
-        f'<svg id="timeline" role="img" aria-label="lock timeline" viewBox="0 0 {_WIDTH} {height}" width="100%">'
+        f'<div class="wide"><svg id="timeline" role="img" aria-label="lock timeline" viewBox="0 0 {_WIDTH} {height}" width="100%">'
     ]
     for name, number in rows.items():
         y = number * _ROW
@@ -103,7 +103,7 @@ def _locks(rehearsal: Rehearsal) -> str:
         parts.append(
             f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{tenth / 10 * line.seconds * 1000:.1f} ms</text>'
         )
-    parts.append("</svg>")
+    parts.append("</svg></div>")
     used = [mode for mode in _COLOURS if any(bar.mode == mode for bar in line.bars)]
     legend = " ".join(
         f'<span class="one"><span class="chip" style="background:{_COLOURS[mode]}"></span>{mode}</span>'

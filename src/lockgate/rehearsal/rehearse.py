@@ -188,7 +188,7 @@ class Rehearsing:
 
     def _downs(self, course: Course) -> None:
         if course.before:
-            self.tell("undoing", f"{len(course.before)} down sections")
+            self.tell("undoing", counted(len(course.before), "down section"))
             base = self.bases.make()
             self.checks.append(prove_downs(self.ground, base, self.stage, self.pending, course.before))
 

@@ -8,11 +8,15 @@ from lockgate.record.redact import redact
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;color:#1b1f24;background:#fff}"
     "h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}"
-    "td,th{border-bottom:1px solid #d0d7de;padding:.35rem .6rem;text-align:left;vertical-align:top}code{background:#f2f4f6;padding:0 .25rem}"
+    "td,th{border-bottom:1px solid #d0d7de;padding:.35rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}code{background:#f2f4f6;padding:0 .25rem}"
     ".pass,.done{color:#116329}.fail,.failed{color:#a40e26}.hold,.held,.running{color:#7d4e00}.skipped{color:#57606a}"
     ".shout{background:#a40e26;color:#fff;padding:.5rem .8rem;font-weight:600}"
     "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}td,th{border-color:#30363d}code{background:#161b22}.pass,.done{color:#4ac26b}"
     ".fail,.failed{color:#ff7b72}.hold,.held,.running{color:#d4a72c}.skipped{color:#8b949e}}"
+    # A phone shows each row as a card of its own, every cell beside its column's name.
+    "@media(max-width:640px){body{margin:0 auto;padding:.6rem}table,tbody,tr,td{display:block;width:100%}tr.head{display:none}"
+    "tr{border-bottom:1px solid #d0d7de;padding:.4rem 0}td{border:0;padding:.1rem 0}td[data-l]{display:grid;grid-template-columns:6rem 1fr;gap:.5rem}"
+    "td[data-l]::before{content:attr(data-l);color:#57606a}td:empty{display:none}}"
 )
 
 
@@ -42,10 +46,10 @@ def page(release: dict[str, Any], migration: dict[str, Any], smoked: bool) -> st
     parts.append(_table(("", ""), [(name, str(value)) for name, value in facts if value]))
     parts.append("<h2>Steps</h2>")
     rows = "".join(
-        f"<tr><td>{_t(s['name'])}<td class={_t(s['state'])}>{_t(s['state'])}<td>{s['seconds']:.1f} s<td>{_t((s['reasonCode'] + ' ' + s['message']).strip())}"
+        f"<tr><td data-l=step>{_t(s['name'])}<td data-l=state class={_t(s['state'])}>{_t(s['state'])}<td data-l=took>{s['seconds']:.1f} s<td data-l=evidence>{_t((s['reasonCode'] + ' ' + s['message']).strip())}"
         for s in release["steps"]
     )
-    parts.append(f"<table><tr><th>step<th>state<th>took<th>evidence{rows}</table>")
+    parts.append(f"<table><tr class=head><th>step<th>state<th>took<th>evidence{rows}</table>")
     if migration["migrations"]:
         parts.append("<h2>Migrations</h2>")
         parts.append(
@@ -84,8 +88,12 @@ def page(release: dict[str, Any], migration: dict[str, Any], smoked: bool) -> st
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    top = "<tr>" + "".join(f"<th>{_t(h)}" for h in head) if any(head) else ""
-    body = "".join("<tr>" + "".join(f"<td>{_t(str(cell))}" for cell in row) for row in rows)
+    top = "<tr class=head>" + "".join(f"<th>{_t(h)}" for h in head) if any(head) else ""
+    names = [f" data-l={_t(h)}" if h else "" for h in head]
+    body = "".join(
+        "<tr>" + "".join(f"<td{name}>{_t(str(cell))}" for name, cell in zip(names, row, strict=True))
+        for row in rows
+    )
     return f"<table>{top}{body}</table>"
 
 
