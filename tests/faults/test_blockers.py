@@ -36,7 +36,7 @@ def _alter(number: int, *, header: str = "", first: str = "") -> Shape:
 def test_a_long_transaction_blocks_us(url: str, project: Project) -> None:
     """A lock that is not granted is asked for again a bounded number of times; then LOCK_TIMEOUT names who holds it."""
     shape = _alter(0)
-    project.configure(lock_timeout="400ms", lock_retries=1)
+    project.configure(lock_timeout="1s", lock_retries=1)
     project.write(*shape.files)
     with holding(url, "SELECT count(*) FROM public.orders", "nightly report") as other:
         blocker = other.info.backend_pid

@@ -46,16 +46,17 @@ def rehearsed(
     alarm: Alarm,
     *files: str,
     base: int = 0,
-    queries: str = "",
+    queries: str | dict[str, str] = "",
     rows: int = 20,
     listen: list[str] | None = None,
     roles: Roles | None = None,
     **more: object,
 ) -> Rehearsal:
-    """Rehearse files of which the first ``base`` are applied already."""
+    """Rehearse files of which the first ``base`` are applied already; ``queries`` are those of the release old, or of each by name."""
     stage = stage_of(alarm, *files)
     plan = from_revision(stage.migrations, str(FIRST + base - 1) if base else "")
-    releases = (QuerySet("old", tuple(queries_of(queries))),) if queries else ()
+    asked = queries if isinstance(queries, dict) else {"old": queries} if queries else {}
+    releases = tuple(QuerySet(name, tuple(queries_of(text))) for name, text in asked.items())
     options = Options(server=Server(version=ground.version // 10000))
     wish = Wish(stage, plan, options, roles or Roles(), date(2026, 1, 1), releases, rows, **more)  # type: ignore[arg-type]
     heard = None if listen is None else lambda e: listen.append(f"{e.status} {e.detail}")

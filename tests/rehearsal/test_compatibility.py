@@ -104,7 +104,36 @@ def test_an_index_that_is_gone(rehearse: Callable[..., Rehearsal]) -> None:
 
 
 @pytest.mark.postgres("18")
-def test_several_releases_and_revisions(rehearse: Callable[..., Rehearsal]) -> None:
+def test_the_current_release_and_the_one_to_go_back_to(rehearse: Callable[..., Rehearsal]) -> None:
+    """Each release has an answer of its own, for each migration and in all: one goes on, one has to reconnect, one breaks, one cannot be told."""
+    found = rehearse(
+        BASE,
+        "alter table users add column nickname text;",
+        "alter table users drop column nick;",
+        base=1,
+        queries={
+            "current": "SELECT id, email FROM users WHERE id = $1;",
+            "lazy": "SELECT * FROM orders WHERE id = $1; SELECT * FROM users WHERE id = $1;",
+            "rollback": "UPDATE users SET nick = $1 WHERE id = $2; SELECT nick FROM users;",
+            "dreamt": "SELECT id FROM nowhere;",
+        },
+    )
+    told = {name: (c.answer, [s.answer for s in c.migrations]) for name, c in found.compatibility.items()}
+    assert told == {
+        "current": ("compatible", ["compatible"] * 3),
+        "lazy": ("reconnect", ["compatible", "reconnect", "reconnect"]),
+        "rollback": ("breaks", ["compatible", "compatible", "breaks"]),
+        "dreamt": ("hold", []),
+    }
+    checks = {c.id: str(c.answer) for c in found.checks if c.id.startswith("compatibility:")}
+    assert set(checks.items()) == {
+        ("compatibility:current", "pass"), ("compatibility:lazy", "pass"), ("compatibility:rollback", "fail"), ("compatibility:dreamt", "hold"),
+    }  # fmt: skip
+    assert {(b.revision[-1], b.sqlstate) for b in found.compatibility["rollback"].breaks} == {("2", "42703")}
+
+
+@pytest.mark.postgres("18")
+def test_one_release_and_its_revisions(rehearse: Callable[..., Rehearsal]) -> None:
     """The answer stands for each migration: it breaks where it breaks, once, and works again where it works again."""
     found = rehearse(
         BASE,
