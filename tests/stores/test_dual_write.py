@@ -127,7 +127,7 @@ def test_a_second_leg_that_fails_waits(hand, database: str):
         with move.open() as opened_:
             assert opened_.pair.source.backlog() == (2, 2)
             with pytest.raises(LockgateError, match="cannot be brought"):
-                drive._drained(opened_, opened_.pair.source, opened_.pair.target)
+                drive.drained(opened_, opened_.pair.source, opened_.pair.target)
         held = run_sql(database, "SELECT key, message FROM lockgate.move_quarantine")
         assert [k for k, _ in held] == [["i:501"]]
         assert "not today" in held[0][1]

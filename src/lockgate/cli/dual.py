@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from lockgate.moves.dual.opened import Opened
 
 
-def declared_dual(session: Session, name: str) -> "Path | None":
-    """The file of the move ``name`` when it declares a dual-written move."""
+def declared_dual(session: Session, name: str) -> "tuple[Path, bool] | None":
+    """The file of the move ``name`` when the application writes it, and whether it goes into an index."""
     import re
 
     from lockgate.moves.declaration import DIRECTORY
     from lockgate.moves.dual.declaration import is_dual
+    from lockgate.moves.dual.into import is_index
 
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         return None
     file = session.settings.path(DIRECTORY) / f"{name}.toml"
-    return file if is_dual(file) else None
+    index = is_index(file)
+    return (file, index) if index or is_dual(file) else None
 
 
 @contextmanager
@@ -49,7 +51,8 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
         yield move
 
 
-def _answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
+def answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
+    """What a command did, and where the move stands."""
     import msgspec
 
     from lockgate.moves.stages import OVER
@@ -94,11 +97,11 @@ def _start(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import rollback_document, start
     from lockgate.record.artifact import write_atomically
 
-    stage = start(move, _operator())
+    stage = start(move, operator())
     folder = session.settings.path(session.settings.artifacts.directory) / "moves" / move.name
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "rollback.md", rollback_document(move).encode())
-    _answer(session, "start", move, {"stage": stage, "rollbackDocument": str(folder / "rollback.md")}, f"writers capture from now on; the way back is written down in {folder / 'rollback.md'}")  # fmt: skip
+    answer(session, "start", move, {"stage": stage, "rollbackDocument": str(folder / "rollback.md")}, f"writers capture from now on; the way back is written down in {folder / 'rollback.md'}")  # fmt: skip
 
 
 def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None:
@@ -109,8 +112,8 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
     if options.get("retry"):
         retry(move)
     with Waiting(session.output) as waiting, executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:  # fmt: skip
-        done = backfill(move, executor=pool, report=waiting.show, operator=_operator())
-    _answer(
+        done = backfill(move, executor=pool, report=waiting.show, operator=operator())
+    answer(
         session,
         "backfill",
         move,
@@ -124,19 +127,19 @@ def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import reconcile
 
     with Waiting(session.output) as waiting:
-        done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=_operator())
+        done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=operator())
     v = done.verified
     result = {"rows": {"source": v.source_rows, "target": v.target_rows}, "inFlight": done.in_flight, "repaired": done.repaired, "lane": v.comparison.lane, "seconds": round(v.seconds, 3)}  # fmt: skip
-    _answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again" if done.repaired else ""))  # fmt: skip
+    answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again" if done.repaired else ""))  # fmt: skip
 
 
 def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
     def call(session: Session, move: "Opened", options: dict[str, Any]) -> None:
         from lockgate.moves.dual.drive import turn
 
-        done = turn(move, forward=forward, operator=_operator())
+        done = turn(move, forward=forward, operator=operator())
         words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {counted(done.attempts, 'attempt')}, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'row')} compared)"  # fmt: skip
-        _answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
+        answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 
     return call
 
@@ -150,36 +153,36 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.executors import executor_of
 
     if options.get("go_on"):
-        drive.resume(move, operator=_operator())
+        drive.resume(move, operator=operator())
     result: dict[str, Any] = {}
-    drive.start(move, _operator())
+    drive.start(move, operator())
     with Waiting(session.output) as waiting:
         if move.row().stage in ("dual_write", "backfilling"):
             with executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:
-                backfill(move, executor=pool, report=waiting.show, operator=_operator())
+                backfill(move, executor=pool, report=waiting.show, operator=operator())
         if move.row().stage in ("backfilling", "reconciled", "shadowing", "ready"):
-            drive.reconcile(move, report=waiting.show, operator=_operator())
+            drive.reconcile(move, report=waiting.show, operator=operator())
     if options.get("through"):
-        result["cutover"] = drive.turn(move, forward=True, operator=_operator())._asdict()
+        result["cutover"] = drive.turn(move, forward=True, operator=operator())._asdict()
     end = time.monotonic() + float(options.get("relay_seconds") or 0)
     while time.monotonic() < end:
         drive.relay(move)
         time.sleep(min(0.2, max(0.0, end - time.monotonic())))
-    _answer(session, "run", move, result, "the target serves" if options.get("through") else "both sides are equal; the cutover is a person's word")  # fmt: skip
+    answer(session, "run", move, result, "the target serves" if options.get("through") else "both sides are equal; the cutover is a person's word")  # fmt: skip
 
 
 def _finish(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import finish
 
-    finish(move, now=bool(options.get("now")), operator=_operator())
-    _answer(session, "finish", move, {}, "the way back is closed")
+    finish(move, now=bool(options.get("now")), operator=operator())
+    answer(session, "finish", move, {}, "the way back is closed")
 
 
 def _abort(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import abort
 
-    abort(move, str(options.get("reason") or "asked for"), operator=_operator())
-    _answer(session, "abort", move, {}, "nothing is captured any more")
+    abort(move, str(options.get("reason") or "asked for"), operator=operator())
+    answer(session, "abort", move, {}, "nothing is captured any more")
 
 
 def _pause(session: Session, move: "Opened", options: dict[str, Any]) -> None:
@@ -190,17 +193,18 @@ def _pause(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     if stage is not Stage.PAUSED:
         why(stage, Stage.PAUSED)
         ledger.pause(move.home, move.name, str(options.get("reason") or "asked for"), {})
-    _answer(session, "pause", move, {"reason": options.get("reason")}, "paused")
+    answer(session, "pause", move, {"reason": options.get("reason")}, "paused")
 
 
 def _resume(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import resume
 
-    resume(move, operator=_operator())
-    _answer(session, "resume", move, {}, "it goes on")
+    resume(move, operator=operator())
+    answer(session, "resume", move, {}, "it goes on")
 
 
-def _operator() -> str:
+def operator() -> str:
+    """Who runs the command."""
     from lockgate.release.operator import operator_name
 
     return operator_name()
@@ -219,17 +223,23 @@ def either(command: str, otherwise: Callable[..., None]) -> Callable[..., None]:
         name = options.get("name")
         shared = {k: options[k] for k in ("format", "config", "verbose", "env", "database_url")}
         session = Session(**shared) if name else None
-        file = declared_dual(session, name) if session is not None and name else None
-        if session is None or file is None:
+        found = declared_dual(session, name) if session is not None and name else None
+        if session is None or found is None:
             otherwise(**options)
             return
-        if command not in COMMANDS:
-            raise usage(f"move {command} does not know dual-written moves", "lockgate move status")
+        file, index = found
+        commands, open_ = COMMANDS, _open
+        if index:
+            from lockgate.cli import into
+
+            commands, open_ = into.COMMANDS, into.open_move
+        if command not in commands:
+            raise usage(f"move {command} does not know moves of kind {'index' if index else 'dual-write'}", "lockgate move status")  # fmt: skip
         if command != "plan":
             from lockgate.release.authorise import refuse_application_role
 
             refuse_application_role()
-        with _open(session, file, command) as move:
-            COMMANDS[command](session, move, options)
+        with open_(session, file, command) as move:
+            commands[command](session, move, options)
 
     return call

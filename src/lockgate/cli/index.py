@@ -272,7 +272,7 @@ def _spec_errors() -> Iterator[None]:
 def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None:
     """Point the alias NAME back to the generation before, while its window is open."""
     from lockgate.errors import Refused
-    from lockgate.indexes.register import find_generation
+    from lockgate.indexes.register import fed_by, find_generation
     from lockgate.indexes.swap import previous_of, recover, swap
     from lockgate.release.operator import operator_name
 
@@ -288,6 +288,13 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
                 f"{name} was rolled back to {last[0][1]} already",
                 "INDEX_NOT_READY",
                 next="lockgate index swap leads forward again",
+            )
+        move = next(iter(fed_by(room.link, name).values()), "")
+        if move:
+            raise Refused(
+                f"the move {move} feeds {name}: only it knows whether the old generation has every write since the swap",
+                "INDEX_NOT_READY",
+                next=f"lockgate move rollback {move}",
             )
         back = previous_of(room.link, name)
         target = find_generation(room.link, name, back)

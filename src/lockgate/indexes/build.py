@@ -16,6 +16,7 @@ from lockgate.indexes.embedders import CANARIES, Embedder, embed_all
 from lockgate.indexes.register import (
     Generation,
     add_generation,
+    fed_by,
     find_generation,
     forget_generation,
     record_event,
@@ -78,6 +79,10 @@ def build(
     """
     begin = clock()
     told = progress or _untold
+    if move := fed_by(link, wanted.name).get(wanted.generation):
+        raise Refused(
+            f"the move {move} fills generation {wanted.generation} of {wanted.name}", "INDEX_EXISTS", next="Give the new one another name: --generation"
+        )  # fmt: skip
     add_generation(
         link, wanted.name, wanted.generation, wanted.store, wanted.place, wanted.manifest, wanted.embedder
     )
@@ -123,7 +128,7 @@ def build(
             f"{row.physical} holds {content.records} records, the source {builder.content().records}; "
             f"{len(content.unequal(builder.content()))} of 1024 buckets differ", "INDEX_STORE",
         )  # fmt: skip
-    sealed = _seal(link, row, content, embedder, actor)
+    sealed = seal(link, row, content, embedder, actor)
     return Built(
         wanted.name, wanted.generation, content.records, written, already, mended, wanted.manifest.spec_hash,
         content.root, sealed, round(clock() - begin, 3),
@@ -211,16 +216,19 @@ def _plain(record: Record, *, given: bool, vector: bytes) -> bytes:
     ).digest()
 
 
-def _seal(link: Link, row: Generation, content: Content, embedder: Embedder | None, actor: str) -> str:
-    """Write the hashes; from here on the generation is what it is."""
+def seal(link: Link, row: Generation, content: Content, embedder: Embedder | None, actor: str, *, anew: bool = False) -> str:  # fmt: skip
+    """Write the hashes; from here on the generation is what it is. Returns its ``index_hash``.
+
+    ``anew`` seals one again that never served: a move goes on writing to it until the moment of its swap.
+    """
     identity = index_hash(row.spec_hash, content.root, content.records)
     canary = embed_all(embedder, CANARIES) if embedder is not None else []
     with link.transaction():
         link.run(
             "UPDATE lockgate.index_generation SET state = 'sealed', sealed_at = clock_timestamp(), records = $3, content_root = $4, index_hash = $5, "
-            "canary = $6::text::jsonb WHERE name = $1 AND generation = $2 AND state = 'building'",
+            "canary = $6::text::jsonb WHERE name = $1 AND generation = $2 AND (state = 'building' OR $7::boolean AND state = 'sealed' AND NOT live)",
             row.name, row.generation, content.records, content.root, identity,
-            msgspec.json.encode(canary).decode(),
+            msgspec.json.encode(canary).decode(), anew,
         )  # fmt: skip
         record_event(
             link,

@@ -139,7 +139,7 @@ def _judge(means: Means, name: str, one: Index, row: Generation, live: Generatio
             name,
             {"stage": "validated", "verdict": str(drift.verdict), "causes": [c.cause for c in drift.causes]},
         )
-        _refuse_drift(name, row, drift)
+        refuse_drift(name, row, drift)
     point("release:indexes:validated")
     if one.shadow:
         texts = read_shadow(means.root / one.shadow)
@@ -157,7 +157,8 @@ def limits_of(one: Index) -> Any:
     return choose(one.profile, {name: str(value) for name, value in one.limits.items()})
 
 
-def _refuse_drift(name: str, row: Generation, drift: Drift) -> None:
+def refuse_drift(name: str, row: Generation, drift: Drift) -> None:
+    """Raise where ``drift`` is not a pass: ``Held`` (``INDEX_HELD``) where nobody can tell, ``RunFailed`` (``INDEX_DRIFT``) where it is worse."""
     if drift.verdict is Verdict.PASS:
         return
     failed = ", ".join(c.id for c in drift.checks if c.answer is not Verdict.PASS)

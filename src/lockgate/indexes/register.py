@@ -100,6 +100,18 @@ def read_alias(link: Link, name: str) -> Alias | None:
     return Alias(*rows[0]) if rows else None
 
 
+def fed_by(link: Link, name: str) -> dict[str, str]:
+    """The generations of ``name`` that a move into it feeds, with the move's name."""
+    if not link.value("SELECT pg_catalog.to_regclass('lockgate.move') IS NOT NULL"):
+        return {}
+    rows = link.rows(
+        "SELECT name, declaration ->> 'generation', declaration ->> 'previous' FROM lockgate.move "
+        "WHERE declaration ->> 'kind' = 'index' AND declaration -> 'index' ->> 'name' = $1 AND stage NOT IN ('finished', 'aborted')",
+        name,
+    )
+    return {generation: move for move, *both in rows for generation in both if generation}
+
+
 def add_generation(
     link: Link, name: str, generation: str, store: str, place: str, manifest: Manifest, embedder: str
 ) -> None:

@@ -15,6 +15,7 @@ from lockgate.errors import Held, LockgateError, Refused
 from lockgate.indexes.register import (
     Alias,
     Generation,
+    fed_by,
     find_generation,
     read_alias,
     read_generations,
@@ -278,8 +279,10 @@ def collect(
     dropped, kept = [], {}
     known = read_generations(link, name)
     since = next((g.sealed_at or "" for g in known if g.live), "")
+    fed = fed_by(link, name)
     for one in known:
-        reason = keep_reason(one, alias, served_since=since, abandoned=abandoned)
+        moved = f"the move {fed[one.generation]} feeds it" if one.generation in fed else ""
+        reason = moved or keep_reason(one, alias, served_since=since, abandoned=abandoned)
         if reason:
             kept[one.generation] = reason
             continue

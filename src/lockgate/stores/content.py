@@ -87,6 +87,10 @@ class ContentBuilder:
         number = bucket_of(hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest())
         return self._buckets.setdefault(number, {})
 
+    def within(self, number: int) -> Mapping[str, bytes]:
+        """The record digests of one bucket, by their ids."""
+        return self._buckets.get(number, {})
+
     def content(self) -> Content:
         """The digests now."""
         made = {b: bucket_digest(many.values()) for b, many in self._buckets.items() if many}

@@ -8,7 +8,7 @@ from pathlib import Path
 from lockgate.errors import LockgateError, Refused
 from lockgate.postgres.quoting import identifier
 from lockgate.stores.canonical import digest_of
-from lockgate.stores.content import Content, Record, content_of
+from lockgate.stores.content import Content, Record, content_of, record_digest
 from lockgate.stores.fts import PROBE
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.refusals import exists_already, must_move, refuse_drop, unknown
@@ -111,6 +111,16 @@ class Fts5:
         """See ``SearchStore``."""
         for row in self._db.execute(f"SELECT id, text, payload FROM {identifier(physical)} ORDER BY id"):
             yield Record(*row), b""
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for row in self._db.execute(f"SELECT id, text, payload FROM {identifier(physical)} WHERE id IN ({marks})", part):  # fmt: skip
+                found[row[0]] = record_digest(row[0], row[1], row[2], b"")
+        return found
 
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""

@@ -18,6 +18,9 @@ KINDS = tuple(PLACES)
 IN_DATABASE = tuple(kind for kind, place in PLACES.items() if not place)
 """Kinds whose swap and its record are one transaction."""
 
+LIVE = ("pgvector", "fts", "fts5", "qdrant")
+"""Kinds that are fed record by record by a move; the others are built offline."""
+
 NOT_A_SERVER = "not run against a server"
 _DOUBLES = {"opensearch", "elasticsearch"}
 _LOCAL_ONLY = {"qdrant", "milvus"}
@@ -58,6 +61,11 @@ def open_search(kind: str, place: str, link: Link, key: str = "") -> SearchStore
             f"{kind}: a place is recorded, so it holds no user and no password", "USAGE", next="Put them into LOCKGATE_STORE_KEY."
         )  # fmt: skip
     return _outside(kind, place, key)
+
+
+def one_owner(kind: str, place: str) -> bool:
+    """Whether the place belongs to one process, and there to one session, at a time."""
+    return kind == "qdrant" and "://" not in place
 
 
 def _outside(kind: str, place: str, key: str) -> SearchStore:

@@ -102,6 +102,11 @@ class SearchTables:
         rows = self.link.rows(sql)
         return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})
 
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``. Runs in the server; vectors stay there."""
+        sql = statement("search_digests").format(table=self._sql(physical), vector=self.vector_digest)
+        return {id_: bytes(digest) for id_, digest in self.link.rows(sql, list(ids), binary=True)}
+
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         raise NotImplementedError

@@ -178,6 +178,11 @@ class PgVector(SearchTables):
         self._digest = self._hash(physical)
         return super().content(physical)
 
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``."""
+        self._digest = self._hash(physical)
+        return super().record_digests(physical, ids)
+
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         half = self._half(physical)

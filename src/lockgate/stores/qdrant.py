@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lockgate.errors import Busy, LockgateError, Refused
-from lockgate.stores.content import Content, Record, content_of, vector_hash
+from lockgate.stores.content import Content, Record, content_of, record_digest, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.refusals import (
     exists_already,
@@ -104,6 +104,7 @@ class Qdrant:
         if not points:
             return
         self._client.upsert(physical, points=points, wait=True)
+        kept: list[Any] = []
         for found in self._client.retrieve(physical, [p.id for p in points], with_vectors=True):
             stored: Any = found.vector
             source = last[(found.payload or {})["_id"]].vector or ()
@@ -112,9 +113,9 @@ class Qdrant:
                 raise LockgateError(
                     f"{physical} does not keep the vector of {(found.payload or {})['_id']!r}", "INDEX_STORE"
                 )
-            self._client.set_payload(
-                physical, {"_sh": vector_hash(packed(stored)).hex()}, points=[found.id], wait=True
-            )
+            told = models.SetPayload(payload={"_sh": vector_hash(packed(stored)).hex()}, points=[found.id])
+            kept.append(models.SetPayloadOperation(set_payload=told))
+        self._client.batch_update_points(physical, update_operations=kept, wait=True)
 
     def load(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``."""
@@ -134,6 +135,15 @@ class Qdrant:
     def last_id(self, physical: str) -> str | None:
         """See ``SearchStore``. Points are ordered by UUID, so all are read."""
         return max((r.id for r, _ in self.scan(physical)), default=None)
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``."""
+        found: dict[str, bytes] = {}
+        for p in self._client.retrieve(physical, [_point(i) for i in ids], with_payload=True):
+            kept = p.payload or {}
+            vector = bytes.fromhex(kept["_vh"])
+            found[kept["_id"]] = record_digest(kept["_id"], kept["_text"], kept["_payload"], vector)
+        return found
 
     def _points(self, physical: str) -> Iterator[Any]:
         offset: Any = None

@@ -118,6 +118,13 @@ class SearchStore(Protocol):
         """Let go of the store."""
 
 
+class LiveStore(SearchStore, Protocol):
+    """A store whose readers see a write at once, record by record: what a move feeds while it serves."""
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """The record digests (``content.record_digest``) of those of ``ids`` that are there."""
+
+
 def physical_name(name: str, generation: str) -> str:
     """The physical name of a generation."""
     return f"{name}__{generation}"

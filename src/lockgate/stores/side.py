@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, make
-from lockgate.stores.neutral import canonical_key, native, neutral, read_sql, write_sql
-from lockgate.stores.rendering import row_bytes
+from lockgate.stores.neutral import canonical, canonical_key, native, neutral, read_sql, write_sql
+from lockgate.stores.rendering import digest, row_bytes
 from lockgate.stores.speaking import Locked, NoTable, P, Rejected, Speaker, in_list
 from lockgate.stores.table import Table
 
@@ -68,6 +68,9 @@ _TYPES = {
 
 class Side:
     """One store of a move, one session. In PostgreSQL the side tables stand in the schema ``lockgate``, elsewhere beside the table."""
+
+    index_hash = ""
+    """The identity of the index that rows go into, recorded with each operation; "" where they go into a table."""
 
     def __init__(
         self, speaker: Speaker, move: str, table: Table, key: Sequence[str], fields: Sequence[Field], given: Sequence[Given],
@@ -246,6 +249,16 @@ class Side:
 
     # -- the second leg -------------------------------------------------------------------------------
 
+    def prepare(self, ops: Sequence[Op], names: Sequence[str]) -> None:
+        """Do what takes long and needs no lock, before the transaction in which ``apply`` is called with the same operations."""
+
+    def compared(self, ops: Sequence[Op], given: Sequence[Given]) -> tuple[int, str, str]:
+        """(rows of ``ops`` that are here, digest of their images, digest of what is here)."""
+        there = self.rows([op.key for op in ops], [g.name for g in given])
+        families = [g.family for g in given]
+        images = [op.image for op in ops if op.image is not None and not isinstance(op.image, Unmade)]
+        return len(there), _digest(images, families), _digest([i for _, i in there], families)
+
     def apply(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
         """Bring rows to the images of ``ops`` (in the order of ``names``), each only when it is newer than what is here. In a transaction.
 
@@ -260,10 +273,10 @@ class Side:
         order = sorted(newest)  # everybody locks in one order
         held = self._hold(order)
         fresh = [k for k in order if k not in held]
-        for part in _parts(fresh, 6):
+        for part in _parts(fresh, 7):
             word, tail = self._or_nothing("k")
-            rows = [(k, json.dumps(newest[k].key), newest[k].rev, int(newest[k].image is None), newest[k].id) for k in part]  # fmt: skip
-            marks = ", ".join([f"({P}, {P}, {P}, 1, {P}, {P}, '')"] * len(rows))
+            rows = [(k, json.dumps(newest[k].key), newest[k].rev, int(newest[k].image is None), newest[k].id, self.index_hash) for k in part]  # fmt: skip
+            marks = ", ".join([f"({P}, {P}, {P}, 1, {P}, {P}, {P})"] * len(rows))
             made = self.speaker.do(
                 f"INSERT{word} INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash) VALUES {marks}{tail}",
                 *(v for row in rows for v in row),
@@ -274,8 +287,8 @@ class Side:
         for k in newer:
             op = newest[k]
             self.speaker.do(
-                f"UPDATE {self._side('rev')} SET rev = {P}, target_rev = target_rev + 1, gone = {P}, op_id = {P} WHERE k = {P}",
-                op.rev, int(op.image is None), op.id, k,
+                f"UPDATE {self._side('rev')} SET rev = {P}, target_rev = target_rev + 1, gone = {P}, op_id = {P}, index_hash = {P} WHERE k = {P}",
+                op.rev, int(op.image is None), op.id, self.index_hash, k,
             )  # fmt: skip
         chosen = [newest[k] for k in (*fresh, *newer)]
         self.delete([op.key for op in chosen if op.image is None])
@@ -435,6 +448,15 @@ def _stored(image: Image | None) -> str | None:
 def _loaded(text: str | None) -> Image | None:
     found = None if text is None else json.loads(text)
     return Unmade(**found) if isinstance(found, dict) else None if found is None else tuple(found)
+
+
+def _digest(images: Sequence[Texts], families: Sequence[str]) -> str:
+    """A digest of rows that does not depend on their order, of canonical values."""
+    sums = [0, 0]
+    for image in images:
+        for half, value in enumerate(digest(row_bytes([canonical(t, f) for t, f in zip(image, families, strict=True)]))):  # fmt: skip
+            sums[half] += value
+    return ":".join(map(str, sums))
 
 
 def _parts(items: Sequence[T], width: int) -> Iterator[Sequence[T]]:

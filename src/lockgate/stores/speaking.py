@@ -94,14 +94,14 @@ class PostgresSpeaker:
         try:
             return self.link.rows(_numbered(sql), *parameters)
         except ServerError as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
 
     def do(self, sql: str, *parameters: object) -> int:
         """See ``Speaker``."""
         try:
             return self.link.run(_numbered(sql), *parameters)
         except ServerError as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
 
     def begin(self, *, read: bool = False) -> None:
         """See ``Speaker``."""
@@ -127,7 +127,8 @@ class PostgresSpeaker:
         """See ``Speaker``."""
         self.link.close()
 
-    def _translated(self, error: ServerError) -> LockgateError:
+    def translated(self, error: ServerError) -> LockgateError:
+        """What the server said, as one of the four errors of this page, or as a failed query."""
         words = f"{self.where}: {error.message}"
         if error.sqlstate[:2] in ("22", "23"):
             return Rejected(words)

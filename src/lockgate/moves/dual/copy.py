@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from lockgate.errors import LockgateError, Refused
@@ -21,8 +22,6 @@ from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
 from lockgate.stores.making import Texts, Unmade
-from lockgate.stores.neutral import canonical
-from lockgate.stores.rendering import digest, row_bytes
 from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import Rejected
 
@@ -37,6 +36,7 @@ class DualWork(NamedTuple):
     home: Target
     places: Urls
     stop: "threading.Event | None" = None
+    open: Callable[[DualDeclaration, Target, Urls, str], AbstractContextManager[Opened]] = opened
 
 
 def missing_writers(wanted: int, seen: list[Writer], instances: list[str]) -> str:
@@ -74,7 +74,7 @@ def backfill(
     stop = threading.Event()
     count = move.declared.limits.workers
     pool: Executor = executor or ThreadPoolExecutor(count, thread_name_prefix="lockgate-move")
-    order = DualWork(move.declared, move.target, move.places, stop if executor is None else None)
+    order = DualWork(move.declared, move.target, move.places, stop if executor is None else None, move.again)
     futures = [pool.submit(work, order) for _ in range(count)]
     origin, destination = move.pair.source, move.pair.target
     try:
@@ -97,7 +97,7 @@ def backfill(
 def work(order: DualWork) -> Outcome:
     """Copy ranges until none is left. Safe to run in any number of threads, processes and machines at once."""
     ranges = rows = 0
-    with opened(order.declared, order.home, order.places, "worker") as move:
+    with order.open(order.declared, order.home, order.places, "worker") as move:
         size = order.declared.limits.batch_rows
         while order.stop is None or not order.stop.is_set():
             row = move.row()
@@ -155,12 +155,10 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     except Rejected:
         _one_by_one(move, source, target, ops)
     point("dual:batch:destination-commit")
-    there = target.rows([key for key, _ in rows], [g.name for g in source.given])
-    families = [g.family for g in source.given]
-    copied = Copied(len(rows), len(there), _digest(made, families), _digest(there, families))
+    copied = Copied(len(rows), *target.compared(ops, source.given))
     move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied[:4], copied.equal, time.monotonic() - begin)  # fmt: skip
     move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
-    references.tell(move, piece.number, [key for key, _ in there])
+    references.tell(move, piece.number, [key for key, _ in rows])
     return copied
 
 
@@ -179,14 +177,6 @@ def _put_aside(move: Opened, key: Texts, reason: str) -> None:
         " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
         move.name, [str(k) for k in key], redact(reason),
     )  # fmt: skip
-
-
-def _digest(rows: list[tuple[Texts, Texts]], families: list[str]) -> str:
-    sums = [0, 0]
-    for _, image in rows:
-        for half, value in enumerate(digest(row_bytes([canonical(t, f) for t, f in zip(image, families, strict=True)]))):  # fmt: skip
-            sums[half] += value
-    return ":".join(map(str, sums))
 
 
 def retry(move: Opened) -> int:

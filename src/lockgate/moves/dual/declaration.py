@@ -76,11 +76,11 @@ def parse(file: Path, name: str) -> DualDeclaration:
     return declared
 
 
-def problems(d: DualDeclaration) -> list[str]:
+def problems(d: DualDeclaration, *, kind: str = KIND) -> list[str]:
     """What is wrong with the values of a declaration."""
     found = []
-    if d.kind != KIND:
-        found.append(f"kind = {d.kind!r} is not {KIND!r}")
+    if d.kind != kind:
+        found.append(f"kind = {d.kind!r} is not {kind!r}")
     if d.source.create:
         found.append("source.create: the source is there already")
     if d.columns and not d.reverse and not d.one_way:

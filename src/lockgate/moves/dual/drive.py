@@ -125,8 +125,7 @@ def start(move: Opened, operator: str) -> str:
         side.create()
     epoch = max((s.epoch for s in (move.pair.source.switch(), move.pair.target.switch()) if s), default=0) + 1
     with move.home.transaction():
-        for table in ("move", "move_range", "move_quarantine", "move_switch"):
-            move.home.run(f"DELETE FROM lockgate.{table} WHERE {'name' if table == 'move' else 'move'} = $1", move.name)  # fmt: skip
+        forget(move)
         ledger.insert(
             move.home,
             {
@@ -136,12 +135,18 @@ def start(move: Opened, operator: str) -> str:
         )  # fmt: skip
         ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
     # The target first: a writer that sees the move on the source finds the other side ready.
-    _set(move, move.pair.target, Switch("source", epoch, True))
-    _set(move, move.pair.source, Switch("source", epoch, True))
+    set_switch(move, move.pair.target, Switch("source", epoch, True))
+    set_switch(move, move.pair.source, Switch("source", epoch, True))
     return Stage.DUAL_WRITE
 
 
-def _set(move: Opened, side: Side, switch_: Switch) -> int:
+def forget(move: Opened) -> None:
+    """Take what the ledger holds of an earlier move of this name away, but its events. Inside a transaction."""
+    for table in ("move", "move_range", "move_quarantine", "move_switch"):
+        move.home.run(f"DELETE FROM lockgate.{table} WHERE {'name' if table == 'move' else 'move'} = $1", move.name)  # fmt: skip
+
+
+def set_switch(move: Opened, side: Side, switch_: Switch) -> int:
     """Write a switch in many short attempts; the number of attempts. Raises ``Busy`` (``MOVE_LOCK``)."""
     limits = move.declared.limits
     deadline = time.monotonic() + limits.lock_patience_seconds
@@ -179,11 +184,11 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
     origin, destination = move.pair.source, move.pair.target
-    _drained(move, origin, destination)
-    _refuse_incomplete(move)
+    drained(move, origin, destination)
+    refuse_incomplete(move)
 
     def carried() -> Carried:
-        return _drained(move, origin, destination)
+        return drained(move, origin, destination)
 
     found = compare(move, report)
     unexplained = look_again(origin, destination, found.differing, carried)
@@ -191,7 +196,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     if unexplained and repair:
         repaired = len(unexplained)
         write_again(origin, [d.key for d in unexplained])
-        _drained(move, origin, destination)
+        drained(move, origin, destination)
         unexplained = look_again(origin, destination, unexplained, carried)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": len(found.differing) - len(unexplained) - repaired, "repaired": repaired,
@@ -208,7 +213,8 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     return DualReconciled(found, len(found.differing) - repaired, (), repaired)
 
 
-def _refuse_incomplete(move: Opened) -> None:
+def refuse_incomplete(move: Opened) -> None:
+    """Raise while ranges are not copied (``MOVE_INCOMPLETE``) or rows stand in quarantine (``MOVE_QUARANTINE``)."""
     left, _ = ledger.waiting(move.home, move.name)
     if left or not move.row().cursor_done:
         raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
@@ -217,7 +223,8 @@ def _refuse_incomplete(move: Opened) -> None:
         raise LockgateError(f"{counted(len(held), 'row')} {agree(len(held), 'stands', 'stand')} in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
 
 
-def _drained(move: Opened, origin: Side, destination: Side) -> Carried:
+def drained(move: Opened, origin: Side, destination: Side) -> Carried:
+    """Carry all that waits. Raises ``MOVE_QUARANTINE`` when an operation cannot be carried."""
     done = drain(origin, destination, move.declared.limits.relay_rows, most=1000)
     tell_failures(move, origin)
     if done.failed:
@@ -267,9 +274,9 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     if row.stage in done_stages:
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
     if forward and row.stage != Stage.READY:
-        _drained(move, move.pair.source, move.pair.target)
-        _refuse_incomplete(move)
-        refuse_dangling(move, lambda: _drained(move, move.pair.source, move.pair.target))
+        drained(move, move.pair.source, move.pair.target)
+        refuse_incomplete(move)
+        refuse_dangling(move, lambda: drained(move, move.pair.source, move.pair.target))
         ledger.step(move.home, move.name, row.stage, Stage.READY, why(Stage(row.stage), Stage.READY), {}, operator=operator)  # fmt: skip
         row = move.row()
     after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
@@ -281,23 +288,23 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     serving, coming = move.pair.of("source" if forward else "target")
     epoch = row.epoch + 1
     opened_ = coming.switch()
-    attempts = drained = checked = 0
+    attempts = count = checked = 0
     begin = clock()
     if opened_ is None or (opened_.serves, opened_.epoch) != (wanted, epoch):
         _shrink(move, serving, coming)
-        attempts = _set(move, serving, Switch("barred", row.epoch, True))
+        attempts = set_switch(move, serving, Switch("barred", row.epoch, True))
         begin = clock()
         point("dual:barred")
         try:
-            drained, checked = _under_barrier(move, serving, coming, begin, clock)
+            count, checked = _under_barrier(move, serving, coming, begin, clock)
         except BaseException:
-            _set(move, serving, Switch("source" if forward else "target", row.epoch, True))
+            set_switch(move, serving, Switch("source" if forward else "target", row.epoch, True))
             raise
-        _set(move, coming, Switch(wanted, epoch, not move.declared.one_way))
+        set_switch(move, coming, Switch(wanted, epoch, not move.declared.one_way))
         point("dual:opened")
     ms = round((clock() - begin) * 1000, 3)
-    _set(move, serving, Switch(wanted, epoch, True))
-    evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": drained, "changedKeysCompared": checked, "epoch": epoch}  # fmt: skip
+    set_switch(move, serving, Switch(wanted, epoch, True))
+    evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": count, "changedKeysCompared": checked, "epoch": epoch}  # fmt: skip
     also = "epoch = epoch + 1"
     also += f", cutover_at = clock_timestamp(), cutover_ms = {ms}" if forward else ", rollback_until = NULL"
     if forward and not move.declared.one_way:
@@ -307,12 +314,12 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
         if forward:
             ledger.step(move.home, move.name, Stage.CUT_OVER, Stage.TAIL, why(Stage.CUT_OVER, Stage.TAIL), {"oneWay": move.declared.one_way}, operator=operator)  # fmt: skip
         switch.serve(move.home, move.name, wanted, epoch)
-    return Turned(wanted, False, ms, attempts, drained, checked, ())
+    return Turned(wanted, False, ms, attempts, count, checked, ())
 
 
 def _shrink(move: Opened, serving: Side, coming: Side) -> None:
     for _ in range(200):
-        _drained(move, serving, coming)
+        drained(move, serving, coming)
         if serving.backlog()[0] <= move.declared.limits.outbox_rows:
             return
     raise Refused(f"the outbox does not shrink below {counted(move.declared.limits.outbox_rows, 'operation')}: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
@@ -322,13 +329,13 @@ def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, cloc
     """Nothing new comes: carry all that waits, then compare exactly the keys that were carried. (operations, rows compared)."""
     limits = move.declared.limits
     keys: dict[str, Texts] = {}
-    drained = 0
+    count = 0
     while ops := serving.waiting(limits.relay_rows):
         keys |= {key_id(op.key): op.key for op in ops}
         done = drain(serving, coming, limits.relay_rows, most=1)
         if done.failed:
             raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
-        drained += done.done
+        count += done.done
         if (clock() - begin) * 1000 > limits.block_ms:
             raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
     chosen = list(keys.values())
@@ -337,7 +344,7 @@ def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, cloc
         unlike = [k for k in chosen if not same(serving, images.get(k), there.get(k))]
         if unlike:
             raise LockgateError(f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}", "MOVE_DIVERGED")  # fmt: skip
-    return drained, len(chosen)
+    return count, len(chosen)
 
 
 def relay(move: Opened) -> Carried:
@@ -373,7 +380,7 @@ def finish(move: Opened, *, now: bool, operator: str = "") -> None:
             f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"
         )
     if not now and not move.declared.one_way:
-        _drained(move, move.pair.target, move.pair.source)
+        drained(move, move.pair.target, move.pair.source)
     refuse_dangling(move, lambda: None)
     _end(move, "target", row.epoch)
     ledger.step(move.home, move.name, row.stage, Stage.FINISHED, reason, {"now": now}, also="finished_at = clock_timestamp(), rollback_until = NULL", operator=operator)  # fmt: skip
@@ -390,8 +397,18 @@ def abort(move: Opened, reason: str, operator: str = "") -> None:
 
 
 def _end(move: Opened, serves: str, epoch: int) -> None:
+    stop_capture(move, serves, epoch)
+    drop_sides(move)
+
+
+def stop_capture(move: Opened, serves: str, epoch: int) -> None:
+    """Writers capture nothing from here on, and write to the side ``serves``."""
     for side in (move.pair.source, move.pair.target):
-        _set(move, side, Switch(serves, epoch, False))
+        set_switch(move, side, Switch(serves, epoch, False))
+
+
+def drop_sides(move: Opened) -> None:
+    """Take the side tables of both sides away."""
     for side in (move.pair.source, move.pair.target):
         side.drop()
 

@@ -1,8 +1,8 @@
 """A dual-written move with its sessions open: the ledger in the project's database, and both sides."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from lockgate.errors import Refused
 from lockgate.moves.dual.declaration import DualDeclaration
@@ -36,11 +36,22 @@ class Opened:
         return self.declared.name
 
     @property
+    def again(self) -> Callable[[DualDeclaration, Target, Urls, str], AbstractContextManager["Opened"]]:
+        """How a worker opens the same move; a function of a module, so that it can be sent to another process."""
+        return opened
+
+    @property
     def pair(self) -> Pair:
         """Both sides."""
         if self._pair is None:
             self._pair = open_pair(self.declared, self.places, self.purpose)
         return self._pair
+
+    def keep(self, pair: Pair) -> None:
+        """Take ``pair`` as both sides from here on; the one that was open is closed."""
+        if self._pair is not None:
+            self._pair.close()
+        self._pair = pair
 
     def row(self) -> MoveRow:
         """Where the move stands now. Raises ``Refused`` (``MOVE_CHANGED``) when the file is not the one it was started with."""

@@ -28,6 +28,7 @@ class Carried(NamedTuple):
 
 def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
     """Apply ``ops`` in one transaction of the destination, again when a lock stood in the way. Gives ``Side.apply``'s counts."""
+    destination.prepare(ops, names)
     for attempt in range(ATTEMPTS):
         try:
             with destination.transaction():
@@ -40,7 +41,7 @@ def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str]) -> 
     raise AssertionError("unreachable")
 
 
-def carry(origin: Side, destination: Side, ops: Sequence[Op], index_hash: str = "") -> Carried:
+def carry(origin: Side, destination: Side, ops: Sequence[Op]) -> Carried:
     """Bring ``ops`` to the destination and mark them done; those that it refuses are counted and wait.
 
     Killed between both, they are brought once more, which changes nothing.
@@ -54,7 +55,7 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op], index_hash: str = 
             assert isinstance(op.image, Unmade)
             origin.failed([op], op.image.reason)
         assert isinstance(unmade[0].image, Unmade)
-        return Carried(0, len(unmade), unmade[0].image.reason).plus(carry(origin, destination, ops, index_hash))  # fmt: skip
+        return Carried(0, len(unmade), unmade[0].image.reason).plus(carry(origin, destination, ops))  # fmt: skip
     try:
         counts = write_images(destination, ops, names)
     except Rejected as error:
@@ -63,13 +64,13 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op], index_hash: str = 
             return Carried(0, 1, error.message)
         total = Carried(0, 0)
         for op in ops:
-            total = total.plus(carry(origin, destination, [op], index_hash))
+            total = total.plus(carry(origin, destination, [op]))
         return total
     except LockgateError as error:
         origin.failed(ops, error.message)
         return Carried(0, len(ops), error.message)
     point("dual:done")
-    origin.done(ops, counts, index_hash)
+    origin.done(ops, counts, destination.index_hash)
     return Carried(len(ops), 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lockgate.errors import Busy, LockgateError
 from lockgate.moves.dual import declaration as declarations
+from lockgate.moves.dual import into
 from lockgate.moves.dual.pair import Pair, Urls, open_pair, urls
 from lockgate.moves.dual.second_leg import carry
 from lockgate.moves.transforms import load_all
@@ -114,8 +115,12 @@ class DualWriter:
         cls, file: str | Path, environ: Mapping[str, str] | None = None, *, instance: str = ""
     ) -> "DualWriter":
         """The writer for a declared move, with URLs from ``environ`` (the process's own). Raises ``ConfigError``."""
+        around = os.environ if environ is None else environ
+        if into.is_index(Path(file)):
+            index = into.parse_index(Path(file), Path(file).stem)
+            return OutboxWriter(index, Urls(into.source_url(index, around), ""), instance=instance)
         declared = declarations.parse(Path(file), Path(file).stem)
-        return cls(declared, urls(declared, os.environ if environ is None else environ), instance=instance)
+        return cls(declared, urls(declared, around), instance=instance)
 
     @contextmanager
     def transaction(self) -> Iterator[Write]:
@@ -180,11 +185,14 @@ class DualWriter:
     def _pair(self) -> Pair:
         pair: Pair | None = getattr(self._own, "pair", None)
         if pair is None:
-            pair = open_pair(self.declared, self.places, "writer")
+            pair = self._open()
             self._own.pair = pair
             with self._lock:
                 self._all.append(pair)
         return pair
+
+    def _open(self) -> Pair:
+        return open_pair(self.declared, self.places, "writer")
 
     def _forget(self) -> None:
         """The session may be lost: the next write opens another."""
@@ -235,6 +243,9 @@ class DualWriter:
             self.failed += len(ops)
             self._forget()
             return
+        self._beat_now_and_then(side)
+
+    def _beat_now_and_then(self, side: Side) -> None:
         if self._clock() - self._beaten >= BEAT_SECONDS:
             with suppress(LockgateError):
                 self._show(side)
@@ -246,3 +257,15 @@ class DualWriter:
                 return
         self._beaten = self._clock()
         side.beat(self.instance, self.failed)
+
+
+class OutboxWriter(DualWriter):
+    """The writer of a move into an index: the row and its operation in one transaction, the rest is the move's."""
+
+    declared: into.IndexMove
+
+    def _open(self) -> Pair:
+        return into.alone(self.declared, self.places.source)
+
+    def _after(self, side: Side, other: Side, ops: list[Op]) -> None:
+        self._beat_now_and_then(side)

@@ -1,0 +1,328 @@
+"""The stages of a move into an index up to its proof: plan, start, compare. Each can be called again at any time."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.indexes.build import seal
+from lockgate.indexes.declared import embedder_of, manifest_of
+from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
+from lockgate.indexes.moving.side import Fed, IndexSide, record_id
+from lockgate.indexes.records import as_vector
+from lockgate.indexes.register import (
+    Generation,
+    add_generation,
+    find_generation,
+    forget_generation,
+    read_alias,
+    writing,
+)
+from lockgate.moves.dual import comparing, drive, into
+from lockgate.moves.dual.drive import DualPlanned
+from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.stages import OVER, Stage, why
+from lockgate.postgres.moves import home, ledger
+from lockgate.postgres.target import Target
+from lockgate.record.points import point
+from lockgate.record.words import agree, counted
+from lockgate.stores.content import Content, ContentBuilder, Record, bucket_of, record_digest
+from lockgate.stores.making import Texts, Unmade
+from lockgate.stores.manifest import Manifest
+from lockgate.stores.open_search import LIVE
+from lockgate.stores.side import Side, Switch, key_id
+from lockgate.stores.speaking import PostgresSpeaker
+
+PAGE = 2_000
+SAMPLE = 200
+"""So many of the first rows are looked for in the generation that serves, to see that its ids are keys of the table."""
+INDEX_WAIT = 30.0
+"""Seconds that a command waits for another one on the same index."""
+
+
+class _Looked(NamedTuple):
+    """What a start needs to know, and what stands in its way."""
+
+    planned: DualPlanned
+    manifest: Manifest | None
+    previous: Generation | None
+
+
+def plan(move: OpenedIndex) -> DualPlanned:
+    """Look at both sides and tell. Changes nothing."""
+    return _look(move).planned
+
+
+def _look(move: OpenedIndex) -> _Looked:
+    d, i = move.declared, move.declared.index
+    table = into.describe_source(d, move.places.source)
+    key, found = into.key_problems(d, table)
+    manifest: Manifest | None = None
+    previous: Generation | None = None
+    if i.store not in LIVE:
+        found.append((f"{i.store} is built offline: what is written to it record by record is not searched at once", f"lockgate index build; or one of {', '.join(LIVE)}."))  # fmt: skip
+    if not found:
+        speaker = PostgresSpeaker(move.target, f"move {d.name} plan")
+        stores = Stores(speaker, d.root)
+        source = into.source_side(d, move.places.source, "plan")
+        try:
+            manifest = _manifest(move, stores, source)
+            alias = read_alias(speaker.link, i.name)
+            if alias is not None and alias.generation:
+                previous = find_generation(speaker.link, i.name, alias.generation)
+                if not d.one_way:
+                    found += _unfit(move, stores, source, previous, manifest)
+        except ConfigError as error:
+            found.append((error.message, error.next or f"Change moves/{d.name}.toml."))
+        finally:
+            stores.close()
+            speaker.close()
+            source.speaker.close()
+    steps = [
+        f"make a new generation of {i.name} in {i.store}" + (f": {manifest.spec_hash[:12]}" if manifest else ""),
+        "make the revisions, the outbox and the switch beside the table, and the revisions of the index in this database",
+        f"wait until {d.writers} live writer{'s' if d.writers != 1 else ''} use DualWriter",
+        f"copy {counted(table.rows, 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        "carry what waits in the outbox, build the search structure, compare the content of both, seal the generation",
+        "compare its answers over the gold set with those of the generation that serves" if i.gold and previous else "no gold set is compared: " + ("nothing serves yet" if not previous else "lockgate index validate has to pass by hand"),
+        f"point the alias {i.name} to it",
+        "no way back: one_way = true" if d.one_way else f"keep generation {previous.generation} current for {d.rollback_hours:g} h: lockgate move rollback {d.name}" if previous else "no way back: nothing served before",
+    ]  # fmt: skip
+    told = DualPlanned(
+        d.name, table.name, i.name, False, key, {c: str(d.columns[c]) for c in into.COLUMNS if c in d.columns}, table.rows,
+        [{"what": what, "fix": fix} for what, fix in found], steps, [],
+    )  # fmt: skip
+    return _Looked(told, manifest, previous)
+
+
+def _manifest(move: OpenedIndex, stores: Stores, source: Side) -> Manifest:
+    """The specification of the new generation. Raises ``ConfigError`` where the first row does not tell the dimension."""
+    one = move.declared.index.as_index()
+    embedder = embedder_of(one, embedder_key(), stores.cache)
+    first = None
+    if "vector" in move.declared.columns:
+        high = source.boundary(None, 1)
+        place = [g.name for g in source.given].index("vector")
+        image = source.between(None, high)[0][1] if high is not None else None
+        text = None if image is None or isinstance(image, Unmade) else image[place]
+        vector = as_vector(text and text.replace("{", "[").replace("}", "]"), f"the first row of {source.table.name}")  # fmt: skip
+        first = Record("first", "", "{}", vector)
+    return manifest_of(stores.at(one.store, one.place), one, embedder, first)
+
+
+def _unfit(move: OpenedIndex, stores: Stores, source: Side, serving: Generation, manifest: Manifest) -> list[tuple[str, str]]:  # fmt: skip
+    """Why the generation that serves cannot be kept current, so that there would be no way back."""
+    fix = "Declare one_way = true: then there is no way back by this move."
+    name = f"generation {serving.generation}, which serves"
+    if serving.store not in LIVE:
+        return [(f"{name}, lives in {serving.store} and cannot be kept current record by record", fix)]
+    if serving.manifest.kind == "vector" and not serving.embedder:
+        mine, theirs = manifest.embedding, serving.manifest.embedding
+        if "vector" not in move.declared.columns or mine is None or theirs is None:
+            return [(f"{name}, was built from ready vectors, and the source has none for it", fix)]
+        if (mine.model, mine.dimension) != (theirs.model, theirs.dimension):
+            return [(f"{name}, holds vectors of another model ({theirs.model}, {theirs.dimension} components)", fix)]  # fmt: skip
+    high = source.boundary(None, SAMPLE)
+    keys = [key for key, _ in source.between(None, high)] if high is not None else []
+    store = stores.of(serving)
+    if keys and serving.records:
+        ids = [record_id(k, source.key) for k in keys]
+        if not store.record_digests(serving.physical, ids):
+            return [(f"{name}, has none of the first {len(ids)} keys of {source.table.name} among its ids (such as {ids[0]!r})", fix)]  # fmt: skip
+    return []
+
+
+def start(move: OpenedIndex, operator: str) -> str:
+    """planned → dual_write: a new generation, the side tables, then writers capture. Does nothing when the move is under way; returns the stage."""
+    before = ledger.read_if_there(move.home, move.name)
+    if before is not None and before.stage not in OVER:
+        row = move.row()
+        if row.stage == Stage.ROLLED_BACK:
+            ledger.step(move.home, move.name, row.stage, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": row.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
+            return Stage.DUAL_WRITE
+        return row.stage
+    looked = _look(move)
+    planned, manifest = looked.planned, looked.manifest
+    if planned.problems or manifest is None:
+        raise Refused(
+            f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
+        )  # fmt: skip
+    if "://" not in move.places.source or move.places.source.startswith("postgres"):
+        home.ensure(Target(move.places.source, source="source"))
+    previous = looked.previous.generation if looked.previous is not None and not move.declared.one_way else ""
+    i = move.declared.index
+    with writing(move.home, i.name, INDEX_WAIT):
+        generation = _next_number(move)
+        add_generation(move.home, i.name, generation, i.store, i.place, manifest, i.embedder)
+    pair = move.open(generation, previous)
+    move.keep(pair)
+    try:
+        pair.target.fed.store.create(pair.target.fed.row.physical, manifest)
+        for side in (pair.source, pair.target):
+            side.drop()
+            side.create()
+    except BaseException:
+        if pair.target.fed.store.manifest(pair.target.fed.row.physical) is None:
+            forget_generation(move.home, i.name, generation)
+        raise
+    switch = pair.source.switch()
+    epoch = (switch.epoch if switch is not None else 0) + 1
+    told = {**msgspec.to_builtins(move.declared), "root": "", "generation": generation, "previous": previous}
+    with move.home.transaction():
+        drive.forget(move)
+        ledger.insert(
+            move.home,
+            {
+                "name": move.name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(told).decode(), "declaration_hash": move.declared.hash,
+                "source_oid": 0, "target_oid": 0, "same_database": False, "rows_estimate": planned.rows, "operator": operator, "epoch": epoch,
+            },
+        )  # fmt: skip
+        ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "generation": generation, "previous": previous, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
+    drive.set_switch(move, pair.source, Switch("source", epoch, True))
+    return Stage.DUAL_WRITE
+
+
+def _next_number(move: OpenedIndex) -> str:
+    """A number that no generation of the index ever had, dropped ones among them."""
+    taken = move.home.rows("SELECT generation FROM lockgate.index_generation WHERE name = $1", move.declared.index.name)  # fmt: skip
+    return f"{max((int(g) for (g,) in taken if g.isdigit()), default=0) + 1:04d}"
+
+
+class IndexReconciled(NamedTuple):
+    """What a comparison found. ``differing`` counts rows that were unequal at first, ``repaired`` those that were written again."""
+
+    source: Content
+    held: Content
+    differing: int
+    repaired: int
+    index_hash: str
+    seconds: float
+
+
+def reconcile(
+    move: OpenedIndex, *, repair: bool = False, report: Callable[[str, float], None] = lambda _d, _p: None, operator: str = ""
+) -> IndexReconciled:  # fmt: skip
+    """Drain, build the search structure, compare the content of table and index, seal, and step to ``reconciled``. Raises ``MOVE_DIVERGED``.
+
+    With ``repair`` rows that differ are written again as operations, with a revision of their own.
+    """
+    begin = time.monotonic()
+    row = move.row()
+    if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
+        why(Stage(row.stage), Stage.RECONCILED)
+    source, target = move.pair.source, move.pair.target
+    caught_up(move)
+    drive.refuse_incomplete(move)
+    report("building the search structure", 0.0)
+    target.fed.store.finalise(target.fed.row.physical, target.fed.row.manifest)
+    point("into:indexed")
+    mine, index, keys = _compare(move, report)
+    differing = len(keys)
+    left = _look_again(move, keys)
+    repaired = 0
+    if left and repair:
+        repaired = len(left)
+        drive.write_again(source, [tuple(k) for k in left])
+        caught_up(move)
+        left = _look_again(move, left)
+    evidence: dict[str, object] = {
+        "rowsSource": mine.records, "rowsTarget": index.records, "contentRootSource": mine.root, "contentRootTarget": index.root, "differing": differing,
+        "inFlight": differing - len(left) - repaired, "repaired": repaired, "unexplained": [target.id_of(k) for k in left[:50]],
+    }  # fmt: skip
+    if left:
+        words = f"{counted(len(left), 'record')} of {target.fed.row.physical} {agree(len(left), 'differs', 'differ')} from the rows of {source.table.name} and no write in flight explains it"
+        ledger.event(move.home, move.name, "divergence", words, evidence, operator=operator)
+        if move.declared.gates.on_divergence == "pause":
+            ledger.pause(move.home, move.name, words, evidence)
+        raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+    sealed = seal_now(move, operator)
+    evidence |= {"indexHash": sealed, "seconds": round(time.monotonic() - begin, 3)}
+    ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
+    return IndexReconciled(mine, index, differing - repaired, repaired, sealed, time.monotonic() - begin)
+
+
+def seal_now(move: OpenedIndex, operator: str) -> str:
+    """Seal the generation with what it holds at this moment, unless it serves; its ``index_hash``."""
+    side = move.pair.target
+    row = find_generation(side.link, side.fed.row.name, side.fed.row.generation)
+    if not row.live:
+        with side.still():
+            content = side.fed.store.content(row.physical)
+            if row.state == "building" or content.root != row.content_root:
+                seal(side.link, row, content, side.fed.embedder, operator, anew=True)
+        row = find_generation(side.link, row.name, row.generation)
+    side.fed = side.fed._replace(row=row)
+    side.index_hash = row.index_hash
+    return row.index_hash
+
+
+def _compare(move: OpenedIndex, report: Callable[[str, float], None]) -> tuple[Content, Content, list[Texts]]:
+    """The content of the table and of the index, and the keys that differ: those of unequal buckets only are looked at."""
+    source, target = move.pair.source, move.pair.target
+    names = [g.name for g in source.given]
+    builder = ContentBuilder()
+    expected = max(1, move.row().rows_estimate)
+    low: Texts | None = None
+    done = 0
+    while (high := source.boundary(low, PAGE)) is not None:
+        rows = source.between(low, high)
+        for id_, digest in target.digests(rows, names).items():
+            builder.put(id_, digest)
+        low, done = high, done + len(rows)
+        report("comparing", min(0.99, done / expected))
+    mine, index = builder.content(), target.fed.store.content(target.fed.row.physical)
+    unequal = mine.unequal(index)
+    if not unequal:
+        return mine, index, []
+    wanted = {id_: digest for bucket in unequal for id_, digest in builder.within(bucket).items()}
+    found = _within(target.fed, set(unequal))
+    ids = [i for i in sorted(wanted.keys() | found.keys()) if wanted.get(i) != found.get(i)]
+    return mine, index, [comparing.typed(source, target.key_of(i)) for i in ids]
+
+
+def _within(fed: Fed, buckets: set[int]) -> dict[str, bytes]:
+    """The record digests that a generation holds in some buckets."""
+    return {
+        r.id: record_digest(r.id, r.text, r.payload, vector) for r, vector in fed.store.scan(fed.row.physical)
+        if bucket_of(hashlib.sha256(r.id.encode("utf-8", "surrogatepass")).digest()) in buckets
+    }  # fmt: skip
+
+
+def differing_keys(source: Side, target: IndexSide, keys: Sequence[Texts]) -> list[Texts]:
+    """Those of ``keys`` whose row and record are not equal at this moment."""
+    names = [g.name for g in source.given]
+    images = source.images(keys)
+    wanted = target.digests(list(images.items()), names)
+    there = target.there([target.id_of(k) for k in keys])
+    return [k for k in keys if wanted.get(target.id_of(k)) != there.get(target.id_of(k))]
+
+
+def _look_again(move: OpenedIndex, keys: Sequence[Texts]) -> list[Texts]:
+    left = list(keys)
+    source, target = move.pair.source, move.pair.target
+    for look in range(comparing.LOOKS):
+        if not left:
+            return []
+        if look:
+            caught_up(move)
+            time.sleep(0.05 * look)
+        left = differing_keys(source, target, left)
+        waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if left else set()
+        left = [k for k in left if key_id(k) not in waiting]
+    return left
+
+
+def caught_up(move: OpenedIndex) -> Carried:
+    """Carry what waited when this was called. A slow store under steady writes has always something that waits.
+
+    Raises ``LockgateError`` (``MOVE_QUARANTINE``) when an operation cannot be carried.
+    """
+    source, target, rows = move.pair.source, move.pair.target, move.declared.limits.relay_rows
+    done = drain(source, target, rows, most=source.backlog()[0] // rows + 1)
+    drive.tell_failures(move, source)
+    if done.failed:
+        raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought to {target.fed.row.physical}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+    return done

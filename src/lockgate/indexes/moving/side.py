@@ -1,0 +1,237 @@
+"""A generation of an index as the second side of a dual-written table: images of rows come in, records are written."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lockgate.errors import LockgateError, Refused
+from lockgate.indexes.embedders import Embedder, embed_all
+from lockgate.indexes.records import RecordError, as_vector, canonical_json
+from lockgate.indexes.register import Generation
+from lockgate.postgres.link import Link
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.stores.content import Content, Record, bucket_digest, index_hash, record_digest, vector_hash
+from lockgate.stores.making import Field, Given, Image, Texts, Unmade
+from lockgate.stores.searching import LiveStore
+from lockgate.stores.side import Op, Side, Switch
+from lockgate.stores.speaking import PostgresSpeaker, Rejected
+from lockgate.stores.table import ANY
+from lockgate.stores.vectors import packed, single
+
+NEW, OLD = "new", "old"
+"""The generation that is being filled, and the one that served when the move started."""
+
+
+class Fed(NamedTuple):
+    """A generation, where it lives, and what makes its vectors; None where the source holds them, or it has none."""
+
+    row: Generation
+    store: LiveStore
+    embedder: Embedder | None
+
+
+class IndexSide(Side):
+    """One generation. The revisions of its records stand in the project's database, which ``speaker`` is a session of.
+
+    ``older`` is the generation that serves: what the application writes goes there too, with revisions of its own. What the
+    backfill copies does not: the old generation has it, or had its own reasons.
+    """
+
+    speaker: PostgresSpeaker
+
+    def __init__(self, speaker: PostgresSpeaker, source: Side, fed: Fed, role: str, older: "IndexSide | None" = None) -> None:  # fmt: skip
+        super().__init__(speaker, source.move, source.table, [k.name for k in source.key], list(source.fields.values()), ())  # fmt: skip
+        self.fed, self.role, self.older = fed, role, older
+        empty = Content(0, {}).root
+        self.index_hash = fed.row.index_hash or index_hash(fed.row.spec_hash, empty, 0)
+        self._ready: dict[Texts, Record] = {}
+
+    @property
+    def link(self) -> Link:
+        """The session in the project's database; an index that lives there is written through it too."""
+        return self.speaker.link
+
+    def _side(self, what: str) -> str:
+        return self.speaker.name(f"lockgate.into_{self.move}_{self.role}_{what}")
+
+    # -- the side tables: revisions only --------------------------------------------------------------
+
+    def create(self) -> None:
+        """See ``Side``."""
+        self.speaker.do(
+            f'CREATE TABLE IF NOT EXISTS {self._side("rev")} (k varchar(32) COLLATE "C" PRIMARY KEY, row_key text NOT NULL, rev bigint NOT NULL, '
+            'target_rev bigint NOT NULL, gone int NOT NULL, op_id varchar(200) COLLATE "C" NOT NULL, index_hash varchar(200) COLLATE "C" NOT NULL)'
+        )
+        if self.older is not None:
+            self.older.create()
+
+    def drop(self) -> None:
+        """See ``Side``. The tables of both generations."""
+        for role in (NEW, OLD):
+            self.speaker.do(
+                f"DROP TABLE IF EXISTS {self.speaker.name(f'lockgate.into_{self.move}_{role}_rev')}"
+            )
+
+    def set_switch(self, switch: Switch) -> None:
+        """See ``Side``. Writers never write here, so there is no switch: the alias is what turns."""
+
+    @contextmanager
+    def transaction(self, *, read: bool = False) -> Iterator[None]:
+        """See ``Side``. Waits while ``still`` holds the index."""
+        with super().transaction(read=read):
+            self.speaker.ask("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)", _lock_of(self.move))
+            yield
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody but this session writes records of the move within the block: what is looked at does not change."""
+        self.speaker.ask("SELECT pg_catalog.pg_advisory_lock($1)", _lock_of(self.move))
+        try:
+            yield
+        finally:
+            if self.link.alive:
+                self.link.rollback()
+                self.speaker.ask("SELECT pg_catalog.pg_advisory_unlock($1)", _lock_of(self.move))
+
+    # -- records --------------------------------------------------------------------------------------
+
+    def prepare(self, ops: Sequence[Op], names: Sequence[str]) -> None:
+        """See ``Side``. Embeds the newest image of each key, before any lock is taken."""
+        newest: dict[Texts, Op] = {}
+        for op in ops:
+            if op.key not in newest or newest[op.key].rev < op.rev:
+                newest[op.key] = op
+        images = _made(newest.values())
+        made = self.records(images, names)
+        self._ready = {key: record for (key, _), record in zip(images, made, strict=True)}
+        if self.older is not None and any(op.id for op in ops):
+            self.older.prepare(ops, names)
+
+    def apply(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
+        """See ``Side``."""
+        counts = super().apply(ops, names)
+        if self.older is not None and any(op.id for op in ops):
+            self.older.apply(ops, names)
+        return counts
+
+    def delete(self, keys: Sequence[Texts]) -> None:
+        """See ``Side``."""
+        if keys:
+            with self._writing():
+                self.fed.store.delete(self.fed.row.physical, [self.id_of(k) for k in keys])
+
+    def _put(self, rows: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> None:
+        if rows:
+            with self._writing():
+                self.fed.store.upsert(self.fed.row.physical, [self._ready[key] for key, _ in rows])
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What a store says of a write, in the words of the move: a record that it refuses, or a failure that may pass."""
+        try:
+            yield
+        except Refused as error:
+            if error.code == "INDEX_RECORD":
+                raise Rejected(error.message) from None
+            raise
+        except ServerError as error:
+            raise self.speaker.translated(error) from None
+        except LockgateError:
+            raise
+        except Exception as error:
+            raise LockgateError(
+                f"the store of {self.fed.row.physical}: {type(error).__name__}: {str(error)[:300]}", "INDEX_STORE"
+            ) from error  # fmt: skip
+
+    def records(self, images: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> list[Record]:
+        """The records of images, with their vectors. Raises ``Rejected`` for one that cannot be a record."""
+        made = [self._record(key, dict(zip(names, image, strict=True))) for key, image in images]
+        if self.fed.embedder is None:
+            return made
+        embedding = self.fed.row.manifest.embedding
+        prefix = embedding.document_prefix if embedding is not None else ""
+        vectors = embed_all(self.fed.embedder, [prefix + r.text for r in made])
+        return [r._replace(vector=v) for r, v in zip(made, vectors, strict=True)]
+
+    def _record(self, key: Texts, image: dict[str, str | None]) -> Record:
+        id_ = self.id_of(key)
+        text, payload, vector = image.get("text") or "", image.get("payload"), image.get("vector")
+        if not id_ or "\0" in id_ + text:
+            raise Rejected(f"record {id_!r}: its id is empty, or id or text holds a NUL")
+        found = None
+        try:
+            told = canonical_json(json.loads(payload)) if payload else "{}"
+            dimension = self.fed.row.manifest.dimension
+            if dimension and self.fed.embedder is None:
+                given = as_vector(vector and vector.replace("{", "[").replace("}", "]"), f"record {id_!r}")
+                if given is None or len(given) != dimension:
+                    raise Rejected(f"record {id_!r} has {len(given or ())} components, not {dimension}")
+                found = single(given)
+        except RecordError as error:
+            raise Rejected(error.message) from None
+        except ValueError as error:
+            raise Rejected(f"record {id_!r}: its payload is not JSON: {error}") from None
+        return Record(id_, text, told, found)
+
+    def digests(self, images: Sequence[tuple[Texts, Image]], names: Sequence[str]) -> dict[str, bytes]:
+        """The record digests that these images have once they are written, by id. One that cannot be a record has an empty one."""
+        whole = [(key, image) for key, image in images if not isinstance(image, Unmade)]
+        none = {self.id_of(key): b"" for key, image in images if isinstance(image, Unmade)}
+        try:
+            return none | {r.id: _digest_of(r) for r in self.records(whole, names)}
+        except Rejected:
+            if len(whole) == 1:
+                return none | {self.id_of(whole[0][0]): b""}
+            return none | {k: v for one in whole for k, v in self.digests([one], names).items()}
+
+    def compared(self, ops: Sequence[Op], given: Sequence[Given]) -> tuple[int, str, str]:
+        """See ``Side``. The digests are those of records, the vectors' among them."""
+        images = _made(ops)
+        if self._ready.keys() >= {key for key, _ in images}:
+            mine = {r.id: _digest_of(r) for key, _ in images for r in [self._ready[key]]}
+        else:
+            mine = self.digests(images, [g.name for g in given])
+        there = self.there(list(mine))
+        return len(there), bucket_digest(mine.values()).hex(), bucket_digest(there.values()).hex()
+
+    def there(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The record digests of those ids that the generation holds."""
+        with self._writing():
+            return self.fed.store.record_digests(self.fed.row.physical, ids)
+
+    # -- names ----------------------------------------------------------------------------------------
+
+    def id_of(self, key: Texts) -> str:
+        """The id of a row's record: its key, or the JSON list of a key of several columns."""
+        return record_id(key, self.key)
+
+    def key_of(self, id: str) -> Texts:
+        """The key of a record's row."""
+        if len(self.key) > 1:
+            try:
+                return tuple(str(part) for part in json.loads(id))
+            except (ValueError, TypeError):
+                return (id,)
+        return (id,)
+
+
+def record_id(key: Texts, fields: Sequence[Field]) -> str:
+    """The id of the record of a row. A column that says nothing of its type gives its value without the mark of the kind."""
+    texts = [(t or "")[2:] if f.family == ANY else t or "" for t, f in zip(key, fields, strict=True)]
+    return texts[0] if len(texts) == 1 else json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+
+
+def _made(ops: Iterable[Op]) -> list[tuple[Texts, Texts]]:
+    return [(op.key, op.image) for op in ops if op.image is not None and not isinstance(op.image, Unmade)]
+
+
+def _digest_of(record: Record) -> bytes:
+    vector = vector_hash(packed(record.vector)) if record.vector is not None else b""
+    return record_digest(record.id, record.text, record.payload, vector)
+
+
+def _lock_of(move: str) -> int:
+    digest = hashlib.sha256(f"lockgate:into:{move}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
