@@ -1,11 +1,13 @@
 """What is looked at before anything is touched: disk, the time of contract-phase files, and what later steps will need."""
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from lockgate.postgres import disk
 from lockgate.postgres.disk import Disk, Volume
@@ -207,3 +209,39 @@ def test_workers_by_hand(make: Callable[..., Project], database: str):
     with psycopg.connect(database) as connection:
         kinds = connection.execute("SELECT kind, actor FROM lockgate.release_event ORDER BY id").fetchall()
     assert kinds == [("workers:pause", "ann"), ("workers:resume", "bob")]
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    ("sql", "code", "exit"),
+    [
+        ("CREATE EXTENSION no_such_thing;\n", "EXTENSION_MISSING", 4),
+        ("ALTER TABLE theirs ADD COLUMN x int;\n", "PRIVILEGE", 77),
+    ],
+    ids=["extension", "owner"],
+)
+def test_what_the_role_lacks_is_missed_before_anybody_is_paused(
+    make: Callable[..., Project], database: str, sql: str, code: str, exit: int
+):
+    """An extension that the server has not, and a table of another owner: refused in the proof; no worker was asked to stop, nothing was backed up."""
+    role = f"migrator_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            connection.execute("CREATE TABLE theirs (id int)")
+            connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {role}")
+            connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+            project = make(files=False)
+            project.configure(ENV + workers_toml(project.root) + '[backup]\nprovider = "pg_dump"\n')
+            project.environ["PRODUCTION_URL"] = make_conninfo(database, user=role)
+            project.write("needs", sql)
+            answer = project.json("release", "--sha", SHA, "--env", "production")
+            assert answer.code == exit, answer
+            error = answer.error(code)
+            assert error["details"]["steps"][-1]["name"] == "proof"
+            log = project.root / "workers.log"
+            assert "pause" not in (log.read_text() if log.exists() else "")
+            assert not (project.root / ".lockgate" / "backups").exists()
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE")
+            connection.execute(f"DROP ROLE {role}")

@@ -25,6 +25,7 @@ from lockgate.release.disk_judge import room_for_backup, room_on_server
 from lockgate.release.look import connect_patiently
 from lockgate.release.moving import under_way
 from lockgate.release.smoke import refuse_unready
+from lockgate.release.standing import refuse_lacks
 from lockgate.release.steps import Ended, done, skipped
 from lockgate.release.workers import provider_of
 
@@ -52,6 +53,7 @@ def prove(course: Course, budget: Budget) -> Ended:
         if course.plan.pending and course.history.rows:
             told["drift"] = proof.refuse_drift(wire)
         if course.plan.pending:
+            told["privileges"] = _privileges(course, wire)
             told["moves"] = [{"name": move.name, "stage": move.stage} for move in under_way(wire)]
             told["disk"] = _disk(course, wire)
             told["contract"] = _contract(course, wire)
@@ -82,6 +84,15 @@ def prove(course: Course, budget: Budget) -> Ended:
                 name: {"values": one.values, "seconds": one.seconds} for name, one in taken.items()
             }
     return done(f"{counted(pressure.free, 'connection')} free; {told['workers']}", **told)
+
+
+def _privileges(course: Course, wire: Wire) -> str:
+    """The role can run the files, and their extensions are there: found before anybody is paused. ``PRIVILEGE``, ``EXTENSION_MISSING``."""
+    if course.settings.job.provider == "command":
+        return "the job has a role of its own: it asks for itself"
+    assert course.facts is not None
+    refuse_lacks(wire, course.facts.user, course.plan, course.prepared)
+    return f"{course.facts.user} can run the files, as far as the catalogue tells"
 
 
 def _disk(course: Course, wire: Wire) -> list[str]:

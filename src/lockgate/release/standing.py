@@ -11,6 +11,7 @@ from lockgate.migrations.files import Migration
 from lockgate.migrations.history import History
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.guard import Guard
+from lockgate.postgres.wire import Wire
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
 from lockgate.release.moving import Moves, read_waits, under_way
@@ -71,15 +72,15 @@ def look_for_drift(
     return seen.apart
 
 
-def refuse_lacks(guard: Guard, plan: Plan, prepared: "Mapping[str, Prepared]") -> None:
+def refuse_lacks(wire: Wire, user: str, plan: Plan, prepared: "Mapping[str, Prepared]") -> None:
     """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
     from lockgate.postgres.preflight import find_lacks
 
-    lacks = find_lacks(guard.work, (prepared[revision].statements for revision, _ in plan.pending))
+    lacks = find_lacks(wire, (prepared[revision].statements for revision, _ in plan.pending))
     if lacks:
         told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
         raise Refused(
-            f"the role {guard.facts.user} cannot run these files:{told}",
+            f"the role {user} cannot run these files:{told}",
             lacks[0].code,
             next=lacks[0].fix,
             details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
