@@ -11,16 +11,16 @@ from lockgate.postgres.wire import Wire
 
 
 def ensure(target: Target, grants: Callable[[], str] | None = None, *, wait: float = 60.0) -> None:
-    """Bring the schema ``lockgate`` of ``target`` to the newest format. Raises ``Busy`` when a migration runs for longer than ``wait`` seconds."""
+    """Bring the schema ``lockgate`` of ``target`` to the newest format, with the tables of moves. Raises ``Busy`` when a migration runs for longer than ``wait`` seconds."""
     wire = Wire(target, "move home")
     try:
-        if home.read_format(wire) >= home.FORMAT:
+        if home.ready(wire, ["moves"]):
             return
         deadline = time.monotonic() + wait
         while wire.value(f"SELECT pg_catalog.pg_try_advisory_lock({GUARD_KEY})") != "t":
             if time.monotonic() >= deadline:
                 raise Busy("a migration holds the lock of this database", "LOCK_BUSY")
             time.sleep(0.1)
-        home.bring_up(wire, grants)
+        home.bring_up(wire, grants, rooms=["moves"])
     finally:
         wire.close()
