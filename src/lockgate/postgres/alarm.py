@@ -37,6 +37,8 @@ class Alarm:
         self._cause: Cause | None = None
         self.signal: int = 0
         self._before: dict[int, object] = {}
+        # Not select(): it fails from descriptor 1024 on, and a run over many databases has many.
+        self._polls: dict[tuple[int, bool], select.poll] = {}
 
     def ring(self, cause: Cause) -> None:
         """Ask for a cancel; the first cause wins until it is taken, or until one for another batch comes."""
@@ -64,10 +66,11 @@ class Alarm:
     def wait(self, fd: int, *, write: bool, seconds: float) -> bool:
         """Wait until ``fd`` is ready or the bell rings, at most ``seconds``. True when ``fd`` is ready."""
         ear = self._ear.fileno()
-        # Not select(): it fails from descriptor 1024 on, and a run over many databases has many.
-        poll = select.poll()
-        poll.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
-        poll.register(ear, select.POLLIN)
+        poll = self._polls.get((fd, write))
+        if poll is None:
+            poll = self._polls[fd, write] = select.poll()
+            poll.register(fd, select.POLLIN | (select.POLLOUT if write else 0))
+            poll.register(ear, select.POLLIN)
         ready = dict(poll.poll(max(0.0, seconds) * 1000))
         if ear in ready:
             try:

@@ -13,10 +13,11 @@ from psycopg import errors as driver_errors
 from psycopg import pq
 
 from lockgate.errors import LockgateError, Refused, RunFailed
+from lockgate.postgres.connecting import connect_error
 from lockgate.postgres.settings import in_milliseconds
 from lockgate.postgres.sqlstate import GONE, ServerError, reason_of
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import ConnectionLost, connect_error
+from lockgate.postgres.wire import ConnectionLost
 from lockgate.record.points import point
 from lockgate.record.redact import redact
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
+from lockgate.postgres.connecting import connect_error
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import connect_error
 
 
 @contextmanager

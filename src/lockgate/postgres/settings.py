@@ -1,6 +1,7 @@
 """What a work session is set to, how it is read back, and how a file's leftovers are found."""
 
 import secrets
+from functools import lru_cache
 from typing import NamedTuple
 
 from lockgate.errors import Refused
@@ -138,6 +139,7 @@ def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
 _UNITS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
+@lru_cache(maxsize=64)
 def in_milliseconds(value: str) -> str | float:
     """A time setting in its unit-free form (the server shows 900000ms as 15min); any other text as it is."""
     number = value.rstrip("abcdefghijklmnopqrstuvwxyz")

@@ -4,7 +4,6 @@ The driver's own cursors are not used while migrations run: a batch goes out thr
 whole small file costs one round trip, and the wait is ours, so that signals and deadlines are heard.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +14,8 @@ from psycopg import pq
 
 from lockgate.errors import LockgateError
 from lockgate.postgres.alarm import Alarm, Cause
-from lockgate.postgres.sqlstate import GONE, STARTING, ServerError
+from lockgate.postgres.connecting import connect_error
+from lockgate.postgres.sqlstate import GONE, ServerError
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
@@ -448,6 +448,8 @@ def _bare_wait(fd: int, write: bool, seconds: float) -> bool:
 
 def _reply(result: "pq.abc.PGresult") -> Reply:
     columns = range(result.nfields)
+    if not columns:
+        return Reply([], (result.command_status or b"").decode())
     rows = [
         tuple(None if (v := result.get_value(row, column)) is None else v.decode() for column in columns)
         for row in range(result.ntuples)
@@ -467,37 +469,3 @@ def _server_error(result: "pq.abc.PGresult", index: int) -> ServerError:
         read(field.SQLSTATE) or "08006", message, index=index, detail=read(field.MESSAGE_DETAIL), hint=read(field.MESSAGE_HINT),
         context=read(field.CONTEXT), position=int(position) if position.isdigit() else 0,
     )  # fmt: skip
-
-
-_LATER = (
-    "starting up", "shutting down", "in recovery mode", "not yet accepting connections", "system is not accepting connections", "too many clients", "too many connections",
-    "remaining connection slots", "no more connections allowed",
-)  # fmt: skip
-"""What a server or a pooler says that has no room now. A failed connect carries no SQLSTATE, so the words have to do."""
-_NO_ROLE = re.compile(r'role "[^"]*" (does not exist|is not permitted to log in)')
-
-
-def connect_error(target: Target, error: driver_errors.Error) -> LockgateError:
-    """The error of a failed connect, without the secrets that the driver's message may repeat."""
-    from lockgate.errors import ConfigError, Refused, Unreachable
-
-    text = redact(str(error)).strip().replace("\n", " ")
-    state = getattr(error, "sqlstate", None) or ""
-    details: dict[str, object] = {"target": str(target), "sqlstate": state}
-    if state in STARTING or any(words in text for words in _LATER):
-        return Unreachable(f"no connection to {target}: {text}", "TOO_MANY_CONNECTIONS", details=details)
-    if (
-        "password authentication failed" in text
-        or "no password supplied" in text
-        or "no pg_hba.conf entry" in text
-        or _NO_ROLE.search(text)
-    ):
-        return Refused(
-            f"{target} refused the login: {text}",
-            "PRIVILEGE",
-            next="Check user, password and pg_hba.conf.",
-            details=details,
-        )
-    if "invalid connection option" in text or "invalid sslmode" in text or "invalid port" in text:
-        return ConfigError(f"the URL of {target} has a wrong option: {text}")
-    return Unreachable(f"{target} cannot be reached: {text}", details=details)
