@@ -45,7 +45,7 @@ def address(target: Target, database: str | None = None) -> tuple[str, dict[str,
         hidden |= {"PGPASSWORD": password}
     if parameters.pop("sslpassword", None) is not None:
         raise ConfigError(
-            "a backup cannot hand the sslpassword of the URL to PostgreSQL's programs without showing it",
+            "the sslpassword of the URL cannot be handed to PostgreSQL's programs without showing it",
             next="Use a client key without a password, readable by this user only.",
         )
     if database is not None:
