@@ -30,7 +30,7 @@ def _open(session: Session, name: str, purpose: str, *, make: bool = False) -> I
         from lockgate.postgres.moves import home
         from lockgate.release.roles import home_grants
 
-        for place in filter(None, places):
+        for place in places.written:
             home.ensure(place, lambda: home_grants(session.settings.roles))
     with stoppable(f"the move {name}"), opened(declared, places, purpose) as move:
         yield move
@@ -251,7 +251,7 @@ def _recording(session: Session, move: "Opened", command: str) -> Iterator[None]
         yield
         return
     who = Amendment(_operator(), f"{command} of the move {move.name}")
-    with recorded([t for t in move.places if t is not None], session.settings, who) as notes:
+    with recorded(list(move.places.written), session.settings, who) as notes:
         yield
     for note in notes:
         session.output.note(f"note: {note}")

@@ -165,8 +165,9 @@ def _task(move: Opened, row: MoveRow) -> Task:
 def _once(move: Opened, task: Task, piece: batch.Range) -> batch.Copied:
     if task.sides is not None:
         return copy_in_place(task.sides, move.home, piece, ledger.RECORD, move.owner)
+    replica = None if task.mapping.same_database else move.replica
     return batch.copy_range(
-        task.mapping, move.home, move.far, piece, ledger.RECORD, move.owner, task.references
+        task.mapping, move.home, move.far, piece, ledger.RECORD, move.owner, task.references, replica
     )
 
 
@@ -184,6 +185,10 @@ def copy(move: Opened, task: Task, piece: batch.Range) -> batch.Copied | None:
             raise
         ledger.fail_range(move.home, move.name, piece.number, error.message)
         return None
+    except LockgateError as error:
+        if error.code == "MOVE_REPLICA":
+            ledger.fail_range(move.home, move.name, piece.number, error.message)
+        raise
 
 
 def _heal(move: Opened, task: Task, piece: batch.Range, poisoned: batch.Poisoned) -> batch.Copied | None:

@@ -19,9 +19,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[source]``: the table that is moved, in the database of the call."""
+    """``[source]``: the table that is moved, in the database of the call. ``replica_env`` names the variable with the URL of a standby that heavy reads go to."""
 
     table: str
+    replica_env: str = ""
 
 
 class TargetSide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +36,7 @@ class TargetSide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say.
 
-    Beyond the ``max_`` values the backfill waits (0 switches WAL rate, archiver backlog in segments and commit latency off),
+    ``replica_wait_seconds`` is how long a read waits for ``source.replica_env`` to be past the point that it needs. Beyond the ``max_`` values the backfill waits (0 switches WAL rate, archiver backlog in segments and commit latency off),
     and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. With more than ``quarantine_rows`` refused rows the move is paused.
     """
 
@@ -48,6 +49,7 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_rows: int = 1_000
     max_connections_percent: int = 80
     max_replica_lag_seconds: int = 30
+    replica_wait_seconds: int = 30
     max_lock_waiters: int = 5
     max_slot_mb: int = 1_024
     max_wal_mb_per_second: int = 0
@@ -135,9 +137,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def digest(fixed: msgspec.Struct) -> str:
-    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks."""
+    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks, and about where it is read."""
     said = msgspec.to_builtins(fixed)
     said.pop("references")
+    said["source"].pop("replica_env", None)
+    said["limits"].pop("replica_wait_seconds")
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
@@ -193,7 +197,7 @@ def problems(d: Declaration) -> list[str]:
         ("batch_rows", 1, 1_000_000), ("workers", 1, 64), ("relay_rows", 1, 1_000_000), ("lock_attempt_ms", 1, 10_000),
         ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
         ("max_wal_mb_per_second", 0, 1_000_000), ("max_archive_backlog", 0, 1_000_000), ("max_commit_ms", 0, 600_000), ("quarantine_rows", 0, 10_000_000),
-        ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000),
+        ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000), ("replica_wait_seconds", 0, 86_400),
         ("max_slot_mb", 1, 1_000_000),
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
@@ -238,6 +242,8 @@ def problems(d: Declaration) -> list[str]:
 
 def _in_place_problems(d: Declaration) -> list[str]:
     found = []
+    if d.source.replica_env:
+        found.append("a move in place reads what it fills in where it stands: no replica_env")
     if d.two_databases or d.target.create:
         found.append(
             "a move in place has one database, and a migration makes its target: no url_env, no create"

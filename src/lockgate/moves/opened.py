@@ -18,6 +18,7 @@ from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
+from lockgate.postgres.moves.replica import Replica
 from lockgate.postgres.queries import query
 from lockgate.postgres.relation import Relation, describe
 from lockgate.postgres.sqlstate import ServerError
@@ -27,23 +28,33 @@ PATH = "SET SESSION search_path = pg_catalog, pg_temp"
 
 
 class Where(NamedTuple):
-    """The databases of a move. ``target`` is None when it is the source's."""
+    """The databases of a move. ``target`` is None when it is the source's, ``replica`` when all is read from the primary."""
 
     source: Target
     target: Target | None
+    replica: Target | None = None
+
+    @property
+    def written(self) -> tuple[Target, ...]:
+        """The one or two databases that the move writes to."""
+        return (self.source,) if self.target is None else (self.source, self.target)
 
 
 def where(declared: Declaration, source: Target, environ: "dict[str, str] | object") -> Where:
     """The databases that ``declared`` names, with URLs from ``environ``. Raises ``ConfigError``."""
-    if not declared.two_databases:
-        return Where(source, None)
-    url = environ.get(declared.target.url_env) if isinstance(environ, dict) else None
-    if not url:
-        raise ConfigError(
-            f"target.url_env: the variable {declared.target.url_env} is {'empty' if url == '' else 'not set'}", "MOVE_DECLARATION",
-            next=f"Set {declared.target.url_env}; another target is never taken instead.",
-        )  # fmt: skip
-    return Where(source, Target(url, source=declared.target.url_env))
+
+    def of(variable: str, key: str, never: str) -> Target | None:
+        if not variable:
+            return None
+        url = environ.get(variable) if isinstance(environ, dict) else None
+        if not url:
+            raise ConfigError(
+                f"{key}: the variable {variable} is {'empty' if url == '' else 'not set'}", "MOVE_DECLARATION", next=f"Set {variable}; {never}.",
+            )  # fmt: skip
+        return Target(url, source=variable)
+
+    target = of(declared.target.url_env, "target.url_env", "another target is never taken instead")
+    return Where(source, target, of(declared.source.replica_env, "source.replica_env", "or take it out to read from the primary"))  # fmt: skip
 
 
 class Opened:
@@ -54,6 +65,8 @@ class Opened:
         self.places = places
         self.owner = f"{purpose} {uuid.uuid4().hex[:8]}"
         self.rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self.purpose = purpose
+        self._replica: Replica | None = None
         self.home = Link(places.source, f"move {declared.name} {purpose}")
         try:
             self.far = (
@@ -89,6 +102,14 @@ class Opened:
     def links(self) -> tuple[Link, ...]:
         """The one or two sessions."""
         return (self.home,) if self.far is self.home else (self.home, self.far)
+
+    @property
+    def replica(self) -> Replica | None:
+        """The standby that heavy reads go to, opened when it is first asked for; None where the primary is read. Raises as ``Replica``."""
+        if self._replica is None and self.places.replica is not None:
+            self._replica = Replica(self.places.replica, self.home, f"move {self.name} {self.purpose} reads", self.declared.limits.replica_wait_seconds)  # fmt: skip
+            self._replica.link.run(PATH)
+        return self._replica
 
     def row(self) -> MoveRow:
         """Where the move stands now."""
@@ -169,7 +190,9 @@ class Opened:
             raise LockgateError(reason, "MOVE_PAUSED", details={"changed": changed})
 
     def close(self) -> None:
-        """Close both sessions."""
+        """Close every session."""
+        if self._replica is not None:
+            self._replica.close()
         for link in self.links:
             link.close()
 

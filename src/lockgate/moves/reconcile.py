@@ -52,7 +52,9 @@ def compare_feed(
     move: Opened, mapping: Mapping, origin: Relation, destination: Relation, relay: Relay, report: Report
 ) -> tuple[Verified, tuple[Difference, ...], int]:
     """Compare what ``mapping`` makes of the origin with the destination: (all, unexplained, in flight)."""
-    places = (move.places.source, move.places.target or move.places.source)
+    replica = move.replica if mapping.feed == "forward" else None
+    read = move.places.source if replica is None else replica.target
+    places = (read, move.places.target or read)
     left = PostgresStore(places[0] if mapping.feed == "forward" else places[1], f"move {move.name} compare")
     try:
         right = PostgresStore(
@@ -72,6 +74,8 @@ def compare_feed(
         )
         key = tuple(k.destination for k in mapping.key)
         with _still(mapping, relay, move.declared.limits.lock_patience_seconds):
+            if replica is not None:
+                replica.past()
             found = verify(left, right, tables, key, progress=lambda p: report(p.doing, p.done), unique=True)
             texts = ", ".join(f"{c}::text" for c in mapping.batch_columns)
             # The origin's snapshot is still open: these are the entries that were waiting in that very moment. What the log
@@ -135,7 +139,7 @@ def reconcile(
     done = Reconciled(found, in_flight, unexplained, repaired)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": in_flight, "repaired": repaired,
-        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
+        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "replica": str(move.places.replica or ""), "seconds": round(found.seconds, 3),
     }  # fmt: skip
     if not done.equal:
         ledger.event(

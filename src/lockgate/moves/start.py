@@ -2,7 +2,7 @@
 
 import msgspec
 
-from lockgate.errors import ConfigError, Refused
+from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves import in_place
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import (
@@ -144,6 +144,7 @@ def plan(move: Opened) -> Planned:
         probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
         problems += probed.problems
         notes += probed.notes
+    problems += _replica_problems(move, notes)
     pointed = references(
         move,
         source,
@@ -163,6 +164,17 @@ def plan(move: Opened) -> Planned:
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _replica_problems(move: Opened, notes: list[str]) -> list[Problem]:
+    try:
+        replica = move.replica
+    except LockgateError as error:
+        return [Problem(error.message, error.next)]
+    if replica is not None:
+        what = "rows are copied and compared" if move.declared.two_databases else "both sides are compared (rows are copied within the primary)"  # fmt: skip
+        notes.append(f"{what} from {replica.target}, once it is past the point that is needed: up to {move.declared.limits.replica_wait_seconds} s are waited for that")  # fmt: skip
+    return []
 
 
 def _accepted(declared: Declaration, problems: list[Problem]) -> tuple[list[Problem], list[str]]:

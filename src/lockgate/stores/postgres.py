@@ -68,7 +68,7 @@ class PostgresStore:
         if isinstance(like, PostgresStore) and self.facts.system_identifier == like.facts.system_identifier:
             for store in (self, like):  # both sides already share this server's processors
                 store.link.run("SET SESSION max_parallel_workers_per_gather = 0")
-        if like is None and not self.facts.in_recovery:
+        if like is None:
             self._snapshot = self.link.value("SELECT pg_catalog.pg_export_snapshot()")
         self.link.run("SELECT 1")  # the snapshot is taken now, not when the first scan begins
 

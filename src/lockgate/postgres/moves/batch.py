@@ -13,6 +13,7 @@ from lockgate.postgres.moves import dangling
 from lockgate.postgres.moves.dangling import Dangling, Reference
 from lockgate.postgres.moves.mapping import Mapping, lock_key
 from lockgate.postgres.moves.relay import DATA_ERRORS, NESTED, copy_format
+from lockgate.postgres.moves.replica import Replica
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
@@ -84,10 +85,11 @@ def _above(mapping: Mapping) -> str:
 
 
 def copy_range(
-    mapping: Mapping, origin: Link, destination: Link, piece: Range, ledger: str, owner: str, references: tuple[Reference, ...] = (),
+    mapping: Mapping, origin: Link, destination: Link, piece: Range, ledger: str, owner: str, references: tuple[Reference, ...] = (), replica: Replica | None = None,
 ) -> Copied:  # fmt: skip
     """Copy one range and write its row of the ledger: in one transaction in one database, behind the copy across two.
 
+    Across two databases rows are read from ``replica``, where there is one, once it is past all that was relayed before.
     What dangles by ``references`` is told, from the same transaction. Raises ``Poisoned`` when the destination refuses data; nothing of the range is copied then.
     """
     parameters = [*piece.high, *(piece.low or ())]
@@ -101,12 +103,16 @@ def copy_range(
                 record(origin, mapping, piece, copied, ledger, owner, begin)
                 point("move:batch:commit")
             return copied
+        if replica is not None:
+            replica.past()  # the long wait, if there is one, keeps nobody out
         # The destination's lock comes before the origin's snapshot; the other way round a delete could slip in between.
         with destination.transaction():
             destination.run(f"SELECT pg_advisory_xact_lock_shared({lock_key(mapping.move, 'apply')})")
             destination.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
-            with origin.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
-                copied = _across(mapping, origin, destination, piece, parameters, references)
+            # So the point that a replica has to be past is asked for under the lock, too.
+            read = origin if replica is None else replica.past()
+            with read.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+                copied = _across(mapping, read, destination, piece, parameters, references)
             point("move:batch:destination-commit")
         # Killed here, the range is copied and the ledger does not know: it is copied once more, and inserts nothing.
         record(origin, mapping, piece, copied, ledger, owner, begin)

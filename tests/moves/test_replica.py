@@ -1,0 +1,196 @@
+"""A move that reads from a standby of its source: right while replay lags, refused where the standby is none, told when it stays behind."""
+
+import threading
+import uuid
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from faults.cluster import Cluster
+from lockgate.errors import ConfigError, LockgateError
+from lockgate.moves.declaration import Declaration, Source, TargetSide, problems
+from lockgate.moves.opened import Where, where
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves.replica import Replica, unfit
+from lockgate.postgres.relation import ServerFacts
+from lockgate.postgres.target import Target
+from moves.hand import Hand, make
+from support.calls import Project
+from support.processes import until
+from support.tables import run_sql
+
+pytestmark = pytest.mark.postgres("18")
+
+
+@pytest.fixture
+def pair(server, session_directory, postgres_label):
+    """(primary, standby) with the table ``item`` in a database of its own."""
+    folder = session_directory / f"moves-{uuid.uuid4().hex[:8]}"
+    primary = Cluster.like(server, folder, session_directory, postgres_label)
+    standby = None
+    try:
+        primary.start()
+        standby = primary.standby(session_directory / f"{folder.name}s")
+        make(primary.url(), 1000)
+        yield primary, standby
+    finally:
+        for one in (standby, primary):
+            if one is not None:
+                one.remove()
+
+
+def reading(hand: Hand, url: str, seconds: int = 30) -> Hand:
+    """``hand`` with a replica that is waited for so long."""
+    hand.places = hand.places._replace(replica=Target(url, source="test"))
+    return hand.with_limits(replica_wait_seconds=seconds, max_replica_lag_seconds=3600)
+
+
+def test_a_move_across_reads_from_the_standby(pair, database: str):
+    """Copied while replay lags behind writes and deletes that the relay brought over first: nothing is resurrected, and the scans were the standby's."""
+    primary, standby = pair
+    hand = reading(Hand(primary.url(), database), standby.url())
+    assert any("once it is past" in n for n in hand.plan().notes)
+    hand.start()
+    standby.execute("SELECT pg_wal_replay_pause()")
+    run_sql(primary.url(), "DELETE FROM item WHERE u % 10 = 0", "UPDATE item SET v = 'late' WHERE u % 10 = 1")
+    hand.relay()
+    done: list[object] = []
+    worker = threading.Thread(target=lambda: done.append(hand.backfill()))
+    worker.start()
+    until(
+        lambda: run_sql(
+            primary.url(),
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_current_wal_flush_lsn%' AND application_name LIKE '%worker%'",
+        )
+    )
+    assert run_sql(database, "SELECT count(*) FROM item WHERE v <> 'late'") == [(0,)], (
+        "no row came from a standby that was behind"
+    )
+    standby.execute("SELECT pg_wal_replay_resume()")
+    worker.join()
+    assert done[0].complete
+    hand.reconcile()
+    assert run_sql(
+        database,
+        "SELECT count(*), count(*) FILTER (WHERE u % 10 = 0), count(*) FILTER (WHERE v = 'late') FROM item",
+    ) == [(900, 0, 100)]
+    assert standby.execute(
+        "SELECT seq_scan + idx_scan > 0 FROM pg_stat_user_tables WHERE relname = 'item'"
+    ) == [(True,)]
+    evidence = run_sql(
+        primary.url(), "SELECT evidence ->> 'replica' FROM lockgate.move_event WHERE to_stage = 'reconciled'"
+    )[0][0]
+    assert evidence == str(hand.places.replica)
+    run_sql(
+        database, "ALTER TABLE item DISABLE TRIGGER ALL", "UPDATE item SET v = 'behind its back' WHERE u = 7"
+    )
+    with pytest.raises(LockgateError) as caught:
+        hand.reconcile()
+    assert caught.value.code in ("MOVE_DIVERGED", "MOVE_PAUSED")
+
+
+def test_both_sides_of_one_database_from_one_moment_of_the_standby(pair):
+    """In one database both tables and the outbox are read from one snapshot of the standby while writes go on; a difference is found."""
+    primary, standby = pair
+    hand = reading(Hand(primary.url()), standby.url())
+    hand.start()
+    hand.backfill()
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            run_sql(primary.url(), f"UPDATE item SET v = 'w{number}' WHERE u = {number % 50 + 1}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            assert hand.reconcile().equal
+    finally:
+        stop.set()
+        writer.join()
+    hand.relay()
+    run_sql(
+        primary.url(),
+        "BEGIN; SET LOCAL lockgate.feed = 'items'; UPDATE item_new SET v = 'x' WHERE u = 7; COMMIT",
+    )
+    with pytest.raises(LockgateError) as caught:
+        hand.reconcile()
+    assert caught.value.code == "MOVE_DIVERGED"
+
+
+def test_a_standby_that_stays_behind_is_told(pair, database: str):
+    """After the wait the command says how far the replica is behind and that its replay is paused; the range is free, and without the replica the same move goes on."""
+    primary, standby = pair
+    plain = Hand(primary.url(), database).with_limits(max_replica_lag_seconds=3600)
+    hand = reading(Hand(primary.url(), database), standby.url(), 0)
+    hand.start()
+    standby.execute("SELECT pg_wal_replay_pause()")
+    until(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+    run_sql(primary.url(), "UPDATE item SET v = 'more' WHERE u < 100")
+    for call in (hand.backfill, hand.reconcile):
+        with pytest.raises(LockgateError) as caught:
+            call()
+        assert caught.value.code == "MOVE_REPLICA"
+        assert "its replay is paused" in caught.value.message
+        assert caught.value.details["behindBytes"] > 0
+        if call == hand.backfill:
+            assert "behind" in run_sql(primary.url(), "SELECT last_error FROM lockgate.backfill_jobs")[0][0]
+            assert plain.backfill().complete
+    plain.reconcile()
+    standby.execute("SELECT pg_wal_replay_resume()")
+
+
+def test_what_is_no_standby_of_the_source(pair, database: str):
+    """The primary itself, another server, another database: each is a problem of the plan, with the reason."""
+    primary, _ = pair
+    hand = Hand(primary.url(), database)
+    for url, word in ((primary.url(), "takes writes itself"), (database, "takes writes itself")):
+        told = reading(hand, url).plan().problems
+        assert [word in p["what"] for p in told] == [True]
+    facts = ServerFacts("1", "5", "UTF8", True, "", 180000)
+    at = lambda **more: msgspec.structs.replace(facts, **more)  # noqa: E731
+    assert unfit(facts, facts) == ""
+    assert "another server" in unfit(facts, at(system_identifier="2"))
+    assert "another database" in unfit(facts, at(database_oid="6"))
+    place = Target(database, source="t")
+    with closing(Link(place, "t")) as link, pytest.raises(LockgateError, match="cannot be read in place of"):
+        Replica(place, link, "t", 1)
+
+
+def test_what_a_declaration_says_of_a_replica():
+    """It changes no hash, names a variable that has to be set, and is not for moves in place."""
+    plain, told = (Declaration(Source("t", r), TargetSide("u")) for r in ("", "REPLICA"))
+    assert plain.hash == told.hash
+    assert problems(told) == []
+    here = Target("postgresql:///x", source="t")
+    assert where(plain, here, {}) == Where(here, None, None)
+    found = where(told, here, {"REPLICA": "postgresql:///y"}).replica
+    assert found is not None
+    with pytest.raises(ConfigError, match=r"source\.replica_env: the variable REPLICA is not set"):
+        where(told, here, {})
+    assert any("no replica_env" in p for p in problems(msgspec.structs.replace(told, kind="in-place")))
+
+
+def test_commands_with_a_replica(pair, tmp_path):
+    """`lockgate move` with `replica_env`: plan tells it, run proves from the standby, the cutover is recorded on the primary, rollback and abort leave the standby alone."""
+    primary, standby = pair
+    project = Project(tmp_path, primary.url())
+    project.write("a", "CREATE TABLE a (id bigint PRIMARY KEY);\n")
+    assert project.run("up").code == 0
+    project.environ["REPLICA"] = standby.url()
+    (tmp_path / "moves").mkdir()
+    (tmp_path / "moves" / "items.toml").write_text(
+        '[source]\ntable = "item"\nreplica_env = "REPLICA"\n[target]\ntable = "item_new"\ncreate = true\n[limits]\nmax_connections_percent = 100\n'
+    )
+    assert any(
+        "both sides are compared" in n for n in project.ok("move", "move", "plan", "items")["result"]["notes"]
+    )
+    ran = project.ok("move", "move", "run", "items", "--cutover")
+    assert ran["serves"] == "target"
+    assert primary.execute("SELECT count(*) FROM lockgate.history_event WHERE kind = 'move'") == [(1,)]
+    assert project.ok("move", "move", "rollback", "items")["serves"] == "source"
+    assert project.ok("move", "move", "abort", "items")["stage"] == "aborted"
