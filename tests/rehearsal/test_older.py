@@ -98,6 +98,17 @@ def test_old_rows_that_nothing_refuses(rehearse: Callable[..., Rehearsal], files
     assert answer(found)[::2] == ("compatible", []), found.checks
 
 
+@pytest.mark.postgres("16", "18")
+def test_what_on_conflict_updates(rehearse: Callable[..., Rehearsal]) -> None:
+    """An INSERT that satisfies the constraint meets an old row by its key, and what ON CONFLICT does to that one is refused; where it fills the row in, it goes on."""
+    insert = "INSERT INTO users (id, email, nick) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET email = excluded.email"
+    said, told, bad = answer(rehearse(BASE, CHECK, base=1, queries=f"{insert};"))
+    assert (said, bad) == ("hold", [("1700000000001", "23514")])
+    assert "NULL in nick" in told
+    filled = rehearse(BASE, CHECK, base=1, queries=f"{insert}, nick = excluded.nick;")
+    assert answer(filled)[::2] == ("compatible", [])
+
+
 @pytest.mark.postgres("18")
 def test_where_no_row_is(rehearse: Callable[..., Rehearsal]) -> None:
     """Without any row nothing can be shown: the query that updates the table holds, and says so; an INSERT and a query of another table go on."""

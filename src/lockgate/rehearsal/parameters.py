@@ -4,6 +4,7 @@ The values are SQL expressions that the scratch server evaluates once, at the re
 then on they are fixed, so that what fails later fails because of the schema.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from lockgate.postgres.placeholders import Query, Use
@@ -17,6 +18,9 @@ PAIRED = 1_000
 MOST = 12
 """How many sets a query is tried with."""
 _VARIANTS = ("", "small", "large", "row")
+THERE = "there"
+"""The variant of a row whose keys are there already: what ON CONFLICT does is done."""
+_MEETS = re.compile(r"\bon\s+conflict\b", re.I)
 _PLAIN = {"number": "7", "unit": "day", "date": "2024-02-03", "list": "[]", "zone": "UTC"}
 """What a text may have to be where no column says it: variants that are tried where the others fail."""
 
@@ -42,6 +46,9 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
             else _value(use, place, kind, variant, seed, FRESH + number * 13)
             for (use, place, kind), choices in zip(wanted, allowed, strict=True)
         ]
+        made.append([_texts(row)])
+    if _MEETS.search(query.text):
+        row = [_value(use, place, kind, THERE, seed, FRESH + most * 13) for use, place, kind in wanted]
         made.append([_texts(row)])
     return made + _pairs(wanted, seed)
 
@@ -123,11 +130,12 @@ def _one_value(use: Use, place: Place, kind: str, variant: str, seed: int, numbe
         column = ColumnOf("value", kind, f"_{element}" if many else element, category="A" if many else "S", element=element if many else "")  # fmt: skip
         if element in ("text", "varchar", "json", "jsonb") and variant in _PLAIN:
             return f"ARRAY['{_PLAIN[variant]}']" if many else f"'{_PLAIN[variant]}'"
-        plain = expression(column, "7", seed, "" if variant in ("row", *_PLAIN) else variant)
+        plain = expression(column, "7", seed, "" if variant in ("row", THERE, *_PLAIN) else variant)
         return plain or "'1'"
     table, column = place
     there = f"SELECT {quote(column.name)} FROM {table.quoted} WHERE {quote(column.name)} IS NOT NULL"  # noqa: S608
-    fresh = expression(column, str(number), seed, "" if variant == "row" else variant) or "NULL"
+    ordinary = variant in ("row", THERE)
+    fresh = expression(column, str(number), seed, "" if ordinary else variant) or "NULL"
     if not column.plain and column.choices:
         fresh = chosen(column, str(number))[0]
     if use.role == "filter":
@@ -136,6 +144,8 @@ def _one_value(use: Use, place: Place, kind: str, variant: str, seed: int, numbe
     if parent is not None:
         key = quote(parent.refers[parent.columns.index(column.name)])
         fresh = f"(SELECT {key} FROM {quote(parent.schema)}.{quote(parent.table)} LIMIT 1)"  # noqa: S608
+    if variant == THERE and column.unique:
+        return f"COALESCE(({there} LIMIT 1), {fresh})"
     first = next((c for c in table.columns if c.unique), None)
     if variant == "row" and not column.alone and column is not first:
         # What another row holds already: a new unique constraint shows. Of a key one column is enough to be new.
