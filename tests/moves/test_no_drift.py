@@ -1,5 +1,9 @@
 """What a move makes is no drift of the schema, and its switch stands among what changed the history."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from support.calls import Project
@@ -75,3 +79,48 @@ def test_a_target_that_a_migration_made_counts(tmp_path, database: str):
     for command in ("start", "run", "cutover", "rollback", "abort"):
         project.ok("move", "move", command, "items")
         _same(project)
+
+
+DIES = """
+import os, sys
+from lockgate.cli.main import main
+from lockgate.record import points
+
+seen, place = [], sys.argv[1]
+
+def hook(name):
+    seen.append(name)
+    if "move:switch:commit" in seen and name.startswith(place):
+        os._exit(9)
+
+points.install(hook)
+sys.argv = ["lockgate", "move", "cutover", "items", "--format", "json"]
+main()
+"""
+
+
+@pytest.mark.parametrize("place", ["move:switch:commit", "move schema", "move:schema:recorded"])
+def test_killed_between_the_switch_and_its_record(tmp_path, database: str, place: str):
+    """A cutover that is killed around its commit and before its record of the schema: stage and cutover_ms are the switch's own, and the same command, called again, leaves the schema recorded once and no drift."""
+    project = _project(tmp_path, database)
+    project.ok("move", "move", "run", "items")
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, place],
+        cwd=tmp_path,
+        env={**os.environ, **project.environ},
+        capture_output=True,
+    )
+    assert died.returncode == 9, died.stderr
+    renamed = run_sql(database, "SELECT to_regclass('item__items_old') IS NOT NULL")[0][0]
+    assert renamed is (place != "move:switch:commit")
+    assert run_sql(database, "SELECT stage IN ('cut_over', 'tail'), cutover_ms > 0 FROM lockgate.move") == [
+        (renamed, True if renamed else None)
+    ]
+    assert project.ok("move", "move", "cutover", "items")["serves"] == "target"
+    _same(project)
+    assert run_sql(database, "SELECT kind FROM lockgate.history_event") == [("move",)]
+    project.ok("move", "move", "rollback", "items")
+    _same(project)
+    run_sql(database, "ALTER TABLE other ADD COLUMN by_hand int")
+    assert project.ok("move", "move", "rollback", "items")["serves"] == "source"
+    assert project.json("verify").code == 1, "what a person does later is drift, whatever was recorded before"

@@ -251,7 +251,7 @@ def _recording(session: Session, move: "Opened", command: str) -> Iterator[None]
         yield
         return
     who = Amendment(_operator(), f"{command} of the move {move.name}")
-    with recorded(list(move.places.written), session.settings, who) as notes:
+    with recorded(move.home, move.name, list(move.places.written), session.settings, who) as notes:
         yield
     for note in notes:
         session.output.note(f"note: {note}")
