@@ -141,13 +141,31 @@ def test_the_digest(gate_answer, applied, database):
     digest = ask(database, "SELECT lockgate.history_digest_v1(%s)", R[3])[0][0]
     made = applied.json("gate", "contract", "--release-id", "r7", "--min", R[1])
     written = json.loads(made.out)
-    assert written["schema"] == {"min": R[1], "max": R[3], "digest": digest}
+    below = {r: ask(database, "SELECT lockgate.history_digest_v1(%s)", r)[0][0] for r in (R[1], R[2])}
+    assert written["schema"] == {"min": R[1], "max": R[3], "digest": digest, "digests": below}
     assert f"schema {R[1]} to {R[3]}, 3 revisions" in made.err
     assert gate_answer(1, 3, schema={"digest": digest}) == ("READY", 0)
     assert gate_answer(1, 3, schema={"digest": "0" * 64}) == ("CHECKSUM_MISMATCH", 1)
     applied.write("d", "CREATE TABLE d (id bigint PRIMARY KEY);\n")
     assert applied.run("up").code == 0
     assert gate_answer(1, 3, schema={"digest": digest}) == ("AHEAD_OK", 0), "newer files do not change it"
+
+
+def test_the_digest_below_max(applied):
+    """While the database is inside the window and below max, other files than the image's are a CHECKSUM_MISMATCH there, too."""
+    applied.write("d", "CREATE TABLE d (id bigint PRIMARY KEY);\n")
+    made = applied.run("gate", "contract", "--min", R[2], "--output", "lockgate.contract.json")
+    assert made.code == 0, made
+    assert applied.json("gate").code == 0
+    path = applied.root / "lockgate.contract.json"
+    written = json.loads(path.read_text())
+    assert sorted(written["schema"]["digests"]) == [R[2], R[3]]
+    written["schema"]["digests"][R[3]] = "0" * 64
+    path.write_text(json.dumps(written))
+    refused = applied.json("gate")
+    assert (refused.code, json.loads(refused.out)["answer"]) == (1, "CHECKSUM_MISMATCH")
+    assert applied.run("up").code == 0
+    assert applied.json("gate").code == 0, "from max on that of max counts"
 
 
 def test_a_run_in_progress_and_one_that_died(gate_answer, applied, database):

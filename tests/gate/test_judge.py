@@ -74,13 +74,19 @@ def test_an_announced_floor_keeps_new_instances_out():
 
 
 def test_the_digest():
-    """The digest is compared from max on; a difference is CHECKSUM_MISMATCH, a database that gives none is a doubt."""
+    """The digest is compared from max on, and below it where the contract has one for that revision; a difference is CHECKSUM_MISMATCH, a database that gives none is a doubt."""
     good, bad = "a" * 64, "b" * 64
     asked = contract(1, 3, digest=good)
     assert answer(1, 3, given=asked, digest=good) == ("READY", 0)
     assert answer(1, 3, given=asked, digest=bad) == ("CHECKSUM_MISMATCH", 1)
     assert answer(1, 3, given=asked) == ("UNKNOWN", 5)
     assert answer(1, 3, given=asked, revision=R[2]) == ("READY", 0)
+    below = contract(1, 3, digest=good, digests={R[2]: bad})
+    assert answer(1, 3, given=below, revision=R[2], digest=bad) == ("READY", 0)
+    assert answer(1, 3, given=below, revision=R[2], digest=good) == ("CHECKSUM_MISMATCH", 1)
+    assert answer(1, 3, given=below, revision=R[2]) == ("UNKNOWN", 5)
+    assert answer(1, 3, given=below, revision=R[1], digest=good) == ("READY", 0), "nothing is said of it"
+    assert answer(1, 3, given=below, digest=good) == ("READY", 0)
 
 
 def test_secrets_during_a_rotation():

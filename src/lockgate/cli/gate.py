@@ -176,7 +176,11 @@ def contract_command(
         min=low or high or newest, max=high or newest, release_id=release_id, git_sha=git_sha, service=service,
         digest=history_digest(((m.revision, m.checksum) for m in files.migrations), high or newest), source="gate contract",
     )  # fmt: skip
-    document = contract.document() | ({"service": service} if service else {})
+    document: dict[str, Any] = contract.document() | ({"service": service} if service else {})
+    below = [r for r in sorted(known) if contract.min <= r < contract.max]
+    if below:  # one digest for each schema that it may meet
+        pairs = [(m.revision, m.checksum) for m in files.migrations]
+        document["schema"]["digests"] = {r: history_digest(pairs, r) for r in below}
     text = json.dumps(document, indent=2) + "\n"
     if output:
         write_atomically(Path(output), text.encode())

@@ -35,13 +35,14 @@ class Contract:
 
     ``min`` and ``max`` are revisions (13 digits): the image runs on every schema from ``min`` to ``max``, and on newer ones
     as long as no contract-phase migration above ``max`` was applied. ``digest`` is over (revision, checksum) up to
-    ``max``. ``signature`` is the path of the schema that the write guard compares with, from the contract's own folder.
+    ``max``, ``digests`` gives it for revisions below ``max``: there the database is compared with its own. ``signature`` is the path of the schema that the write guard compares with, from the contract's own folder.
     ``indexes`` maps a name to ``{"spec_hash": ...}``, ``moves`` a name to the stage that must be reached.
     Raises ``ConfigError`` that names the field.
     """
 
     __slots__ = (
         "digest",
+        "digests",
         "git_sha",
         "indexes",
         "max",
@@ -62,6 +63,7 @@ class Contract:
         min: str,
         max: str,
         digest: str = "",
+        digests: "Mapping[str, str] | None" = None,
         release_id: str = "",
         git_sha: str = "",
         service: str = "",
@@ -79,8 +81,8 @@ class Contract:
         if self.min > self.max:
             raise self._wrong("schema.min", f"{min} is above schema.max {max}")
         self.digest = self._text("schema.digest", digest)
-        if digest and (len(digest) != 64 or not set(digest) <= _HEX):
-            raise self._wrong("schema.digest", "is not 64 hexadecimal digits")
+        self._refuse_no_digest("schema.digest", digest)
+        self.digests = self._digests(digests)
         self.release_id = self._text("release_id", release_id)
         self.git_sha = self._text("git_sha", git_sha)
         self.service = self._text("service", service)
@@ -127,7 +129,7 @@ class Contract:
         if not isinstance(schema, dict):
             raise cls._error(f"{source}: schema is missing or no object with min and max")
         unknown = sorted(str(k) for k in data.keys() - _KNOWN)
-        unknown += sorted(f"schema.{k}" for k in schema.keys() - {"min", "max", "digest"})
+        unknown += sorted(f"schema.{k}" for k in schema.keys() - {"min", "max", "digest", "digests"})
         for name in ("min", "max"):
             if name not in schema:
                 raise cls._error(f"{source}: schema.{name} is missing")
@@ -139,6 +141,7 @@ class Contract:
             min=schema["min"],
             max=schema["max"],
             digest=schema.get("digest") or "",
+            digests=schema.get("digests"),
             release_id=_text_of(data, "release_id"),
             git_sha=_text_of(data, "git_sha"),
             service=_text_of(data, "service"),
@@ -223,6 +226,19 @@ class Contract:
         if not isinstance(value, str) or "\0" in value or len(value) > 4096:
             raise self._wrong(field, "is not a text")
         return value
+
+    def _refuse_no_digest(self, field: str, digest: str) -> None:
+        if digest and (len(digest) != 64 or not set(digest) <= _HEX):
+            raise self._wrong(field, "is not 64 hexadecimal digits")
+
+    def _digests(self, given: object) -> "dict[str, str]":
+        if given is None:
+            return {}
+        if not isinstance(given, dict) or not all(isinstance(v, str) and v for v in given.values()):
+            raise self._wrong("schema.digests", "is no object of revision and digest")
+        for revision, digest in given.items():
+            self._refuse_no_digest(f"schema.digests.{self._revision('schema.digests', revision)}", digest)
+        return dict(given)
 
     def _indexes(self, given: object) -> "dict[str, str]":
         if given is None:
