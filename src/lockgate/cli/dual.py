@@ -144,6 +144,19 @@ def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
     return call
 
 
+def _shadow(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.shadowing import replay
+    from lockgate.moves.replay import read_queries
+
+    done = replay(move, read_queries(Path(options["queries"])), operator=operator())
+    differing = [o._asdict() for o in done.observations]
+    answer(session, "shadow", move, {"queries": done.queries, "equal": done.equal, "differing": differing}, f"{done.equal} of {counted(done.queries, 'query')} agree")  # fmt: skip
+    for o in done.observations[:20]:
+        session.output.say(f"  {o.query[:100]}: {o.difference or o.error}")
+    if done.equal < done.queries:
+        leave(Exit.FOUND)
+
+
 def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     import time
 
@@ -212,7 +225,7 @@ def operator() -> str:
 
 COMMANDS: dict[str, Callable[[Session, "Opened", dict[str, Any]], None]] = {
     "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False), "run": _run,
-    "finish": _finish, "abort": _abort, "pause": _pause, "resume": _resume,
+    "shadow": _shadow, "finish": _finish, "abort": _abort, "pause": _pause, "resume": _resume,
 }  # fmt: skip
 
 

@@ -151,7 +151,8 @@ def _finish(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> N
 
 
 COMMANDS: dict[str, Callable[[Session, Any, dict[str, Any]], None]] = {
-    **dual.COMMANDS, "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False),
+    **{name: call for name, call in dual.COMMANDS.items() if name != "shadow"},  # an index has its gold set
+    "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False),
     "run": _run, "finish": _finish,
 }  # fmt: skip
 """What differs from a move between two tables; pausing, resuming and aborting do not."""

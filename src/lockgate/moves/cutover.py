@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from lockgate.errors import Held, LockgateError, Refused
 from lockgate.moves import in_place
-from lockgate.moves.backfill import outside
 from lockgate.moves.delta import LIMIT
+from lockgate.moves.gates import refuse_outside, refuse_unshadowed
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
@@ -127,12 +127,7 @@ def gate(move: Opened, row: MoveRow) -> None:
     if not row.switching:
         move.stop_if_changed(row)
     if not row.switching:
-        windows = move.declared.gates.cutover_windows
-        if reason := outside(windows, move.home.value("SELECT clock_timestamp()")):
-            raise Refused(
-                f"the cutover of the move {move.name} is {reason}", "OUTSIDE_WINDOW",
-                next="Wait for the window, or change gates.cutover_windows in its declaration.",
-            )  # fmt: skip
+        refuse_outside(move.home, move.name, move.declared.gates)
     drift = move.home.value(
         "SELECT (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id DESC LIMIT 1",
         move.name, row.started_at,
@@ -142,19 +137,7 @@ def gate(move: Opened, row: MoveRow) -> None:
             f"ΔS was {drift:g} when it was last measured, above {LIMIT:g}", "MOVE_STAGE",
             next=f"Find out why; lockgate move observe {move.name} --delta-s NUMBER hands in a new measurement.",
         )  # fmt: skip
-    wanted = move.declared.gates.shadow_reads
-    if wanted:
-        seen, bad = move.home.rows(
-            "SELECT count(*), count(*) FILTER (WHERE equal IS NOT TRUE) FROM lockgate.move_shadow WHERE move = $1 AND at > COALESCE((SELECT started_at FROM lockgate.move WHERE name = $1), '-infinity')",
-            move.name,
-        )[0]  # fmt: skip
-        if seen < wanted or bad:
-            raise Refused(
-                f"shadow reads: {seen} of {wanted} seen, {bad} of them not equal",
-                "MOVE_STAGE",
-                next=f"lockgate move shadow {move.name} --queries FILE",
-                details={"seen": seen, "unequal": bad},
-            )
+    refuse_unshadowed(move.home, move.name, move.declared.gates)
 
 
 def _refuse_dangling(move: Opened, row: MoveRow, made: Layout) -> None:

@@ -145,6 +145,17 @@ def digest(fixed: msgspec.Struct) -> str:
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
+def window_problems(texts: tuple[str, ...]) -> list[str]:
+    """What is wrong with windows such as ``daily 22:00-05:00 Europe/Berlin``."""
+    found = []
+    for text in texts:
+        try:
+            parse_window(text)
+        except ConfigError as error:
+            found.append(error.message)
+    return found
+
+
 def reference_problems(references: tuple[Reference, ...]) -> list[str]:
     """What is wrong with declared references."""
     return [
@@ -202,11 +213,7 @@ def problems(d: Declaration) -> list[str]:
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")
-    for text in (*limits.windows, *d.gates.cutover_windows):
-        try:
-            parse_window(text)
-        except ConfigError as error:
-            found.append(error.message)
+    found += window_problems((*limits.windows, *d.gates.cutover_windows))
     found += [
         f"accept: {kind!r} is none of {', '.join(ACCEPTED)}" for kind in d.accept if kind not in ACCEPTED
     ]

@@ -6,7 +6,14 @@ import msgspec
 
 from lockgate.errors import ConfigError
 from lockgate.moves import transforms
-from lockgate.moves.declaration import Gates, LimitsPart, Reference, digest, reference_problems
+from lockgate.moves.declaration import (
+    Gates,
+    LimitsPart,
+    Reference,
+    digest,
+    reference_problems,
+    window_problems,
+)
 
 KIND = "dual-write"
 
@@ -90,6 +97,7 @@ def problems(d: DualDeclaration, *, kind: str = KIND) -> list[str]:
     found += reference_problems(d.references)
     found += [f"references to {r.table}: key names the columns there" for r in d.references if not r.key]
     found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
+    found += window_problems(d.gates.cutover_windows)
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")
     if not 0 < d.rollback_hours <= 24 * 365:

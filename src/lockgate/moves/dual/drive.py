@@ -15,6 +15,7 @@ from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
+from lockgate.moves.gates import refuse_outside, refuse_unshadowed
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.moves.transforms import Transform
 from lockgate.moves.verify import Difference, Verified
@@ -273,6 +274,11 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     done_stages = (Stage.CUT_OVER, Stage.TAIL) if forward else (Stage.ROLLED_BACK,)
     if row.stage in done_stages:
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
+    held = move.pair.source.switch() if forward else None
+    if held is not None and held.serves == "source":  # else it is half done, and has to be brought to its end
+        why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
+        refuse_outside(move.home, move.name, move.declared.gates)
+        refuse_unshadowed(move.home, move.name, move.declared.gates)
     if forward and row.stage != Stage.READY:
         drained(move, move.pair.source, move.pair.target)
         refuse_incomplete(move)
