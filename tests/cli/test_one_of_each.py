@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.record.words import agree, counted, several
+from lockgate.record.words import agree, counted, lasting, several
 from support.calls import Project
 
 WORDS = (
@@ -16,7 +16,7 @@ WRONG = re.compile(rf"(?<![\w.,/:-])1 (?:[a-z]+ )?(?:{WORDS})\b")
 
 
 def test_the_words():
-    """One is singular, everything else plural, with the verb that fits."""
+    """One is singular, everything else plural, with the verb that fits; times are told in a unit that a person reads."""
     assert [counted(n, "query") for n in (0, 1, 2, 0.5)] == [
         "0 queries",
         "1 query",
@@ -25,6 +25,9 @@ def test_the_words():
     ]
     assert [several(noun) for noun in ("file", "index", "batch", "day", "class", "pending file")] == [
         "files", "indexes", "batches", "days", "classes", "pending files",
+    ]  # fmt: skip
+    assert [lasting(s) for s in (-1, 4.21, 61, 150, 8000, 100_000, 200_000)] == [
+        "0.0 s", "4.2 s", "61 s", "2 min", "2 h", "28 h", "2 d",
     ]  # fmt: skip
     assert [agree(n, "is", "are") for n in (0, 1, 2)] == ["are", "is", "are"]
 

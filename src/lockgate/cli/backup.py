@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from lockgate.cli.options import Session, shared
-from lockgate.record.words import counted
+from lockgate.record.words import counted, lasting
 
 
 def _backups(session: Session, alarm: Any) -> Any:
@@ -79,7 +79,7 @@ def list_(**shared_options: Any) -> None:
                 r.backup_id,
                 r.provider,
                 r.state,
-                f"{r.age_seconds:.0f} s",
+                lasting(r.age_seconds),
                 str(r.size_bytes),
                 r.drilled_at or "never",
             )

@@ -6,6 +6,7 @@ import click
 
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
+from lockgate.record.words import lasting
 
 
 @click.command("instances")
@@ -36,7 +37,7 @@ def command(live: bool, **shared_options: Any) -> None:
             ("service", "release", "window", "heartbeat", "state", "instance"),
             [
                 (
-                    one.service, one.release_id, f"{one.schema_min} to {one.schema_max}", f"{one.age_seconds} s ago",
+                    one.service, one.release_id, f"{one.schema_min} to {one.schema_max}", f"{lasting(one.age_seconds)} ago",
                     output.mark("live" if one.in_window else "live, outside its window", "good" if one.in_window else "bad")
                     if one.live else output.mark("expired", "dim"),
                     one.instance_id,

@@ -16,3 +16,11 @@ def several(noun: str) -> str:
 def agree(number: float, one: str, many: str) -> str:
     """``one`` where there is just one, else ``many``: the verb beside a count."""
     return one if number == 1 else many
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in the largest unit of which it has at least two: ``23 min``, ``2 d``, ``4.2 s``."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s" if seconds >= 10 else f"{max(0.0, seconds):.1f} s"

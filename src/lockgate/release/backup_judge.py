@@ -6,6 +6,7 @@ import msgspec
 
 from lockgate.postgres.backups import BackupRow
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import lasting
 
 SKEW = 300.0
 """Seconds that a backup may seem to lie in the future before its time is not believed."""
@@ -60,12 +61,12 @@ def judge_backup(records: Sequence[BackupRow], wanted: Wanted) -> BackupDecision
     if newest.age_seconds < -SKEW:
         return _no(
             "BACKUP_STALE",
-            f"backup {newest.backup_id} seems to lie {-newest.age_seconds:.0f} s in the future: its time is not believed",
+            f"backup {newest.backup_id} seems to lie {lasting(-newest.age_seconds)} in the future: its time is not believed",
         )
     if newest.age_seconds > wanted.max_age:
         return _no(
             "BACKUP_STALE",
-            f"the newest verified backup {newest.backup_id} is {newest.age_seconds:.0f} s old; the limit is {wanted.max_age:.0f} s",
+            f"the newest verified backup {newest.backup_id} is {lasting(newest.age_seconds)} old; the limit is {lasting(wanted.max_age)}",
         )
     if newest.timeline and wanted.timeline and newest.timeline != wanted.timeline:
         return _no(
@@ -77,10 +78,10 @@ def judge_backup(records: Sequence[BackupRow], wanted: Wanted) -> BackupDecision
             r.drill_age_seconds for r in ours if r.drill_age_seconds is not None and r.drill.get("equal")
         ]
         if not passed or min(passed) > wanted.drill_max_age:
-            age = f"{min(passed):.0f} s ago" if passed else "never"
+            age = f"{lasting(min(passed))} ago" if passed else "never"
             return _no(
                 "BACKUP_UNVERIFIED",
-                f"the last restore drill that passed was {age}; the limit is {wanted.drill_max_age:.0f} s",
+                f"the last restore drill that passed was {age}; the limit is {lasting(wanted.drill_max_age)}",
             )
     return BackupDecision(Verdict.PASS, backup=newest)
 

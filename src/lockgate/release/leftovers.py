@@ -6,6 +6,7 @@ from lockgate.postgres.doctor import Finding
 from lockgate.postgres.guard import RELEASE_KEY, Guard
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
+from lockgate.record.words import lasting
 
 ABANDONED = 86_400.0
 """Seconds after which a backup that is still shown as running was surely given up."""
@@ -55,7 +56,7 @@ def _releases(wire: Wire) -> list[Finding]:
 def _backups(wire: Wire) -> list[Finding]:
     return [
         Finding(
-            "backup-abandoned", "warning", f"backup {b.backup_id} began {b.age_seconds:.0f} s ago and never ended",
+            "backup-abandoned", "warning", f"backup {b.backup_id} began {lasting(b.age_seconds)} ago and never ended",
             b.location, f"Delete {b.location or 'what it left'}; it counts for nothing.",
         )
         for b in read_backups(wire)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lockgate.postgres.overview import Overview
 from lockgate.record.redact import redact
-from lockgate.record.words import counted
+from lockgate.record.words import counted, lasting
 from lockgate.web.metrics import Watched
 
 _STYLE = """
@@ -136,14 +136,14 @@ def _facts(one: Watched, view: Overview) -> str:
         told.append(
             (
                 "lease",
-                f"{lease['holder']} releases {lease['sha'][:12]} since {_long(lease['age'])}, {_long(lease['left'])} left",
+                f"{lease['holder']} releases {lease['sha'][:12]} since {lasting(lease['age'])}, {lasting(lease['left'])} left",
                 "warn",
             )
         )
     elif view.things:
         told.append(("lease", "free: nobody releases", ""))
     if workers := view.first("workers"):
-        told.append(("workers", f"{workers['state']} since {_long(workers['age'])}", "warn"))
+        told.append(("workers", f"{workers['state']} since {lasting(workers['age'])}", "warn"))
     if backup:
         age = f"{backup['provider']} {backup['state']} {_ago(backup['age'])}"
         told.append(("newest backup", age, "" if backup["state"] in ("verified", "taken") else "bad"))
@@ -169,7 +169,7 @@ def _facts(one: Watched, view: Overview) -> str:
 
 def _run(r: Mapping[str, Any]) -> list[tuple[str, str]]:
     state = "under way" if r["live"] else "no word" if r["state"] == "running" else r["state"]
-    took = "" if r["seconds"] is None else _long(r["seconds"])
+    took = "" if r["seconds"] is None else lasting(r["seconds"])
     why = f"{r['reason']} {r['message'][:160]}".strip()
     return [(r["kind"], ""), (state, _kind(state)), (r["operator"], ""), (_ago(r["age"]), ""), (took, ""), (why, "dim")]  # fmt: skip
 
@@ -187,16 +187,16 @@ def _instance(i: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _move(m: Mapping[str, Any]) -> list[tuple[str, str]]:
     share = "" if m["progress"] is None else f", {m['progress']:.0%}"
-    eta = "" if m["eta"] is None else f", {_long(m['eta'])} left"
+    eta = "" if m["eta"] is None else f", {lasting(m['eta'])} left"
     note = m["reason"] or (f"{counted(m['quarantined'], 'row')} in quarantine" if m["quarantined"] else "")
-    return [(m["name"], ""), (m["stage"], _kind(m["stage"])), (f"{counted(m['rows'] or 0, 'row')}{share}{eta}", ""), (_long(m["age"]), ""), (note, "warn")]  # fmt: skip
+    return [(m["name"], ""), (m["stage"], _kind(m["stage"])), (f"{counted(m['rows'] or 0, 'row')}{share}{eta}", ""), (lasting(m["age"]), ""), (note, "warn")]  # fmt: skip
 
 
 def _index(i: Mapping[str, Any]) -> list[tuple[str, str]]:
     state = "live" if i["live"] else i["state"]
     kind = "warn" if i["pending"] else _kind(state)
     told = f"{state}{', ' + i['verdict'] if i['verdict'] else ''}{', a swap is half done' if i['pending'] else ''}"
-    return [(i["name"], ""), (i["generation"], "code"), (i["store"], ""), (told, kind), (str(i["records"]), ""), (_long(i["age"]), "")]  # fmt: skip
+    return [(i["name"], ""), (i["generation"], "code"), (i["store"], ""), (told, kind), (str(i["records"]), ""), (lasting(i["age"]), "")]  # fmt: skip
 
 
 def _regions(one: Watched) -> str:
@@ -230,15 +230,7 @@ def _kind(word: str) -> str:
 
 
 def _ago(seconds: float) -> str:
-    return f"{_long(seconds)} ago"
-
-
-def _long(seconds: float) -> str:
-    """A length of time in its largest fitting unit."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s" if seconds >= 10 else f"{max(0.0, seconds):.1f} s"
+    return f"{lasting(seconds)} ago"
 
 
 def _text(text: str) -> str:
