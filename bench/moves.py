@@ -257,19 +257,23 @@ def across(url: str, far: str, rows: int, fresh: Callable[[str], str]) -> None:
 
 
 def shadows(url: str) -> None:
-    """What shadow reads cost the reader: the 99th percentile of reads with the default sample and budget against reads without, in pairs."""
+    """What shadow reads cost the reader: the 99th percentile of reads with the default sample and budget against reads without.
+
+    Blocks of both take turns within a tenth of a second (without, with, with, without), so that what else the machine does falls on both;
+    each block ends only when its shadow has ended, so that none of its work falls on the next one.
+    """
     from lockgate.moves.shadow import Shadow
 
     sql = "SELECT id, a, b FROM x WHERE id = %s"
     ratios = []
     with psycopg.connect(url, autocommit=True) as old, psycopg.connect(url, autocommit=True) as new:
-        for turn in range(6):
-            latencies: list[list[float]] = []
-            with Shadow(lambda _: None) as shadow:
-                for shadowed in (True, False) if turn % 2 else (False, True):
-                    seen = []
-                    for number in range(4000):
-                        key = (number * 7919 % 100_000 + 1,)
+        for _ in range(9):
+            seen: tuple[list[float], list[float]] = ([], [])
+            for block in range(40):
+                shadowed = block % 4 in (1, 2)
+                with Shadow(lambda _: None) as shadow:
+                    for number in range(400):
+                        key = ((block * 400 + number) * 7919 % 100_000 + 1,)
                         begin = time.perf_counter()
                         if shadowed:
                             shadow(
@@ -279,10 +283,10 @@ def shadows(url: str) -> None:
                             )  # type: ignore[misc]
                         else:
                             old.execute(sql, key).fetchall()
-                        seen.append(time.perf_counter() - begin)
-                    latencies.append(sorted(seen))
-            pair = latencies if not turn % 2 else latencies[::-1]
-            ratios.append(pair[1][3960] / pair[0][3960])
+                        seen[shadowed].append(time.perf_counter() - begin)
+            without, with_ = (sorted(s) for s in seen)
+            place = len(without) * 99 // 100
+            ratios.append(with_[place] / without[place])
     print(f"shadow reads, 1 % sampled       the reader's P99 is {statistics.median(ratios):.3f} of what it is without (median of {len(ratios)} pairs: {', '.join(f'{r:.2f}' for r in ratios)})")  # fmt: skip
 
 

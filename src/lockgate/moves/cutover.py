@@ -181,11 +181,16 @@ def _in_one(
         ddl += switch.swap_names_ddl(serving, coming, old)
         _shrink(move, relay)
         with switch.locked(
-            move.home, [off, on], "ACCESS EXCLUSIVE", _limits(move), move.rng, clock=clock
+            move.home,
+            [off, on],
+            "ACCESS EXCLUSIVE",
+            _limits(move),
+            move.rng,
+            settings=f"SET LOCAL lockgate.feed = '{move.name}'",
+            clock=clock,
         ) as attempts:
             begin = clock()
             _refuse_moved_on(move, row, off, on, serving, coming)
-            move.home.run(f"SET LOCAL lockgate.feed = '{move.name}'")
             drained, checked = switch.drain_and_check(relay, _limits(move), begin, clock)
             sequences = switch.advance_sequences(move.home, move.home, serving, coming)
             move.home.run(ddl)
@@ -249,6 +254,8 @@ def _write(
         )
     else:
         also += ", rollback_until = NULL"
+    if row.same_database:
+        also += f", {move.shapes_sql(row)}"
     ledger.step(
         move.home,
         move.name,
@@ -260,7 +267,8 @@ def _write(
         operator=operator,
     )
     switch.serve(move.home, move.name, "target" if forward else "source", row.epoch + 1)
-    _set_shapes(move, row)
+    if not row.same_database:
+        _set_shapes(move, row)
 
 
 def _set_shapes(move: Opened, row: MoveRow) -> None:

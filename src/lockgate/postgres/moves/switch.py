@@ -49,10 +49,11 @@ def locked(
     limits: Limits,
     rng: random.Random,
     *,
+    settings: str = "",
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
-    """A transaction that holds ``mode`` on the tables; gives the number of attempts. A waiter blocks everybody behind it,
+    """A transaction that holds ``mode`` on the tables, with more ``settings`` (SQL) made before it waits; gives the number of attempts. A waiter blocks everybody behind it,
     so each attempt is short and the pauses between them are longer. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
     """
     deadline = clock() + limits.patience_seconds
@@ -61,7 +62,7 @@ def locked(
         attempts += 1
         link.run("BEGIN")
         try:
-            link.run(f"SET LOCAL lock_timeout = '{limits.attempt_ms}ms'")
+            link.run(f"SET LOCAL lock_timeout = '{limits.attempt_ms}ms'; {settings}")
             names = ", ".join(relation_name(link, oid) for oid in oids)
             link.run(f"LOCK TABLE {names} IN {mode} MODE")
             break
