@@ -37,7 +37,7 @@ class _Kept(NamedTuple):
 def differences(candidate: Side, against: Side) -> tuple[list[Cause], int]:
     """The causes, and how many records have the same vector in another rounding."""
     old, new = _read(against), _read(candidate)
-    order = list(old)
+    order = sorted(old)  # a store gives its records in any order; the tail is the newest ids
     missing = [d for d in order if d not in new]
     extra = [d for d in new if d not in old]
     both = [d for d in order if d in new]

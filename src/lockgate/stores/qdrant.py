@@ -103,7 +103,10 @@ class Qdrant:
             points.append(models.PointStruct(id=_point(r.id), vector=list(r.vector or ()), payload=payload))
         if not points:
             return
-        self._client.upsert(physical, points=points, wait=True)
+        try:
+            self._client.upsert(physical, points=points, wait=True)
+        except ValueError as error:
+            raise Refused(f"{physical} does not take these vectors: {error}", "INDEX_RECORD") from None
         kept: list[Any] = []
         for found in self._client.retrieve(physical, [p.id for p in points], with_vectors=True):
             stored: Any = found.vector
