@@ -197,6 +197,30 @@ def test_a_text_index_with_another_analyzer(project):
         assert project.ok("index", "index", "swap", name, "--to", "copy")["before"] == "0001"
 
 
+def test_a_build_that_an_image_did_not_ask_for(project, tmp_path):
+    """With an image's contract a build of another specification is refused before the first record, and one of that specification is made."""
+    contract = tmp_path / "image.json"
+    build = (
+        "index",
+        "build",
+        "h",
+        "--embedder",
+        "hashing:64",
+        "--records",
+        str(GOLD / "corpus.jsonl"),
+        "--contract",
+        str(contract),
+    )
+    contract.write_text(json.dumps({"indexes": {"h": {"spec_hash": "0" * 64}}}))
+    refused = project.json(*build).error("INDEX_SPEC")
+    assert refused["details"]["asked"] == "0" * 64
+    assert project.ok("index", "index", "list", "h")["generations"] == []
+    contract.write_text(json.dumps({"indexes": {"h": {"spec_hash": refused["details"]["specHash"]}}}))
+    assert project.ok("index", *build)["specHash"] == refused["details"]["specHash"]
+    contract.write_text('{"indexes": {"h": "no"}}')
+    project.json(*build).error("CONFIG")
+
+
 def test_a_pass_counts_against_what_serves(project, tmp_path):
     """An index that lost documents does not go live over a pass against its own kind: not against itself, not against another such one."""
     lines = (GOLD / "corpus.jsonl").read_text().splitlines(keepends=True)

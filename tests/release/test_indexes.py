@@ -12,7 +12,7 @@ import pytest
 from faults.relay import Line
 from release.test_kill import TOKEN, hurt
 from support.asked import start_asking
-from support.calls import Project, finish
+from support.calls import Answer, Project, finish
 
 pytestmark = pytest.mark.postgres("18")
 
@@ -84,6 +84,30 @@ def test_an_unchanged_declaration_changes_nothing(project: Project, database: st
     assert step(document, "indexes")["message"] == "help: 0001 serves already"
     assert step(document, "index-watch")["state"] == "skipped"
     assert serving(database) == before
+
+
+def test_an_image_that_asks_for_another_index(project: Project, database: str):
+    """The contract of the candidate asks for another specification than is declared: the release ends before anything is built; with the declared one it goes on."""
+    with psycopg.connect(database) as connection:
+        (spec,) = connection.execute("SELECT spec_hash FROM lockgate.live_index").fetchone() or ("",)
+    contract = project.root / "candidate.json"
+    declare(project, dtype="float16")
+
+    def release(asked: str) -> Answer:
+        contract.write_text(
+            json.dumps(
+                {"schema": {"min": "", "max": "9999999999999"}, "indexes": {"help": {"spec_hash": asked}}}
+            )
+        )
+        return project.json(*RELEASE, TWO, "--contract", "candidate.json")
+
+    refused = release(spec).error("INDEX_SPEC")
+    assert refused["exitCode"] == 2
+    assert serving(database)[0] == "0001"
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM lockgate.index_generation").fetchone() == (1,)
+    assert release(refused["details"]["specHash"]).code == 0
+    assert serving(database)[0] == "0002"
 
 
 def test_a_worse_generation_never_serves(project: Project, database: str):

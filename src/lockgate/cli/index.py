@@ -71,6 +71,7 @@ def command() -> None:
 @click.option("--ann", metavar="SPEC", default="flat", show_default=True, help="flat, or hnsw:m=16,ef_construction=64, or ivfflat:lists=100.")  # fmt: skip
 @click.option("--raw-lengths", is_flag=True, help="Vectors are not of length 1, on purpose.")
 @click.option("--analyzer", metavar="NAME", default=None, help="Text search configuration or tokenizer of fts and fts5; makes an index of texts in opensearch and elasticsearch.")  # fmt: skip
+@click.option("--contract", metavar="FILE", default=None, help="The image's contract: refuse where it asks for another specification.")  # fmt: skip
 @click.option(
     "--rate", metavar="N", type=click.FloatRange(min=0), default=0.0, help="At most N records a second."
 )
@@ -83,11 +84,13 @@ def build_command(name: str, **options: Any) -> None:
     """
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.build import Wanted, build
-    from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, source_of
+    from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, refuse_unasked, source_of
     from lockgate.indexes.register import read_alias, read_generations
+    from lockgate.release.candidate import read_specs
     from lockgate.release.operator import operator_name
 
     session = session_of(options)
+    asked = read_specs(Path(options["contract"])) if options["contract"] else {}
     declared = _declared(session, name, options)
     if options["generation"] is not None and not GENERATION.fullmatch(options["generation"]):
         raise usage(
@@ -100,6 +103,7 @@ def build_command(name: str, **options: Any) -> None:
         source = source_of(room.link, root, declared)
         store = room.store(declared.store, declared.place)
         manifest = manifest_of(store, declared, embedder, source.first)
+        refuse_unasked(name, manifest, asked.get(name, ""), f"the contract {options['contract']}")
         known = read_generations(room.link, name)
         generation = options["generation"] or next_generation(known, manifest.spec_hash)
         wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch)  # fmt: skip

@@ -15,7 +15,7 @@ from lockgate.config import seconds
 from lockgate.config.index import Index
 from lockgate.errors import Held, Refused, RunFailed
 from lockgate.indexes.build import Wanted, build
-from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, source_of
+from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, refuse_unasked, source_of
 from lockgate.indexes.drift import Drift
 from lockgate.indexes.gold import GoldSet, read_gold
 from lockgate.indexes.limits import choose
@@ -67,8 +67,8 @@ class Means:
         return self.opened(row.store, row.place)
 
 
-def carry(means: Means, name: str, one: Index, prior: Mapping[str, Any]) -> Carried:
-    """Bring the index ``name`` to its declaration; the caller holds its lock. ``prior`` is what the journal says of it.
+def carry(means: Means, name: str, one: Index, prior: Mapping[str, Any], asked: str = "") -> Carried:
+    """Bring the index ``name`` to its declaration; the caller holds its lock. ``prior`` is what the journal says of it, ``asked`` the specification that the image asks for.
 
     Raises ``RunFailed`` (``INDEX_DRIFT``, ``INDEX_SHADOW``) or ``Held`` where the new generation must not serve; the old one
     goes on serving then.
@@ -79,6 +79,7 @@ def carry(means: Means, name: str, one: Index, prior: Mapping[str, Any]) -> Carr
     embedder = embedder_of(one, means.key, means.root / ".lockgate" / "embeddings.sqlite")
     source = source_of(link, means.root, one)
     manifest = manifest_of(store, one, embedder, source.first)
+    refuse_unasked(name, manifest, asked, "the candidate")
     alias, known = read_alias(link, name), read_generations(link, name)
     live = next((g for g in known if alias is not None and g.generation == alias.generation), None)
     ours = str(prior.get("generation", ""))

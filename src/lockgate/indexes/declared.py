@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from lockgate.config.index import Index
-from lockgate.errors import ConfigError
+from lockgate.errors import ConfigError, Refused
 from lockgate.indexes.embedders import Cached, Embedder, describe, open_embedder
 from lockgate.indexes.records import count_table, from_file, from_table
 from lockgate.indexes.register import Generation
@@ -106,6 +106,19 @@ def _ann(text: str) -> dict[str, str]:
             )
         found[key] = value
     return found
+
+
+def refuse_unasked(name: str, manifest: Manifest, asked: str, whose: str) -> None:
+    """Raise ``Refused`` (``INDEX_SPEC``) where an image asks for another specification than would be built; ``asked`` is "" where it asks for none.
+
+    Before anything is built: after hours of embedding the gate would refuse the image all the same.
+    """
+    if asked and asked != manifest.spec_hash:
+        raise Refused(
+            f"{whose} asks for index {name} with the specification {asked[:16]}, and what would be built is {manifest.spec_hash[:16]}", "INDEX_SPEC",
+            next="Declare the index as the image has it, or build an image for this one.",
+            details={"asked": asked, "specHash": manifest.spec_hash, "manifest": manifest.as_json()},
+        )  # fmt: skip
 
 
 def next_generation(known: Sequence[Generation], spec_hash: str) -> str:

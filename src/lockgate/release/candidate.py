@@ -106,6 +106,17 @@ def read_window(path: Path) -> Window:
     return window
 
 
+def read_specs(path: Path) -> dict[str, str]:
+    """The specification of each index that an image's ``lockgate.contract.json`` asks for. Raises ``ConfigError``."""
+    try:
+        given: Any = json.loads(path.read_text("utf-8")).get("indexes", {})
+        return {str(name): str(spec["spec_hash"]) for name, spec in given.items()}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{path}: indexes maps names to {{spec_hash}}") from None
+
+
 def fit(window: Window, goal: str, floor: str, name: str) -> str:
     """Why an image of ``window`` cannot run on the schema ``goal`` with compatibility floor ``floor``; "" when it can."""
     who = f"{name} {window.release_id or ''}".strip()

@@ -19,6 +19,7 @@ from lockgate.postgres.link import Link
 from lockgate.record.verdict import Verdict
 from lockgate.record.words import counted
 from lockgate.release.budget import Budget
+from lockgate.release.candidate import read_specs
 from lockgate.release.course import Course
 from lockgate.release.steps import Ended, done, skipped
 from lockgate.stores.open_search import IN_DATABASE, open_search, unproven
@@ -31,12 +32,14 @@ def indexes(course: Course, budget: Budget) -> Ended:
     """Build, validate, ask shadow queries, swap: each ``[index.NAME]`` whose specification is not what serves."""
     declared = course.settings.index
     told, evidence = [], {}
+    contract = course.options.contract
+    asked = read_specs(course.root / contract) if contract else {}
     with _means(course, budget) as means:
         for name, one in declared.items():
             budget.check()
             prior = dict(course.evidence_of(STEP).get(name) or {})
             with writing(means.link, name, course.lock_wait):
-                carried = carry(means, name, one, prior)
+                carried = carry(means, name, one, prior, asked.get(name, ""))
             evidence[name] = {**(course.evidence_of(STEP).get(name) or {}), **msgspec.to_builtins(carried)}
             told.append(f"{name}: {carried.before or 'nothing'} -> {carried.generation}" if carried.changed else f"{name}: {carried.generation} serves already")  # fmt: skip
             said = unproven(one.store, one.place)
