@@ -2,6 +2,7 @@
 
 ``python bench/indexes.py [ROWS] [PAIRS]``: the content root against reading the column, and a build
 against a plain COPY into the same table with the same graph.
+``python bench/indexes.py into [ROWS] [PAIRS]``: a move into an index against the same load without what a move keeps.
 """
 
 import random
@@ -13,6 +14,13 @@ import time
 from pathlib import Path
 
 from lockgate.indexes.build import Wanted, build
+from lockgate.indexes.moving import drive as moving
+from lockgate.indexes.moving.opened import opened_index
+from lockgate.indexes.records import as_vector
+from lockgate.moves.dual import drive as dual
+from lockgate.moves.dual.copy import backfill
+from lockgate.moves.dual.into import IndexMove, parse_index, source_side
+from lockgate.moves.dual.pair import Urls
 from lockgate.postgres.embedded import Embedded
 from lockgate.postgres.home import bring_up
 from lockgate.postgres.link import Link
@@ -21,6 +29,7 @@ from lockgate.postgres.wire import Wire
 from lockgate.stores.content import Record
 from lockgate.stores.manifest import Embedding, Manifest
 from lockgate.stores.pgvector import PgVector
+from lockgate.stores.vectors import single
 
 DIMENSION = 384
 READ = "SELECT sum(octet_length(vector_send(embedding))) FROM lockgate_index.d__{}"
@@ -73,14 +82,102 @@ def copy_and_index(link: Link, records: list[Record], ann: str) -> None:
     link.run("ANALYZE plain")
 
 
+def open_bench(folder: str) -> tuple[Embedded, Target]:
+    """A server of our own with the tables of lockgate."""
+    Path(folder).chmod(0o755)
+    server = Embedded.ensure(Path(folder) / ".lockgate", version=18, idle_seconds=60)
+    target = Target(server.url(), source="bench")
+    wire = Wire(target, "bench")
+    bring_up(wire)
+    wire.close()
+    return server, target
+
+
+INTO = """
+kind = "index"
+writers = 0
+key = ["id"]
+[source]
+table = "articles"
+url_env = "APP"
+[columns]
+text = "body"
+vector = "embedding"
+[index]
+name = "into"
+model = "m"
+raw_lengths = true
+ann = "{ann}"
+[limits]
+workers = 1
+batch_rows = 500
+"""
+
+
+def plain_load(declared: IndexMove, target: Target, url: str, spec: Manifest) -> tuple[float, float]:
+    """The peer of a move: the same rows read, made into records and written in the same batches, and the same structure; nothing else."""
+    side = source_side(declared, url, "bench")
+    link = Link(target, "bench")
+    store = PgVector(link)
+    store.create("plain__1", spec)
+
+    def load() -> None:
+        low = None
+        while (high := side.boundary(low, declared.limits.batch_rows)) is not None:
+            images = side.between(low, high)
+            store.upsert("plain__1", [Record(k[0], i[0], "{}", single(as_vector(i[1], "bench"))) for k, i in images])  # fmt: skip
+            low = high
+
+    taken = timed(load), timed(lambda: store.finalise("plain__1", spec))
+    store.drop("plain__1")
+    link.close()
+    side.speaker.close()
+    return taken
+
+
+def into(rows: int, count: int) -> None:
+    """A move from a table with stored vectors into pgvector, against the same reading, records and upserts alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        server, target = open_bench(folder)
+        link = Link(target, "bench")
+        link.run("CREATE EXTENSION IF NOT EXISTS vector")
+        link.run(f"CREATE TABLE articles (id bigint PRIMARY KEY, body text, embedding vector({DIMENSION}))")
+        link.run(
+            "INSERT INTO articles SELECT g, 'text ' || g, (SELECT array_agg(hashint4(g * 384 + i)::real / 2147483648.0) FROM generate_series(1, 384) i)::vector FROM generate_series(1, $1::int) g",
+            rows,
+        )
+        link.run("VACUUM ANALYZE articles")
+        (Path(folder) / "moves").mkdir()
+        file = Path(folder) / "moves" / "into.toml"
+        places = Urls(server.url(), "")
+        for ann in ("flat", "hnsw:m=16,ef_construction=64"):
+            file.write_text(INTO.format(ann=ann))
+            declared = parse_index(file, "into")
+            seen: list[tuple[float, ...]] = []
+            for _ in range(count):
+                with opened_index(declared, target, places, "bench") as move:
+                    moving.start(move, "bench")
+                    fed = move.pair.target.fed
+                    ours = [timed(lambda move=move: backfill(move)), timed(lambda fed=fed: fed.store.finalise(fed.row.physical, fed.row.manifest))]  # fmt: skip
+                    proof = timed(lambda move=move: moving.reconcile(move))
+                    dual.abort(move, "measured")
+                    fed.store.drop(fed.row.physical)
+                theirs = plain_load(declared, target, places.source, fed.row.manifest)
+                seen.append((*ours, proof, *theirs))
+            copy, graph, proof, load, index = (
+                statistics.median(column) for column in zip(*seen, strict=True)
+            )
+            told = f"move of {rows} rows into an index ({ann})"
+            show(f"{told}, copying against the load alone", (copy, load, statistics.median(s[0] / s[3] for s in seen)))  # fmt: skip
+            show(f"{told}, with the search structure", (copy + graph, load + index, statistics.median((s[0] + s[1]) / (s[3] + s[4]) for s in seen)))  # fmt: skip
+            show(f"{told}, with proof and seal", (copy + graph + proof, load + index, statistics.median((s[0] + s[1] + s[2]) / (s[3] + s[4]) for s in seen)))  # fmt: skip
+        link.close()
+        server.stop()
+
+
 def main(rows: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        server = Embedded.ensure(Path(folder) / ".lockgate", version=18, idle_seconds=60)
-        target = Target(server.url(), source="bench")
-        wire = Wire(target, "bench")
-        bring_up(wire)
-        wire.close()
+        server, target = open_bench(folder)
         link = Link(target, "bench")
         store = PgVector(link)
         spec = Manifest(
@@ -131,4 +228,7 @@ def main(rows: int, count: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["into"]:
+        into(*(int(a) for a in [*sys.argv[2:], *["20000", "3"][len(sys.argv) - 2 :]]))
+        raise SystemExit
     main(*(int(a) for a in [*sys.argv[1:], *["100000", "5"][len(sys.argv) - 1 :]]))

@@ -273,16 +273,7 @@ class Side:
         order = sorted(newest)  # everybody locks in one order
         held = self._hold(order)
         fresh = [k for k in order if k not in held]
-        for part in _parts(fresh, 7):
-            word, tail = self._or_nothing("k")
-            rows = [(k, json.dumps(newest[k].key), newest[k].rev, int(newest[k].image is None), newest[k].id, self.index_hash) for k in part]  # fmt: skip
-            marks = ", ".join([f"({P}, {P}, {P}, 1, {P}, {P}, {P})"] * len(rows))
-            made = self.speaker.do(
-                f"INSERT{word} INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash) VALUES {marks}{tail}",
-                *(v for row in rows for v in row),
-            )  # fmt: skip
-            if made != len(rows):
-                raise Locked(f"{self.speaker.where}: another process wrote the same rows at this moment")
+        self._begin_keys([newest[k] for k in fresh])
         newer = [k for k in order if k in held and held[k].rev < newest[k].rev]
         for k in newer:
             op = newest[k]
@@ -296,6 +287,19 @@ class Side:
         return dict.fromkeys(fresh, 1) | {
             k: held[k].target_rev + (k in set(newer)) for k in order if k in held
         }
+
+    def _begin_keys(self, ops: Sequence[Op]) -> None:
+        """Write the first revision of keys that were never seen here. Raises ``Locked`` when another process was faster."""
+        word, tail = self._or_nothing("k")
+        for part in _parts(ops, 7):
+            rows = [(key_id(op.key), json.dumps(op.key), op.rev, int(op.image is None), op.id, self.index_hash) for op in part]  # fmt: skip
+            marks = ", ".join([f"({P}, {P}, {P}, 1, {P}, {P}, {P})"] * len(rows))
+            made = self.speaker.do(
+                f"INSERT{word} INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash) VALUES {marks}{tail}",
+                *(v for row in rows for v in row),
+            )  # fmt: skip
+            if made != len(rows):
+                raise Locked(f"{self.speaker.where}: another process wrote the same rows at this moment")
 
     def _hold(self, ks: Sequence[str]) -> dict[str, Held]:
         lock = {"postgres": " FOR UPDATE", "mysql": " FOR UPDATE"}.get(self.speaker.engine, "")
