@@ -463,6 +463,11 @@ def test_commands_and_the_gate(tmp_path: Path, database: str, databases: Callabl
     project = Project(tmp_path, database)
     project.environ |= {"APP": url}
     gold_table(project, url)
+    (tmp_path / "moves").mkdir()
+    file = tmp_path / "moves" / "docs.toml"
+    file.write_text(DECLARED.format(dtype="float16", gold=GOLD))
+    first = project.ok("move", "move", "plan", "docs")["result"]
+    assert first["problems"] == [], "nothing of lockgate is in the database yet"
     project.ok(
         "index",
         "index",
@@ -474,9 +479,6 @@ def test_commands_and_the_gate(tmp_path: Path, database: str, databases: Callabl
         "hashing:384",
     )
     project.ok("index", "index", "swap", "help", "--to", "0001")
-    (tmp_path / "moves").mkdir()
-    file = tmp_path / "moves" / "docs.toml"
-    file.write_text(DECLARED.format(dtype="float16", gold=GOLD))
     planned = project.ok("move", "move", "plan", "docs")
     assert planned["result"]["problems"] == []
     assert any("gold set" in step for step in planned["result"]["steps"])

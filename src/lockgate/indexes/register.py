@@ -93,6 +93,8 @@ def find_generation(link: Link, name: str, generation: str) -> Generation:
 
 def read_alias(link: Link, name: str) -> Alias | None:
     """The alias ``name``; None where it never was swapped to anything."""
+    if not link.value("SELECT pg_catalog.to_regclass('lockgate.index_alias') IS NOT NULL"):
+        return None
     rows = link.rows(
         "SELECT name, generation, previous, epoch, COALESCE(rollback_until > clock_timestamp(), false), pending FROM lockgate.index_alias WHERE name = $1",
         name,
