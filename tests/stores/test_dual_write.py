@@ -232,6 +232,52 @@ def test_cut_off_anywhere(hand, place: str):
     assert move.state("target")["i:78"][0] == "s:y"
 
 
+@pytest.mark.parametrize("forward", [True, False], ids=["cutover", "rollback"])
+@pytest.mark.parametrize("place", ["dual:barred", "dual:recorded", "dual:opened"])
+def test_the_record_of_a_switch_beside_the_store(places, place: str, forward: bool):
+    """Where the side that opens stands in the ledger's database, its switch and the stage are one transaction: cut off anywhere neither is there without the other, and the same call brings it to its end."""
+    one, other = places("postgres"), places("sqlite")
+    source, target = (other, one) if forward else (one, other)
+    source.fill(ROWS)
+    move = Hand(source, target, one.url, writers=0)
+    move.call(drive.start, operator="t")
+    move.call(backfill)
+    move.call(drive.reconcile)
+    if not forward:
+        move.call(drive.turn, forward=True)
+    died: list[str] = []
+
+    def hook(name: str) -> None:
+        if name == place and not died:
+            died.append(name)
+            raise Died
+
+    points.install(hook)
+    try:
+        with pytest.raises(Died):
+            move.call(drive.turn, forward=forward)
+    finally:
+        points.install(None)
+    wanted = "target" if forward else "source"
+
+    def serving() -> tuple[bool, str]:
+        with move.open() as opened_:
+            switch_ = getattr(opened_.pair, wanted).switch()
+            return switch_.serves == wanted and opened_.row().stage in ("tail", "rolled_back"), switch_.serves
+
+    before = serving()
+    assert before[0] is (before[1] == wanted) is (place == "dual:opened")
+    assert move.call(drive.turn, forward=forward).serves == wanted
+    assert serving() == (True, wanted)
+    with move.open() as opened_:
+        assert {opened_.pair.source.switch().serves, opened_.pair.target.switch().serves} == {wanted}
+        assert opened_.row().cutover_ms
+    with move.writer() as writer:
+        writer.put(row(900, "after it"))
+        assert writer.failed == 0
+    assert move.state("source").keys() == {k.removeprefix("i:") for k in move.state("target")}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9), st.booleans()), max_size=40),

@@ -147,9 +147,17 @@ class Side:
     def set_switch(self, switch: Switch) -> None:
         """Write which side serves. Waits for writers that hold it, and raises ``Locked`` when they hold it too long."""
         with self.transaction():
-            values = (switch.serves, switch.epoch, int(switch.active))
-            if not self.speaker.do(f"UPDATE {self._side('switch')} SET serves = {P}, epoch = {P}, active = {P} WHERE id = 1", *values):  # fmt: skip
-                self.speaker.do(f"INSERT INTO {self._side('switch')} (id, serves, epoch, active) VALUES (1, {P}, {P}, {P})", *values)  # fmt: skip
+            self.put_switch(switch)
+
+    def put_switch(self, switch: Switch) -> None:
+        """``set_switch`` in the transaction that is open."""
+        values = (switch.serves, switch.epoch, int(switch.active))
+        if not self.speaker.do(f"UPDATE {self._side('switch')} SET serves = {P}, epoch = {P}, active = {P} WHERE id = 1", *values):  # fmt: skip
+            self.speaker.do(f"INSERT INTO {self._side('switch')} (id, serves, epoch, active) VALUES (1, {P}, {P}, {P})", *values)  # fmt: skip
+
+    def by(self, speaker: Speaker) -> "Side":
+        """This side as another session of the same store speaks to it."""
+        return Side(speaker, self.move, self.table, [k.name for k in self.key], list(self.fields.values()), self.given)  # fmt: skip
 
     def beat(self, instance: str, failed: int) -> None:
         """Show that ``instance`` writes by way of ``DualWriter``."""

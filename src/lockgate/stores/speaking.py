@@ -85,9 +85,9 @@ class PostgresSpeaker:
 
     engine = "postgres"
 
-    def __init__(self, target: Target, name: str) -> None:
+    def __init__(self, target: Target, name: str, link: Link | None = None) -> None:
         self.where = str(target)
-        self.link = Link(target, name)
+        self.link = link or Link(target, name)
 
     def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """See ``Speaker``."""

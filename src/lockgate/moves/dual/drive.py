@@ -20,13 +20,14 @@ from lockgate.moves.stages import OVER, Stage, why
 from lockgate.moves.transforms import Transform
 from lockgate.moves.verify import Difference, Verified
 from lockgate.postgres.moves import home, ledger, switch
+from lockgate.postgres.relation import server_facts
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
 from lockgate.record.words import agree, counted
 from lockgate.stores.making import Given, Texts
 from lockgate.stores.side import Op, Side, Switch, key_id
-from lockgate.stores.speaking import Locked, speak
+from lockgate.stores.speaking import Locked, PostgresSpeaker, speak
 
 PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
@@ -273,6 +274,7 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     wanted = "target" if forward else "source"
     done_stages = (Stage.CUT_OVER, Stage.TAIL) if forward else (Stage.ROLLED_BACK,)
     if row.stage in done_stages:
+        _follow(move, wanted, row.epoch)
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
     held = move.pair.source.switch() if forward else None
     if held is not None and held.serves == "source":  # else it is half done, and has to be brought to its end
@@ -296,6 +298,7 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     opened_ = coming.switch()
     attempts = count = checked = 0
     begin = clock()
+    opening: Switch | None = None
     if opened_ is None or (opened_.serves, opened_.epoch) != (wanted, epoch):
         _shrink(move, serving, coming)
         attempts = set_switch(move, serving, Switch("barred", row.epoch, True))
@@ -306,21 +309,45 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
         except BaseException:
             set_switch(move, serving, Switch("source" if forward else "target", row.epoch, True))
             raise
-        set_switch(move, coming, Switch(wanted, epoch, not move.declared.one_way))
-        point("dual:opened")
+        opening = Switch(wanted, epoch, not move.declared.one_way)
+        if not _beside_the_ledger(move, coming):
+            set_switch(move, coming, opening)
+            opening = None
+            point("dual:opened")
     ms = round((clock() - begin) * 1000, 3)
-    set_switch(move, serving, Switch(wanted, epoch, True))
+    if opening is None:
+        set_switch(move, serving, Switch(wanted, epoch, True))
     evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": count, "changedKeysCompared": checked, "epoch": epoch}  # fmt: skip
     also = "epoch = epoch + 1"
     also += f", cutover_at = clock_timestamp(), cutover_ms = {ms}" if forward else ", rollback_until = NULL"
     if forward and not move.declared.one_way:
         also += f", rollback_until = clock_timestamp() + make_interval(secs => {move.declared.rollback_hours * 3600})"  # fmt: skip
     with move.home.transaction():
+        if opening is not None:  # what opens the coming side and what is known of it are one
+            coming.by(PostgresSpeaker(move.target, "", move.home)).put_switch(opening)
         ledger.step(move.home, move.name, row.stage, after, reason, evidence, also=also, operator=operator)
         if forward:
             ledger.step(move.home, move.name, Stage.CUT_OVER, Stage.TAIL, why(Stage.CUT_OVER, Stage.TAIL), {"oneWay": move.declared.one_way}, operator=operator)  # fmt: skip
         switch.serve(move.home, move.name, wanted, epoch)
+        point("dual:recorded")
+    if opening is not None:
+        point("dual:opened")
+        set_switch(move, serving, Switch(wanted, epoch, True))
     return Turned(wanted, False, ms, attempts, count, checked, ())
+
+
+def _beside_the_ledger(move: Opened, side: Side) -> bool:
+    """True when this side's store is the database that holds the ledger."""
+    speaker = side.speaker
+    return isinstance(speaker, PostgresSpeaker) and server_facts(move.home).same_database(server_facts(speaker.link))  # fmt: skip
+
+
+def _follow(move: Opened, serves: str, epoch: int) -> None:
+    """A call that was cut off behind the record has left the old side barred: its writers follow by themselves, and now it says so."""
+    other = move.pair.of(serves)[1]
+    held = other.switch()
+    if held is not None and held.serves == "barred":
+        set_switch(move, other, Switch(serves, epoch, True))
 
 
 def _shrink(move: Opened, serving: Side, coming: Side) -> None:
