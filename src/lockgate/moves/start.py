@@ -1,297 +1,20 @@
-"""Plan and start: everything that could stop a move later is looked for first; then capture is registered, before any row is copied."""
+"""Start: capture is registered, before any row is copied. What :mod:`planning` finds in the way stops it."""
 
 import msgspec
 
-from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.errors import Refused
 from lockgate.moves import in_place
-from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import (
     Layout,
-    Problem,
-    Surroundings,
-    budget_problems,
-    index_problems,
-    key_of,
     layout,
-    owned_problems,
-    surroundings_problems,
 )
-from lockgate.moves.opened import Opened, surroundings
-from lockgate.moves.probing import Expression, of_mapping, probe
-from lockgate.moves.references import references, unanswerable
+from lockgate.moves.opened import Opened
+from lockgate.moves.planning import bare, find_target, plan
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like
-from lockgate.postgres.moves.in_place import sync_of
-from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import literal, qualified
-from lockgate.postgres.relation import Relation, estimated, find, server_facts
-from lockgate.record.words import counted
-
-
-class Planned(msgspec.Struct, frozen=True, rename="camel"):
-    """What a move would do, and what stands in its way."""
-
-    name: str
-    source: str
-    target: str
-    target_exists: bool
-    key: tuple[str, ...]
-    columns: dict[str, str]
-    rows: int
-    bytes: int
-    batches: int
-    problems: list[dict[str, str]]
-    notes: list[str]
-    steps: list[str]
-
-
-def plan(move: Opened) -> Planned:
-    """Look at both sides and tell. Changes nothing."""
-    declared = move.declared
-    source = estimated(move.home, find(move.home, declared.source.table))
-    target, problems = _find_target(move, source)
-    if declared.in_place:
-        return _plan_in_place(move, source, target, problems)
-    made: Layout | None = None
-    notes: list[str] = []
-    move.pin()
-    if target is not None:
-        made, found = layout(
-            declared, switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
-        )
-        problems += found
-        around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
-        problems += surroundings_problems(declared, *around, (source, target))
-        unequal = index_problems(*around, (source, target))
-        if declared.columns:  # columns may have other names there: which index is which is a person's word
-            notes += [p.what for p in unequal]
-        else:
-            problems += unequal
-        if around[0].publications:
-            notes.append(
-                f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
-            )
-    else:
-        # Its types are qualified only now.
-        source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
-        assumed = msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table))
-        made, found = layout(declared, source, assumed)
-        problems += found
-        around_source = surroundings(move.home, source.oid, move.name)
-        problems += surroundings_problems(declared, around_source, Surroundings(), (source, assumed))
-        if around_source.references:
-            notes.append(
-                f"foreign keys of {source.name} ({', '.join(around_source.references)}) are not copied to a created table; add them before the cutover"
-            )
-        if around_source.triggers:
-            notes.append(
-                f"triggers of {source.name} ({', '.join(around_source.triggers)}) are not copied to a created table; create them in the release that switches"
-            )
-    if declared.two_databases:
-        here, there = server_facts(move.home), server_facts(move.far)
-        if here.same_database(there):
-            problems.append(
-                Problem(
-                    f"{declared.target.url_env} leads to the source's own database",
-                    "Leave url_env out to move within one database.",
-                )
-            )
-        if here.in_recovery or there.in_recovery:
-            problems.append(Problem("a side is a standby", "Point both URLs at primaries."))
-        if here.encoding != there.encoding:
-            problems.append(
-                Problem(
-                    f"the encodings differ ({here.encoding}, {there.encoding})",
-                    "Create the target database with the source's encoding; accept = ['encoding'] puts what it cannot hold into quarantine.",
-                    "encoding",
-                )
-            )
-        if here.locale != there.locale:
-            notes.append(
-                f"the databases sort differently ({here.locale}, {there.locale}): columns without a collation of their own change their order at the switch"
-            )
-        if here.probe != there.probe:
-            problems.append(
-                Problem(
-                    "the servers hash differently (architecture or version)",
-                    "Digests of batches could not be compared; move by dump and restore.",
-                )
-            )
-    if declared.switch == "rename":
-        old = switch.retired_name(source.name, move.name, "old")
-        if move.home.value(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = $2::regnamespace)",
-            old,
-            f'"{source.schema}"',
-        ):
-            problems.append(
-                Problem(
-                    f"{source.schema}.{old}, the name that the old table gets, is taken",
-                    f"Drop the table of the earlier move by a migration: DROP TABLE {old}",
-                )
-            )
-    if declared.capture == "log":
-        why_not = log.unfit(move.home, source, key_of(declared, source))
-        notes.append(f"the log cannot be read ({why_not}): triggers capture instead" if why_not else "capture reads the server's log: writers pay nothing, and the slot holds the log back until it is read")  # fmt: skip
-    if declared.columns and declared.one_way:
-        notes.append("one-way: after the cutover there is no rollback")
-    estimate = max(source.rows, 0)
-    problems += _budget(move)
-    if made is not None:
-        back = of_mapping(made.reverse) if made.reverse is not None else []
-        exists = (move.far, target.sql) if target is not None else None
-        probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
-        problems += probed.problems
-        notes += probed.notes
-    problems += _replica_problems(move, notes)
-    pointed = references(
-        move,
-        source,
-        target
-        if target is not None
-        else msgspec.structs.replace(source, oid=0, name=_bare(declared.target.table)),
-    )
-    problems += pointed.problems
-    if made is not None and target is not None:
-        problems += unanswerable(move, pointed, made.forward, target)
-    notes += [*pointed.notes, *(f"checked after each batch and before the end: {r}" for r in pointed.checked)]
-    problems, accepted = _accepted(declared, problems)
-    notes += accepted
-    return Planned(
-        name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
-        key=tuple(k.origin for k in made.forward.key) if made else (), columns={v.destination: v.expression for v in made.forward.values} if made else {},
-        rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
-        steps=_steps(move, source, target),
-    )  # fmt: skip
-
-
-def _replica_problems(move: Opened, notes: list[str]) -> list[Problem]:
-    try:
-        replica = move.replica
-    except LockgateError as error:
-        return [Problem(error.message, error.next)]
-    if replica is not None:
-        what = "rows are copied and compared" if move.declared.two_databases else "both sides are compared (rows are copied within the primary)"  # fmt: skip
-        notes.append(f"{what} from {replica.target}, once it is past the point that is needed: up to {move.declared.limits.replica_wait_seconds} s are waited for that")  # fmt: skip
-    return []
-
-
-def _accepted(declared: Declaration, problems: list[Problem]) -> tuple[list[Problem], list[str]]:
-    """(what stands in the way, what is taken knowingly)."""
-    taken = [p for p in problems if p.kind in declared.accept and p.kind]
-    return [p for p in problems if p not in taken], [f"accepted ({p.kind}): {p.what}" for p in taken]
-
-
-def _budget(move: Opened) -> list[Problem]:
-    workers = move.declared.limits.workers
-    wanted = workers + 3 if len(move.links) == 2 else workers + 4
-    servers = [(str(link.target), int(link.value(query("moves/free"))), wanted) for link in move.links]
-    return budget_problems(workers, servers)
-
-
-def _plan_in_place(
-    move: Opened, source: Relation, target: Relation | None, problems: list[Problem]
-) -> Planned:
-    declared = move.declared
-    move.pin()
-    source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
-    made = None
-    notes = []
-    if target is None:
-        problems = [Problem(f"there is no table {declared.target.table}", in_place.EXPAND)]
-    else:
-        target = switch.fresh(move.home, target.oid)
-        made, found = in_place.sides(declared, source, target)
-        around = surroundings(move.home, source.oid, move.name)
-        problems += found + in_place.sync_problems(
-            declared,
-            sync_of(move.home, [source.oid, target.oid], declared.sync.triggers, declared.sync.checks),
-        )
-        problems += owned_problems((("source", around, source),))
-        problems += _budget(move)
-        if made is not None:
-            move.unpin()
-            back = [Expression(b.column, b.expression, b.type) for b in made.back]
-            forward = of_mapping(made.mapping)
-            probed = probe(move.home, made.mapping.origin, forward, back)
-            problems, notes = problems + probed.problems, probed.notes
-        problems, accepted = _accepted(declared, problems)
-        notes += accepted
-        others = [t for t in around.triggers if t not in declared.sync.triggers]
-        if others:
-            notes.append(
-                f"triggers of {source.name} ({', '.join(others)}) fire for every row that is filled in"
-            )
-    return Planned(
-        name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
-        key=tuple(k.origin for k in made.mapping.key) if made else (), columns=dict(declared.columns), rows=source.rows, bytes=source.bytes,
-        batches=-(-max(source.rows, 0) // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes, steps=in_place.steps(declared, source),
-    )  # fmt: skip
-
-
-def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]:
-    d = move.declared
-    steps = (
-        []
-        if target
-        else [
-            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes"
-        ]
-    )
-    steps += [
-        f"register capture on {source.name}: triggers that write changed keys to an outbox (SHARE ROW EXCLUSIVE for a moment, attempts of {d.limits.lock_attempt_ms} ms)",
-        f"copy {counted(max(source.rows, 0), 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
-        "relay the outbox, compare both sides exactly",
-        f"switch: lock both tables (attempts of {d.limits.lock_attempt_ms} ms), drain, compare the changed keys, rename, advance sequences"
-        if d.switch == "rename"
-        else "switch: barrier on the source in the writers' own transactions, drain, compare the changed keys, advance sequences, open the target",
-    ]
-    steps.append(
-        "no way back: one_way = true"
-        if d.one_way
-        else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {move.name}"
-    )
-    return steps
-
-
-def _bare(name: str) -> str:
-    last = name.rpartition(".")[2]
-    return last[1:-1].replace('""', '"') if last.startswith('"') else last.lower()
-
-
-def _find_target(move: Opened, source: Relation) -> tuple[Relation | None, list[Problem]]:
-    declared = move.declared
-    try:
-        return find(move.far, declared.target.table), []
-    except ConfigError:
-        if declared.target.create:
-            return None, _create_problems(move)
-        return None, [
-            Problem(
-                f"there is no table {declared.target.table}",
-                "Create it by a migration, or say create = true in [target].",
-            )
-        ]
-
-
-def _create_problems(move: Opened) -> list[Problem]:
-    """Whether this role may make the target where it is to be; before the search path is taken away."""
-    given = move.declared.target.table.rpartition(".")[0]
-    schema = (given[1:-1] if given.startswith('"') else given.lower()) or move.far.value("SELECT current_schema()")  # fmt: skip
-    may = move.far.value(
-        "SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = $1",
-        schema or "",
-    )
-    if may:
-        return []
-    words = "there is no schema" if may is None else "this role may not make tables in the schema"
-    fix = (
-        "CREATE SCHEMA by a migration first."
-        if may is None
-        else f"GRANT CREATE ON SCHEMA {schema} TO this role."
-    )
-    return [Problem(f"{words} {schema} for {move.declared.target.table}", fix)]
+from lockgate.postgres.relation import Relation, find
 
 
 def start(move: Opened, operator: str) -> str:
@@ -368,12 +91,12 @@ def _tables(move: Opened) -> tuple[Relation, Relation]:
     for link in move.links:
         link.run("RESET search_path")
     source = find(move.home, move.declared.source.table)
-    target, _ = _find_target(move, source)
+    target, _ = find_target(move, source)
     if target is None:
         schema = move.far.value("SELECT current_schema()") or "public"
         given = move.declared.target.table.rpartition(".")[0]
         schema = (given[1:-1] if given.startswith('"') else given.lower()) or schema
-        name = _bare(move.declared.target.table)
+        name = bare(move.declared.target.table)
         move.pin()
         source = switch.fresh(move.home, source.oid)
         if move.declared.two_databases:

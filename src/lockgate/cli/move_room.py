@@ -1,0 +1,107 @@
+"""What the commands of a declared move share: the move opened, where it stands told, its incident and its record."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lockgate.cli.options import Session
+
+if TYPE_CHECKING:
+    from lockgate.moves.opened import Opened
+
+
+@contextmanager
+def open_move(session: Session, name: str, purpose: str, *, make: bool = False) -> Iterator["Opened"]:
+    """The move ``name``, open, in a block that signals end cleanly."""
+    from lockgate.cli.waiting import stoppable
+    from lockgate.moves import declaration
+    from lockgate.moves.opened import opened, where
+
+    declared = declaration.read(session.settings, name)
+    places = where(declared, session.target(), dict(os.environ))
+    if make:
+        from lockgate.postgres.moves import home
+        from lockgate.release.roles import home_grants
+
+        for place in places.written:
+            home.ensure(place, lambda: home_grants(session.settings.roles))
+    with stoppable(f"the move {name}"), opened(declared, places, purpose) as move:
+        yield move
+
+
+def refuse_application() -> None:
+    """Raise ``Refused`` in a process of the application: it may look at a move, and not change one."""
+    from lockgate.release.authorise import refuse_application_role
+
+    refuse_application_role()
+
+
+def operator() -> str:
+    """Who calls, for the record."""
+    from lockgate.release.operator import operator_name
+
+    return operator_name()
+
+
+def answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
+    """Print where the move stands after a command."""
+    from lockgate.moves.status import tell
+
+    told = tell(move.home, move.far, move.row())
+    session.output.json(
+        {
+            "command": f"move {command}",
+            "name": move.name,
+            "stage": told.stage,
+            "serves": told.serves,
+            "result": result,
+            "moves": [told],
+        }
+    )
+    session.output.say(words)
+    serving = "both sides serve" if told.serves == "both" else f"the {told.serves} serves"
+    session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; {serving}")
+    if told.next:
+        session.output.say(f"next   {told.next}")
+
+
+def write_incident(session: Session, move: "Opened", reason: str, details: dict[str, object]) -> str:
+    """Write the incident file and open the postmortem; gives the path of the first."""
+    import datetime
+    import json
+
+    from lockgate.moves.incident import incident, postmortem
+    from lockgate.postgres.moves import ledger
+    from lockgate.record.artifact import write_atomically
+    from lockgate.record.redact import redact_value
+
+    folder = session.settings.path(session.settings.artifacts.directory) / "moves" / move.name
+    folder.mkdir(parents=True, exist_ok=True)
+    at = datetime.datetime.now(datetime.UTC)
+    document = redact_value(
+        incident(move.name, move.row().stage, reason, details, ledger.events(move.home, move.name), at)
+    )
+    text = json.dumps(document, indent=2, default=str)
+    write_atomically(folder / "incident.json", (text + "\n").encode())
+    page = session.settings.path("docs/postmortems") / f"move-{move.name}-{at:%Y%m%dT%H%M%S}.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, postmortem(json.loads(text)).encode())
+    session.output.note(f"the incident is in {folder / 'incident.json'}, its postmortem in {page}")
+    return str(folder / "incident.json")
+
+
+@contextmanager
+def recording(session: Session, move: "Opened", command: str) -> Iterator[None]:
+    """The switch changes the schema without a migration: it is written into the history of changes, and is no drift."""
+    from lockgate.migrations.amend import Amendment
+    from lockgate.release.moved import recorded
+
+    if move.declared.in_place:
+        yield
+        return
+    who = Amendment(operator(), f"{command} of the move {move.name}")
+    with recorded(move.home, move.name, list(move.places.written), session.settings, who) as notes:
+        yield
+    for note in notes:
+        session.output.note(f"note: {note}")
