@@ -132,6 +132,27 @@ def test_declared_references(databases):
     )
 
 
+def test_dangling_rows_are_accepted_under_way(databases):
+    """What MOVE_DANGLING asks for works: with the acceptance added to the file of a move under way, proof and cutover go on; without it they are refused again."""
+    source, target = databases(), databases()
+    make(source, 60)
+    run_sql(source, *KINDS, POINTS)
+    run_sql(target, *KINDS, "DELETE FROM kind WHERE id = 3")
+    hand = Hand(source, target)
+    hand.start()
+    assert hand.backfill().complete
+    refused(hand.reconcile)
+    strict = hand.declared
+    hand.declared = msgspec.structs.replace(strict, accept=("references",))
+    assert hand.backfill().complete
+    hand.reconcile()
+    accepting, hand.declared = hand.declared, strict
+    refused(hand.cutover)
+    hand.declared = accepting
+    hand.cutover()
+    assert hand.serving() == "target"
+
+
 def test_which_foreign_keys_hold_for_the_target():
     """A key of the source is checked unless the target lacks a column of it, makes one itself, enforces the same, or another reference was declared for it. Pure."""
 
@@ -160,10 +181,17 @@ def test_which_foreign_keys_hold_for_the_target():
 
 
 def test_what_a_declaration_says_of_references():
-    """References change no hash, belong to copies, and name as many columns as they point at."""
+    """References and their acceptance change no hash, every other acceptance does; they belong to copies, and name as many columns as they point at."""
     plain = Declaration(Source("t"), TargetSide("u"))
     told = Declaration(Source("t"), TargetSide("u"), references=(Reference(("a",), "p"),))
     assert plain.hash == told.hash
+    plainly, lossy, both = (
+        msgspec.structs.replace(plain, accept=a)
+        for a in (("references",), ("lossy", "views"), ("lossy", "references", "views"))
+    )
+    assert plain.hash == plainly.hash != lossy.hash == both.hash
+    # Moves that were started before the acceptance was left out go on.
+    assert lossy.hash == "eb84deb82ee72f430f8d285dbb58507e714b85139e15fac065d84e23062a1ee0"
     assert problems(told) == []
     for wrong in (Reference((), "p"), Reference(("a",), ""), Reference(("a",), "p", ("x", "y"))):
         assert len(problems(Declaration(Source("t"), TargetSide("u"), references=(wrong,)))) == 1

@@ -119,7 +119,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the declaration says, limits, gates and references apart: those may change while the move runs."""
+        """SHA-256 over what the declaration says, limits, gates, references and their acceptance apart: those may change while the move runs."""
         fixed = msgspec.structs.replace(
             self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, blocking=False
         )
@@ -137,9 +137,11 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def digest(fixed: msgspec.Struct) -> str:
-    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks, and about where it is read."""
+    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks, that they are accepted among it, and about where it is read."""
     said = msgspec.to_builtins(fixed)
     said.pop("references")
+    if "accept" in said:
+        said["accept"] = [kind for kind in said["accept"] if kind != "references"]
     said["source"].pop("replica_env", None)
     said["limits"].pop("replica_wait_seconds")
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
