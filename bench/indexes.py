@@ -88,7 +88,7 @@ def open_bench(folder: str) -> tuple[Embedded, Target]:
     server = Embedded.ensure(Path(folder) / ".lockgate", version=18, idle_seconds=60)
     target = Target(server.url(), source="bench")
     wire = Wire(target, "bench")
-    bring_up(wire, rooms=("indexes", "moves"))
+    bring_up(wire)
     wire.close()
     return server, target
 

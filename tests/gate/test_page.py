@@ -15,7 +15,6 @@ from lockgate.postgres.target import Target
 from lockgate.web.metrics import Watched
 from lockgate.web.page import render
 from lockgate.web.watching import Environments
-from support.tables import make_room
 
 pytestmark = pytest.mark.postgres("18")
 THINGS = """
@@ -42,8 +41,6 @@ def look(url: str, revisions: tuple[str, ...] | None = None, name: str = "live")
 def test_what_an_operator_asks_first(applied, database):
     """Revision, lease, runs, releases, instances, moves, indexes, backup and drill stand on the page, from the tables."""
     applied.ok("release", "release", "--sha", "0a1b2c3")
-    for room in ("moves", "indexes"):
-        make_room(database, room)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(THINGS)
     page = look(database, (R[1], R[2], R[3]))

@@ -18,7 +18,6 @@ from lockgate.gate.parity import compare
 from lockgate.postgres.metrics import Figure, Figures
 from lockgate.postgres.parity import Sight
 from lockgate.web.metrics import TABLE, Watched, exposition
-from support.tables import make_room
 
 pytestmark = pytest.mark.postgres("18")
 STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtures clear the environment
@@ -143,7 +142,6 @@ def test_waits_for_locks_are_counted(applied, database):
 
 def test_the_lag_of_a_move(applied, database):
     """The age of the oldest captured write, from the outbox of the move; none captured is no lag."""
-    make_room(database, "moves")
     ask(
         database,
         "INSERT INTO lockgate.move (name, stage, declaration, declaration_hash, source_oid, target_oid, same_database, operator)"

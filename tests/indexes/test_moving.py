@@ -80,7 +80,7 @@ class Hand:
         ]
         self.file.write_text("\n".join(lines) + "\n")
         self.home = Target(ledger, source="test")
-        home.ensure(self.home, rooms=home.INTO_INDEXES)
+        home.ensure(self.home)
 
     @contextmanager
     def open(self) -> Iterator[OpenedIndex]:

@@ -66,7 +66,7 @@ class Lab:
 @pytest.fixture
 def laboratory(tmp_path: Path, database: str) -> Iterator[Callable[[str], Lab]]:
     """A function that makes both generations in a kind of store."""
-    home.ensure(Target(database, source="test"), rooms=home.INTO_INDEXES)
+    home.ensure(Target(database, source="test"))
     link = Link(Target(database, source="test"), "defects")
     made: list[Lab] = []
 

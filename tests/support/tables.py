@@ -2,17 +2,7 @@
 
 import psycopg
 
-from lockgate.postgres import home
-from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Wire
 from support.calls import Project
-
-
-def make_room(url: str, room: str) -> None:
-    """Make the tables of ``room`` in the schema lockgate, as the first use of the room does."""
-    wire = Wire(Target(url, source="test"), "test")
-    home.bring_up(wire, rooms=[room])
-    wire.close()
 
 
 def run_sql(url: str, *statements: str) -> list[tuple]:

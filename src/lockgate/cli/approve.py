@@ -138,7 +138,7 @@ def _write(
     plan_hash = plan_hash or _plan_hash(session)
     approval_id = f"a-{secrets.token_hex(6)}"
     with Alarm() as alarm:
-        ensure_home(target, session.settings, limits, alarm, "release")
+        ensure_home(target, session.settings, limits, alarm)
         wire = connect_patiently(target, "approve", limits, alarm)
         try:
             ends = write_approval(

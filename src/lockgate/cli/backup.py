@@ -50,7 +50,7 @@ def take(provider: str | None, **shared_options: Any) -> None:
     limits = Limits.of(session.settings.migrations)
     chosen = provider or session.settings.of(target.environment).backup.provider or "pg_dump"
     with Alarm() as alarm:
-        ensure_home(target, session.settings, limits, alarm, "release")
+        ensure_home(target, session.settings, limits, alarm)
         row = Backups(target, session.settings, limits, alarm).take(chosen)
     session.output.json({"command": "backup take", "backup": _fields(row)})
     session.output.say(f"{session.output.mark(row.state, 'good')}  {row.backup_id}")

@@ -74,9 +74,7 @@ def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.
     with ExitStack() as stack:
         if changing:
             with Alarm() as alarm:
-                ensure_home(
-                    target, session.settings, Limits.of(session.settings.migrations), alarm, "indexes"
-                )
+                ensure_home(target, session.settings, Limits.of(session.settings.migrations), alarm)
         stack.enter_context(stoppable("index"))
         link = Link(target, "index")
         stack.callback(link.close)
@@ -108,7 +106,7 @@ def refuse_missing_home(room: Room) -> None:
     from lockgate.errors import ConfigError
 
     there = room.link.value(
-        "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'index_generation' AND c.relkind = 'r'"
+        "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'index_generation'"
     )
     if not there:
         raise ConfigError(

@@ -28,7 +28,7 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     declared = into.parse_index(file, file.stem)
     target = session.target()
     if purpose in ("start", "run"):
-        home.ensure(target, lambda: home_grants(session.settings.roles), rooms=home.INTO_INDEXES)
+        home.ensure(target, lambda: home_grants(session.settings.roles))
     places = Urls(into.source_url(declared, dict(os.environ)), "")
     with stoppable(f"the move {declared.name}"), opened_index(declared, target, places, purpose) as move:
         yield move

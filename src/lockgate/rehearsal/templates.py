@@ -28,9 +28,7 @@ def key_of(files: tuple[tuple[str, str], ...]) -> str:
 
 @cache
 def _home() -> str:
-    return hashlib.sha256(
-        "".join([sql for _, sql in home.steps()] + [home.empty(room) for room in home.ROOMS]).encode()
-    ).hexdigest()
+    return hashlib.sha256("".join(sql for _, sql in home.steps()).encode()).hexdigest()
 
 
 def note_of(digest: str) -> str:

@@ -14,23 +14,25 @@ _END = "UPDATE lockgate.run SET state = 'succeeded', finished_at = clock_timesta
 
 
 def ensure_home(
-    target: Target, settings: Settings, limits: Limits, alarm: Alarm, *rooms: str, lock_wait: float = 60.0
+    target: Target, settings: Settings, limits: Limits, alarm: Alarm, *, lock_wait: float = 60.0
 ) -> None:
-    """Bring the schema ``lockgate`` to this lockgate's format where it is older or missing, and make the tables of ``rooms``.
+    """Bring the schema ``lockgate`` to this lockgate's format where it is older or missing.
 
     Raises ``Busy`` while a migration runs, ``Refused`` for a newer format, a standby, or a role that may not.
     """
     wire = connect_patiently(target, "look", limits, alarm)
     try:
-        if home.ready(wire, rooms):
-            return
+        found = home.read_format(wire)
     finally:
         wire.close()
+    home.refuse_newer(found)
+    if found >= home.FORMAT:
+        return
     identity = new_identity("setup")
     with patiently(
         lambda: Guard(target, identity, limits.session(), alarm=alarm, clock=limits.clock, rng=limits.rng),
         limits,
         alarm,
     ) as guard:
-        guard.acquire(lock_wait, grants=lambda: home_grants(settings.roles), rooms=rooms)
+        guard.acquire(lock_wait, grants=lambda: home_grants(settings.roles))
         guard.guard.one(_END, identity.run_id)

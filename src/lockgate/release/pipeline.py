@@ -129,8 +129,7 @@ class Release:
         lease: Lease | None = None
         try:
             course = self._prepare(alarm)
-            rooms = ("release", "indexes") if self.settings.index else ("release",)
-            ensure_home(self.target, self.settings, self.limits, alarm, *rooms, lock_wait=self.lock_wait)
+            ensure_home(self.target, self.settings, self.limits, alarm, lock_wait=self.lock_wait)
             lease = self._take_lease(course, alarm)
             course.lease = lease
             with span(

@@ -1,2 +1,0 @@
--- Format 4: the tables of moves, releases and indexes are made when they are first used. Until then views without rows stand in
--- their place (empty/), so that whoever reads finds nothing there and no error. A database of an older format has the tables already.
