@@ -98,6 +98,32 @@ def test_what_fails_under_it_is_told(target: Target, database: str) -> None:
 
 
 @pytest.mark.postgres("18")
+def test_a_script_that_says_much(target: Target, database: str) -> None:
+    """Scripts that raise NOTICEs go on while the files are applied, so none of them stands in the way with a lock; of a client that ended before all that, its error is told."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "create function say() returns void language plpgsql as $$ begin raise notice '%', repeat('x', 16000); end $$"
+        )
+
+        def visits() -> int:
+            row = connection.execute("select visits from users where id = 2").fetchone()
+            assert row is not None
+            return int(row[0])
+
+        def change() -> None:
+            connection.execute("set lock_timeout = '20s'")
+            connection.execute("alter table users drop column email")
+            before = visits()
+            until(lambda: visits() > before + 200)  # 3 MB of them
+            connection.execute("alter table users add column nick text")
+
+        script = "UPDATE users SET visits = visits + 1 WHERE id = 2;\nSELECT say();\n\\if :client_id = 0\nSELECT email FROM users;\n\\endif\n"
+        load = under_pgbench(target, bench(script), [], 4, change)
+    assert load.transactions > 200
+    assert any("email" in error for error in load.errors), load
+
+
+@pytest.mark.postgres("18")
 def test_a_script_that_does_not_run(target: Target) -> None:
     """A script with an error is named before any file is applied, and pgbench is gone."""
     for text, word in (("SELECT nothing FROM users;", "nothing"), ("\\nonsense\n", "nonsense")):
@@ -142,7 +168,7 @@ def test_files_of_a_killed_one_are_swept() -> None:
 
 
 def test_its_log_as_figures() -> None:
-    """A line is a transaction of its script's kind; one that failed, and each client that ended, counts as failed with its words."""
+    """A line is a transaction of its script's kind; one that failed, and each client that ended, counts as failed with its words, wherever those name the script."""
     scripts = scripts_of(WORK)
     assert [s.kind for s in scripts] == ["read", "write"]
     log = "0 1 1500 0 1700000000 250000\n1 1 2000000 1 1700000002 0\n1 2 deadlock 1 1700000003 0\n0 2 15"
@@ -153,6 +179,8 @@ def test_its_log_as_figures() -> None:
     ]  # fmt: skip
     assert found[0].at == 1_700_000_000.25
     assert 'column "a" does not exist' in found[3].error
+    broken = "pgbench: error: client 3 aborted in command 2 (SQL) of script 1; perhaps the backend died while processing\n"
+    assert [(s.kind, "backend died" in s.error) for s in samples_of("", broken, scripts)] == [("write", True)]
     assert [s.weight for s in scripts_of([WORK[0], WORK[0], WORK[1]])] == [1, 1, 2]
     assert script_of("-- update\nSELECT 1;").kind == "read"
     assert script_of("WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x").kind == "write"

@@ -39,8 +39,11 @@ class Finished(NamedTuple):
         return redact((self.err.strip() or self.out.strip())[-most:])
 
 
-class _Tail:
-    """Reads a stream to its end in a thread and keeps the last part of it."""
+class Tail:
+    """Reads a stream to its end in a thread and keeps the last part of it, so that who writes to it never has to wait.
+
+    ``listener`` hears every line, also of what is not kept.
+    """
 
     def __init__(self, stream: IO[bytes], listener: Callable[[str], None] | None = None) -> None:
         self.kept = bytearray()
@@ -59,6 +62,7 @@ class _Tail:
                     self._listener(line.decode("utf-8", "replace").rstrip())
 
     def text(self) -> str:
+        """What was kept of it so far; all of that once its writers have ended."""
         self.thread.join(2.0)  # a grandchild may hold the pipe open; what is there has to do
         return bytes(self.kept).decode("utf-8", "replace")
 
@@ -98,7 +102,7 @@ def run(
         ) from None
     assert process.stdout is not None
     assert process.stderr is not None
-    out, err = _Tail(process.stdout), _Tail(process.stderr, listener)
+    out, err = Tail(process.stdout), Tail(process.stderr, listener)
     if stdin is not None and process.stdin is not None:
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
             pipe.write(stdin)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from lockgate.errors import ConfigError
+from lockgate.postgres.child import Tail
 from lockgate.postgres.embedded import locks
 from lockgate.postgres.programs import address
 from lockgate.postgres.target import Target
@@ -33,7 +34,10 @@ _LONG = 86_400
 _STARTS = 10.0
 _WRITES = re.compile(r"\b(insert|update|delete|merge|copy|truncate|call)\b", re.I)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
-_ABORTED = re.compile(r"client \d+ (?:script (\d+) )?aborted in command.*")
+_ABORTED = re.compile(
+    r"client \d+ (?:script (\d+) )?aborted in command (?:\d+ \([^)]*\) of script (\d+);)?.*"
+)
+"""A client that an error ended: after an error of SQL the number of its script stands in front, else behind."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -89,11 +93,12 @@ def under_pgbench(
         process = subprocess.Popen(
             [*command, connection],
             env={**os.environ, **hidden, "PGAPPNAME": "lockgate/load"},
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
+        said = _Said(process)
         try:
             point("pgbench:started")
-            log = _opened(folder, process)
+            log = _opened(folder, process, said)
         except BaseException:
             _end(process)
             raise
@@ -101,7 +106,7 @@ def under_pgbench(
         try:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(CALM_SECONDS)
-                raise _does_not_run(process)
+                raise _does_not_run(process, said)
             point("pgbench:busy")
             since = time.time()
             apply()
@@ -109,10 +114,10 @@ def under_pgbench(
                 process.wait(0.2)
             # What ends a run of --time: transactions that run are finished, and the log is written out.
             process.send_signal(signal.SIGALRM)
-            _, said = process.communicate(timeout=30)
+            process.wait(30)
         finally:
             _end(process)
-        samples = samples_of(log.read().decode(), said, scripts)
+        samples = samples_of(log.read().decode(), said.aborted(), scripts)
     return load_of(samples, since, clients, time.monotonic() - began, "pgbench")
 
 
@@ -133,7 +138,7 @@ def samples_of(log: str, said: str, scripts: list[Script]) -> list[Sample]:
         )
     last = max((s.at for s in samples), default=0.0)
     for match in _ABORTED.finditer(said):
-        samples.append(Sample(last, 0.0, scripts[int(match[1] or 0)].kind, redact(match[0])))
+        samples.append(Sample(last, 0.0, scripts[int(match[1] or match[2] or 0)].kind, redact(match[0])))
     return samples
 
 
@@ -159,7 +164,32 @@ def _folder() -> Iterator[Path]:
         os.close(lock)
 
 
-def _opened(folder: Path, process: "subprocess.Popen[str]") -> BinaryIO:
+class _Said:
+    """What pgbench says, heard while it runs: with every NOTICE of its scripts that is more than a pipe holds.
+
+    A pgbench that nobody hears stops in the middle of a transaction, and its locks are in the way of the migration.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stderr is not None
+        self._aborted: list[str] = []
+        self._tail = Tail(process.stderr, self._hear)
+
+    def _hear(self, line: str) -> None:
+        if _ABORTED.search(line):
+            self._aborted.append(line)
+
+    def text(self) -> str:
+        """The end of it, once pgbench has ended."""
+        return self._tail.text()
+
+    def aborted(self) -> str:
+        """The lines about clients that an error ended, however much was said after them; once pgbench has ended."""
+        self.text()
+        return "\n".join(self._aborted)
+
+
+def _opened(folder: Path, process: "subprocess.Popen[bytes]", said: _Said) -> BinaryIO:
     """The log, once pgbench has opened it: then it has read its scripts too."""
     late = time.monotonic() + _STARTS
     while process.poll() is None and time.monotonic() < late:
@@ -167,18 +197,19 @@ def _opened(folder: Path, process: "subprocess.Popen[str]") -> BinaryIO:
             return path.open("rb")
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.01)
-    raise _does_not_run(process)
+    raise _does_not_run(process, said)
 
 
-def _end(process: "subprocess.Popen[str]") -> str:
-    """Have it ended, whatever it does; what it said, where nobody heard that yet."""
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Have it ended, whatever it does."""
     process.kill()
-    return "" if process.stderr is None or process.stderr.closed else process.communicate()[1]
+    process.wait()
 
 
-def _does_not_run(process: "subprocess.Popen[str]") -> ConfigError:
-    said = _end(process)
-    lines = [line for line in said.splitlines() if "error" in line or "ERROR" in line] or said.splitlines()
+def _does_not_run(process: "subprocess.Popen[bytes]", said: _Said) -> ConfigError:
+    _end(process)
+    told = said.text().splitlines()
+    lines = [line for line in told if "error" in line or "ERROR" in line] or told
     return ConfigError(
         f"pgbench ended before the first file was applied: {redact(' '.join(lines[:3]))[:500]}",
         "USAGE",
