@@ -14,7 +14,7 @@ from lockgate.record.verdict import Verdict
 from lockgate.release.budget import Budget
 from lockgate.release.impact import Impact
 from lockgate.release.smoke import fetch
-from lockgate.release.watch import baseline_of, look_back, watch_release
+from lockgate.release.watch import ask, baseline_of, look_back, watch_release
 from lockgate.release.watch_judge import Baseline, Sample, judge_watch, median_of, window_of
 from release.conftest import PROTECTED, SHA
 from release.measuring import Measured
@@ -147,6 +147,24 @@ def test_against_prometheus(measured: Measured):
             baseline_of(replace(wrong, baseline_window=window), lambda: "t", Budget("proof", 60, None))
         assert (refused.value.code, refused.value.exit) == ("WATCH_HELD", 5)
     assert fetch(measured.url + "/-/ready", {}, 5, lambda: "t", monotonic).status == 200
+
+
+def test_an_idle_series_hides_no_other(measured: Measured):
+    """A series that is NaN, because nothing came to divide by, is no value: first or last, now and in the past, the largest of the others counts; where all are NaN there is no data."""
+    busy, idle = (
+        f'label_replace({text}, "pod", "{pod}", "", "")'
+        for text, pod in (("shop_error_rate", "a"), ("0 * shop_error_rate / 0", "b"))
+    )
+    for query, value in ((f"{busy} or {idle}", 0.1), (f"{idle} or {busy}", 0.1), (idle, None)):
+        settings = measured.watch(
+            baseline_window="10s", interval="100ms", queries={"errors": WatchQuery(query, max=0.5)}
+        )
+        assert ask(settings, "errors", lambda: "t", monotonic).value == value
+        assert {s.value for s in look_back(settings, "errors", lambda: "t", monotonic)} == (
+            {value} if value else set()
+        )
+        watched = watch_release(settings, 0.2, {}, Budget("watch", 60, None), lambda: "t")
+        assert watched.verdict.answer is (Verdict.PASS if value else Verdict.HOLD)
 
 
 def test_the_baseline_is_not_one_look(measured: Measured):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,10 +34,9 @@ def ask(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[], flo
     if error:
         return Sample(at, name, error=error)
     try:
-        if data["resultType"] == "scalar":
-            return Sample(at, name, float(data["result"][1]))
-        values = [float(one["value"][1]) for one in data["result"]]
-        return Sample(at, name, max(values) if values else None)
+        scalar = data["resultType"] == "scalar"
+        said = [data["result"]] if scalar else [one["value"] for one in data["result"]]
+        return Sample(at, name, max((value for _, value in _numbers(said)), default=None))
     except (ValueError, KeyError, TypeError, IndexError):
         return Sample(at, name, error=STRANGE)
 
@@ -59,11 +58,19 @@ def look_back(watch: Watch, name: str, now: Callable[[], str], clock: Callable[[
             return [Sample(at, name, error=error)]
         moments: dict[float, float] = {}
         for series in data["result"]:
-            for moment, value in series["values"]:
-                moments[moment] = max(float(value), moments.get(moment, float("-inf")))
+            for moment, value in _numbers(series["values"]):
+                moments[moment] = max(value, moments.get(moment, float("-inf")))
         return [Sample(f"{moment:.3f}", name, value) for moment, value in sorted(moments.items())]
     except (ValueError, KeyError, TypeError, IndexError):
         return [Sample(at, name, error=STRANGE)]
+
+
+def _numbers(said: Iterable[tuple[float, str]]) -> Iterator[tuple[float, float]]:
+    """(moment, value) of what Prometheus said, without NaN.
+
+    A series that is idle divides by nothing. It has no value, and must not hide those of the others: no number compares with NaN.
+    """
+    return ((moment, number) for moment, value in said if (number := float(value)) == number)
 
 
 def _ask(
