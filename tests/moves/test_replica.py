@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from faults.cluster import Cluster
-from lockgate.errors import ConfigError, LockgateError
+from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.declaration import Declaration, Source, TargetSide, problems
 from lockgate.moves.opened import Where, where
 from lockgate.postgres.link import Link
@@ -159,6 +159,81 @@ def test_what_is_no_standby_of_the_source(pair, database: str):
     place = Target(database, source="t")
     with closing(Link(place, "t")) as link, pytest.raises(LockgateError, match="cannot be read in place of"):
         Replica(place, link, "t", 1)
+
+
+def following(standby: Cluster, primary: Cluster) -> None:
+    """Let ``standby`` stream from ``primary`` from now on."""
+    standby.execute(f"ALTER SYSTEM SET primary_conninfo = 'host={primary.sockets} port=5432 user=postgres'")
+    standby.execute("SELECT pg_reload_conf()")
+
+
+def test_a_standby_of_another_timeline_is_not_read(pair, database: str, session_directory):
+    """After a promotion beside it, a standby that went on with the old primary is past any place of the new one, with a row that was lost there: neither copy nor proof reads it, while the old primary lives and when it is gone."""
+    old, aside = pair
+    new = old.standby(session_directory / f"moves-{uuid.uuid4().hex[:8]}n")
+    try:
+        new.execute("SELECT pg_promote()")
+        run_sql(new.url(), "UPDATE item SET v = 'written on the new primary' WHERE u = 7")
+        run_sql(
+            old.url(),
+            "UPDATE item SET v = 'lost write on the old primary' WHERE u = 7",
+            "UPDATE item SET v = v || '.' WHERE u <> 7",
+        )
+        hand = reading(Hand(new.url(), database), aside.url(), 0)
+        hand.start()
+        # Far more log than the new primary wrote: only a comparison of timelines can tell.
+        run_sql(old.url(), "SELECT pg_logical_emit_message(true, 'x', repeat('x', 4000000))")
+        flushed = old.execute("SELECT pg_current_wal_flush_lsn()")[0][0]
+        until(lambda: aside.execute(f"SELECT pg_last_wal_replay_lsn() >= '{flushed}'") == [(True,)])
+        there = new.execute("SELECT pg_current_wal_flush_lsn()")[0][0]
+        assert aside.execute(f"SELECT pg_last_wal_replay_lsn() - '{there}'::pg_lsn > 1000000") == [(True,)]
+        for dead in (False, True):
+            if dead:
+                old.crash()
+                until(lambda: aside.execute("SELECT count(*) FROM pg_stat_wal_receiver") == [(0,)])
+            with pytest.raises(LockgateError, match="it is on timeline 1, the primary on 2") as caught:
+                hand.backfill()
+            assert caught.value.code == "MOVE_REPLICA"
+            assert caught.value.details == {"timeline": 2, "replicaTimeline": 1}
+            assert run_sql(database, "SELECT count(*) FROM item") == [(0,)]
+        assert Hand(new.url(), database).with_limits(max_replica_lag_seconds=3600).backfill().complete
+        with pytest.raises(LockgateError, match="it is on timeline 1, the primary on 2"):
+            hand.reconcile()
+    finally:
+        new.remove()
+
+
+def test_a_standby_that_follows_a_promotion_is_read(pair, database: str, session_directory):
+    """A standby that was turned to the promoted primary is read as soon as it receives the new timeline, before its own control file knows of it; a role that may not see what it receives is told what to grant, and read once it has it."""
+    old, aside = pair
+    new = old.standby(session_directory / f"moves-{uuid.uuid4().hex[:8]}n")
+    try:
+        run_sql(old.url(), "CREATE ROLE reader LOGIN; GRANT SELECT ON item TO reader")
+        old.stop()
+        new.execute("SELECT pg_promote()")
+        following(aside, new)
+        run_sql(new.url(), "UPDATE item SET v = 'written on the new primary' WHERE u = 7")
+        hand = reading(Hand(new.url(), database), aside.url())
+        hand.start()
+        assert hand.backfill().complete
+        assert run_sql(database, "SELECT v FROM item WHERE u = 7") == [("written on the new primary",)]
+        place = Target(aside.url().replace("postgres@", "reader@"), source="t")
+        with closing(Link(Target(new.url(), source="t"), "t")) as link:
+            with pytest.raises(Refused) as caught:
+                Replica(place, link, "t", 30)
+            assert "the role may not see which timeline it receives" in caught.value.message
+            assert 'GRANT pg_read_all_stats TO "reader"' in caught.value.next
+            new.execute("GRANT pg_read_all_stats TO reader")
+            granted = "SELECT pg_has_role('reader', 'pg_read_all_stats', 'USAGE')"
+            until(lambda: aside.execute(granted) == [(True,)])
+            with closing(Replica(place, link, "t", 30)) as replica:
+                rows = replica.past().rows("SELECT v FROM item WHERE u = 7")
+                assert rows == [("written on the new primary",)]
+                aside.execute("SELECT pg_promote()")
+                with pytest.raises(LockgateError, match="it was promoted"):
+                    replica.past()
+    finally:
+        new.remove()
 
 
 def test_what_a_declaration_says_of_a_replica():
