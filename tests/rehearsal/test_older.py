@@ -98,6 +98,44 @@ def test_old_rows_that_nothing_refuses(rehearse: Callable[..., Rehearsal], files
     assert answer(found)[::2] == ("compatible", []), found.checks
 
 
+JOBS = """
+create table people (id bigint primary key, nick text, note text, constraint short check (nick is not null and length(nick) < 50));
+create table jobs (id bigint primary key, state text not null check (state in ('open', 'done')), done_at timestamptz, note text, constraint ended check ((state = 'done') = (done_at is not null)));
+"""
+LOOSER = "alter table people add constraint told check (nick is not null and length(nick) < 100) not valid;"
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        # Loosened, in one file or in two, and renamed by hand: what was proven is still in every row.
+        ((f"alter table people drop constraint short; {LOOSER}",), ""),
+        ((LOOSER, "alter table people drop constraint short;"), ""),
+        (("alter table jobs drop constraint ended; alter table jobs add constraint told check ((state = 'done') = (done_at is not null)) not valid;",), ""),
+        # Narrower than what was proven, or nothing was proven any more when it came.
+        (("alter table jobs drop constraint ended; alter table jobs add constraint told check (done_at is not null) not valid;",), "NULL in done_at"),
+        (("alter table people drop constraint short;", LOOSER), "NULL in nick"),
+        # A check that speaks of a column that is gone says nothing any more.
+        (("alter table jobs drop column done_at; alter table jobs add constraint told check (state = 'done') not valid;",), "'open' in state"),
+    ],
+)  # fmt: skip
+def test_what_was_proven_before(
+    rehearse: Callable[..., Rehearsal], files: tuple[str, ...], word: str
+) -> None:
+    """Old rows hold what the validated checks accepted right before the constraint came, and nothing else: looser ones meet no row, narrower ones hold."""
+    said, told, _ = answer(
+        rehearse(
+            JOBS,
+            *files,
+            base=1,
+            queries="UPDATE people SET note = $1 WHERE id = $2; UPDATE jobs SET note = $1 WHERE id = $2;",
+        )
+    )
+    assert said == ("hold" if word else "compatible"), told
+    assert word in told
+
+
 @pytest.mark.postgres("16", "18")
 def test_what_on_conflict_updates(rehearse: Callable[..., Rehearsal]) -> None:
     """An INSERT that satisfies the constraint meets an old row by its key, and what ON CONFLICT does to that one is refused; where it fills the row in, it goes on."""

@@ -1,7 +1,8 @@
 """Rows from before a constraint: NOT VALID spares the rows that are there, until something updates one of them.
 
 For each such constraint that a file leaves behind, and each query that writes, a row is given back what its columns could
-hold before: NULL, and the values that the checks of the base spoke of. What the files themselves do to old rows is done to it
+hold before: NULL, and the values that the checks of the base spoke of. What a check refused that was proven right before the
+constraint came is in no row: a constraint that is only loosened or renamed meets nothing. What the files themselves do to old rows is done to it
 too, and then the query runs. All of that happens in one transaction that is rolled back.
 """
 
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
@@ -17,7 +19,7 @@ from lockgate.postgres.tables import Table, literal, quote
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.compatibility import BREAKS, HOLD
 from lockgate.rehearsal.likeness import Likenesses
-from lockgate.rehearsal.values import chosen
+from lockgate.rehearsal.values import candidates, chosen, expression
 
 TOUCHES_ROWS = ("update_stmt", "delete_stmt", "merge_stmt", "do_stmt", "select_stmt", "call_stmt")
 """Kinds of statement by which a file may fill in or remove rows that are there."""
@@ -47,10 +49,14 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Planted(msgspec.Struct, frozen=True):
-    """What an old row may hold: column → SQL. ``known`` is the share of production's rows that do, None where nobody knows."""
+    """What an old row may hold: column → SQL. ``known`` is the share of production's rows that do, None where nobody knows.
+
+    ``beside`` is what other columns hold then, where a check ties them to it.
+    """
 
     values: tuple[tuple[str, str], ...]
     known: float | None = None
+    beside: tuple[tuple[str, str], ...] = ()
 
     @property
     def told(self) -> str:
@@ -66,12 +72,17 @@ def read_unproven(wire: Wire) -> list[Unproven]:
     ]  # fmt: skip
 
 
-def _tables(wire: Wire) -> set[int]:
-    """The tables that are there, by number."""
-    rows = wire.one(
-        "SELECT oid::text FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384"
-    ).rows
-    return {int(row[0] or 0) for row in rows}
+def _tables(wire: Wire) -> dict[int, tuple[str, ...]]:
+    """The tables that are there, by number, and the checks that all rows of each satisfy."""
+    calls = [
+        Call("SET search_path = pg_catalog, pg_temp"),  # every other name comes out qualified
+        Call(query("rehearsal/proven")),
+        Call("RESET search_path"),
+    ]
+    return {
+        int(oid or 0): tuple(json.loads(checks or "[]"))
+        for oid, checks in wire.batch(calls, label="proven")[1].rows
+    }
 
 
 def planted_for(
@@ -97,13 +108,33 @@ def planted_for(
     return [*nulls, *together, *found]
 
 
+def tied(row: Planted, table: Table | None, proven: Iterable[str]) -> list[Planted]:
+    """``row`` with a value of one other column that a check of ``proven`` names together with it. Pure."""
+    columns = table.columns if table else ()
+    held = {name for name, _ in row.values}
+    found = []
+    for check in proven:
+        named = [c for c in columns if re.search(rf'(?<!\w)"?{re.escape(c.name)}"?(?!\w)', check)]
+        if held.isdisjoint(c.name for c in named):
+            continue
+        for column in (c for c in named if c.name not in held):
+            texts = [f"{literal(label)}::{column.type}" for label in column.labels] or [
+                *chosen(column, "7"), *candidates(column, (check,), "7"),
+            ]  # fmt: skip
+            plain = expression(column, "7", 7)
+            every = [*([] if column.not_null else ["NULL"]), *texts, *([plain] if plain else [])]
+            found += [replace(row, beside=((column.name, text),)) for text in every]
+    return found[:_MOST]
+
+
 class OlderRows:
     """Looks at the rows that new constraints spare, on one scratch database; ``refusals`` after each file."""
 
     def __init__(self, like: Likenesses) -> None:
         self._like = like
         self._known: set[int] = set()
-        self._tables: set[int] | None = None
+        self._tables: dict[int, tuple[str, ...]] | None = None
+        self._proven: dict[int, tuple[str, ...]] = {}
         self._before: Mapping[int, Table] = {}
         self._done: list[str] = []
         self.filled_in = False
@@ -122,7 +153,11 @@ class OlderRows:
         before, self._tables = self._tables, _tables(wire)
         # What came together with its table has no older rows.
         self._known |= {c.oid for c in here if before is None or c.relation not in before}
-        return [c for c in here if c.oid not in self._known]
+        fresh = [c for c in here if c.oid not in self._known]
+        for constraint in fresh:
+            # A check that goes later than the constraint came is satisfied by all rows that the constraint spares.
+            self._proven.setdefault(constraint.oid, (before or {}).get(constraint.relation, ()))
+        return fresh
 
     def refusal(
         self, wire: Wire, constraint: Unproven, text: str, calls: Iterable[list[str]]
@@ -137,8 +172,14 @@ class OlderRows:
         if planted and re.search(rf"\b{re.escape(name)}\b", text) and _is_empty(wire, constraint.table):
             told = f"{constraint.key} holds no rows here, so nothing shows what constraint {constraint.name} (NOT VALID) does to this on a row from before it"
             return Refusal(HOLD, "", told)
-        for row in planted:
-            error = next(filter(None, (self._meet(wire, constraint, row, texts) for texts in listed)), None)
+        proven = [
+            check
+            for check in self._proven.get(constraint.oid, ())
+            if planted and _can_be_asked(wire, constraint.table, check)
+        ]
+        for row in self._possible(wire, constraint, planted, proven):
+            met = (self._meet(wire, constraint, row, proven, texts) for texts in listed)
+            error = next(filter(None, met), None)
             if error is None:
                 continue
             if row.known:
@@ -153,12 +194,26 @@ class OlderRows:
             )
         return worst
 
-    def _meet(self, wire: Wire, constraint: Unproven, row: Planted, calls: list[str]) -> ServerError | None:
+    def _possible(
+        self, wire: Wire, constraint: Unproven, planted: list[Planted], proven: list[str]
+    ) -> list[Planted]:
+        """Those of ``planted`` that a row could hold; of what it could hold only together with another column's value, with that."""
+        if not proven:
+            return planted
+        table = self._before.get(constraint.relation)
+        found = []
+        for row in planted:
+            ways = (row, *tied(row, table, proven))
+            found += [next((way for way in ways if _planted(wire, constraint, way, proven)), None)]
+            _roll_back(wire)
+        return [row for row in found if row is not None]
+
+    def _meet(
+        self, wire: Wire, constraint: Unproven, row: Planted, proven: list[str], calls: list[str]
+    ) -> ServerError | None:
         """The error with which the constraint refuses ``calls`` on rows that hold ``row``; None where it does not, or no row can hold that."""
         try:
-            if not (
-                _plant(wire, constraint, row, quietly=True) or _plant(wire, constraint, row, quietly=False)
-            ):
+            if not _planted(wire, constraint, row, proven):
                 return None
             for text in self._done:
                 _tried(wire, text)
@@ -167,8 +222,7 @@ class OlderRows:
             named = error.sqlstate == "23502" or f'"{constraint.name}"' in error.message
             return error if error.sqlstate in _REFUSED and named else None
         finally:
-            if wire.alive and wire.in_transaction:
-                wire.batch([Call("ROLLBACK")], uncancellable=True)
+            _roll_back(wire)
         return None
 
 
@@ -176,28 +230,53 @@ def _is_empty(wire: Wire, table: str) -> bool:
     return wire.value(f"SELECT EXISTS (SELECT FROM {table})") == "f"  # noqa: S608 - quoted by the server
 
 
-def _plant(wire: Wire, constraint: Unproven, row: Planted, *, quietly: bool) -> bool:
+def _can_be_asked(wire: Wire, table: str, check: str) -> bool:
+    """False where a file took away or renamed what the check speaks of."""
+    try:
+        wire.one(f"SELECT FROM {table} WHERE {check} LIMIT 0")
+    except ServerError:
+        return False
+    return True
+
+
+def _roll_back(wire: Wire) -> None:
+    if wire.alive and wire.in_transaction:
+        wire.batch([Call("ROLLBACK")], uncancellable=True)
+
+
+def _planted(wire: Wire, constraint: Unproven, row: Planted, proven: list[str]) -> bool:
+    """Plant ``row``, without triggers if that is possible. False, with no transaction, where it is not possible at all."""
+    return any(_plant(wire, constraint, row, proven, quietly=quietly) for quietly in (True, False))
+
+
+def _plant(wire: Wire, constraint: Unproven, row: Planted, proven: list[str], *, quietly: bool) -> bool:
     """Begin a transaction in which every row of the table holds ``row``, as if it had been there before the constraint.
 
-    ``quietly`` keeps triggers out of it, which takes a superuser. False, with no transaction, where the rows cannot hold that.
+    Rows for which that breaks a check of ``proven`` are none that could be there, and go. ``quietly`` keeps triggers out of it, which takes a superuser. False, with no transaction, where the rows cannot hold that.
     """
     named = quote(constraint.name)
-    values = ", ".join(f"{quote(name)} = {text}" for name, text in row.values)
+    values = ", ".join(f"{quote(name)} = {text}" for name, text in (*row.values, *row.beside))
     role = [Call("SET LOCAL session_replication_role = replica")] if quietly else []
+    refused = " OR ".join(f"({check}) IS FALSE" for check in proven)
+    gone = [Call(f"DELETE FROM {constraint.table} WHERE {refused}")] if proven else []  # noqa: S608 - as above
     back = [Call("SET LOCAL session_replication_role = origin")] if quietly else []
     try:
-        wire.batch(
+        replies = wire.batch(
             [
                 Call("BEGIN"), *role,
                 Call(f"ALTER TABLE {constraint.table} DROP CONSTRAINT {named}"),
                 Call(f"UPDATE {constraint.table} SET {values}"),  # noqa: S608 - quoted by the server and by quote()
+                *gone,
                 Call(f"ALTER TABLE {constraint.table} ADD CONSTRAINT {named} {constraint.definition}"),
                 *back,
+                Call(f"SELECT EXISTS (SELECT FROM {constraint.table})"),  # noqa: S608 - as above
             ]
         )  # fmt: skip
     except ServerError:
-        if wire.in_transaction:
-            wire.batch([Call("ROLLBACK")], uncancellable=True)
+        _roll_back(wire)
+        return False
+    if replies[-1].rows[0][0] != "t":
+        _roll_back(wire)
         return False
     return True
 
