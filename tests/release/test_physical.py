@@ -30,7 +30,7 @@ CREATE TABLE busy (id bigint GENERATED ALWAYS AS IDENTITY);
 def cluster(own_server, tmp_path: Path, session_directory: Path) -> Callable[..., tuple[Project, str]]:
     """Make a server of its own whose log is archived, with rows, and a project that backs it up; gives the project and the URL."""
 
-    def made(label: str = "18") -> tuple[Project, str]:
+    def made(label: str = "18", **settings: str) -> tuple[Project, str]:
         archive = session_directory / f"archive-{tmp_path.name}"
         archive.mkdir()
         archive.chmod(0o777)
@@ -41,6 +41,7 @@ def cluster(own_server, tmp_path: Path, session_directory: Path) -> Callable[...
                 "archive_command": f"cp %p {archive}/%f",
                 "wal_level": "logical",
                 "max_wal_senders": "4",
+                **settings,
             },
         )
         with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -77,6 +78,33 @@ def test_a_base_backup_is_drilled(cluster: Callable[..., tuple[Project, str]], l
     restored = backup(project, "restore", "latest", "--into", str(tmp_path / "copy"))["restored"]
     assert "byte for byte" in restored["notes"][0]
     assert (tmp_path / "copy" / "PG_VERSION").is_file()
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_prepared_transaction(
+    cluster: Callable[..., tuple[Project, str]], label: str, session_directory: Path
+):
+    """A copy in which transactions are prepared starts: it is as large as the original was in what its recovery needs."""
+    larger = {"max_prepared_transactions": "7", "max_connections": "130", "max_locks_per_transaction": "70", "max_worker_processes": "9"}  # fmt: skip
+    project, url = cluster(label, **larger)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(3):
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO item VALUES (%s)", [1000 + number])
+            connection.execute(f"PREPARE TRANSACTION 'p{number}'")
+    taken = backup(project, "take")["backup"]
+    drilled = backup(project, "drill")["restored"]
+    assert (drilled["equal"], drilled["dropped"]) == (True, True)
+    home = session_directory / f"prepared-{project.root.parent.name}"
+    data = project.root / ".lockgate" / "backups" / taken["backupId"] / "data"
+    server = physical_copy.start(data, home, binaries=server_binaries(int(taken["detail"]["serverVersion"]) // 10000), seconds=60)  # fmt: skip
+    try:
+        with psycopg.connect(server.url()) as copy:
+            assert copy.execute("SELECT count(*) FROM pg_prepared_xacts").fetchone() == (3,)
+            for name, value in {**larger, "max_wal_senders": "10"}.items():
+                assert copy.execute("SELECT current_setting(%s)", [name]).fetchone() == (value,)
+    finally:
+        servers.remove(home)
 
 
 @pytest.mark.postgres("18")

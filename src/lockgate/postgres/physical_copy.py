@@ -5,15 +5,19 @@ its subscriptions, and let in whom the original lets in. So all of its configura
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from psycopg import conninfo
 
 from lockgate.errors import LockgateError, Refused, RunFailed
+from lockgate.postgres.child import run
 from lockgate.postgres.embedded import Binaries, Embedded
 from lockgate.postgres.target import Target
 
+IDLE_SECONDS = 60.0
+"""A copy of production that nobody reads stops after this time: a drill that was killed leaves no server behind."""
 _SETTINGS = {
     "fsync": "off",
     "archive_mode": "off",
@@ -21,6 +25,15 @@ _SETTINGS = {
     "autovacuum": "off",
     "default_transaction_read_only": "on",
 }
+_AS_LARGE = {
+    "max_connections": ("max_connections", 20),
+    "max_worker_processes": ("max_worker_processes", 8),
+    "max_wal_senders": ("max_wal_senders", 10),
+    "max_prepared_xacts": ("max_prepared_transactions", 0),
+    "max_locks_per_xact": ("max_locks_per_transaction", 64),
+}
+"""What a server must be no smaller in than the one whose log it recovers: name in pg_controldata → (setting, our least)."""
+_CONTROL = re.compile(r"^(\w+) setting:\s*(\d+)\s*$", re.M)
 _OURS = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf")
 _SIGNALS = ("recovery.signal", "standby.signal")
 
@@ -46,7 +59,7 @@ def start(data: Path, home: Path, *, binaries: Binaries, seconds: float) -> Embe
     """
     refuse_tablespaces(data)
     # initdb's own directory gives the account, the place and the configuration; its data is exchanged for the backup's.
-    server = Embedded.ensure(home, binaries=binaries, idle_seconds=60, settings=_SETTINGS)
+    server = Embedded.ensure(home, binaries=binaries, idle_seconds=IDLE_SECONDS, settings=_SETTINGS)
     server.stop("immediate")
     ours = {name: (server.data / name).read_bytes() for name in _OURS}
     owner = server.data.stat()
@@ -59,8 +72,9 @@ def start(data: Path, home: Path, *, binaries: Binaries, seconds: float) -> Embe
             (server.data / name).write_bytes(content)
         _give(server.data, owner.st_uid, owner.st_gid)
         server.data.chmod(0o700)
+        settings = {**_SETTINGS, **_as_large(data, binaries)}
         return Embedded.ensure(
-            home, binaries=binaries, idle_seconds=seconds, settings=_SETTINGS, launch_seconds=seconds
+            home, binaries=binaries, idle_seconds=IDLE_SECONDS, settings=settings, launch_seconds=seconds
         )
     except (OSError, LockgateError) as error:
         shutil.rmtree(server.data.parent, ignore_errors=True)
@@ -71,6 +85,16 @@ def start(data: Path, home: Path, *, binaries: Binaries, seconds: float) -> Embe
             state="The backup is as it was; the copy is gone.",
             next="Read the log above: a locale, or an extension of shared_preload_libraries, may be missing here.",
         ) from None
+
+
+def _as_large(data: Path, binaries: Binaries) -> dict[str, str]:
+    """The settings with which the original ran, where a smaller server could not recover: prepared transactions and their locks."""
+    # What it cannot read it says in words of its own, and so does the server that does not start then.
+    said = run(
+        [str(binaries.bindir / "pg_controldata"), "-D", str(data)], seconds=60, environ={"LC_ALL": "C"}
+    )
+    seen = {name: int(value) for name, value in _CONTROL.findall(said.out)}
+    return {setting: str(max(least, seen.get(name, 0))) for name, (setting, least) in _AS_LARGE.items()}
 
 
 def target_of(server: Embedded, database: str, role: str) -> Target:
