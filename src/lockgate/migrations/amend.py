@@ -173,7 +173,7 @@ def accept_chain(guard: Guard, history: History, who: Amendment) -> None:
 def discard_journal(guard: Guard, revision: str, who: Amendment) -> None:
     """Drop the journal of a half-done file: the next ``up`` starts it at its first statement."""
     steps = guard.work.one(
-        "SELECT number::text, state, statement FROM lockgate.migration_step WHERE revision_id = $1 ORDER BY number",
+        "SELECT number::text, state, statement FROM lockgate.migration_step WHERE revision_id = $1 ORDER BY migration_step.number",
         revision,
     ).rows
     if not steps:

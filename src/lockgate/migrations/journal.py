@@ -39,7 +39,7 @@ class StepRow(msgspec.Struct, frozen=True, rename="camel"):
     started_at: str
 
 
-_READ = "SELECT number::text, statement_hash, statement, kind, state, attempts::text, started_at::text FROM lockgate.migration_step WHERE revision_id = $1 ORDER BY number"
+_READ = "SELECT number::text, statement_hash, statement, kind, state, attempts::text, started_at::text FROM lockgate.migration_step WHERE revision_id = $1 ORDER BY migration_step.number"
 
 
 def read_steps(wire: Wire, revision: str) -> list[StepRow]:

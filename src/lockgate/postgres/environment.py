@@ -37,7 +37,7 @@ class ReadOnly(msgspec.Struct, frozen=True, rename="camel"):
 _ACCEPTED = """
 SELECT revision, accepted_from::text, COALESCE(accepted_until::text, ''), actor, reason,
        (accepted_from <= pg_catalog.now() AND (accepted_until IS NULL OR accepted_until > pg_catalog.now()))::text, epoch::text
-  FROM lockgate.accepted_secrets ORDER BY epoch
+  FROM lockgate.accepted_secrets ORDER BY accepted_secrets.epoch
 """
 _ACCEPT = """
 INSERT INTO lockgate.accepted_secrets AS s (revision, actor, reason) VALUES ($1, $2, $3)

@@ -256,7 +256,7 @@ def read_releases(wire: Wire, where: str = "", *parameters: str, most: int = 50)
     """Releases, newest first (by sequence, not by clock). ``where`` is one of our own conditions."""
     if not exists(wire):
         return []
-    sql = f"{_RELEASE} {'WHERE ' + where if where else ''} ORDER BY sequence DESC LIMIT {most}"
+    sql = f"{_RELEASE} {'WHERE ' + where if where else ''} ORDER BY release.sequence DESC LIMIT {most}"
     return [_release([v or "" for v in row]) for row in wire.one(sql, *parameters).rows]
 
 
@@ -279,7 +279,7 @@ def read_steps(wire: Wire, release_key: str) -> list[StepRow]:
     rows = wire.one(
         f"SELECT number::text, name, state, attempts::text, limit_seconds::text, {_UTC.format('started_at')}, {_UTC.format('finished_at')},"  # noqa: S608
         " COALESCE(extract(epoch FROM finished_at - started_at), 0)::text, reason_code, message, evidence::text"
-        " FROM lockgate.release_step WHERE release_key = $1 ORDER BY number",
+        " FROM lockgate.release_step WHERE release_key = $1 ORDER BY release_step.number",
         release_key,
     ).rows
     return [
