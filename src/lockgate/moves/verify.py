@@ -67,12 +67,14 @@ def verify(
     *,
     limit: int = 100_000,
     unique: bool = False,
+    marked: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Verified:
     """Compare the two described tables and list up to ``limit`` differences.
 
-    ``unique`` says that the key is known to identify rows. Both sides are read from one snapshot each, from the same one where both are in one database. Raises ``ConfigError``
+    ``unique`` says that the key is known to identify rows. ``marked`` tells keys of columns that say nothing of their type with the mark of
+    each value's type, as the sides of a move write them; without it they are told as people know them. Both sides are read from one snapshot each, from the same one where both are in one database. Raises ``ConfigError``
     for keys that do not identify rows, what ``compare`` raises, and the stores' own errors.
     """
     begin = clock()
@@ -111,10 +113,11 @@ def verify(
                 truncated = True
                 break
     numbers = [_is_integer(k.name, tables) for k in comparison.key]
+    cuts = [2 if k.rendering == "canonical:any" and not marked else 0 for k in comparison.key]
     found = [
-        d._replace(key=tuple(_number(v) if n else v for v, n in zip(d.key, numbers, strict=True)))
+        d._replace(key=tuple(_number(_bare(v, cut)) if n else _bare(v, cut) for v, n, cut in zip(d.key, numbers, cuts, strict=True)))
         for d in found
-    ]
+    ]  # fmt: skip
     found.sort(key=_order)
     return Verified(
         equal=not bad,
@@ -137,6 +140,11 @@ def _is_integer(name: str, tables: tuple[Table, Table]) -> bool:
 
 def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.lstrip("-").isdigit() else value
+
+
+def _bare(value: object, cut: int) -> object:
+    """A key's value without ``cut`` letters of its mark."""
+    return value[cut:] if isinstance(value, str) else value
 
 
 def _order(difference: Difference) -> tuple[tuple[int, object], ...]:

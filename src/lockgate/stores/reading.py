@@ -44,12 +44,9 @@ class ReadingStore:
 
     def row_digests(self, comparison: Comparison, within: Within) -> Iterator[RowDigest]:
         """See ``Store``."""
-        cuts = [
-            2 if k.rendering == "canonical:any" else 0 for k in comparison.key
-        ]  # without the mark of the type
+        width = len(comparison.key)
         for texts, row in self._texts(comparison, within):
-            key = tuple(t and t[cut:] for t, cut in zip(texts, cuts, strict=False))
-            yield RowDigest(key, digest(row))
+            yield RowDigest(tuple(texts[:width]), digest(row))
 
     def find_bad_keys(self, comparison: Comparison) -> Sequence[str]:
         """See ``Store``. Without an index that guarantees the key, every key is looked at."""

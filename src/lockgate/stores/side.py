@@ -255,6 +255,15 @@ class Side:
             for op in sorted(ops, key=lambda o: o.id):
                 self.speaker.do(f"UPDATE {self._side('op')} SET attempts = attempts + 1, error = {P} WHERE op_id = {P} AND state = 0", error[:500], op.id)  # fmt: skip
 
+    def gone(self, keys: Sequence[Texts]) -> set[Texts]:
+        """Those of ``keys`` whose last operation here deleted the row."""
+        named = {key_id(key): key for key in keys}
+        found: set[Texts] = set()
+        for part in _parts(list(named), 1):
+            rows = self.speaker.ask(f"SELECT k FROM {self._side('rev')} WHERE gone = 1 AND k IN ({', '.join([P] * len(part))})", *part)  # fmt: skip
+            found |= {named[k] for (k,) in rows}
+        return found
+
     # -- the second leg -------------------------------------------------------------------------------
 
     def prepare(self, ops: Sequence[Op], names: Sequence[str]) -> None:

@@ -71,7 +71,7 @@ class Store(Protocol):
         ...
 
     def row_digests(self, comparison: Comparison, within: Within) -> Iterator[RowDigest]:
-        """Key and digest of each row in the leaves ``within``."""
+        """Key and digest of each row in the leaves ``within``. A key column that says nothing of its type has the mark of each value's: 12 and '12' are two keys."""
         ...
 
     def find_bad_keys(self, comparison: Comparison) -> Sequence[str]:

@@ -227,7 +227,8 @@ def reconcile(
         repaired = len(left)
         drive.write_again(source, [tuple(k) for k in left])
         caught_up(move)
-        left = _look_again(move, left)
+        mine, index, again = _compare(move, report)  # what is told, and sealed, is what is there now
+        left = _look_again(move, again)
     evidence: dict[str, object] = {
         "rowsSource": mine.records, "rowsTarget": index.records, "contentRootSource": mine.root, "contentRootTarget": index.root, "differing": differing,
         "inFlight": differing - len(left) - repaired, "repaired": repaired, "unexplained": [target.id_of(k) for k in left[:50]],
@@ -280,7 +281,7 @@ def _compare(move: OpenedIndex, report: Callable[[str, float], None]) -> tuple[C
     wanted = {id_: digest for bucket in unequal for id_, digest in builder.within(bucket).items()}
     found = _within(target.fed, set(unequal))
     ids = [i for i in sorted(wanted.keys() | found.keys()) if wanted.get(i) != found.get(i)]
-    return mine, index, [comparing.typed(source, target.key_of(i)) for i in ids]
+    return mine, index, list(target.keys_of(source, ids).values())
 
 
 def _within(fed: Fed, buckets: set[int]) -> dict[str, bytes]:
@@ -292,12 +293,15 @@ def _within(fed: Fed, buckets: set[int]) -> dict[str, bytes]:
 
 
 def differing_keys(source: Side, target: IndexSide, keys: Sequence[Texts]) -> list[Texts]:
-    """Those of ``keys`` whose row and record are not equal at this moment."""
+    """Those of ``keys`` whose row and record are not equal at this moment. Where there is neither, a delete that the source knows of explains it."""
     names = [g.name for g in source.given]
     images = source.images(keys)
     wanted = target.digests(list(images.items()), names)
     there = target.there([target.id_of(k) for k in keys])
-    return [k for k in keys if wanted.get(target.id_of(k)) != there.get(target.id_of(k))]
+    ids = {k: target.id_of(k) for k in keys}
+    neither = {k for k, i in ids.items() if i not in wanted and i not in there}
+    gone = source.gone(list(neither))
+    return [k for k, i in ids.items() if (k not in gone if k in neither else wanted.get(i) != there.get(i))]
 
 
 def _look_again(move: OpenedIndex, keys: Sequence[Texts]) -> list[Texts]:

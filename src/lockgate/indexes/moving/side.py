@@ -1,7 +1,9 @@
 """A generation of an index as the second side of a dual-written table: images of rows come in, records are written."""
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -222,20 +224,53 @@ class IndexSide(Side):
         """The id of a row's record: its key, or the JSON list of a key of several columns."""
         return record_id(key, self.key)
 
-    def key_of(self, id: str) -> Texts:
-        """The key of a record's row."""
-        if len(self.key) > 1:
-            try:
-                return tuple(str(part) for part in json.loads(id))
-            except (ValueError, TypeError):
-                return (id,)
-        return (id,)
+    def keys_of(self, source: Side, ids: Sequence[str]) -> dict[str, Texts]:
+        """The key of each record's row by its id, which does not say of what type a value without a type is: the source says it, else what was written here, else the column's type."""
+        meant = {id_: possible_keys(id_, self.key) for id_ in ids}
+        every = [key for keys in meant.values() for key in keys]
+        there = {self.id_of(key): key for key, _ in source.rows(every, [k.name for k in self.key])}
+        written = self._written([key for id_, keys in meant.items() if id_ not in there for key in keys])
+        return {id_: there.get(id_) or next((k for k in keys if k in written), keys[0]) for id_, keys in meant.items()}  # fmt: skip
+
+    def _written(self, keys: Sequence[Texts]) -> set[Texts]:
+        """Those of ``keys`` that an operation of the move wrote or deleted here."""
+        held = self._hold([key_id(key) for key in keys])
+        return {key for key in keys if key_id(key) in held}
 
 
 def record_id(key: Texts, fields: Sequence[Field]) -> str:
     """The id of the record of a row. A column that says nothing of its type gives its value without the mark of the kind."""
     texts = [(t or "")[2:] if f.family == ANY else t or "" for t, f in zip(key, fields, strict=True)]
     return texts[0] if len(texts) == 1 else json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+
+
+def possible_keys(id: str, fields: Sequence[Field]) -> list[Texts]:
+    """The keys whose record has this id, the likeliest by the columns' types first. Pure."""
+    parts: list[str] = [id]
+    if len(fields) > 1:
+        try:
+            parts = [str(part) for part in json.loads(id)]
+        except (ValueError, TypeError):
+            parts = []
+        if len(parts) != len(fields):
+            parts = [id] * len(fields)  # a stranger's id, which is no row's
+    return list(
+        itertools.product(*(_possible(text, field) for text, field in zip(parts, fields, strict=True)))
+    )
+
+
+def _possible(text: str, field: Field) -> list[str]:
+    if field.family != ANY:
+        return [text]
+    found = [f"s:{text}"]
+    if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63:
+        # A column of text holds no numbers; any other one makes numbers of digits, where it has a say.
+        found.insert(len(found) if any(t in field.type.upper() for t in ("CHAR", "CLOB", "TEXT")) else 0, f"i:{text}")  # fmt: skip
+    if re.fullmatch(r"[0-9a-f]{16}", text):
+        found.append(f"f:{text}")
+    if re.fullmatch(r"(?:[0-9a-f]{2})*", text):
+        found.append(f"b:{text}")
+    return found
 
 
 def _made(ops: Iterable[Op]) -> list[tuple[Texts, Texts]]:

@@ -9,26 +9,31 @@ from lockgate.stores.making import Image, Texts, Unmade
 from lockgate.stores.neutral import canonical
 from lockgate.stores.open import open_pair as open_stores
 from lockgate.stores.side import Side
+from lockgate.stores.table import ANY, Comparison, Item
 
 LOOKS = 5
 """A row that differs is looked at so often before it counts as diverged: a write may have been in flight."""
+SAME_KEYS = frozenset({"integer", "text", "uuid", ANY})
+"""Families of which the comparison by digests tells a key's value letter for letter as the sides of a move write it."""
 
 
 def compare(move: Opened, report: Callable[[str, float], None]) -> Verified:
     """Compare every row in both directions: by digests where columns are taken as they are, else value by value."""
     d = move.declared
     if d.columns:
-        return _compare_mapped(move)
+        return _compare_values(move)
     with open_stores(*move.places) as (left, right):
         tables = left.describe(d.source.table), right.describe(d.target.table)
         names = tuple(g.name for g in move.pair.source.given)
-        return verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, progress=lambda p: report(p.doing, p.done))  # fmt: skip
+        found = verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, marked=True, progress=lambda p: report(p.doing, p.done))  # fmt: skip
+    if not found.equal and not {k.family for k in move.pair.source.key} <= SAME_KEYS:
+        # The rows that differ are looked at again by their keys, so these have to be the sides' own.
+        return _compare_values(move)
+    return found
 
 
-def _compare_mapped(move: Opened) -> Verified:
-    """Where columns are mapped: what the source gives for every row against what the target holds, page by page in the source's order, then keys that only the target has."""
-    from lockgate.stores.table import Comparison, Item
-
+def _compare_values(move: Opened) -> Verified:
+    """Value by value: what the source gives for every row against what the target holds, page by page in the source's order, then keys that only the target has."""
     begin = time.monotonic()
     source, target = move.pair.source, move.pair.target
     names = [g.name for g in source.given]
@@ -63,27 +68,28 @@ def same(origin: Side, image: Image | None, there: Texts | None) -> bool:
 
 
 def look_again(origin: Side, destination: Side, differing: tuple[Difference, ...], drained: Callable[[], object]) -> tuple[Difference, ...]:  # fmt: skip
-    """The rows of ``differing`` that go on differing while what waits is carried by ``drained``."""
+    """The rows of ``differing`` that go on differing while what waits is carried by ``drained``.
+
+    A key that neither side has is explained by a delete that the origin knows of. Else nobody knows what was compared, and that is no equality.
+    """
     left = list(differing)
+    names = [g.name for g in origin.given]
     for look in range(LOOKS):
         if not left:
             return ()
         if look:
             drained()
             time.sleep(0.05 * look)
-        keys = [tuple(str(k) if k is not None else None for k in d.key) for d in left]
-        keys = [typed(origin, k) for k in keys]
-        images = origin.images(keys)
-        there = dict(destination.rows(keys, [g.name for g in origin.given]))
-        left = [d for d, k in zip(left, keys, strict=True) if not same(origin, images.get(k), there.get(k))]
+        keys = [texts_of(d.key) for d in left]
+        images, there = origin.images(keys), dict(destination.rows(keys, names))
+        gone = origin.gone([k for k in keys if k not in images and k not in there])
+        left = [
+            d for d, k in zip(left, keys, strict=True)
+            if not (k in gone if k not in images and k not in there else same(origin, images.get(k), there.get(k)))
+        ]  # fmt: skip
     return tuple(left)
 
 
-def typed(side: Side, key: Texts) -> Texts:
-    """A key as the comparison tells it → as the sides write it: where a column says nothing of its type, with its mark."""
-    marked = []
-    for text, field in zip(key, side.key, strict=True):
-        if field.family == "any" and text is not None and text[1:2] != ":":
-            text = f"i:{text}" if text.lstrip("-").isdigit() else f"s:{text}"
-        marked.append(text)
-    return tuple(marked)
+def texts_of(key: tuple[object, ...]) -> Texts:
+    """A key as a comparison tells it → as the sides write it."""
+    return tuple(str(k) if k is not None else None for k in key)

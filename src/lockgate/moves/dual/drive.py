@@ -9,7 +9,7 @@ import msgspec
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import pair as pairs
-from lockgate.moves.dual.comparing import compare, look_again, same, typed
+from lockgate.moves.dual.comparing import compare, look_again, same, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
@@ -259,7 +259,7 @@ def write_again(origin: Side, keys: Sequence[tuple[object, ...]]) -> None:
     import uuid
 
     for key in keys:
-        texts = typed(origin, tuple(str(k) for k in key))
+        texts = texts_of(key)
         op_id = f"repair-{uuid.uuid4().hex}"
         with origin.transaction():
             rev = origin.next_rev(texts, op_id)
