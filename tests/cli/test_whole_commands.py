@@ -120,3 +120,11 @@ def test_what_a_person_fills_in_is_a_word_in_capitals() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and dotted.search(node.value)
     ]
     assert not found, found
+
+
+def test_a_wrong_call_names_the_help_of_its_own_command(tmp_path: Path) -> None:
+    """The next command of a usage error is the help of the command that was called, ready to paste."""
+    told = Project(tmp_path).json(
+        "repair", "--forget", "x", "--accept-schema", "--reason", "a", "--actor", "b"
+    )
+    assert told.error("USAGE")["next"] == "lockgate repair --help"

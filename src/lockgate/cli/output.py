@@ -174,9 +174,22 @@ def _write(stream: TextIO, text: str) -> None:
             sys.stderr = null
 
 
+def _called() -> list[str]:
+    """The command of this call, for its own help; nothing where no command was named."""
+    import click
+
+    from lockgate.cli.main import COMMANDS
+
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        return context.command_path.split()[1:]
+    return [word for word in sys.argv[1:2] if word in COMMANDS]
+
+
 def show_error(error: LockgateError) -> Exit:
     """Print an error where the command's format wants it: what happened, the state of the world, the next command."""
     output = _output()
+    error.next = error.next.replace("lockgate COMMAND", f"lockgate {' '.join(_called())}".rstrip())
     document: dict[str, Any] = {
         "status": "hold" if error.exit == Exit.HOLD else "fail", "reasonCode": error.code, "message": error.message,
         "state": error.state, "next": error.next, "exitCode": int(error.exit), "details": error.details,
