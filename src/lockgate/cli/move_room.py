@@ -101,7 +101,18 @@ def recording(session: Session, move: "Opened", command: str) -> Iterator[None]:
         yield
         return
     who = Amendment(operator(), f"{command} of the move {move.name}")
-    with recorded(move.home, move.name, list(move.places.written), session.settings, who) as notes:
+    with recorded(move.home, move.name, move.places.written, session.settings, who) as notes:
         yield
     for note in notes:
         session.output.note(f"note: {note}")
+
+
+def record_missed(session: Session, move: "Opened", command: str) -> None:
+    """Write down what a cutover or rollback that was cut off did to the schema: after ``command`` neither can do it any more."""
+    from lockgate.migrations.amend import Amendment
+    from lockgate.release.moved import make_good
+
+    if not move.declared.in_place:
+        who = Amendment(operator(), f"{command} of the move {move.name}")
+        for note in make_good(move.home, move.name, move.places.written, session.settings, who):
+            session.output.note(f"note: {note}")

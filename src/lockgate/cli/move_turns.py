@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lockgate.cli.move_room import answer, open_move, operator, recording, refuse_application, write_incident
+from lockgate.cli.move_room import (
+    answer,
+    open_move,
+    operator,
+    record_missed,
+    recording,
+    refuse_application,
+    write_incident,
+)
 from lockgate.cli.options import Session, shared
 from lockgate.record.words import counted
 
@@ -74,6 +82,7 @@ def finish_command(name: str, now: bool, **shared_options: Any) -> None:
     refuse_application()
     with open_move(session, name, "finish") as move:
         finish(move, now=now, operator=operator())
+        record_missed(session, move, "finish")
         answer(session, "finish", move, {}, "the way back is closed")
 
 
@@ -89,6 +98,7 @@ def abort_command(name: str, reason: str, **shared_options: Any) -> None:
     refuse_application()
     with open_move(session, name, "abort") as move:
         abort(move, reason, operator=operator())
+        record_missed(session, move, "abort")
         answer(
             session,
             "abort",

@@ -1,6 +1,6 @@
 """``baseline``, ``repair`` and ``down``: one short run under the guard each, recorded like every other run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 
@@ -53,6 +53,7 @@ class Desk:
         self.who = who
         self.lock_wait = lock_wait
         self.notes: list[str] = []
+        self._apart: dict[str, tuple[str, str]] = {}
 
     def baseline(self, until: str) -> list[str]:
         """Adopt every pending file up to revision ``until``; returns their revisions."""
@@ -110,8 +111,12 @@ class Desk:
 
         return self._under_guard("repair", act, tampered=True)
 
-    def accept_schema(self, kind: str = "repair") -> list[str]:
-        """Let the live schema stand, although it is not the one that the history left. ``kind``: ``move`` after a data move's switch."""
+    def accept_schema(self, kind: str = "repair", only: Container[str] | None = None) -> list[str]:
+        """Let the live schema stand, although it is not the one that the history left. ``kind``: ``move`` after a data move's switch.
+
+        ``only`` names the objects (``"kind identity"``) that may: what else differs stays drift, and where none of them
+        differs nothing is recorded.
+        """
 
         def act(guard: Guard, history: History) -> list[str]:
             seen = drift.compare(guard.work, guard.identity.run_id)
@@ -121,10 +126,18 @@ class Desk:
                 )
             if not history.rows:
                 raise Refused(seen.note, "USAGE", next="lockgate up, or lockgate baseline")
-            changes = [msgspec.to_builtins(change) for change in seen.changes]
-            amend.accept_schema(
-                guard, history.newest, self.who, {"digest": seen.expected}, {"digest": seen.digest, "changes": changes}, kind
-            )  # fmt: skip
+            taken = seen.changes
+            if only is not None:
+                if seen.verdict is not Verdict.FAIL or not seen.changes:
+                    raise Refused(seen.note, "SCHEMA_DRIFT")  # not known object by object
+                taken = tuple(change for change in seen.changes if change.identity in only)
+                self._apart = {i: pair for i, pair in seen.apart.items() if i not in only}
+            if only is not None and not taken:
+                return []
+            after = {"digest": seen.digest, "changes": [msgspec.to_builtins(change) for change in taken]}
+            if self._apart:
+                after["drift"] = sorted(self._apart)
+            amend.accept_schema(guard, history.newest, self.who, {"digest": seen.expected}, after, kind)
             return [history.newest]
 
         return self._under_guard("repair", act, schema=True)
@@ -279,7 +292,7 @@ class Desk:
         if newest:
             try:
                 if fresh:
-                    drift.remember(guard.work, guard.epoch, newest)
+                    drift.remember(guard.work, guard.epoch, newest, self._apart)
                 else:
                     drift.carry(guard.work, guard.epoch)
             except (LockgateError, ServerError, Cancelled) as error:

@@ -178,6 +178,7 @@ UNION ALL
 SELECT 'statistics', pg_catalog.format('%I.%I', h.nspname, s.stxname), pg_catalog.pg_get_statisticsobjdef(s.oid)
   FROM pg_catalog.pg_statistic_ext s JOIN home h ON h.oid = s.stxnamespace
  WHERE NOT EXISTS (SELECT FROM member e WHERE e.classid = 'pg_statistic_ext'::regclass AND e.objid = s.oid)
+   AND NOT EXISTS (SELECT FROM owned o WHERE o.oid = s.stxrelid)
 
 UNION ALL
 SELECT 'extension', pg_catalog.quote_ident(x.extname), pg_catalog.concat('version ', x.extversion, ' in ', n.nspname)
