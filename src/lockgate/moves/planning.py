@@ -10,6 +10,7 @@ from lockgate.moves.layout import (
     Problem,
     Surroundings,
     budget_problems,
+    default_problems,
     index_problems,
     key_of,
     layout,
@@ -54,17 +55,14 @@ def plan(move: Opened) -> Planned:
     notes: list[str] = []
     move.pin()
     if target is not None:
-        made, found = layout(
-            declared, switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
-        )
-        problems += found
+        fresh = switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
+        made, found = layout(declared, *fresh)
+        problems += found + default_problems(*fresh)
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
-        unequal = index_problems(*around, (source, target))
-        if declared.columns:  # columns may have other names there: which index is which is a person's word
-            notes += [p.what for p in unequal]
-        else:
-            problems += unequal
+        unequal, judged = index_problems(declared, *around, fresh)
+        problems += unequal
+        notes += [p.what for p in judged]
         if around[0].publications:
             notes.append(
                 f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
