@@ -1,5 +1,6 @@
 """Base backups: copied byte for byte, and drilled on a throw-away server that does nothing of what the original did."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 from lockgate.errors import RunFailed
 from lockgate.postgres import physical_copy
 from lockgate.postgres.digests import TableDigest, steady
+from lockgate.postgres.embedded import Embedded, locks
 from lockgate.release.restore import server_binaries
 from release.conftest import ENV
+from release.test_kill import hurt
 from support import servers
 from support.calls import Project
-from support.processes import until
+from support.processes import until, with_word
 
 LABELS = [label for label in servers.LABELS if servers.binaries(label)]
 ROWS = """
@@ -153,6 +156,53 @@ def writer() -> Iterator[Callable[[str], None]]:
     over.set()
     for thread in threads:
         thread.join(20)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("provider", ["pg_basebackup", "pg_dump"])
+def test_a_drill_that_is_killed(cluster: Callable[..., tuple[Project, str]], provider: str):
+    """kill -9 while the copy is read leaves a server and its data; the next drill removes them, and nothing of a drill that lives."""
+    project, _ = cluster()
+    project.configure(ENV + f'[backup]\nprovider = "{provider}"\n')
+    backup(project, "take")
+    killed = hurt(project, "compare:", "backup", "drill", "--env", "production")
+    assert killed.code == -9, killed
+    scratch = project.root / ".lockgate"
+    [left] = scratch.glob("drill-*")
+    server = until(lambda: Embedded.find(left / "server"))
+    assert server.data.is_dir()
+    living = scratch / "drill-living"
+    living.mkdir()
+    lock = locks.open_lock(str(living / "lock"))
+    try:
+        assert locks.acquire(lock, 0.0)
+        assert backup(project, "drill")["restored"]["equal"] is True
+        assert list(scratch.glob("drill-*")) == [living]
+        assert not server.data.parent.exists()
+        until(lambda: not with_word(str(server.data)))
+    finally:
+        os.close(lock)
+    backup(project, "drill")
+    assert not list(scratch.glob("drill-*"))
+
+
+@pytest.mark.postgres("18")
+def test_a_copy_that_nobody_reads(
+    cluster: Callable[..., tuple[Project, str]],
+    session_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The server of a copy stops by itself soon after its last reader, however long a backup may take."""
+    project, _ = cluster()
+    taken = backup(project, "take")["backup"]
+    data = project.root / ".lockgate" / "backups" / taken["backupId"] / "data"
+    home = session_directory / f"unread-{project.root.parent.name}"
+    monkeypatch.setattr(physical_copy, "IDLE_SECONDS", 0.5)
+    try:
+        physical_copy.start(data, home, binaries=server_binaries(18), seconds=7200)
+        until(lambda: Embedded.find(home) is None)
+    finally:
+        servers.remove(home)
 
 
 @pytest.mark.postgres("18")

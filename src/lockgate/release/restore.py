@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.release.backup_files import DATA, broken_seal
 from lockgate.release.backups import Backups
+from lockgate.release.drill_place import drill_place
 from lockgate.release.look import connect_patiently
 
 MAINTENANCE = "postgres"
@@ -93,7 +93,7 @@ def restore(backups: Backups, backup_id: str, into: str) -> Restored:
 def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
     """Restore a backup on a throw-away server in ``scratch``, compare rows and digests, and record the outcome.
 
-    The throw-away server is of the backup's own major version. Raises what a restore raises; that is recorded too.
+    The throw-away server is of the backup's own major version; what drills left that were killed is removed first. Raises what a restore raises; that is recorded too.
     """
     row = whole(backups, backup_id)
     acting = {"pg_dump": _drill_dump, "pg_basebackup": _drill_base}.get(row.provider)
@@ -104,26 +104,21 @@ def drill(backups: Backups, backup_id: str, scratch: Path) -> Restored:
             next="Restore it where it belongs, and compare there.",
         )
     begun = backups.limits.clock()
-    scratch.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="drill-", dir=scratch))
-    place.chmod(0o755)  # the server's own account has to enter it when we are root
-    home = place / "server"
     failure: LockgateError | None = None
     restored = Restored(row.backup_id, "a throw-away server", 0, 0, [], 0.0, dropped=True)
-    try:
-        compared, notes = acting(backups, row, home)
-        restored = Restored(
-            row.backup_id,
-            "a throw-away server",
-            *compared,
-            round(backups.limits.clock() - begun, 3),
-            True,
-            notes,
-        )
-    except LockgateError as error:
-        failure = error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with drill_place(scratch) as home:
+        try:
+            compared, notes = acting(backups, row, home)
+            restored = Restored(
+                row.backup_id,
+                "a throw-away server",
+                *compared,
+                round(backups.limits.clock() - begun, 3),
+                True,
+                notes,
+            )
+        except LockgateError as error:
+            failure = error
     outcome: Mapping[str, Any] = {
         **msgspec.to_builtins(restored),
         "equal": failure is None and restored.equal,
