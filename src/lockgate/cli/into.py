@@ -150,9 +150,16 @@ def _finish(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> N
     dual.answer(session, "finish", move, {}, "the way back is closed, and nothing of this move feeds the index any more")  # fmt: skip
 
 
+def _abort(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:
+    from lockgate.indexes.moving.turning import abort
+
+    abort(move, str(options.get("reason") or "asked for"), operator=dual.operator())
+    dual.answer(session, "abort", move, {}, "nothing is captured any more")
+
+
 COMMANDS: dict[str, Callable[[Session, Any, dict[str, Any]], None]] = {
     **{name: call for name, call in dual.COMMANDS.items() if name != "shadow"},  # an index has its gold set
     "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False),
-    "run": _run, "finish": _finish,
+    "run": _run, "finish": _finish, "abort": _abort,
 }  # fmt: skip
-"""What differs from a move between two tables; pausing, resuming and aborting do not."""
+"""What differs from a move between two tables; pausing and resuming do not."""

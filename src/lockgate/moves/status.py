@@ -46,6 +46,16 @@ def _captured(link: Link, row: MoveRow) -> bool:
     )
 
 
+def _turned(link: Link, row: MoveRow, stage: Stage) -> bool:
+    """True when the alias of an index has turned to what the move filled, and the ledger does not know it yet: the cutover was cut off in between."""
+    index = row.declaration.get("index")
+    if not isinstance(index, dict) or stage not in SOURCE_SERVES - OVER:
+        return False
+    return bool(link.value(
+        "SELECT EXISTS (SELECT FROM lockgate.index_alias WHERE name = $1 AND generation = $2)", str(index.get("name")), str(row.declaration.get("generation")),
+    ))  # fmt: skip
+
+
 class Told(msgspec.Struct, frozen=True, rename="camel"):
     """One move. ``outbox`` counts entries that wait (-1: not known from here), ``note`` says what a person should know."""
 
@@ -78,8 +88,10 @@ def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
     ):
         outbox = int(link.value(f'SELECT count(*) FROM lockgate."outbox_{row.name}_{feed}"'))
     job = ledger.job(home, row.name)
-    note = ""
-    if row.switching:
+    note, serves = "", _serves(row, stage)
+    if _turned(home, row, stage):
+        note, serves = f"the alias has turned already, and the cutover was cut off before it was written down: lockgate move cutover {row.name} finishes it, lockgate move rollback {row.name} goes back", "target"  # fmt: skip
+    elif row.switching:
         note = f"a {row.switching} is half done: call it again"
     elif reverse and link is not None and not _captured(link, row):
         note = f"THE REVERSE FEED IS BROKEN: the capture on the target is off, and the old side misses what was written since. A rollback would lose it; lockgate move finish {row.name} --now gives up the way back"
@@ -88,7 +100,7 @@ def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
     declared = row.declaration
     source, target = declared.get("source"), declared.get("target")
     return Told(
-        name=row.name, stage=row.stage, serves=_serves(row, stage), reason=row.reason, note=note,
+        name=row.name, stage=row.stage, serves=serves, reason=row.reason, note=note,
         next=(_IN_PLACE if in_place(row) else _NEXT).get(stage, "").format(name=row.name), source=str(source.get("table")) if isinstance(source, dict) else "",
         target=str(target.get("table")) if isinstance(target, dict) else "", epoch=row.epoch, round=row.round, outbox=outbox,
         quarantined=int(str(job.get("quarantined", 0))), cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,

@@ -13,13 +13,13 @@ from lockgate.indexes.gold import read_gold
 from lockgate.indexes.moving.drive import INDEX_WAIT, caught_up, differing_keys, seal_now
 from lockgate.indexes.moving.opened import OpenedIndex, embedder_key
 from lockgate.indexes.register import Generation, find_generation, read_alias, writing
-from lockgate.indexes.swap import Swapped, previous_of, swap
+from lockgate.indexes.swap import Swapped, previous_of, recover, swap
 from lockgate.indexes.validate import read_query_vectors, remember, side_of, validate
 from lockgate.indexes.watching import Look
-from lockgate.moves.backfill import outside
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import drive
-from lockgate.moves.stages import Stage, why
+from lockgate.moves.gates import refuse_outside
+from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage, why
 from lockgate.postgres.moves import ledger, switch
 from lockgate.record.points import point
 from lockgate.stores.side import key_id
@@ -36,12 +36,22 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     wanted = "target" if forward else "source"
     if row.stage in done_stages:
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
+    if forward:
+        why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
+    begun = row.stage in SOURCE_SERVES - OVER and turned_already(move, operator)
+    if begun and not forward:
+        _refuse_one_way(move)
+        # The way back begins where the cutover ends.
+        turn(move, forward=True, operator=operator, report=report)
+        row = move.row()
+    after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
+    if not forward:
+        why(Stage(row.stage), after)
     # What it costs to catch up is paid before anybody waits.
     before = caught_up(move).done
     if forward:
-        _admit(move, row.stage, operator)
+        _admit(move, row.stage, operator, begun=begun)
         row = move.row()
-    after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
     reason = why(Stage(row.stage), after)
     link, name = move.pair.target.link, move.declared.index.name
     with writing(link, name, INDEX_WAIT), move.pair.target.still():
@@ -72,15 +82,26 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     return Turned(wanted, False, done.elapsed_ms, 1, carried, checked, ())
 
 
-def _admit(move: OpenedIndex, stage: str, operator: str) -> None:
-    """Step to ``ready``. Raises ``Refused`` outside the windows for a cutover, and where something is not copied."""
+def turned_already(move: OpenedIndex, operator: str) -> bool:
+    """True when the alias points to the generation of this move, whatever the ledger says: a swap that was cut off is finished or undone first."""
+    link, name = move.pair.target.link, move.declared.index.name
+    with writing(link, name, INDEX_WAIT):
+        return _turned(move, operator)
+
+
+def _turned(move: OpenedIndex, operator: str) -> bool:
+    """``turned_already`` for a caller that holds the lock of the index."""
+    side, name = move.pair.target, move.declared.index.name
+    recover(side.link, move.pair.stores.of, name, actor=operator)
+    alias = read_alias(side.link, name)
+    return alias is not None and alias.generation == side.fed.row.generation
+
+
+def _admit(move: OpenedIndex, stage: str, operator: str, *, begun: bool) -> None:
+    """Step to ``ready``. Raises ``Refused`` outside the windows for a cutover that has not ``begun``, and where something is not copied."""
     drive.refuse_incomplete(move)
-    windows = move.declared.gates.cutover_windows
-    if reason := outside(windows, move.home.value("SELECT clock_timestamp()")):
-        raise Refused(
-            f"the cutover of the move {move.name} is {reason}", "OUTSIDE_WINDOW",
-            next="Wait for the window, or change gates.cutover_windows in its declaration.",
-        )  # fmt: skip
+    if not begun:
+        refuse_outside(move.home, move.name, move.declared.gates)
     if stage != Stage.READY:
         ledger.step(move.home, move.name, stage, Stage.READY, why(Stage(stage), Stage.READY), {}, operator=operator)  # fmt: skip
 
@@ -137,12 +158,16 @@ def _judge(
     return look
 
 
-def _back(move: OpenedIndex, operator: str) -> Swapped:
-    side, name = move.pair.target, move.declared.index.name
+def _refuse_one_way(move: OpenedIndex) -> None:
     if move.declared.one_way:
         raise Refused(
             f"the move {move.name} is declared one-way: nothing kept the old generation current", "MOVE_STAGE"
         )
+
+
+def _back(move: OpenedIndex, operator: str) -> Swapped:
+    side, name = move.pair.target, move.declared.index.name
+    _refuse_one_way(move)
     alias = read_alias(side.link, name)
     if side.older is not None and alias is not None and alias.generation == side.older.fed.row.generation:
         back = alias.generation  # cut off behind the swap
@@ -153,6 +178,21 @@ def _back(move: OpenedIndex, operator: str) -> Swapped:
         side.link, move.pair.stores.of(row), move.pair.stores.of, name, back, actor=operator,
         window_seconds=move.declared.rollback_hours * 3600, unvalidated=True, two_step=True, kind="rollback",
     )  # fmt: skip
+
+
+def abort(move: OpenedIndex, reason: str, operator: str = "") -> None:
+    """End a move before its cutover: what served goes on, and nothing of this move feeds the index. Raises ``Refused`` (``MOVE_STAGE``) where the alias has turned."""
+    if move.row().stage == Stage.ABORTED:
+        return
+    side, name = move.pair.target, move.declared.index.name
+    with writing(side.link, name, INDEX_WAIT):
+        row = move.row()
+        if row.stage in SOURCE_SERVES - OVER and _turned(move, operator):
+            raise Refused(
+                f"the alias {name} points to generation {side.fed.row.generation} of the move {move.name}: its cutover was cut off before it was written down",
+                "MOVE_STAGE", next=f"lockgate move cutover {move.name} finishes it, lockgate move rollback {move.name} goes back.",
+            )  # fmt: skip
+        drive.abort(move, reason, operator)
 
 
 def finish(move: OpenedIndex, *, now: bool, operator: str = "") -> None:

@@ -1,0 +1,113 @@
+"""What a move into an index does when its declared gates say no, and when its cutover was cut off behind the swap."""
+
+import datetime
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexes.test_moving import Died, Hand, article, hand, read_generation  # noqa: F401 - the fixture
+from lockgate.errors import LockgateError
+from lockgate.indexes.moving import turning
+from lockgate.indexes.moving.opened import OpenedIndex
+from lockgate.indexes.swap import swap
+from lockgate.record import points
+from support.calls import Project
+
+pytestmark = pytest.mark.postgres("18")
+
+
+def with_gates(move: Hand, gates: str) -> None:
+    """Declare gates; they may change while the move runs."""
+    move.file.write_text(f"{move.file.read_text().partition('[gates]')[0]}[gates]\n{gates}\n")
+
+
+def window_closed(move: Hand) -> None:
+    """Let the cutover be on another day only."""
+    another_day = f"{datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3):%a}"
+    with_gates(move, f'cutover_windows = ["{another_day} 00:00-23:59 UTC"]')
+
+
+def refused(move: Hand, call: Callable[..., Any], **more: Any) -> str:
+    with pytest.raises(LockgateError) as caught:
+        move.call(call, **more)
+    return caught.value.code
+
+
+def killed_at(move: Hand, place: str) -> None:
+    """Call the cutover and let it die at ``place``."""
+
+    def hook(name: str) -> None:
+        if name == place:
+            raise Died
+
+    points.install(hook)
+    try:
+        with pytest.raises(Died):
+            move.call(turning.turn, forward=True)
+    finally:
+        points.install(None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("pgvector", "into:swapped"), ("fts5", "into:swapped"), ("fts5", "index:swap:moved")]
+)
+def test_a_cutover_behind_its_swap_is_finished(hand, tmp_path: Path, database: str, kind: str, place: str):  # noqa: F811
+    """Cut off between swap and ledger, with the window closed since: the status says that the alias has turned, the abort is refused, and the same cutover ends what it began."""
+    move: Hand = hand(kind)
+    move.through()
+    killed_at(move, place)
+    window_closed(move)
+    project = Project(tmp_path, database)
+    project.environ |= {"APP": move.source}
+    error = project.json("move", "abort", "into").error("MOVE_STAGE")
+    assert "lockgate move cutover into" in error["next"]
+    told = project.ok("move", "move", "status", "into")["moves"][0]
+    assert (told["stage"], told["serves"]) == ("ready", "target")
+    assert "the alias has turned already" in told["note"]
+    with move.writer() as writer:
+        writer.put(article(random.Random(4), 400))
+    assert move.call(turning.turn, forward=True).serves == "target"
+    assert move.call(lambda m: m.row().stage) == "tail"
+    assert read_generation(move) == "0001"
+    assert move.held("0001") == move.texts()
+
+
+def test_a_cutover_that_did_not_swap_waits_for_its_window(hand):  # noqa: F811
+    """Cut off before anything was swapped, the window counts, and the move can be aborted."""
+    move: Hand = hand("pgvector")
+    move.through()
+    killed_at(move, "index:swap:moved")
+    window_closed(move)
+    assert refused(move, turning.turn, forward=True) == "OUTSIDE_WINDOW"
+    move.call(turning.abort, reason="not today")
+    assert move.call(lambda m: m.row().stage) == "aborted"
+
+
+def test_a_cutover_behind_its_swap_goes_back(hand):  # noqa: F811
+    """From there the rollback works too: it writes the cutover down and turns the alias back; both generations hold the table."""
+    move: Hand = hand("fts5")
+    move.through()
+    move.call(turning.turn, forward=True)
+    move.call(turning.finish, now=True)
+    move.through()
+
+    def by_hand(opened_: OpenedIndex) -> None:
+        side = opened_.pair.target
+        swap(
+            side.link, side.fed.store, opened_.pair.stores.of, "help", "0002",
+            actor="t", window_seconds=3600, unvalidated=True,
+        )  # fmt: skip
+
+    move.call(by_hand)
+    killed_at(move, "into:swapped")
+    window_closed(move)
+    assert (move.call(lambda m: m.row().stage), read_generation(move)) == ("ready", "0002")
+    assert refused(move, turning.abort, reason="no") == "MOVE_STAGE"
+    assert move.call(turning.turn, forward=False).serves == "source"
+    assert (move.call(lambda m: m.row().stage), read_generation(move)) == ("rolled_back", "0001")
+    assert move.held("0001") == move.held("0002") == move.texts()
+    move.call(turning.abort, reason="enough")
+    assert read_generation(move) == "0001"
