@@ -1,6 +1,7 @@
 """What a move into an index does when its declared gates say no, and when its cutover was cut off behind the swap."""
 
 import datetime
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from indexes.test_moving import Died, Hand, article, hand, read_generation  # noqa: F401 - the fixture
 from lockgate.errors import LockgateError
-from lockgate.indexes.moving import turning
+from lockgate.indexes.moving import drive, turning
 from lockgate.indexes.moving.opened import OpenedIndex
 from lockgate.indexes.swap import swap
+from lockgate.moves.dual import drive as shared
 from lockgate.record import points
+from lockgate.stores.content import Record
 from support.calls import Project
 
 pytestmark = pytest.mark.postgres("18")
@@ -111,3 +114,48 @@ def test_a_cutover_behind_its_swap_goes_back(hand):  # noqa: F811
     assert move.held("0001") == move.held("0002") == move.texts()
     move.call(turning.abort, reason="enough")
     assert read_generation(move) == "0001"
+
+
+@pytest.mark.parametrize("command", ["verify", "run"])
+def test_divergence_aborts_by_itself_where_declared(hand, tmp_path: Path, database: str, command: str):  # noqa: F811
+    """on_divergence = abort: a record that differs ends the move, and the incident file names it."""
+    move: Hand = hand("fts5")
+    move.through()
+    with_gates(move, 'on_divergence = "abort"')
+    with move.open() as opened_:
+        fed = opened_.pair.target.fed
+        fed.store.upsert(fed.row.physical, [Record("7", "somebody else's text", '{"a":2,"b":1}')])
+    project = Project(tmp_path, database)
+    project.environ |= {"APP": move.source}
+    assert project.json("move", command, "into").error("MOVE_DIVERGED")["exitCode"] == 1
+    assert project.ok("move", "move", "status", "into")["moves"][0]["stage"] == "aborted"
+    incident = json.loads((tmp_path / ".artifacts" / "moves" / "into" / "incident.json").read_text())
+    assert (incident["stage"], incident["details"]["unexplained"]) == ("aborted", ["7"])
+    assert project.json("move", "cutover", "into").code == 4
+
+
+def test_divergence_does_not_abort_what_serves(hand, tmp_path: Path, database: str):  # noqa: F811
+    """Where the alias has turned, a divergence is told and leaves its incident, and the move goes on feeding what serves."""
+    move: Hand = hand("fts5")
+    move.through()
+    killed_at(move, "into:swapped")
+    with_gates(move, 'on_divergence = "abort"')
+    with move.open() as opened_:
+        fed = opened_.pair.target.fed
+        fed.store.delete(fed.row.physical, ["7"])
+    project = Project(tmp_path, database)
+    project.environ |= {"APP": move.source}
+    answer = project.json("move", "verify", "into")
+    assert answer.error("MOVE_DIVERGED")["exitCode"] == 1
+    assert "the move is not aborted" in answer.err
+    move.call(drive.reconcile, repair=True)
+    move.call(turning.turn, forward=True)
+    move.call(shared.relay)
+    assert move.held("0001") == move.texts()
+
+
+def test_shadow_reads_are_not_for_an_index(hand):  # noqa: F811
+    """A gate that nothing would look at is refused where it is declared."""
+    move: Hand = hand("fts5")
+    with_gates(move, "shadow_reads = 1000")
+    assert refused(move, drive.start, operator="t") == "MOVE_DECLARATION"

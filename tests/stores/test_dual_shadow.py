@@ -1,6 +1,7 @@
 """Shadow reads between two engines: equal values are equal whatever their drivers make of them, and gates of the cutover count them."""
 
 import datetime as dt
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -141,3 +142,22 @@ def test_the_command(places, database: str, tmp_path: Path):
     answer = project.json("move", "shadow", "things", "--queries", "q.sql")
     assert answer.code == 1
     assert answer.document("move")["result"]["differing"][0]["difference"]
+
+
+@pytest.mark.parametrize("command", ["verify", "run"])
+def test_divergence_aborts_by_itself_where_declared(places, database: str, tmp_path: Path, command: str):
+    """on_divergence = abort: a row that differs ends the move, writers capture no more, and the incident file holds the key."""
+    source, target = places("sqlite"), places("postgres")
+    source.fill(ROWS)
+    project = Project(tmp_path, database)
+    project.environ |= {"ONE": source.url, "OTHER": target.url}
+    (tmp_path / "moves").mkdir()
+    (tmp_path / "moves" / "things.toml").write_text(
+        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\n[gates]\non_divergence = "abort"\n'
+    )
+    project.ok("move", "move", "run", "things")
+    target.run("DELETE FROM t WHERE id = 7")
+    assert project.json("move", command, "things").error("MOVE_DIVERGED")["exitCode"] == 1
+    assert project.ok("move", "move", "status", "things")["moves"][0]["stage"] == "aborted"
+    incident = json.loads((tmp_path / ".artifacts" / "moves" / "things" / "incident.json").read_text())
+    assert incident["details"]["unexplained"] == [{"key": ["7"], "kind": "missing"}]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockgate.cli.move_room import aborting
 from lockgate.cli.options import Session, leave, usage
 from lockgate.record.reasons import Exit
 from lockgate.record.words import counted
@@ -124,9 +125,9 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
 
 def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.cli.waiting import Waiting
-    from lockgate.moves.dual.drive import reconcile
+    from lockgate.moves.dual.drive import abort, reconcile
 
-    with Waiting(session.output) as waiting:
+    with Waiting(session.output) as waiting, aborting(session, move, abort):
         done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=operator())
     v = done.verified
     result = {"rows": {"source": v.source_rows, "target": v.target_rows}, "inFlight": done.in_flight, "repaired": done.repaired, "lane": v.comparison.lane, "seconds": round(v.seconds, 3)}  # fmt: skip
@@ -174,7 +175,8 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
             with executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:
                 backfill(move, executor=pool, report=waiting.show, operator=operator())
         if move.row().stage in ("backfilling", "reconciled", "shadowing", "ready"):
-            drive.reconcile(move, report=waiting.show, operator=operator())
+            with aborting(session, move, drive.abort):
+                drive.reconcile(move, report=waiting.show, operator=operator())
     if options.get("through"):
         result["cutover"] = drive.turn(move, forward=True, operator=operator())._asdict()
     end = time.monotonic() + float(options.get("relay_seconds") or 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockgate.cli import dual
+from lockgate.cli.move_room import aborting
 from lockgate.cli.options import Session, leave
 from lockgate.record.reasons import Exit
 from lockgate.record.words import counted
@@ -93,8 +94,9 @@ def _backfill(session: Session, move: "OpenedIndex", options: dict[str, Any]) ->
 def _verify(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.moving.drive import reconcile
+    from lockgate.indexes.moving.turning import abort
 
-    with Waiting(session.output) as waiting:
+    with Waiting(session.output) as waiting, aborting(session, move, abort):
         done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=dual.operator())  # fmt: skip
     result = {
         "rows": {"source": done.source.records, "target": done.held.records}, "inFlight": done.differing, "repaired": done.repaired,
@@ -133,7 +135,8 @@ def _run(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None
         if move.row().stage in ("dual_write", "backfilling"):
             _copy(session, move, options, waiting.show)
         if move.row().stage in ("backfilling", "reconciled", "shadowing", "ready"):
-            drive.reconcile(move, report=waiting.show, operator=dual.operator())
+            with aborting(session, move, turning.abort):
+                drive.reconcile(move, report=waiting.show, operator=dual.operator())
         if options.get("through"):
             result["cutover"] = turning.turn(move, forward=True, operator=dual.operator(), report=waiting.show)._asdict()  # fmt: skip
     end = time.monotonic() + float(options.get("relay_seconds") or 0)

@@ -1,13 +1,14 @@
 """What the commands of a declared move share: the move opened, where it stands told, its incident and its record."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lockgate.cli.options import Session
 
 if TYPE_CHECKING:
+    from lockgate.moves.dual.opened import Opened as DualOpened
     from lockgate.moves.opened import Opened
 
 
@@ -66,7 +67,9 @@ def answer(session: Session, command: str, move: "Opened", result: dict[str, Any
         session.output.say(f"next   {told.next}")
 
 
-def write_incident(session: Session, move: "Opened", reason: str, details: dict[str, object]) -> str:
+def write_incident(
+    session: Session, move: "Opened | DualOpened", reason: str, details: dict[str, object]
+) -> str:
     """Write the incident file and open the postmortem; gives the path of the first."""
     import datetime
     import json
@@ -89,6 +92,23 @@ def write_incident(session: Session, move: "Opened", reason: str, details: dict[
     write_atomically(page, postmortem(json.loads(text)).encode())
     session.output.note(f"the incident is in {folder / 'incident.json'}, its postmortem in {page}")
     return str(folder / "incident.json")
+
+
+@contextmanager
+def aborting(session: Session, move: "Opened | DualOpened", abort: Callable[..., object]) -> Iterator[None]:
+    """A move that is declared so is ended by ``abort`` when a comparison within the block diverges, and leaves its incident file; the error goes on."""
+    from lockgate.errors import LockgateError, Refused
+
+    try:
+        yield
+    except LockgateError as error:
+        if error.code == "MOVE_DIVERGED" and move.declared.gates.on_divergence == "abort":
+            try:
+                abort(move, error.message, operator="lockgate")
+            except Refused as refused:
+                session.output.note(f"note: the move is not aborted: {refused.message}")
+            write_incident(session, move, error.message, error.details)
+        raise
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lockgate.cli.move_looks import observe_command, shadow_command, status_command
-from lockgate.cli.move_room import answer, open_move, operator, recording, refuse_application, write_incident
+from lockgate.cli.move_room import aborting, answer, open_move, operator, recording, refuse_application
 from lockgate.cli.move_turns import (
     abort_command,
     cutover_command,
@@ -128,14 +128,12 @@ def reconcile_command(name: str, repair: bool, session: Session) -> None:
     """``move verify NAME``."""
     from lockgate.cli.waiting import Waiting
     from lockgate.moves.drive import prove
+    from lockgate.moves.ending import abort
 
     refuse_application()
     with Waiting(session.output) as waiting, open_move(session, name, "verify") as move:
-        try:
+        with aborting(session, move, abort):
             done = prove(move, repair=repair, report=waiting.show, operator=operator())
-        except Exception as error:
-            _abort_on_divergence(session, move, error)
-            raise
         result = {
             "rows": {"source": done.rows_source, "target": done.rows_target},
             "inFlight": done.in_flight,
@@ -151,21 +149,6 @@ def reconcile_command(name: str, repair: bool, session: Session) -> None:
             f"equal: {counted(done.rows_source, 'row')} in the source, {done.rows_target} in the target, {counted(done.in_flight, 'change')} in flight"
             + (f", {counted(done.repaired, 'row')} copied again" if done.repaired else ""),
         )
-
-
-def _abort_on_divergence(session: Session, move: "Opened", error: Exception) -> None:
-    """A move that is declared so aborts by itself when digests diverge, and leaves its incident file."""
-    from lockgate.errors import LockgateError
-
-    if (
-        isinstance(error, LockgateError)
-        and error.code == "MOVE_DIVERGED"
-        and move.declared.gates.on_divergence == "abort"
-    ):
-        from lockgate.moves.ending import abort
-
-        abort(move, error.message, operator="lockgate")
-        write_incident(session, move, error.message, error.details)
 
 
 @click.command("run")
@@ -198,7 +181,7 @@ def run_command(
     from lockgate.cli.waiting import Waiting
     from lockgate.moves.cutover import cutover
     from lockgate.moves.drive import drive
-    from lockgate.moves.ending import relay_for, resume
+    from lockgate.moves.ending import abort, relay_for, resume
     from lockgate.moves.executors import executor_of
 
     session = Session(**shared_options)
@@ -210,12 +193,8 @@ def run_command(
             row = ledger.read_if_there(move.home, name)
             if row is not None and row.stage == "paused":
                 resume(move, operator=operator())
-        try:
-            with executor_of(executor, move.declared.limits.workers) as pool:
-                drive(move, pool, waiting.show, operator())
-        except Exception as error:
-            _abort_on_divergence(session, move, error)
-            raise
+        with aborting(session, move, abort), executor_of(executor, move.declared.limits.workers) as pool:
+            drive(move, pool, waiting.show, operator())
         result: dict[str, Any] = {}
         if through and not move.declared.in_place:
             with recording(session, move, "cutover"):

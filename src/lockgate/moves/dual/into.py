@@ -126,6 +126,10 @@ def wrong(d: IndexMove) -> list[str]:
         found.append("columns.text says which SQL over the source's columns gives the text of a record")
     if "vector" in d.columns and d.index.embedder:
         found.append("columns.vector and index.embedder: vectors are stored, or made, and not both")
+    if d.gates.shadow_reads:
+        found.append(
+            "gates.shadow_reads: queries are not replayed against an index; index.gold says what its answers have to be worth"
+        )
     return found
 
 
