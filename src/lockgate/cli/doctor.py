@@ -20,7 +20,7 @@ def command(**shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    target = session.target(reading=True)
+    target = session.target()
     variable = "DATABASE_URL" if target.source == "DATABASE_URL" else ""
     if target.environment:
         variable = session.settings.env[target.environment].url_env

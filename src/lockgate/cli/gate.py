@@ -104,7 +104,7 @@ def command(context: click.Context, /, contract: str | None, timeout: float, **s
 
     session = Session(**shared_options)
     asked = read_contract(contract)
-    target = session.target(reading=True)
+    target = session.target()
     report = check(asked, target, timeout=timeout)
     show(session.output, report, asked, target)
     leave(Exit(report.exit_code))
@@ -125,7 +125,7 @@ def wait_command(contract: str | None, timeout: float, **shared_options: Any) ->
 
     session = Session(**shared_options)
     asked = read_contract(contract)
-    target = session.target(reading=True)
+    target = session.target()
     begun = time.monotonic()
     report = wait(asked, target, timeout=timeout, on_report=listener(session.output))
     show(session.output, report, asked, target, waitedSeconds=round(time.monotonic() - begun, 3))

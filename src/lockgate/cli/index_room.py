@@ -70,7 +70,7 @@ def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.
         raise usage(f"{name!r} is not a name of an index: a-z, 0-9 and _, at most 36", "lockgate index list")
     if changing:
         refuse_application_role()
-    target = session.target(reading=not changing)
+    target = session.target()
     with ExitStack() as stack:
         if changing:
             with Alarm() as alarm:

@@ -23,7 +23,7 @@ def command(live: bool, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    target = session.target(reading=True)
+    target = session.target()
     found = read_instances(target, live_only=live)
     differing = unequal(found)
     outside = [one for one in found if one.live and not one.in_window]

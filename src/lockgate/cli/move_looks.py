@@ -83,7 +83,7 @@ def status_command(name: str | None, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    told = tell_all(session.target(reading=True), name)
+    told = tell_all(session.target(), name)
     if name is not None and not told:
         from lockgate.errors import ConfigError
 

@@ -81,11 +81,10 @@ class Session:
         self._env = env
         self._url = database_url
 
-    def target(self, *, reading: bool = False) -> "Target":
+    def target(self) -> "Target":
         """The target of this call: ``--env``, else ``--database-url``, else ``DATABASE_URL``, else the embedded server.
 
-        ``reading`` is what a command that changes nothing says: for it no server is made in a folder that is no project.
-        Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
+        No server is made in a folder that is no project. Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
         """
         from lockgate.postgres.target import Target
 
@@ -133,7 +132,7 @@ class Session:
             return target
         if "DATABASE_URL" in os.environ:
             return Target(os.environ["DATABASE_URL"], source="DATABASE_URL")
-        if reading and not self._is_project():
+        if not self._is_project():
             raise ConfigError(
                 f"no database is named, and this folder has neither {FILE_NAME} nor {self.settings.migrations.directory}",
                 "USAGE",

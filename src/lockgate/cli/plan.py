@@ -23,7 +23,7 @@ def command(**shared_options: Any) -> None:
     output = session.output
     files = read_files(session.settings)
     refuse_problems(files.problems)
-    target = session.target(reading=True)
+    target = session.target()
     looked = look(target, Limits.of(session.settings.migrations))
     plan = resolve(files.migrations, looked.history)
     wanted = {revision for revision, _ in plan.pending}

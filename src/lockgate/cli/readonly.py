@@ -52,7 +52,7 @@ def status_command(**shared_options: Any) -> None:
     from lockgate.postgres.environment import read_mode
 
     session = Session(**shared_options)
-    target = session.target(reading=True)
+    target = session.target()
     _show_mode(session, target, read_mode(target))
 
 
@@ -63,7 +63,7 @@ def intents_command(**shared_options: Any) -> None:
     from lockgate.postgres.intents import read_waiting
 
     session = Session(**shared_options)
-    target = session.target(reading=True)
+    target = session.target()
     waiting = read_waiting(target)
     _show_writes(session, target, waiting)
     leave(Exit.FOUND if waiting else Exit.OK)

@@ -36,7 +36,7 @@ def command(output: str, against: str, **shared_options: Any) -> None:
         raise usage("--output and --against are two things to do", "Give one of them.")
     session = Session(**shared_options)
     signature = Signature.from_file(against) if against else None
-    target = session.target(reading=True)
+    target = session.target()
     live = read_live_schema(target, timeout=10.0)
     verdict = judge_schema(live, signature)
     if output and verdict.answer == "pass":

@@ -36,7 +36,7 @@ def command(file: str | None, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    target = session.target(reading=True)
+    target = session.target()
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     limits = Limits.of(session.settings.migrations)
     taken = take(target, session.settings.roles.migrator, limits, at=at)

@@ -48,7 +48,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
     session = Session(**shared_options)
     output = session.output
     files = read_files(session.settings)
-    target = session.target(reading=True)
+    target = session.target()
     looked = look(target, Limits.of(session.settings.migrations))
     plan = resolve(files.migrations, looked.history)
     names = {m.revision: m.name for m in files.migrations}

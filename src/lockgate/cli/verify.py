@@ -24,7 +24,7 @@ def command(**shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    target = session.target(reading=True)
+    target = session.target()
     checks = verify(target, read_files(session.settings).migrations, Limits.of(session.settings.migrations))
     answer = Verdict.all_of([c.answer for c in checks])
     code = (
