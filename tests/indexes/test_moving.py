@@ -292,6 +292,35 @@ def test_what_the_proof_finds(hand):
     assert move.held("0001") == move.texts()
 
 
+def test_a_diverged_move_is_not_cut_over(hand, database: str):
+    """A row that was written past DualWriter: cutover and run are refused while the move is paused, resume asks for the proof anew, and after --repair the generation that serves holds that row."""
+    move: Hand = hand("fts5")
+    move.through()
+    project = Project(move.root, database)
+    project.environ |= {"APP": move.source}
+    with sqlite3.connect(move.source.removeprefix("sqlite:///")) as db:
+        db.execute("UPDATE articles SET body = 'written past it' WHERE id = 7")
+    db.close()
+    assert project.json("move", "verify", "into").error("MOVE_DIVERGED")["exitCode"] == 1
+    for words in (("cutover", "into"), ("run", "into"), ("run", "into", "--cutover")):
+        assert project.json("move", *words).error("MOVE_PAUSED")["exitCode"] == 5
+    with move.open() as opened_:
+        assert read_alias(opened_.home, "help") is None
+    assert project.ok("move", "move", "resume", "into")["stage"] == "backfilling"
+    assert project.json("move", "cutover", "into").error("MOVE_STAGE")["exitCode"] == 4
+    assert project.json("move", "run", "into").error("MOVE_DIVERGED")["exitCode"] == 1
+    assert project.ok("move", "move", "verify", "into", "--repair")["result"]["repaired"] == 1
+    assert project.ok("move", "move", "cutover", "into")["serves"] == "target"
+    assert move.held("0001")["7"] == "written past it"
+    assert "are equal" not in project.text("move", "run", "into").out
+    run_sql(
+        database,
+        "INSERT INTO lockgate.move_event (move, kind, from_stage, to_stage, reason, operator, evidence) VALUES ('into', 'divergence', '', '', '1 record differs', 'test', '{}')",
+    )
+    assert "finish into --now" in project.json("move", "finish", "into").error("MOVE_DIVERGED")["next"]
+    assert project.ok("move", "move", "finish", "into", "--now")["stage"] == "finished", "no way back is left"
+
+
 def test_rows_that_no_record_can_be_made_of_wait_in_quarantine(hand):
     """A vector of another dimension and a NaN stand in quarantine with the reason and block the proof; all other rows are copied, and once mended they follow."""
     move: Hand = hand("pgvector")

@@ -100,6 +100,40 @@ def test_divergence_aborts_by_itself_where_declared(project: Project, database: 
     assert incident["details"]["unexplained"] == [{"key": ["2", "k9"], "kind": "missing"}]
 
 
+def test_a_diverged_move_is_not_cut_over(project: Project, database: str):
+    """A row that was written past the capture: neither cutover nor run goes past the pause, resume asks for the proof anew, and after --repair the target serves that row."""
+    project.ok("move", "move", "run", "items")
+    run_sql(
+        database,
+        "ALTER TABLE item DISABLE TRIGGER zz_lockgate_items_forward",
+        "UPDATE item SET v = 'past it' WHERE u = 9",
+        "ALTER TABLE item ENABLE ALWAYS TRIGGER zz_lockgate_items_forward",
+    )
+    assert project.json("move", "verify", "items").error("MOVE_DIVERGED")["exitCode"] == 1
+    for words in (("cutover", "items"), ("run", "items"), ("run", "items", "--cutover")):
+        refused = project.json("move", *words).error("MOVE_PAUSED")
+        assert refused["exitCode"] == 5
+        assert "lockgate move verify items --repair" in refused["next"]
+    assert project.ok("move", "move", "status", "items")["moves"][0]["serves"] == "source"
+    assert project.ok("move", "move", "resume", "items")["stage"] == "backfilling"
+    assert project.json("move", "cutover", "items").error("MOVE_STAGE")["exitCode"] == 4
+    assert project.json("move", "run", "items").error("MOVE_DIVERGED")["exitCode"] == 1
+    assert project.ok("move", "move", "verify", "items", "--repair")["result"]["repaired"] == 1
+    assert project.ok("move", "move", "cutover", "items")["serves"] == "target"
+    assert run_sql(database, "SELECT v FROM item WHERE u = 9") == [("past it",)]
+    assert "are equal" not in project.text("move", "run", "items").out
+    # As a cutover of an earlier version left it: the last comparison is one that had found differences.
+    run_sql(
+        database,
+        "INSERT INTO lockgate.move_event (move, kind, from_stage, to_stage, reason, operator, evidence) VALUES ('items', 'divergence', '', '', '1 row differs', 'test', '{}')",
+    )
+    refused = project.json("move", "finish", "items", "--now").error("MOVE_DIVERGED")
+    assert "lockgate move rollback items" in refused["next"]
+    assert project.ok("move", "move", "rollback", "items")["serves"] == "source"
+    assert project.ok("move", "move", "run", "items", "--cutover")["serves"] == "target"
+    assert project.ok("move", "move", "finish", "items", "--now")["stage"] == "finished"
+
+
 def test_refusals_of_the_plan(project: Project, database: str):
     """Problems of the plan: exit 4, listed with their fixes by plan, refused by start."""
     run_sql(database, "CREATE TABLE child (a int, b text, FOREIGN KEY (a, b) REFERENCES item)")

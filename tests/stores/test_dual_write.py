@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import LockgateError
-from lockgate.moves.declaration import Reference
+from lockgate.moves.declaration import Gates, Reference
 from lockgate.moves.dual import DualWriter, drive
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
 from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
@@ -353,6 +353,87 @@ def test_commands(places, database: str, tmp_path: Path, one: str, other: str):
     assert "aborted" in project.text("move", "status").out
     found = project.json("move", "verify", "--source", source.url, "--target", target.url, "--table", "t")
     assert found.document("move-verify")["equal"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("postgres", "postgres"), ("sqlite", "mysql")])
+def test_a_diverged_move_is_not_cut_over(places, database: str, tmp_path: Path, one: str, other: str):
+    """A row that was written past DualWriter: cutover and run are refused until a proof is clean again, and then the target serves that row."""
+    source, target = places(one), places(other)
+    source.fill(ROWS)
+    target.fill([])
+    project = Project(tmp_path, database)
+    project.environ |= {"ONE": source.url, "OTHER": target.url}
+    (tmp_path / "moves").mkdir()
+    (tmp_path / "moves" / "things.toml").write_text(
+        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\n'
+    )
+    project.ok("move", "move", "run", "things")
+    source.run("UPDATE t SET u = 'past it' WHERE id = 7")
+    assert project.json("move", "verify", "things").error("MOVE_DIVERGED")["exitCode"] == 1
+    for words in (("cutover", "things"), ("run", "things"), ("run", "things", "--cutover")):
+        assert project.json("move", *words).error("MOVE_PAUSED")["exitCode"] == 5
+    assert project.ok("move", "move", "status", "things")["moves"][0]["serves"] == "source"
+    assert project.ok("move", "move", "resume", "things")["stage"] == "backfilling"
+    assert project.json("move", "cutover", "things").error("MOVE_STAGE")["exitCode"] == 4
+    assert project.json("move", "run", "things").error("MOVE_DIVERGED")["exitCode"] == 1
+    assert project.ok("move", "move", "verify", "things", "--repair")["result"]["repaired"] == 1
+    assert project.ok("move", "move", "cutover", "things")["serves"] == "target"
+    held = project.json("move", "verify", "--source", source.url, "--target", target.url, "--table", "t")
+    assert held.document("move-verify")["equal"]
+    assert "are equal" not in project.text("move", "run", "things").out
+    run_sql(
+        database,
+        "INSERT INTO lockgate.move_event (move, kind, from_stage, to_stage, reason, operator, evidence) VALUES ('things', 'divergence', '', '', '1 row differs', 'test', '{}')",
+    )
+    assert "rollback" in project.json("move", "finish", "things", "--now").error("MOVE_DIVERGED")["next"]
+
+
+def test_a_proof_that_failed_counts_without_a_pause(hand):
+    """Where the declaration asks for no pause the stage tells nothing of a difference; the cutover is refused by what the last proof found, until one is clean."""
+    move: Hand = hand("postgres", "sqlite", writers=0, gates=Gates(on_divergence="abort"))
+    move.call(drive.start, operator="t")
+    move.call(backfill)
+    move.call(drive.reconcile)
+    with move.open() as opened_:
+        opened_.pair.target.speaker.do("UPDATE t SET u = 'changed behind it' WHERE id = 7")
+    for step in (lambda: move.call(drive.reconcile), lambda: move.call(drive.turn, forward=True)):
+        with pytest.raises(LockgateError) as caught:
+            step()
+        assert caught.value.code == "MOVE_DIVERGED"
+    assert move.call(drive.reconcile, repair=True).repaired == 1
+    assert move.call(drive.turn, forward=True).serves == "target"
+
+
+def test_what_the_barrier_finds_is_not_forgotten(hand):
+    """A row that differs after the drain stops the cutover; what was drained waits no more, so the next call is refused by what was written down, until a repair is clean."""
+    move: Hand = hand("postgres", "sqlite", writers=0)
+    move.call(drive.start, operator="t")
+    move.call(backfill)
+    move.call(drive.reconcile)
+    seen: list[str] = []
+
+    def hook(name: str) -> None:
+        if name == "dual:barred":
+            with move.open() as late:
+                drive.write_again(late.pair.source, [(7,)])
+        if name == "dual:done" and "dual:barred" in seen and name not in seen:
+            with move.open() as late:
+                late.pair.target.speaker.do("UPDATE t SET u = 'changed behind it' WHERE id = 7")
+        seen.append(name)
+
+    points.install(hook)
+    try:
+        with pytest.raises(LockgateError) as caught:
+            move.call(drive.turn, forward=True)
+    finally:
+        points.install(None)
+    assert caught.value.code == "MOVE_DIVERGED"
+    with pytest.raises(LockgateError) as caught:
+        move.call(drive.turn, forward=True)
+    assert caught.value.code == "MOVE_PAUSED"
+    assert move.call(drive.reconcile, repair=True).repaired == 1
+    assert move.call(drive.turn, forward=True).serves == "target"
+    assert move.state("source") == move.state("target")
 
 
 @pytest.mark.parametrize("other", ["postgres", "mysql", "sqlite"])

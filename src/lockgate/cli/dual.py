@@ -165,11 +165,13 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual import drive
     from lockgate.moves.dual.copy import backfill
     from lockgate.moves.executors import executor_of
+    from lockgate.moves.gates import refuse_paused
 
     if options.get("go_on"):
         drive.resume(move, operator=operator())
     result: dict[str, Any] = {}
     drive.start(move, operator())
+    refuse_paused(move.row())
     with Waiting(session.output) as waiting:
         if move.row().stage in ("dual_write", "backfilling"):
             with executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:
@@ -183,7 +185,18 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     while time.monotonic() < end:
         drive.relay(move)
         time.sleep(min(0.2, max(0.0, end - time.monotonic())))
-    answer(session, "run", move, result, "the target serves" if options.get("through") else "both sides are equal; the cutover is a person's word")  # fmt: skip
+    answer(
+        session, "run", move, result, driven(move.row().stage, "the target serves", "both sides are equal")
+    )
+
+
+def driven(stage: str, turned: str, proven: str) -> str:
+    """What ``run`` has to say of the stage that it came to: nothing was compared where the target serves already."""
+    from lockgate.moves.stages import SOURCE_SERVES, Stage
+
+    if Stage(stage) not in SOURCE_SERVES:
+        return turned
+    return f"{proven}; the cutover is a person's word"
 
 
 def _finish(session: Session, move: "Opened", options: dict[str, Any]) -> None:

@@ -126,11 +126,13 @@ def _run(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.moving import drive, turning
     from lockgate.moves.dual import drive as shared
+    from lockgate.moves.gates import refuse_paused
 
     if options.get("go_on"):
         shared.resume(move, operator=dual.operator())
     result: dict[str, Any] = {}
     drive.start(move, dual.operator())
+    refuse_paused(move.row())
     with Waiting(session.output) as waiting:
         if move.row().stage in ("dual_write", "backfilling"):
             _copy(session, move, options, waiting.show)
@@ -143,7 +145,13 @@ def _run(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None
     while time.monotonic() < end:
         shared.relay(move)
         time.sleep(min(0.2, max(0.0, end - time.monotonic())))
-    dual.answer(session, "run", move, result, "the new generation serves" if options.get("through") else "table and index are equal; the cutover is a person's word")  # fmt: skip
+    dual.answer(
+        session,
+        "run",
+        move,
+        result,
+        dual.driven(move.row().stage, "the new generation serves", "table and index are equal"),
+    )
 
 
 def _finish(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:

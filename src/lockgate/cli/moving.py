@@ -206,14 +206,16 @@ def run_command(
             "run",
             move,
             result,
-            _driven(move, through),
+            _driven(move),
         )
 
 
-def _driven(move: "Opened", through: bool) -> str:
+def _driven(move: "Opened") -> str:
+    from lockgate.cli.dual import driven
+
     if move.declared.in_place:
         return "both sides say the same; the files that wait for the move may be applied"
-    return "the target serves" if through else "both sides are equal; the cutover is a person's word"
+    return driven(move.row().stage, "the target serves", "both sides are equal")
 
 
 COMMANDS = (

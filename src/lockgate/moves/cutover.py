@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lockgate.errors import Held, LockgateError, Refused
 from lockgate.moves import in_place
 from lockgate.moves.delta import LIMIT
-from lockgate.moves.gates import refuse_outside, refuse_unshadowed
+from lockgate.moves.gates import refuse_outside, refuse_unproven, refuse_unshadowed
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
@@ -123,6 +123,9 @@ def gate(move: Opened, row: MoveRow) -> None:
     """What has to be so before the switch; raises with the first thing that is not."""
     if row.stage not in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.READY)
+    # Across two databases a switch that was cut off may have opened the target already: then there is only the way to its end.
+    if not (row.switching and switch.serves(move.far, move.name) == ("target", row.epoch + 1)):
+        refuse_unproven(move.home, row)
     refuse_incomplete(move)
     if not row.switching:
         move.stop_if_changed(row)

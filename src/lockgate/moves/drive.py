@@ -7,8 +7,9 @@ from typing import NamedTuple
 from lockgate.errors import LockgateError
 from lockgate.moves import in_place
 from lockgate.moves.backfill import backfill
+from lockgate.moves.gates import refuse_paused
 from lockgate.moves.opened import Opened, Report
-from lockgate.moves.reconcile import reconcile
+from lockgate.moves.reconcile import ALLOWED, reconcile
 from lockgate.moves.stages import Stage
 from lockgate.moves.start import start
 from lockgate.postgres.moves import ledger
@@ -42,9 +43,8 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
     """start → backfill → verify, as far as it is not done yet. Returns the stage; raises what a step raises."""
     row = ledger.read_if_there(move.home, move.name)
     stage = Stage(row.stage) if row is not None else Stage.PLANNED
-    if stage is Stage.PAUSED:
-        assert row is not None
-        raise LockgateError(f"the move {move.name} is paused: {row.reason}", "MOVE_PAUSED")
+    if row is not None:
+        refuse_paused(row)
     if move.declared.in_place and stage is Stage.FINISHED:
         return stage  # what it filled in is filled in; another round needs another change
     if stage in (Stage.PLANNED, Stage.FINISHED, Stage.ABORTED, Stage.ROLLED_BACK):
@@ -57,6 +57,6 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
                 "MOVE_INCOMPLETE",
             )
         stage = Stage.BACKFILLING
-    if stage in (Stage.BACKFILLING, Stage.RECONCILED):
+    if stage in ALLOWED and not (row is not None and row.switching):  # a half-done switch has its own way on
         prove(move, repair=False, report=report, operator=operator)
     return move.row().stage

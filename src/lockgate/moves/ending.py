@@ -7,6 +7,7 @@ from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves import in_place
 from lockgate.moves.cutover import refuse_broken_feed
 from lockgate.moves.delta import LIMIT, Seen, lasting
+from lockgate.moves.gates import refuse_unproven_end
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.references import refuse_dangling
@@ -34,6 +35,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
     why(Stage(row.stage), Stage.FINISHED, in_place=move.declared.in_place)
     if move.declared.in_place:
         return in_place.finish(move, row, operator)
+    refuse_unproven_end(move.home, row, way_back=not move.declared.one_way, now=now)
     if row.window_open and not now:
         raise Refused(
             f"the way back from the move {move.name} is open until {row.rollback_until}",

@@ -17,7 +17,7 @@ _NEXT = {
     Stage.READY: "lockgate move cutover {name}",
     Stage.CUT_OVER: "lockgate move cutover {name} (it begins the tail)",
     Stage.TAIL: "lockgate move finish {name} after the window, or lockgate move rollback {name}",
-    Stage.PAUSED: "lockgate move resume {name}, once the cause is gone",
+    Stage.PAUSED: "where rows differ lockgate move verify {name} --repair; else lockgate move resume {name}, once the cause is gone",
     Stage.ROLLED_BACK: "lockgate move start {name} to try again, or lockgate move abort {name}",
 }
 

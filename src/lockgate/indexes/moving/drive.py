@@ -24,6 +24,7 @@ from lockgate.indexes.register import (
 from lockgate.moves.dual import comparing, drive, into
 from lockgate.moves.dual.drive import DualPlanned
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.gates import diverged
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
@@ -235,10 +236,7 @@ def reconcile(
     }  # fmt: skip
     if left:
         words = f"{counted(len(left), 'record')} of {target.fed.row.physical} {agree(len(left), 'differs', 'differ')} from the rows of {source.table.name} and no write in flight explains it"
-        ledger.event(move.home, move.name, "divergence", words, evidence, operator=operator)
-        if move.declared.gates.on_divergence == "pause":
-            ledger.pause(move.home, move.name, words, evidence)
-        raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+        diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
     sealed = seal_now(move, operator)
     evidence |= {"indexHash": sealed, "seconds": round(time.monotonic() - begin, 3)}
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip

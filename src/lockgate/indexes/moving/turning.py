@@ -18,7 +18,7 @@ from lockgate.indexes.validate import read_query_vectors, remember, side_of, val
 from lockgate.indexes.watching import Look
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import drive
-from lockgate.moves.gates import refuse_outside
+from lockgate.moves.gates import diverged, refuse_outside, refuse_unproven, refuse_unproven_end
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage, why
 from lockgate.postgres.moves import ledger, switch
 from lockgate.record.points import point
@@ -39,6 +39,8 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     if forward:
         why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
     begun = row.stage in SOURCE_SERVES - OVER and turned_already(move, operator)
+    if forward and not begun:  # one that was cut off behind the swap has only the way to its end
+        refuse_unproven(move.home, row)
     if begun and not forward:
         _refuse_one_way(move)
         # The way back begins where the cutover ends.
@@ -55,7 +57,7 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     reason = why(Stage(row.stage), after)
     link, name = move.pair.target.link, move.declared.index.name
     with writing(link, name, INDEX_WAIT), move.pair.target.still():
-        carried, checked = _carried(move)
+        carried, checked = _carried(move, operator, kept=forward and not begun)
         carried += before
         look: Look | None = None
         if forward:
@@ -106,8 +108,8 @@ def _admit(move: OpenedIndex, stage: str, operator: str, *, begun: bool) -> None
         ledger.step(move.home, move.name, stage, Stage.READY, why(Stage(stage), Stage.READY), {}, operator=operator)  # fmt: skip
 
 
-def _carried(move: OpenedIndex) -> tuple[int, int]:
-    """Carry what came since, then compare the keys that were carried and do not wait again. (operations, records compared)."""
+def _carried(move: OpenedIndex, operator: str, *, kept: bool) -> tuple[int, int]:
+    """Carry what came since, then compare the keys that were carried and do not wait again. (operations, records compared). With ``kept`` a difference stays with the move."""
     source, target = move.pair.source, move.pair.target
     keys = {key_id(op.key): op.key for op in source.waiting(1_000_000)}
     carried = caught_up(move).done
@@ -115,7 +117,10 @@ def _carried(move: OpenedIndex) -> tuple[int, int]:
     waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if unlike else set()
     unlike = [k for k in unlike if key_id(k) not in waiting]
     if unlike:
-        raise LockgateError(f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}", "MOVE_DIVERGED")  # fmt: skip
+        words = f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}"
+        if kept:  # the next call carries nothing of them, so it has to be written down
+            diverged(move.home, move.name, move.declared.gates, words, {"unlike": len(unlike)}, operator)
+        raise LockgateError(words, "MOVE_DIVERGED")
     return carried, len(keys)
 
 
@@ -201,6 +206,7 @@ def finish(move: OpenedIndex, *, now: bool, operator: str = "") -> None:
     if row.stage == Stage.FINISHED:
         return
     reason = why(Stage(row.stage), Stage.FINISHED)
+    refuse_unproven_end(move.home, row, way_back=move.pair.target.older is not None, now=now)
     if not now and row.window_open and not move.declared.one_way:
         raise Refused(
             f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"

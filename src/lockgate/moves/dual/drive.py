@@ -15,7 +15,13 @@ from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
-from lockgate.moves.gates import refuse_outside, refuse_unshadowed
+from lockgate.moves.gates import (
+    diverged,
+    refuse_outside,
+    refuse_unproven,
+    refuse_unproven_end,
+    refuse_unshadowed,
+)
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.moves.transforms import Transform
 from lockgate.moves.verify import Difference, Verified
@@ -206,10 +212,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     }  # fmt: skip
     if unexplained or found.truncated:
         words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
-        ledger.event(move.home, move.name, "divergence", words, evidence, operator=operator)
-        if move.declared.gates.on_divergence == "pause":
-            ledger.pause(move.home, move.name, words, evidence)
-        raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+        diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
     refuse_dangling(move, carried)
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return DualReconciled(found, len(found.differing) - repaired, (), repaired)
@@ -276,11 +279,18 @@ def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[],
     if row.stage in done_stages:
         _follow(move, wanted, row.epoch)
         return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
-    held = move.pair.source.switch() if forward else None
-    if held is not None and held.serves == "source":  # else it is half done, and has to be brought to its end
-        why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
-        refuse_outside(move.home, move.name, move.declared.gates)
-        refuse_unshadowed(move.home, move.name, move.declared.gates)
+    if forward:
+        held, there = move.pair.source.switch(), move.pair.target.switch()
+        whole = (
+            held is not None and held.serves == "source"
+        )  # else it is half done, and has to be brought to its end
+        if whole:
+            why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
+        if there is None or (there.serves, there.epoch) != ("target", row.epoch + 1):
+            refuse_unproven(move.home, row)
+        if whole:
+            refuse_outside(move.home, move.name, move.declared.gates)
+            refuse_unshadowed(move.home, move.name, move.declared.gates)
     if forward and row.stage != Stage.READY:
         drained(move, move.pair.source, move.pair.target)
         refuse_incomplete(move)
@@ -376,7 +386,12 @@ def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, cloc
         images, there = serving.images(chosen), dict(coming.rows(chosen, [g.name for g in serving.given]))
         unlike = [k for k in chosen if not same(serving, images.get(k), there.get(k))]
         if unlike:
-            raise LockgateError(f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}", "MOVE_DIVERGED")  # fmt: skip
+            words = f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}"
+            if (
+                serving is move.pair.source
+            ):  # what was carried is not compared again by the next call, so it has to be written down
+                diverged(move.home, move.name, move.declared.gates, words, {"unlike": len(unlike)})
+            raise LockgateError(words, "MOVE_DIVERGED")
     return count, len(chosen)
 
 
@@ -408,6 +423,7 @@ def finish(move: Opened, *, now: bool, operator: str = "") -> None:
     if row.stage == Stage.FINISHED:
         return
     reason = why(Stage(row.stage), Stage.FINISHED)
+    refuse_unproven_end(move.home, row, way_back=not move.declared.one_way, now=now)
     if not now and row.window_open and not move.declared.one_way:
         raise Refused(
             f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"
