@@ -27,10 +27,10 @@ COLUMNS = ("id", "s", "b", "n", "f", "ok", "d", "ts", "j", "u")
 
 
 class Place:
-    """One store with its table ``t``, written by its own driver."""
+    """One store with its table ``t`` (or ``t_new``), written by its own driver."""
 
-    def __init__(self, kind: str, url: str, run: Callable[..., None]) -> None:
-        self.kind, self.url, self.run = kind, url, run
+    def __init__(self, kind: str, url: str, run: Callable[..., None], table: str = "t") -> None:
+        self.kind, self.url, self.run, self.table = kind, url, run, table
 
     def fill(self, rows: list[tuple]) -> None:
         mark = "?" if self.kind == "sqlite" else "%s"
@@ -146,14 +146,23 @@ def places(
     return make
 
 
+def beside(place: Place) -> Place:
+    """The same database with a table ``t_new`` beside ``t``, by a URL in other words."""
+    place.run(TABLES[place.kind].replace(" t (", " t_new ("))
+    folder, _, file = place.url.rpartition("/")
+    url = {"postgres": f"{place.url}?application_name=other", "mysql": place.url.replace("127.0.0.1", "localhost"), "sqlite": f"{folder}/./{file}"}  # fmt: skip
+    return Place(place.kind, url[place.kind], place.run, "t_new")
+
+
 @pytest.fixture
 def hand(places, database: str) -> "Callable[..., Hand]":
-    """A function that makes a move between two kinds of stores, the source with rows."""
+    """A function that makes a move between two kinds of stores, the source with rows; the other one may be "beside" it: a table of the same database."""
     from stores.hand import Hand
     from stores.test_conformance import ROWS
 
     def make(one: str, other: str, **more: object) -> Hand:
-        source, target = places(one), places(other)
+        source = places(one)
+        target = beside(source) if other == "beside" else places(other)
         source.fill(ROWS)
         return Hand(source, target, database, **more)
 

@@ -21,7 +21,7 @@ class Hand:
     """One move between the tables ``t`` of two stores."""
 
     def __init__(self, source: Store, target: Store, ledger: str, **more: object) -> None:
-        words = {"kind": "dual-write", "source": Place("t", "ONE"), "target": Place("t", "OTHER"), "name": "things", "limits": LIMITS}  # fmt: skip
+        words = {"kind": "dual-write", "source": Place("t", "ONE"), "target": Place(target.table, "OTHER"), "name": "things", "limits": LIMITS}  # fmt: skip
         self.declared = DualDeclaration(**{**words, **more})  # type: ignore[arg-type]
         self.places = Urls(source.url, target.url)
         self.home = Target(ledger, source="test")

@@ -4,13 +4,15 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, Refused
 from lockgate.moves.declaration import Gates, Reference
 from lockgate.moves.dual import DualWriter, drive
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
@@ -32,9 +34,13 @@ PAIRS = [("postgres", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgres")]
 """Each is walked in both directions, so together they are every way between two engines."""
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS, ids=lambda k: k)
+BESIDE = [("postgres", "beside"), ("mysql", "beside")]
+"""Within one database, by two URLs in different words."""
+
+
+@pytest.mark.parametrize(("one", "other"), [*PAIRS, *BESIDE], ids=lambda k: k)
 def test_the_whole_way_under_writes(hand, one: str, other: str):
-    """start, backfill, verify, cutover, rollback, cutover, finish between two engines while two threads write: every acknowledged write is on the serving side, on both before the end."""
+    """start, backfill, verify, cutover, rollback, cutover, finish between two engines, and within one database, while two threads write: every acknowledged write is on the serving side, on both before the end."""
     move: Hand = hand(one, other)
     move.call(drive.start, operator="t")
     acknowledged: dict[int, str | None] = {
@@ -103,6 +109,60 @@ def test_the_whole_way_under_writes(hand, one: str, other: str):
         writer.put(row(9000, "after the end"))
     assert any(k.endswith("9000") for k in move.state("target"))
     assert not any(k.endswith("9000") for k in move.state("source"))
+
+
+def test_one_file_of_sqlite_is_refused(hand):
+    """A file of SQLite has one lock for both sides: plan, start and the writer refuse it, also where the URLs name it in different words."""
+    move: Hand = hand("sqlite", "beside")
+    assert move.places.source != move.places.target
+    (problem,) = move.call(drive.plan).problems  # type: ignore[attr-defined]
+    assert "one file of SQLite" in problem["what"]
+    with pytest.raises(Refused) as caught:
+        move.call(drive.start, operator="t")
+    assert caught.value.next == problem["fix"] == "Let target.url_env name another file."
+    with move.writer() as writer, pytest.raises(Refused, match="one file of SQLite"):
+        writer.put(row(900, "lost"))
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+def test_one_table_by_two_urls_is_refused(hand, kind: str):
+    """URLs in different words that lead to one table are refused by plan and writer."""
+    move: Hand = hand(kind, "beside")
+    move.declared = msgspec.structs.replace(move.declared, target=Place("t", "OTHER"))
+    (problem,) = move.call(drive.plan).problems  # type: ignore[attr-defined]
+    assert problem["what"] == "source and target are one table"
+    with move.writer() as writer, pytest.raises(Refused, match="one table"):
+        writer.put(row(900, "lost"))
+
+
+def test_a_row_has_the_columns_of_the_side_that_serves(hand):
+    """With mapped columns the writer tells in each transaction which side's columns it takes; those of the other side are refused with what to do."""
+    move: Hand = hand("postgres", "beside", columns={"cents": "n * 100"}, reverse={"n": "cents / 100"}, writers=0)  # fmt: skip
+    run_sql(
+        move.places.target,
+        "ALTER TABLE t_new DROP COLUMN n",
+        "ALTER TABLE t_new ADD COLUMN cents numeric",
+    )
+
+    def write(writer: DualWriter, number: int) -> str:
+        with writer.transaction() as tx:
+            amount = {"n": Decimal("1.5")} if tx.serves == "source" else {"cents": Decimal(150)}
+            tx.put({"id": number, "u": "new", **amount})
+            return tx.serves
+
+    with move.writer() as writer:
+        assert write(writer, 900) == "source"  # before the move there is one side
+        move.call(drive.start, operator="t")
+        assert write(writer, 901) == "source"
+        move.call(backfill)
+        move.call(drive.reconcile)
+        move.call(drive.turn, forward=True)
+        assert write(writer, 902) == "target"
+        with pytest.raises(ValueError, match=r"the target of the move things, serves and has no column n; its columns: id, .*cents.* Write\.serves"):  # fmt: skip
+            writer.put({"id": 903, "n": Decimal(1)})
+        move.call(drive.turn, forward=False)
+        assert write(writer, 904) == "source"
+    assert run_sql(move.places.source, "SELECT id, n::float FROM t WHERE id >= 900 ORDER BY id") == [(n, 1.5) for n in (900, 901, 902, 904)]  # fmt: skip
 
 
 def _until(condition: Callable[[], object]) -> None:

@@ -74,18 +74,24 @@ class Side:
 
     def __init__(
         self, speaker: Speaker, move: str, table: Table, key: Sequence[str], fields: Sequence[Field], given: Sequence[Given],
+        *, second: bool = False,
     ) -> None:  # fmt: skip
         self.speaker, self.move, self.table = speaker, move, table
+        self.second = second
+        """True for the target of a move within one database: its side tables have names of their own, or both sides would share them."""
         self.fields = {f.name: f for f in fields}
         self.given = tuple(given)
         self.key = tuple(self.fields[k] for k in key)
         self.sql = speaker.name(table.name)
 
     def _side(self, what: str) -> str:
-        name = f"dual_{self.move}_{what}"
-        return self.speaker.name(
-            f"lockgate.{name}" if self.speaker.engine == "postgres" else f"lockgate_{name}"
-        )
+        dot = "." if self.speaker.engine == "postgres" else "_"
+        return self.speaker.name(f"lockgate{dot}{self._stem}_{what}")
+
+    @property
+    def _stem(self) -> str:
+        # No move can be called so that its tables are another's.
+        return f"{'dual2' if self.second else 'dual'}_{self.move}"
 
     # -- the side tables ------------------------------------------------------------------------------
 
@@ -103,12 +109,12 @@ class Side:
         if self.speaker.engine == "mysql":
             if not self.speaker.ask(
                 f"SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = {P} AND index_name = 'waiting'",
-                f"lockgate_dual_{self.move}_op",
+                f"lockgate_{self._stem}_op",
             ):
                 self.speaker.do(f"CREATE INDEX waiting ON {s('op')} (state, at)")
         else:
             # An index stands in the schema of its table.
-            name_ = self.speaker.name(f"lockgate_dual_{self.move}_waiting")
+            name_ = self.speaker.name(f"lockgate_{self._stem}_waiting")
             self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = 0")
 
     def drop(self) -> None:
@@ -157,7 +163,7 @@ class Side:
 
     def by(self, speaker: Speaker) -> "Side":
         """This side as another session of the same store speaks to it."""
-        return Side(speaker, self.move, self.table, [k.name for k in self.key], list(self.fields.values()), self.given)  # fmt: skip
+        return Side(speaker, self.move, self.table, [k.name for k in self.key], list(self.fields.values()), self.given, second=self.second)  # fmt: skip
 
     def beat(self, instance: str, failed: int) -> None:
         """Show that ``instance`` writes by way of ``DualWriter``."""

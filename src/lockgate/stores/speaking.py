@@ -75,6 +75,10 @@ class Speaker(Protocol):
         """A name as SQL takes it; dots separate schema and table."""
         ...
 
+    def identity(self) -> str:
+        """Which database this is, whatever the URL says: equal for two sessions of one, and for no others."""
+        ...
+
     def close(self) -> None:
         """Let go of the session."""
         ...
@@ -122,6 +126,11 @@ class PostgresSpeaker:
     def name(self, text: str) -> str:
         """See ``Speaker``."""
         return ".".join(identifier(part) for part in text.split("."))
+
+    def identity(self) -> str:
+        """See ``Speaker``. A promoted copy of a server has its identifier, and started at another moment."""
+        rows = self.ask("SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()), pg_catalog.pg_postmaster_start_time()::text, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())")  # fmt: skip
+        return f"postgres {rows[0]}"
 
     def close(self) -> None:
         """See ``Speaker``."""
@@ -213,6 +222,11 @@ class MysqlSpeaker:
         """See ``Speaker``."""
         return ".".join("`" + part.replace("`", "``") + "`" for part in text.split("."))
 
+    def identity(self) -> str:
+        """See ``Speaker``. Every server has a folder of its own on its host."""
+        rows = self.ask("SELECT @@hostname, @@port, @@datadir, IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE()))")  # fmt: skip
+        return f"mysql {rows[0]}"
+
     def close(self) -> None:
         """See ``Speaker``."""
         if self._connection.open:
@@ -287,6 +301,11 @@ class SqliteSpeaker:
     def name(self, text: str) -> str:
         """See ``Speaker``."""
         return identifier(text)
+
+    def identity(self) -> str:
+        """See ``Speaker``."""
+        found = Path(self.where).stat()
+        return f"sqlite {found.st_dev} {found.st_ino}"
 
     def close(self) -> None:
         """See ``Speaker``."""

@@ -63,8 +63,7 @@ def plan(move: Opened) -> DualPlanned:
     made = pairs.plan(d, source, target)
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
-    if move.places.source == move.places.target and d.source.table == d.target.table:
-        problems.append({"what": "source and target are one table", "fix": "Name two tables."})
+    problems += [{"what": what, "fix": fix} for what, fix in pairs.place_problems(d, move.places, (source.name, target.name))]  # fmt: skip
     if there is not None and not problems and d.references:
         problems += _unanswerable(move)
     steps = (

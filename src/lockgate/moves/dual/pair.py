@@ -216,6 +216,28 @@ def create_sql(table: Table, speaker: Speaker) -> str:
     return f"CREATE TABLE {speaker.name(table.name)} ({', '.join(lines)}){tail}"
 
 
+def one_place(one: Speaker, other: Speaker, names: tuple[str, str]) -> tuple[bool, list[tuple[str, str]]]:
+    """(whether both sides are one database, what stands in the way of that). Two URLs may say one place in different words."""
+    if one.engine != other.engine or one.identity() != other.identity():
+        return False, []
+    if names[0] == names[1]:
+        return True, [("source and target are one table", "Name two tables.")]
+    if one.engine == "sqlite":
+        return True, [("source and target are in one file of SQLite, which has one lock: both sides would shut each other out", "Let target.url_env name another file.")]  # fmt: skip
+    return True, []
+
+
+def place_problems(declared: DualDeclaration, places: Urls, names: tuple[str, str]) -> list[tuple[str, str]]:
+    """What stands in the way of a move between these places, asked of both stores."""
+    opened: list[Speaker] = []
+    try:
+        opened += [speak(url, f"move {declared.name} plan", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+        return one_place(opened[0], opened[1], names)[1]
+    finally:
+        for one in opened:
+            one.close()
+
+
 def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
     """Open both sides. Raises ``Refused`` (``MOVE_REFUSED``) when the tables do not fit."""
     source, target = tables(declared, places)
@@ -227,13 +249,16 @@ def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
     opened: list[Speaker] = []
     try:
         opened += [speak(url, f"move {declared.name} {purpose}", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+        shared, wrong = one_place(opened[0], opened[1], (source.name, target.name))
+        if wrong:
+            raise Refused(wrong[0][0], "MOVE_REFUSED", next=wrong[0][1])
         ready = [bound(g, part, s) for g, part, s in zip(made.given, (declared.columns, declared.reverse), opened, strict=True)]  # fmt: skip
     except BaseException:
         for one in opened:
             one.close()
         raise
     sides = [
-        Side(speaker, declared.name, table, made.key, fields, given)
+        Side(speaker, declared.name, table, made.key, fields, given, second=shared and speaker is opened[1])
         for speaker, table, fields, given in zip(opened, (source, target), made.fields, ready, strict=True)
-    ]
+    ]  # fmt: skip
     return Pair(sides[0], sides[1])

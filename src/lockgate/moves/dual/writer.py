@@ -36,6 +36,11 @@ class Write:
         self.ops: list[Op] = []
 
     @property
+    def serves(self) -> str:
+        """``source`` or ``target``: the side that is written to, whose columns a row names. It stays until the transaction ends."""
+        return self._switch.serves if self._switch is not None else "source"
+
+    @property
     def speaker(self) -> Speaker:
         """The open session of the store that is written to."""
         return self._side.speaker
@@ -43,13 +48,16 @@ class Write:
     def put(self, row: Mapping[str, Any], *, op_id: str = "") -> bool:
         """Write ``row`` by its key: insert it, or change the columns that it names. False when ``op_id`` was there before.
 
-        ``op_id`` is the application's idempotency key: the same one again changes nothing. Raises ``ValueError`` for a column that is not
-        there or a value that is not of its kind.
+        ``op_id`` is the application's idempotency key: the same one again changes nothing. ``row`` names columns of the side that
+        ``serves``. Raises ``ValueError`` for a column that is not there or a value that is not of its kind.
         """
         fields = self._side.fields
         unknown = [n for n in row if n not in fields]
         if unknown:
-            raise ValueError(f"{self._side.table.name} has no column {', '.join(unknown)}")
+            raise ValueError(
+                f"{self._side.table.name}, the {self.serves} of the move {self._side.move}, serves and has no column {', '.join(unknown)}; its columns: {', '.join(fields)}."
+                " Write the columns of the side that Write.serves names: it changes at the cutover and at a rollback."
+            )
         texts = {n: of_python(v, fields[n].family) for n, v in row.items()}
         return self._do(self._key(row), texts, op_id)
 
