@@ -25,7 +25,7 @@ def sqlite_table(file: Path, type_: str, keys: tuple[object, ...] = ()) -> Simpl
         db.execute(f"CREATE TABLE t (id {type_} PRIMARY KEY NOT NULL, u TEXT)")
         db.executemany("INSERT INTO t VALUES (?, 'same')", [(k,) for k in keys])
     db.close()
-    return SimpleNamespace(url=f"sqlite:///{file}")
+    return SimpleNamespace(url=f"sqlite:///{file}", table="t")
 
 
 def broken(place: SimpleNamespace, key: object) -> None:
@@ -86,7 +86,14 @@ def test_keys_that_the_digests_tell_otherwise(databases: Callable[[], str], data
     for url in urls:
         run_sql(url, f"CREATE TABLE t (id {type_} PRIMARY KEY, u text)")
     run_sql(urls[0], f"INSERT INTO t SELECT v, 'same' FROM (VALUES {values}) a (v0), LATERAL (SELECT v0::{type_}) b (v)")  # fmt: skip
-    move = copied(Hand(SimpleNamespace(url=urls[0]), SimpleNamespace(url=urls[1]), database, writers=0))  # type: ignore[arg-type]
+    move = copied(
+        Hand(
+            SimpleNamespace(url=urls[0], table="t"),
+            SimpleNamespace(url=urls[1], table="t"),
+            database,
+            writers=0,
+        )
+    )  # type: ignore[arg-type]
     run_sql(urls[1], "UPDATE t SET u = 'broken' WHERE id = (SELECT id FROM t ORDER BY id LIMIT 1)")
     assert len(diverged(move)) == 1
     move.call(drive.resume)

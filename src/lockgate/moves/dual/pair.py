@@ -11,7 +11,7 @@ from lockgate.stores.neutral import TYPES
 from lockgate.stores.open import open_store
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import Speaker, speak
-from lockgate.stores.table import Column, Table, common_family
+from lockgate.stores.table import ANY, Column, Table, common_family
 
 
 class Urls(NamedTuple):
@@ -67,10 +67,11 @@ def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
         return Plan(key, ((), ()), ((), ()), tuple(found))
     families = {n: common_family(here[n], there[n]) or "text" for n in here.keys() & there.keys()}
 
-    def fields(columns: Mapping[str, Column]) -> tuple[Field, ...]:
-        return tuple(Field(c.name, families.get(c.name) or _own(c), c.type) for c in columns.values())
+    def fields(columns: Mapping[str, Column], other: Mapping[str, Column]) -> tuple[Field, ...]:
+        typed = any(c.family != ANY for c in other.values())
+        return tuple(Field(c.name, families.get(c.name) or _own(c, typed), c.type) for c in columns.values())
 
-    sides = fields(here), fields(there)
+    sides = fields(here, there), fields(there, here)
     given = (
         _given(declared.columns, sides[0], sides[1], {c.name: c.base for c in here.values()}),
         () if declared.one_way else _given(declared.reverse, sides[1], sides[0], {c.name: c.base for c in there.values()}),
@@ -78,7 +79,13 @@ def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
     return Plan(key, sides, given, ())
 
 
-def _own(column: Column) -> str:
+def _own(column: Column, typed: bool) -> str:
+    """The family of a column that only one side has. ``typed``: the other side's engine has types.
+
+    What such an engine gives for a column of SQLite carries no mark of its type, so it is read as what the column was declared for.
+    """
+    if column.family == ANY and typed:
+        return _declared(column.type)
     return column.family if column.family in TYPES["postgres"] else "text"
 
 
@@ -187,7 +194,7 @@ def would_be(source: Table, name: str, engine: str) -> Table:
     for c in source.columns:
         if c.generated:
             continue
-        family = _own(c) if c.family != "any" else "any" if engine == "sqlite" else _declared(c.type)
+        family = _own(c, False) if c.family != "any" else "any" if engine == "sqlite" else _declared(c.type)
         type_ = TYPES[engine][family]
         if engine == "mysql" and c.name in key and type_ == "longtext":
             type_ = "varchar(255)"
