@@ -114,3 +114,25 @@ def test_nothing_on_both_sides_is_no_equality(tmp_path: Path, database: str):
     with move.open() as opened_:
         left = look_again(opened_.pair.source, opened_.pair.target, found, lambda: None)
     assert left == (found[1],)
+
+
+def test_a_row_that_is_not_found_again_is_no_delete(tmp_path: Path, database: str):
+    """An INTEGER key of SQLite given as text: the store takes it as a number, so the row is not found by it; the write is refused and rolled back, not carried as a delete."""
+    source, target = (sqlite_table(tmp_path / name, "INTEGER", keys) for name, keys in (("one.db", (12,)), ("two.db", ())))  # fmt: skip
+    move = copied(Hand(source, target, database, writers=0))  # type: ignore[arg-type]
+    with move.writer() as writer:
+        with pytest.raises(ValueError, match="give the key in the type that the store holds"):
+            writer.put({"id": "12", "u": "changed"})
+        move.call(drive.relay)
+        assert held(source) == held(target) == [(12, "same")]
+        writer.put({"id": 12, "u": "kept"})
+    move.call(drive.relay)
+    assert held(source) == held(target) == [(12, "kept")]
+
+
+def held(place: SimpleNamespace) -> list[tuple[object, str]]:
+    """All rows of ``t``, by the store's own driver."""
+    with sqlite3.connect(place.url.removeprefix("sqlite:///")) as db:
+        rows = db.execute("SELECT id, u FROM t ORDER BY id").fetchall()
+    db.close()
+    return rows

@@ -16,7 +16,7 @@ from lockgate.moves.dual import into
 from lockgate.moves.dual.pair import Pair, Urls, open_pair, urls
 from lockgate.moves.dual.second_leg import carry
 from lockgate.moves.transforms import load_all
-from lockgate.stores.making import Texts
+from lockgate.stores.making import Image, Texts
 from lockgate.stores.neutral import canonical_key, of_python
 from lockgate.stores.side import Op, Side, Switch
 from lockgate.stores.speaking import Speaker
@@ -49,7 +49,8 @@ class Write:
         """Write ``row`` by its key: insert it, or change the columns that it names. False when ``op_id`` was there before.
 
         ``op_id`` is the application's idempotency key: the same one again changes nothing. ``row`` names columns of the side that
-        ``serves``. Raises ``ValueError`` for a column that is not there or a value that is not of its kind.
+        ``serves``. Raises ``ValueError`` for a column that is not there, a value that is not of its kind, or a key by which the
+        store does not find the row again; nothing is written then.
         """
         fields = self._side.fields
         unknown = [n for n in row if n not in fields]
@@ -71,6 +72,15 @@ class Write:
             raise ValueError(f"the key column {', '.join(missing)} has no value")
         return tuple(canonical_key(of_python(row[k.name], k.family), k.family) for k in self._side.key)
 
+    def _read_back(self, key: Texts) -> Image:
+        """The row just written, as the other side gets it. One that is not found would be carried as a delete."""
+        found = self._side.images([key])
+        if key not in found:
+            raise ValueError(
+                f"the row written into {self._side.table.name} is not found by its key {', '.join(map(repr, key))}; give the key in the type that the store holds"
+            )
+        return found[key]
+
     def _do(self, key: Texts, texts: Mapping[str, str | None] | None, op_id: str) -> bool:
         captured = self._switch is not None and self._switch.active
         rev = 0
@@ -86,7 +96,7 @@ class Write:
             self._side.write(texts, key)
         if captured:
             # What the store holds now, defaults and all, made into a row of the other side.
-            image = None if texts is None else self._side.images([key]).get(key)
+            image = None if texts is None else self._read_back(key)
             op = Op(op_id, key, image, rev)
             self._side.record(op)
             self.ops.append(op)
