@@ -167,7 +167,8 @@ def chaos(
             process = project.start("move", *arguments, "--format", "json", **environ)
             if attempt < 4:
                 try:
-                    process.wait(rng.uniform(0.2, 1.6))
+                    # The first kill comes before even a quick machine can be done; the others anywhere in the run.
+                    process.wait(rng.uniform(0.1, 0.3) if attempt == 0 else rng.uniform(0.2, 1.6))
                 except Exception:
                     os.kill(process.pid, signal.SIGKILL)
                     kills += 1
