@@ -199,8 +199,8 @@ def test_step_summary(make: Callable[..., Project]):
     failed.error("MIGRATION_EXECUTION_FAILED")  # stdout stays one document
 
 
-def test_runbook_and_postmortem(tmp_path: Path):
-    """The runbook says what is configured and what is not, without a database; the postmortem asks for the regression test."""
+def test_runbook(tmp_path: Path):
+    """The runbook says what is configured and what is not, without a database."""
     project = Project(tmp_path)
     project.configure(
         PROTECTED
@@ -217,20 +217,6 @@ def test_runbook_and_postmortem(tmp_path: Path):
     ):
         assert words_ in text
     assert project.json("runbook", "--env", "nowhere").code == 2
-    folder = tmp_path / ".artifacts" / "deploy" / SHA
-    missing = project.json("postmortem", "new", SHA)
-    assert missing.code == 2
-    folder.mkdir(parents=True)
-    release = {
-        "headSha": SHA, "environment": "production", "releaseKey": "k", "runId": "r", "planHash": "p", "status": "fail", "reasonCode": "X", "reason": "it broke",
-        "steps": [], "migrations": ["1"], "backup": {}, "approvals": [], "owners": [], "warnings": [], "timeline": [{"at": "t", "status": "s", "detail": "d"}],
-    }  # fmt: skip
-    (folder / "release.json").write_text(json.dumps(release))
-    made = project.ok("postmortem", "postmortem", "new", SHA)
-    page = (tmp_path / made["file"]).read_text()
-    assert "it broke" in page
-    assert "fails on the release before the fix" in page
-    assert project.json("postmortem", "new", SHA).code == 2  # what somebody wrote is not written over
 
 
 # -- the way back -------------------------------------------------------------------------------------

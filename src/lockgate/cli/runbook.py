@@ -15,7 +15,7 @@ def command(env: str, out: str | None, **shared_options: Any) -> None:
     """The runbook of an environment, written from its configuration. Connects to nothing."""
     from pathlib import Path
 
-    from lockgate.release.papers_text import runbook
+    from lockgate.release.runbook import runbook
 
     session = Session(**shared_options)
     if env and env not in session.settings.env:

@@ -12,6 +12,7 @@ _TARGETED = (
     "gate (?:signature|wait)",
     "index (?:build|gc|list|rollback|swap|validate|watch)",
     "move (?:abort|backfill|cutover|finish|observe|pause|plan|resume|rollback|run|shadow|start|status|verify)",
+    "postmortem new",
     "queries capture",
     "readonly (?:discard|drain|intents|off|on|retry|status)",
     "release (?:bundle|resume|recover|continue|replay|show|workers)",
@@ -23,7 +24,6 @@ _OF_AN_ENVIRONMENT = {"parity", "runbook"}
 _UNTARGETED = (
     "gate (?:contract|secrets revision)",
     "gold (?:lint|sample)",
-    "postmortem new",
     "init|new|promote|check|explain|rehearse|roles|drift|embedded|demo",
 )
 """Commands that take ``--config`` only."""

@@ -1,6 +1,4 @@
-"""The runbook of an environment and the template of a postmortem, written from configuration and facts."""
-
-from typing import Any
+"""The runbook of an environment, written from its configuration."""
 
 from lockgate.config import Settings
 
@@ -45,7 +43,7 @@ def runbook(settings: Settings, name: str) -> str:
         "1. Read `reason`, `state` and `next` in `.artifacts/deploy/SHA/migration.json`, or open `report.html`.",
         f"2. It died, or the cause is mended: `lockgate release resume{flag}`. A file that has to change comes with a new sha.",
         f"3. Going back: `lockgate release recover{flag}` prints the commands with their ids and says what each costs; `lockgate release workers pause{flag} --reason TEXT` (or `resume`) on the way.",
-        "4. `lockgate postmortem new SHA` within 48 hours. The first word to others is due after 10 minutes.",
+        f"4. `lockgate postmortem new SHA{flag}` within 48 hours. The first word to others is due after 10 minutes.",
         "", "## Look", "",
         f"    lockgate status{flag}", f"    lockgate doctor{flag}", f"    lockgate backup list{flag}", f"    lockgate approve{flag} --list", "",
     ]  # fmt: skip
@@ -56,33 +54,3 @@ def _workers(provider: str, preset: str, name: str) -> str:
     if preset:
         return f"{preset} {name}"
     return provider or "NOT CONFIGURED"
-
-
-def postmortem(release: dict[str, Any]) -> str:
-    """The template of a postmortem with the facts of ``release.json`` filled in; what only people know is asked for."""
-    failed = next((s for s in release["steps"] if s["state"] in ("failed", "held")), None)
-    lines = [
-        f"# Postmortem: release {release['headSha'][:12]}" + (f" to {release['environment']}" if release["environment"] else ""), "",
-        "Write it within 48 hours. It is about causes, not about people.", "",
-        "## Facts", "",
-        f"- Release: {release['releaseKey']}, run {release['runId'] or 'none'}, plan {release['planHash'][:12]}",
-        f"- Outcome: {release['status']} {release['reasonCode']}: {release['reason']}",
-        f"- Failed step: {failed['name'] + ': ' + failed['message'] if failed else 'none'}",
-        f"- Durably changed: {', '.join(release['migrations']) or 'nothing'}",
-        f"- Backup: {release['backup'].get('backupId', 'none')}",
-        f"- Approved by: {', '.join(a['approver'] for a in release['approvals']) or 'nobody was asked'}",
-        f"- Owners: {', '.join(release['owners']) or 'TODO'}",
-    ]  # fmt: skip
-    lines += [f"- {warning}" for warning in release["warnings"]]
-    lines += ["", "## Timeline", ""]
-    lines += [f"- {e['at']} {e['status']}: {e['detail']}" for e in release["timeline"]]
-    lines += [
-        "", "## Impact", "", "TODO: who noticed, how many requests or rows, from when until when.", "",
-        "## Root cause", "", "TODO: one of: lock or time-out, file, drift, data, pipeline, platform, capacity, process. Then why.", "",
-        "## What went well, what was luck", "", "TODO", "",
-        "## The regression test", "",
-        "TODO: the test that fails on the release before the fix and passes on the fix. Without it this page is not done.", "",
-        "- [ ] test name:", "- [ ] fails before the fix (link to the run):", "- [ ] passes after the fix (link to the run):", "",
-        "## Actions", "", "| what | who | until |", "| --- | --- | --- |", "| TODO | TODO | TODO |", "",
-    ]  # fmt: skip
-    return "\n".join(lines)
