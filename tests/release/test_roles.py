@@ -59,9 +59,16 @@ def install(url: str, roles: Roles) -> None:
     run(url, roles_sql(roles, name_of(url)))
 
 
-def first_up(url: str, roles: Roles) -> None:
-    """What the first ``lockgate up`` of the migrator does: both locks, the epoch, the schema lockgate."""
-    target, identity = Target(as_user(url, roles.migrator), source="test"), RunIdentity("r1", "up", "tester")
+MIGRATOR = "the migrator of the roles"
+
+
+def first_up(url: str, roles: Roles, *, user: str | None = MIGRATOR) -> None:
+    """What the first ``lockgate up`` of the migrator (or of ``user``) does: both locks, the epoch, the schema lockgate."""
+    user = roles.migrator if user == MIGRATOR else user
+    target, identity = (
+        Target(as_user(url, user), source="test"),
+        RunIdentity(uuid.uuid4().hex, "up", "tester"),
+    )
     with (
         contextlib.closing(Alarm()) as alarm,
         Guard(target, identity, Limits.of(Migrations()).session(), alarm=alarm) as guard,
@@ -220,6 +227,56 @@ def test_doctor_prints_the_grants_that_are_left_after_the_first_up(roles, databa
     for finding in left:
         run(database, finding.next, user=roles.migrator)
     assert look(database, roles) == []
+
+
+def test_what_an_up_of_another_role_left_is_one_finding_and_one_command(roles, database):
+    """When the first up was an administrator's, doctor says so once, the script it names hands lockgate's schema over, and the migrator's up works."""
+    install(database, roles)
+    run(
+        database,
+        f"DROP SCHEMA IF EXISTS lockgate CASCADE; GRANT CREATE ON SCHEMA public TO {identifier(roles.migrator)}",
+    )
+    first_up(database, roles, user=None)
+    found = look(database, roles)
+    errors = [finding for finding in found if finding.severity == "error"]
+    assert [finding.id for finding in errors] == ["home-owner-wrong"]
+    assert errors[0].next.startswith(f"lockgate roles --database {name_of(database)} | psql ")
+    install(database, roles)
+    assert look(database, roles) == []
+    first_up(database, roles)
+    assert refused(database, roles.migrator, "ALTER TABLE lockgate.run ADD more int") == ""
+
+
+def test_adopting_what_others_made(roles, database):
+    """More than ten objects of another role are one finding whose command hands all of them to the owner, whatever their kind; an extension's stay."""
+    install(database, roles)
+    first_up(database, roles)
+    install(database, roles)
+    odd = "".join(f'CREATE TABLE "Odd.{n}" (id bigserial PRIMARY KEY);' for n in range(8))
+    run(
+        database,
+        odd
+        + "CREATE VIEW seen AS SELECT 1 AS one; CREATE SEQUENCE counter; CREATE TYPE pair AS (a int, b int); CREATE DOMAIN small AS int;"
+        " CREATE FUNCTION f(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);"
+        " CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9)",
+    )
+    with psycopg.connect(database) as connection:
+        extension = connection.execute(
+            "SELECT name FROM pg_available_extensions WHERE name IN ('vector', 'pgcrypto') LIMIT 1"
+        ).fetchone()
+        assert extension is not None
+        connection.execute(f"CREATE EXTENSION {extension[0]} SCHEMA public")  # type: ignore[arg-type]
+    (wrong,) = [finding for finding in look(database, roles) if finding.id == "owner-wrong"]
+    assert wrong.next.startswith(f"lockgate roles --database {name_of(database)} --adopt | psql ")
+    run(database, roles_sql(roles, name_of(database), adopt=True))
+    assert look(database, roles) == []
+    assert refused(database, roles.migrator, 'ALTER TABLE "Odd.3" ADD more int') == ""
+    with psycopg.connect(database) as connection:
+        kept = connection.execute(
+            "SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e' WHERE pg_get_userbyid(proowner) = %s",
+            [roles.owner],
+        ).fetchone()
+    assert kept == (0,)
 
 
 # A mistake → the findings that it gives. {owner}, {migrator}, {app}, {reader} are the quoted names.

@@ -16,11 +16,16 @@ from lockgate.cli.options import Session, shared
     show_default=True,
     help="The database that the grants are for.",
 )
-def command(database: str, **shared_options: Any) -> None:
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Also hand what stands in the schemas of [roles], and belongs to others, to the owner.",
+)
+def command(database: str, adopt: bool, **shared_options: Any) -> None:
     """Print the least-privilege SQL for owner, migrator, app and reader. Run it once as an administrator; it can be repeated."""
     from lockgate.release.roles import roles_sql
 
     session = Session(**shared_options)
-    sql = roles_sql(session.settings.roles, database)
+    sql = roles_sql(session.settings.roles, database, adopt=adopt)
     session.output.json({"command": "roles", "sql": sql})
     session.output.say(sql)

@@ -85,8 +85,9 @@ KINDS: dict[str, Kind] = {
     "migrator-lacks": Kind("error", "the migrator {1} lacks {2}", "has_*_privilege, pg_has_role", "{3}"),
     "migrator-blind": Kind("warning", "the migrator {1} cannot see other sessions' states, so it cannot name blockers or count who waits behind it", "{2}", "{3}"),
     "schema-missing": Kind("info", "the schema {1} of [roles] does not exist yet, so no grants stand on it", "pg_namespace", "lockgate roles again, once a migration has made it"),
-    "owner-forbidden": Kind("error", "{0} owns {1} objects and can change them", "{2}", "{3}"),
-    "owner-wrong": Kind("warning", "{1} objects belong to {0}, neither owner nor migrator: migrations cannot alter them", "{2}", "{3}"),
+    "home-owner-wrong": Kind("error", "objects of the schema lockgate ({1}) belong to {0}, not to the migrator: its lockgate up cannot write or change them", "{2}", "{3}"),
+    "owner-forbidden": Kind("error", "{0} owns objects ({1}) and can change them", "{2}", "{3}"),
+    "owner-wrong": Kind("warning", "objects ({1}) belong to {0}, neither owner nor migrator: migrations cannot alter them", "{2}", "{3}"),
     # -- the connection and what it begins with
     "pooler": Kind("error", "two statements on one connection ran in the sessions {0} and {1}: a transaction pooler stands between", "pg_backend_pid()", "Point the URL at PostgreSQL itself."),
     "proxy": Kind("warning", "a proxy stands between lockgate and PostgreSQL: the driver knows pid {0}, the server {1}", "pg_backend_pid()", "Point the URL at PostgreSQL itself, or make sure that the proxy pools by session."),
@@ -266,7 +267,7 @@ def _roles(wire: Wire, roles: Roles, address: str) -> list[Finding]:
         return [*found, impossible.finding, *_settings(wire, list(names.values()))]
     missing = {row[1] for row in rows if row[0] == "role-missing"}
     if missing == names.keys():
-        database = wire.value("SELECT pg_catalog.quote_ident(pg_catalog.current_database())") or ""
+        database = _database(wire)
         absent = KINDS["roles-absent"].finding(
             "roles-absent", (", ".join(names.values()), database, address or database)
         )
@@ -274,8 +275,17 @@ def _roles(wire: Wire, roles: Roles, address: str) -> list[Finding]:
     found += [KINDS[row[0]].finding(row[0], row[1:]) for row in rows]
     if not missing & {"owner", "migrator"}:
         nobodies = _json((roles.app, roles.reader))
-        found += _rows_to_findings(wire, "owners", roles.owner, roles.migrator, schemas, nobodies)
+        # The script of the roles hands over lockgate's own tables, and with --adopt all others: one command, however many.
+        script = f"lockgate roles --database {_database(wire)}{{0}} | psql {address or _database(wire)}"
+        for finding in _rows_to_findings(wire, "owners", roles.owner, roles.migrator, schemas, nobodies):
+            adopt = "" if finding.id == "home-owner-wrong" else " --adopt"
+            whole = finding.next if finding.next and adopt else script.format(adopt)
+            found.append(msgspec.structs.replace(finding, next=whole))
     return found + _settings(wire, list(names.values()))
+
+
+def _database(wire: Wire) -> str:
+    return wire.value("SELECT pg_catalog.quote_ident(pg_catalog.current_database())") or ""
 
 
 def _equal(names: dict[str, str]) -> Iterator[Finding]:

@@ -11,6 +11,9 @@ The scheme, and why it is this one:
   the writes that it queues in read-only mode in ``write_intent`` and what it warmed up for all in ``warm_up``.
 * **reader** reads.
 
+What an earlier ``lockgate up`` of another role left in the schema ``lockgate`` is handed to the migrator; what that role made
+elsewhere is handed to the owner only when asked (``adopt``), for whoever runs it now may need it.
+
 Grants on tables of ``lockgate`` need the tables, which the first ``lockgate up`` makes; grants on a schema need the
 schema, which a migration may make. So the script can be run again at any time, and ``doctor`` says when it has to be.
 """
@@ -26,10 +29,43 @@ _HEAD = """\
 """
 
 
-def roles_sql(roles: Roles, database: str) -> str:
+_HAND_OVER = """\
+DECLARE thing record;
+BEGIN
+  FOR thing IN
+    SELECT * FROM (
+      SELECT 'SCHEMA' AS kind, pg_catalog.quote_ident(n.nspname) AS name, n.nspowner AS owner, n.nspname, 'pg_namespace'::regclass AS class, n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname <> 'public'
+      UNION ALL
+      SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
+             pg_catalog.format('%I.%I', n.nspname, c.relname), c.relowner, n.nspname, 'pg_class'::regclass, c.oid
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          OR (c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                                 AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')))
+      UNION ALL
+      SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END,
+             pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), p.proowner, n.nspname, 'pg_proc'::regclass, p.oid
+        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+      UNION ALL
+      SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, pg_catalog.format('%I.%I', n.nspname, t.typname), t.typowner, n.nspname, 'pg_type'::regclass, t.oid
+        FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+       WHERE t.typtype IN ('e', 'd', 'r')
+          OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+    ) AS o
+     WHERE o.nspname IN ({names})
+       AND pg_catalog.pg_get_userbyid(o.owner) {others}
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
+     ORDER BY o.kind, o.name
+  LOOP
+    EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', thing.kind, thing.name, {to});
+  END LOOP;
+END"""
+
+
+def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
     """The script for ``database``: plain SQL in one transaction, idempotent, for PostgreSQL 14 to 18, psql or any driver.
 
-    Roles that exist keep their attributes; ``doctor`` names those that are too strong. Raises ``ConfigError`` for a name
+    With ``adopt`` the owner gets what stands in the listed schemas and belongs to neither owner nor migrator. Roles that exist keep their attributes; ``doctor`` names those that are too strong. Raises ``ConfigError`` for a name
     that no role can have, and for two roles of one name.
     """
     names = {"owner": roles.owner, "migrator": roles.migrator, "app": roles.app, "reader": roles.reader}
@@ -45,6 +81,7 @@ def roles_sql(roles: Roles, database: str) -> str:
         _monitoring(roles.migrator),
         f"GRANT CONNECT ON DATABASE {identifier(database)} TO {owner}, {migrator}, {app}, {reader};\n"
         f"GRANT CREATE, TEMPORARY ON DATABASE {identifier(database)} TO {owner}, {migrator};\n",
+        *((_hand_over(roles.owner, roles.migrator, roles.schemas),) if adopt else ()),
         *(_schema(schema, roles) for schema in roles.schemas),
         _home(roles),
         "COMMIT;\n",
@@ -200,11 +237,23 @@ def _schema(schema: str, roles: Roles) -> str:
     return _do(body)
 
 
+def _hand_over(to: str, beside: str, schemas: tuple[str, ...]) -> str:
+    """Give ``to`` what stands in ``schemas`` and belongs neither to it nor to ``beside``; extensions keep their own.
+
+    ``owners.sql`` of doctor finds the same objects. The schema public stays with the database's owner.
+    """
+    names = ", ".join(literal(schema) for schema in schemas)
+    others = f"NOT IN ({literal(to)}, {literal(beside)})"
+    text = _HAND_OVER.format(to=literal(to), names=names, others=others)
+    return _do(text)
+
+
 def _home(roles: Roles) -> str:
     migrator, app, reader = map(identifier, (roles.migrator, roles.app, roles.reader))
     return (
         f"CREATE SCHEMA IF NOT EXISTS lockgate AUTHORIZATION {migrator};\n"
-        f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
+        + _hand_over(roles.migrator, roles.owner, ("lockgate",))
+        + f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n"
         + home_grants(roles)
     )
