@@ -122,6 +122,18 @@ def test_what_stands_in_it(found: Rehearsal) -> None:
 
 
 @pytest.mark.postgres("18")
+def test_a_plan_that_got_worse(rehearse: Callable[..., Rehearsal]) -> None:
+    """A query whose index is gone is marked in its matrix, and what became of its plan stands below it."""
+    queries = "select id from orders where user_id = $1; select id from users;"
+    text = page(rehearse(BASE, "drop index orders_user;", base=1, queries=queries))
+    assert text.count("compatible *</td>") == 1
+    assert re.search(
+        r'<p class="plan">\* at \d{13}: <code>select id from orders[^<]*</code> reads orders from end to end',
+        text,
+    )
+
+
+@pytest.mark.postgres("18")
 def test_timeline(found: Rehearsal) -> None:
     """A lock lasts to the end of its transaction, that of a statement that runs alone to its own end; the strongest comes last."""
     line = timeline_of(found.migrations, 0.001)

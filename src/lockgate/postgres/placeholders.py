@@ -1,7 +1,7 @@
 """The queries of a file, and what each of their parameters stands for: a column that is written, one that is looked for, a limit."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lockgate.postgres.script import ScriptError, split
@@ -72,6 +72,41 @@ def uses_of(text: str) -> tuple[Use, ...]:
         _walk(item.get("stmt", {}), (), uses)
     top = max(uses, default=0)
     return tuple(uses.get(number, Use(number, "other")) for number in range(1, top + 1))
+
+
+_UNBOUND = {"character": "bpchar", "bit": '"bit"'}
+"""Types that mean one of a length of 1 where SQL names them so."""
+
+
+def typed(text: str, types: Sequence[str]) -> str:
+    """``text`` with every ``$n`` cast to the n-th of ``types``, so that it says by itself what a PREPARE was told (unknown says nothing); as it is where it cannot be parsed."""
+    try:
+        tree = json.loads(tree_json(text.encode()))
+    except (SyntaxProblem, ValueError):
+        return text
+    body = text.encode()
+    for place, number in sorted(_places(tree), reverse=True):
+        mark = f"${number}".encode()
+        if number <= len(types) and types[number - 1] != "unknown" and body.startswith(mark, place):
+            bare = types[number - 1].removesuffix("[]")
+            kind = _UNBOUND.get(bare, bare) + types[number - 1][len(bare) :]
+            body = b"%s(%s::%s)%s" % (body[:place], mark, kind.encode(), body[place + len(mark) :])
+    return body.decode()
+
+
+def _places(node: Node) -> Iterator[tuple[int, int]]:
+    """Where parameters stand, by byte, and their numbers; each once, though the tree may hold a node twice."""
+    pending, found = [node], set()
+    while pending:
+        one = pending.pop()
+        if isinstance(one, list):
+            pending += one
+        elif isinstance(one, dict):
+            for key, value in one.items():
+                if key == "ParamRef" and "number" in value:
+                    found.add((value.get("location", 0), value["number"]))
+                pending.append(value)
+    return iter(found)
 
 
 def _walk(node: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:

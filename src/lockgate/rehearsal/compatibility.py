@@ -18,13 +18,18 @@ class Break(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel"):
-    """One query at one revision. ``answer`` is "" while it never worked yet."""
+    """One query at one revision. ``answer`` is "" while it never worked yet.
+
+    ``planned`` is how it was planned: generic_plan, force_generic_plan, "" for not at all; ``planned_why`` why not the first.
+    """
 
     revision: str
     answer: str
     sqlstate: str = ""
     message: str = ""
     note: str = ""
+    planned: str = ""
+    planned_why: str = ""
 
 
 class QueryProof(msgspec.Struct, frozen=True, rename="camel"):

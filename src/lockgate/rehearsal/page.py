@@ -168,8 +168,9 @@ def _queries(rehearsal: Rehearsal) -> str:
             for revision in revisions:
                 outcome = at.get(revision)
                 answer = outcome.answer if outcome else ""
-                why = f"{outcome.sqlstate} {outcome.message}".strip() if outcome else ""
-                cells.append(f'<td class="{answer}" title="{_e(why)}">{_e(answer or "-")}</td>')
+                why = f"{outcome.sqlstate} {outcome.message} {outcome.note}".strip() if outcome else ""
+                mark = " *" if outcome and outcome.note else ""
+                cells.append(f'<td class="{answer}" title="{_e(why)}">{_e(answer or "-")}{mark}</td>')
             rows.append(cells)
         title = f'<h2>Queries of {_e(name)}: <span class="{found.answer}">{found.answer}</span></h2>'
         parts.append(
@@ -179,6 +180,12 @@ def _queries(rehearsal: Rehearsal) -> str:
         parts += [
             f'<p class="breaks">breaks at {_e(b.revision)}: <code>{_e(b.query)}</code> {_e(b.sqlstate)} {_e(b.message)}</p>'
             for b in found.breaks
+        ]
+        parts += [
+            f'<p class="plan">* at {_e(o.revision or "base")}: <code>{_e(q.query)}</code> {_e(o.note)}</p>'
+            for q in found.queries
+            for o in q.outcomes
+            if o.note
         ]
     return "\n".join(parts)
 

@@ -4,7 +4,6 @@ A fresh connection says what a process sees that starts now; a warm one, whose p
 a process sees that goes on. Both run in transactions that are rolled back, with constraints checked at once.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +29,7 @@ from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.load import Work
 from lockgate.rehearsal.older import OlderRows
 from lockgate.rehearsal.parameters import sets_of
+from lockgate.rehearsal.planning import Planned, plan
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
 from lockgate.rehearsal.standing import read_grantees, run_as
@@ -38,6 +38,8 @@ _STALE = "0A000"
 """cached plan must not change result type"""
 _NO_REFERENCE = "23503"
 _TWICE = "23505"
+_OWN = 16_384
+"""From this number on types are not the server's own."""
 _LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
 
 
@@ -53,6 +55,8 @@ class _Subject:
         self.release = release
         self.query = query
         self.types: list[str] | None = None
+        self.kinds: list[int] = []
+        """The numbers of the types: the base's, whatever they are called later."""
         self.sets: list[Trial] = []
         self.known = Known(frozenset(), frozenset())
         self.roles: dict[str, int] = {}
@@ -90,6 +94,7 @@ class Probe:
                 (release, query) for release in self._releases for query in release.queries
             )
         ]
+        self._version = 0
         self._warm: Wire | None = None
         self._roles: list[str] = []
         self._choices = Choices(seed)
@@ -102,6 +107,7 @@ class Probe:
         fresh = self._open("probe")
         tables: list[Table] | None = None
         try:
+            self._version = self._version or int(fresh.value("SHOW server_version_num") or 0)
             self._roles = read_grantees(fresh)
             for subject in self._subjects:
                 if not subject.sets and tables is None:
@@ -157,6 +163,7 @@ class Probe:
             if not subject.sets:
                 self._begin(fresh, subject, tables)
             else:
+                _rename(fresh, subject)
                 fresh.one(subject.prepare)
                 notes.append(self._again(fresh, subject))
             notes.append(self._as_roles(fresh, subject))
@@ -164,11 +171,12 @@ class Probe:
             answer = BREAKS if subject.sets else ""
             return Outcome(revision, answer, error.sqlstate, error.message)
         stale = self._run_warm(subject)
-        notes.append(self._plan(fresh, subject))
-        note = "; ".join(filter(None, notes))
+        planned, told = self._plan(fresh, subject)
+        note = "; ".join(filter(None, [*notes, told]))
+        how = {"note": note, "planned": planned.way, "planned_why": planned.why}
         if stale is not None:
-            return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, note)
-        return Outcome(revision, COMPATIBLE, note=note)
+            return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, **how)
+        return Outcome(revision, COMPATIBLE, **how)
 
     def _again(self, fresh: Wire, subject: _Subject) -> str:
         """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
@@ -230,11 +238,11 @@ class Probe:
         """Find parameters with which the query works now; they and their types are kept. Raises ``ServerError``."""
         fresh.one(subject.prepare)
         rows = fresh.one(
-            "SELECT pg_catalog.unnest(parameter_types)::text FROM pg_catalog.pg_prepared_statements WHERE name = $1",
+            "SELECT t::text, t::oid::text FROM pg_catalog.pg_prepared_statements, pg_catalog.unnest(parameter_types) WITH ORDINALITY p (t, n) WHERE name = $1 ORDER BY n",
             subject.name,
         ).rows
-        types = [row[0] or "text" for row in rows]
-        subject.types = types
+        subject.types = [row[0] or "text" for row in rows]
+        subject.kinds = [int(row[1] or 0) for row in rows]
         working, refused = self._working(fresh, subject, tables)
         if not working:
             subject.types = None
@@ -281,24 +289,20 @@ class Probe:
             return None if stale is not None and stale.sqlstate == error.sqlstate else stale or error
         return stale
 
-    def _plan(self, fresh: Wire, subject: _Subject) -> str:
-        """A word about tables that had an index for this query and have none any more; "" mostly."""
-        plain = [
-            Call("SET plan_cache_mode = force_generic_plan"), Call("SET enable_seqscan = off"),
-            Call(f"EXPLAIN (FORMAT JSON) {subject.execute(subject.sets[0])[0]}"),
-            Call("RESET enable_seqscan"), Call("RESET plan_cache_mode"),
-        ]  # fmt: skip
-        try:
-            text = fresh.batch(plain)[2].rows[0][0] or "[]"
-        except ServerError:
-            fresh.one("RESET ALL")
-            return ""
-        scans = frozenset(_sequential(json.loads(text)))
+    def _plan(self, fresh: Wire, subject: _Subject) -> tuple[Planned, str]:
+        """Its generic plan, and a word about tables that had an index for this query and have none any more; "" mostly."""
+        planned = plan(
+            fresh, self._version, subject.query.text, subject.types or [], subject.execute(subject.sets[0])[0]
+        )
+        if planned.scans is None:
+            return planned, ""
         worked = bool(subject.outcomes) and bool(subject.outcomes[-1].answer)
         # By number: a table that was renamed is the same table.
-        lost = scans - subject.scans if worked and len(scans) > len(subject.scans) else frozenset()
-        subject.scans = scans
-        return f"reads {', '.join(sorted(lost))} from end to end: no index serves it any more" if lost else ""
+        more = worked and len(planned.scans) > len(subject.scans)
+        lost = planned.scans - subject.scans if more else frozenset()
+        subject.scans = planned.scans
+        told = f"reads {', '.join(sorted(lost))} from end to end: no index serves it any more" if lost else ""
+        return planned, told
 
     def _open(self, name: str, *more: str) -> Wire:
         wire = Wire(self._target, name)
@@ -323,6 +327,18 @@ def _rolled_back(wire: Wire, texts: list[str]) -> None:
         raise
 
 
+def _rename(wire: Wire, subject: _Subject) -> None:
+    """Give the types of the base the names that they have now. A driver sends numbers or nothing; of a type that is gone, nothing."""
+    if max(subject.kinds, default=0) < _OWN:
+        return
+    numbers = "{" + ",".join(map(str, subject.kinds)) + "}"
+    rows = wire.one(
+        "SELECT COALESCE((SELECT y.oid::regtype::text FROM pg_catalog.pg_type y WHERE y.oid = p.t), 'unknown') FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY p (t, n) ORDER BY n",
+        numbers,
+    ).rows
+    subject.types = [row[0] or "unknown" for row in rows]
+
+
 def _writes_values(query: Query) -> bool:
     return any(use.role in ("insert", "set") for use in query.uses)
 
@@ -334,20 +350,6 @@ def _evaluated(wire: Wire, expression: str) -> str | None:
         return wire.value(f"SELECT {expression}") or "1"
     except ServerError:
         return "1"
-
-
-def _sequential(node: Any) -> list[str]:
-    found = []
-    if isinstance(node, list):
-        for child in node:
-            found += _sequential(child)
-    elif isinstance(node, dict):
-        if node.get("Node Type") == "Seq Scan":
-            found.append(str(node.get("Relation Name", "")))
-        for child in node.values():
-            if isinstance(child, list | dict):
-                found += _sequential(child)
-    return found
 
 
 def unnamed(releases: Iterable[QuerySet]) -> list[str]:
