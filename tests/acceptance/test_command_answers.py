@@ -94,6 +94,30 @@ def test_plan_up_status_verify(shop: Project):
     assert (again["applied"], again["epoch"]) == ([], 0), "nothing to do takes no lock"
 
 
+def test_plan_asks_the_policy(shop: Project, database: str):
+    """What the policy refuses `up`, `plan` refuses too, exit 4, with the place and the fix, for programs and for people; nothing is changed by either."""
+    shop.ok("up", "up")
+    base = shop.ok("plan", "plan")["planHash"]
+    shop.write("loud", "ALTER TABLE orders ADD COLUMN note text;\n")
+    bad = shop.write("hides", "DROP TABLE orders;\n")
+    planned = shop.json("plan")
+    assert planned.code == 4
+    document = planned.document("plan")
+    assert document["planHash"] != base
+    refused = [f for f in document["findings"] if f["severity"] == "error"]
+    assert refused
+    assert {f["file"][:13] for f in refused} == {bad}
+    assert {(o["code"], o["revision"]) for o in document["obstacles"]} == {("POLICY_REFUSED", bad)}
+    up = shop.json("up")
+    assert up.code == 4
+    assert {f["id"] for f in up.error("POLICY_REFUSED")["details"]["findings"]} == {f["id"] for f in refused}
+    text = shop.text("plan")
+    assert text.code == 4
+    assert f"{bad}_hides.sql:1: {refused[0]['id']}" in text.out
+    assert "fix:" in text.out
+    assert shop.ok("status", "status")["revision"] < bad
+
+
 def test_life_of_a_change_in_text(shop: Project):
     """The same for people: tables in a pipe are plain aligned text, and the last line says where the database is."""
     plan = shop.text("plan")
@@ -269,6 +293,10 @@ def test_contract_phase_is_held(shop: Project, database: str):
         database,
         f"INSERT INTO lockgate.instance (instance_id, service, release_id, schema_max, ttl_seconds) VALUES ('web-1', 'web', 'r41', '{expand}', 600)",
     )
+    planned = shop.json("plan")
+    assert planned.code == 4  # the plan says what `up` will do
+    told = planned.document("plan")["held"]
+    assert [(one["code"], one["revision"]) for one in told] == [("CONTRACT_TOO_EARLY", contract)]
     answer = shop.json("up")
     assert answer.code == 4
     document = answer.error("CONTRACT_TOO_EARLY")

@@ -46,6 +46,11 @@ def test_a_file_waits_for_its_move(project: Project, database: str):
     waits = project.write(
         "waits", "-- lockgate: after=move:items\nCREATE TABLE after_it (id bigint PRIMARY KEY);\n"
     )
+    planned = project.json("plan")
+    assert planned.code == 4  # the plan says what `up` will do
+    assert [(o["code"], o["revision"]) for o in planned.document("plan")["held"]] == [
+        ("MOVE_WAITED_FOR", waits)
+    ]
     held = project.json("up")
     assert held.code == 4, held
     held.error("MOVE_WAITED_FOR")
@@ -59,4 +64,5 @@ def test_a_file_waits_for_its_move(project: Project, database: str):
     assert "not reconciled" in held.err
     hand.backfill()
     hand.reconcile()
+    assert project.ok("plan", "plan")["held"] == []
     assert [f["revision"] for f in project.ok("up", "up")["applied"]] == [waits]

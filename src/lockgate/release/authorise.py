@@ -16,6 +16,7 @@ from lockgate.release.moving import Moves, first_waiting, next_of, refuse_frozen
 
 if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
+    from lockgate.policy.finding import Finding
     from lockgate.release.judged import Judged
     from lockgate.release.papers import Papers
 
@@ -50,6 +51,12 @@ def read_live_instances(wire: Wire) -> tuple[Instance, ...]:
     return tuple(Instance(r[0] or "", r[1] or "", r[2] or "", r[3] or "") for r in wire.one(_LIVE).rows)
 
 
+def blocking(plan: Plan, judged: "Judged") -> list["Finding"]:
+    """The findings that keep ``plan`` from being applied: what blocks, in files that did not begin under an earlier permit."""
+    wanted = {revision for revision, _ in plan.pending}
+    return [found for found in judged.blocking if found.file[:13] in wanted - judged.begun]
+
+
 def refuse_findings(plan: Plan, judged: "Judged") -> None:
     """Raise ``POLICY_REFUSED`` when a file that ``plan`` would apply holds what blocks, or was not judged.
 
@@ -59,7 +66,7 @@ def refuse_findings(plan: Plan, judged: "Judged") -> None:
     if not wanted <= judged.revisions:
         missing = ", ".join(sorted(wanted - judged.revisions)[:5])
         raise Refused(f"the policy has not judged {missing}", "PLAN_STALE")
-    findings = [found for found in judged.blocking if found.file[:13] in wanted - judged.begun]
+    findings = blocking(plan, judged)
     if not findings:
         return
     shown = "".join(
@@ -123,15 +130,22 @@ def authorise(
             break
         if prepared[revision].directives.phase != "contract":
             continue
-        needing = [i for i in instances if i.schema_max < revision]  # no window is no promise
-        if needing:
-            who = ", ".join(
-                f"{i.service} {i.instance_id} (release {i.release_id or 'unknown'}, up to {i.schema_max})"
-                for i in needing[:5]
-            )
+        because = too_early(prepared[revision], instances)
+        if because:
             until, code = revision, "CONTRACT_TOO_EARLY"
-            because = f"{prepared[revision].migration.file} is of the contract phase, and {counted(len(needing), 'live instance')} still {agree(len(needing), 'needs', 'need')} what it removes: {who}"
             break
     return Permit(
         plan.hash, target.environment, operator, until, code, because, then, waits.provided, tuple(evidence)
     )
+
+
+def too_early(file: "Prepared", instances: tuple[Instance, ...]) -> str:
+    """Why a file of the contract phase has to wait: who still needs what it removes; "" when nobody does."""
+    needing = [i for i in instances if i.schema_max < file.migration.revision]  # no window is no promise
+    if not needing:
+        return ""
+    who = ", ".join(
+        f"{i.service} {i.instance_id} (release {i.release_id or 'unknown'}, up to {i.schema_max})"
+        for i in needing[:5]
+    )
+    return f"{file.migration.file} is of the contract phase, and {counted(len(needing), 'live instance')} still {agree(len(needing), 'needs', 'need')} what it removes: {who}"

@@ -1,4 +1,7 @@
-"""Which pending file waits for a data move, looked at without a lock: for people who ask before they run anything."""
+"""Which pending file waits, for a data move or for live instances, looked at without a lock: for people who ask before they run anything."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -7,10 +10,14 @@ from lockgate.migrations.limits import Limits
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
+from lockgate.release.authorise import read_live_instances, too_early
 from lockgate.release.look import Looked, connect_patiently
 from lockgate.release.moving import Moves, first_waiting, next_of, read_waits, under_way
 from lockgate.release.project import Files, prepare_files
 from lockgate.release.standing import texts_of
+
+if TYPE_CHECKING:
+    from lockgate.migrations.contract import Prepared
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -45,3 +52,26 @@ def first_held(target: Target, looked: Looked, plan: Plan, files: Files, setting
     if not waits.revision:
         return None
     return Held(waits.revision, waits.move, waits.because, next_of(waits.move))
+
+
+def first_too_early(
+    target: Target, looked: Looked, plan: Plan, prepared: "Mapping[str, Prepared]", limits: Limits
+) -> tuple[str, str]:
+    """The first file of the contract phase that ``up`` would hold because of live instances, and why; ``("", "")`` when there is none."""
+    files = [prepared[revision] for revision, _ in plan.pending]
+    if not looked.facts.home or not any(file.directives.phase == "contract" for file in files):
+        return "", ""
+    wire = connect_patiently(target, "look", limits, None)
+    try:
+        instances = read_live_instances(wire)
+    except ServerError as error:
+        if error.sqlstate == "42501":
+            return "", ""  # a role that may read the history only
+        raise
+    finally:
+        wire.close()
+    for file in files:
+        why = too_early(file, instances) if file.directives.phase == "contract" else ""
+        if why:
+            return file.migration.revision, why
+    return "", ""
