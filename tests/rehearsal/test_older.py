@@ -11,6 +11,7 @@ from lockgate.postgres.tables import ColumnOf, Table
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.likeness import Likeness
+from lockgate.rehearsal.names import Named, Proven, renaming, under
 from lockgate.rehearsal.older import Unproven, planted_for
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.scaling import Scaling
@@ -134,6 +135,58 @@ def test_what_was_proven_before(
     )
     assert said == ("hold" if word else "compatible"), told
     assert word in told
+
+
+NICKNAME = "alter table people rename column nick to nickname;"
+TOLD = "alter table people add constraint told check (nickname is not null and length(nickname) < 100) not valid;"
+NO_SHORT = "alter table people drop constraint short;"
+CLOSED = "alter table jobs drop constraint ended; alter table jobs rename column done_at to closed_at;"
+FILLED = "update people set nick = '' where nick is null;"
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        # The same rule, or a looser one, under another name: in one file in either order, in two, of two columns.
+        ((f"{NO_SHORT} {NICKNAME} {TOLD}",), ""),
+        ((f"{NICKNAME} {NO_SHORT} {TOLD}",), ""),
+        ((f"{NICKNAME} {TOLD}", NO_SHORT), ""),
+        ((f"{CLOSED} alter table jobs add constraint told check ((state = 'done') = (closed_at is not null)) not valid;",), ""),
+        # Another column stands where it was: the old check speaks of the renamed one only.
+        ((f"{NO_SHORT} {NICKNAME} alter table people add column nick text; {TOLD}",), ""),
+        ((f"{NO_SHORT} {NICKNAME} alter table people add column nick text default 'x'; alter table people add constraint told check (nick is not null and nickname is not null) not valid;",), ""),
+        ((f"{NO_SHORT} alter table people rename note to aside; {NICKNAME} alter table people rename aside to nick; alter table people add constraint told check (nick is not null) not valid; create view old as select id, nick as note from people;",), "NULL in nick"),
+        # What the file did to rows it did under the names of then.
+        ((NO_SHORT, f"{FILLED} {NICKNAME} {TOLD}"), ""),
+        ((NO_SHORT, f"{FILLED} alter table people rename to persons; alter table persons add constraint told check (nick is not null) not valid; create view people as select * from persons;"), ""),
+        # Narrower under the new name, or nothing was proven any more.
+        ((f"{CLOSED} alter table jobs add constraint told check (closed_at is not null) not valid;",), "NULL in closed_at"),
+        ((NO_SHORT, f"{NICKNAME} {TOLD}"), "NULL in nickname"),
+    ],
+)  # fmt: skip
+def test_what_was_proven_under_another_name(
+    rehearse: Callable[..., Rehearsal], files: tuple[str, ...], word: str
+) -> None:
+    """A column or table that the same file renames keeps what was proven of it, and what files did to its rows; what is narrower still holds."""
+    asked = "UPDATE people SET id = id WHERE id = $1; UPDATE jobs SET note = $1 WHERE id = $2;"
+    said, told, _ = answer(rehearse(JOBS, *files, base=1, queries=asked))
+    assert said == ("hold" if word else "compatible"), told
+    assert word in told
+
+
+def test_names_of_then_and_now() -> None:
+    """A check is told under the names of now by the columns' numbers, and not at all where one is gone; two columns that changed places go there and back."""
+    then = Named(7, "public", "t", {1: "a", 2: "b", 3: "c"})
+    now = Named(7, "public", "u", {1: "b", 2: "a", 4: "c"})
+    assert under(Proven("(a > 0)", (1,)), then, then) == "(a > 0)"
+    assert under(Proven("(a > b)", (1, 2)), then, now) == '(SELECT (a > b) FROM (SELECT "b" AS "a", "a" AS "b") lockgate_row)'  # fmt: skip
+    assert under(Proven("(c > 0)", (3,)), then, now) is None
+    there, back = renaming(then, now)
+    assert len(there) == len(back) == 5
+    assert there[-1] == 'ALTER TABLE "public"."u" RENAME TO "t"'
+    assert back[0] == 'ALTER TABLE "public"."t" RENAME TO "u"'
+    assert renaming(then, then) == ([], [])
 
 
 @pytest.mark.postgres("16", "18")

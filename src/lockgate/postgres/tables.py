@@ -22,7 +22,7 @@ class ColumnOf(msgspec.Struct, frozen=True, rename="camel"):
 
     ``unique`` says that it is in a unique key, ``alone`` that it is one by itself. ``checks`` are those of the table that
     name this column and no other, ``domain`` those of its type, in which the column is called VALUE. ``choices`` are values,
-    as SQL, that all of them accept, and ``plain`` says that they accept an ordinary value: both once somebody tried.
+    as SQL, that all of them accept, and ``plain`` says that they accept an ordinary value: both once somebody tried. ``number`` stays when the column is renamed; 0 for one of no table.
     """
 
     name: str
@@ -44,6 +44,7 @@ class ColumnOf(msgspec.Struct, frozen=True, rename="camel"):
     domain: tuple[str, ...] = ()
     plain: bool = True
     choices: tuple[str, ...] = ()
+    number: int = 0
 
 
 class Table(msgspec.Struct, frozen=True):

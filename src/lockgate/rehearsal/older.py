@@ -19,6 +19,7 @@ from lockgate.postgres.tables import Table, literal, quote
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.compatibility import BREAKS, HOLD
 from lockgate.rehearsal.likeness import Likenesses
+from lockgate.rehearsal.names import Named, as_now, figures, renaming, under
 from lockgate.rehearsal.values import candidates, chosen, expression
 
 TOUCHES_ROWS = ("update_stmt", "delete_stmt", "merge_stmt", "do_stmt", "select_stmt", "call_stmt")
@@ -72,17 +73,16 @@ def read_unproven(wire: Wire) -> list[Unproven]:
     ]  # fmt: skip
 
 
-def _tables(wire: Wire) -> dict[int, tuple[str, ...]]:
-    """The tables that are there, by number, and the checks that all rows of each satisfy."""
+def _named(wire: Wire) -> dict[int, Named]:
+    """The tables that are there, by number."""
     calls = [
         Call("SET search_path = pg_catalog, pg_temp"),  # every other name comes out qualified
         Call(query("rehearsal/proven")),
         Call("RESET search_path"),
     ]
-    return {
-        int(oid or 0): tuple(json.loads(checks or "[]"))
-        for oid, checks in wire.batch(calls, label="proven")[1].rows
-    }
+    decode = msgspec.json.Decoder(Named).decode
+    listed = [decode(row[0] or "") for row in wire.batch(calls, label="proven")[1].rows]
+    return {one.oid: one for one in listed}
 
 
 def planted_for(
@@ -133,10 +133,12 @@ class OlderRows:
     def __init__(self, like: Likenesses) -> None:
         self._like = like
         self._known: set[int] = set()
-        self._tables: dict[int, tuple[str, ...]] | None = None
-        self._proven: dict[int, tuple[str, ...]] = {}
+        self._named: dict[int, Named] | None = None
+        self._proven: dict[int, Named] = {}
+        """Constraint → its table as it was right before the constraint came."""
         self._before: Mapping[int, Table] = {}
-        self._done: list[str] = []
+        self._done: list[tuple[str, dict[int, Named]]] = []
+        """What files did to rows, each with the tables as they were called before the file."""
         self.filled_in = False
 
     def begin(self, tables: Iterable[Table]) -> None:
@@ -145,18 +147,19 @@ class OlderRows:
 
     def applied(self, statements: Iterable[tuple[str, str]]) -> None:
         """A file was applied: (kind, text) of its statements."""
-        self._done += [text for kind, text in statements if kind in TOUCHES_ROWS]
+        self._done += [(text, self._named or {}) for kind, text in statements if kind in TOUCHES_ROWS]
 
     def new(self, wire: Wire) -> list[Unproven]:
         """The constraints that came since the first look to a table that was there, and whose old rows are not proven yet."""
         here = read_unproven(wire)
-        before, self._tables = self._tables, _tables(wire)
+        before, self._named = self._named, _named(wire)
         # What came together with its table has no older rows.
         self._known |= {c.oid for c in here if before is None or c.relation not in before}
         fresh = [c for c in here if c.oid not in self._known]
         for constraint in fresh:
             # A check that goes later than the constraint came is satisfied by all rows that the constraint spares.
-            self._proven.setdefault(constraint.oid, (before or {}).get(constraint.relation, ()))
+            if before is not None:
+                self._proven.setdefault(constraint.oid, before[constraint.relation])
         return fresh
 
     def refusal(
@@ -164,20 +167,17 @@ class OlderRows:
     ) -> Refusal | None:
         """The worst that an old row of the constraint's table does to the query ``text``, of which all ``calls`` work on new rows; None for nothing."""
         worst: Refusal | None = None
-        listed = list(calls)
-        planted = planted_for(constraint, self._before.values(), self._like, filled_in=self.filled_in)
-        name = constraint.key.rpartition(".")[2]
         if not _UPDATES.search(text):
             return None  # an INSERT makes a row of its own, and a DELETE is not checked
+        listed = list(calls)
+        table = self._table(constraint)
+        planted = self._planted_for(wire, constraint, table)
+        name = constraint.key.rpartition(".")[2]
         if planted and re.search(rf"\b{re.escape(name)}\b", text) and _is_empty(wire, constraint.table):
             told = f"{constraint.key} holds no rows here, so nothing shows what constraint {constraint.name} (NOT VALID) does to this on a row from before it"
             return Refusal(HOLD, "", told)
-        proven = [
-            check
-            for check in self._proven.get(constraint.oid, ())
-            if planted and _can_be_asked(wire, constraint.table, check)
-        ]
-        for row in self._possible(wire, constraint, planted, proven):
+        proven = self._proven_now(wire, constraint) if planted else []
+        for row in self._possible(wire, constraint, planted, proven, table):
             met = (self._meet(wire, constraint, row, proven, texts) for texts in listed)
             error = next(filter(None, met), None)
             if error is None:
@@ -194,19 +194,50 @@ class OlderRows:
             )
         return worst
 
+    def _table(self, constraint: Unproven) -> Table | None:
+        """The constraint's table as the base had it, its columns under the names that they have now."""
+        table, now = self._before.get(constraint.relation), self._now(constraint)
+        return table if table is None or now is None else as_now(table, now)
+
+    def _now(self, constraint: Unproven) -> Named | None:
+        return (self._named or {}).get(constraint.relation)
+
+    def _planted_for(self, wire: Wire, constraint: Unproven, table: Table | None) -> list[Planted]:
+        """What old rows may hold. A column that came later holds in every row what the files have put there."""
+        now, base = self._now(constraint), self._before.get(constraint.relation)
+        like = self._like
+        if now is not None and base is not None and base.key in like:
+            like = {base.key: figures(like[base.key], base, now)}
+        found = planted_for(constraint, [] if table is None else [table], like, filled_in=self.filled_in)
+        there = {column.name for column in table.columns} if table else set()
+        later = {n for row in found for n, text in row.values if text == "NULL" and n not in there}
+        full = {n for n in later if not _holds_null(wire, constraint.table, n)}
+        return [row for row in found if full.isdisjoint(n for n, _ in row.values)]
+
+    def _proven_now(self, wire: Wire, constraint: Unproven) -> list[str]:
+        """The checks that held of every row before the constraint came, under the names of now, as far as these can still be asked."""
+        before, now = self._proven.get(constraint.oid), self._now(constraint)
+        if before is None or now is None:
+            return []
+        told = [under(check, before, now) for check in before.checks]
+        return [check for check in told if check and _can_be_asked(wire, constraint.table, check)]
+
     def _possible(
-        self, wire: Wire, constraint: Unproven, planted: list[Planted], proven: list[str]
+        self, wire: Wire, constraint: Unproven, planted: list[Planted], proven: list[str], table: Table | None
     ) -> list[Planted]:
         """Those of ``planted`` that a row could hold; of what it could hold only together with another column's value, with that."""
         if not proven:
             return planted
-        table = self._before.get(constraint.relation)
         found = []
         for row in planted:
             ways = (row, *tied(row, table, proven))
             found += [next((way for way in ways if _planted(wire, constraint, way, proven)), None)]
             _roll_back(wire)
         return [row for row in found if row is not None]
+
+    def _as_before(self, constraint: Unproven, before: dict[int, Named]) -> tuple[list[str], list[str]]:
+        then, now = before.get(constraint.relation), self._now(constraint)
+        return ([], []) if then is None or now is None else renaming(then, now)
 
     def _meet(
         self, wire: Wire, constraint: Unproven, row: Planted, proven: list[str], calls: list[str]
@@ -215,8 +246,8 @@ class OlderRows:
         try:
             if not _planted(wire, constraint, row, proven):
                 return None
-            for text in self._done:
-                _tried(wire, text)
+            for done, before in self._done:
+                _tried(wire, done, self._as_before(constraint, before))
             wire.batch([*map(Call, calls), Call("SET CONSTRAINTS ALL IMMEDIATE")])
         except ServerError as error:
             named = error.sqlstate == "23502" or f'"{constraint.name}"' in error.message
@@ -224,6 +255,10 @@ class OlderRows:
         finally:
             _roll_back(wire)
         return None
+
+
+def _holds_null(wire: Wire, table: str, column: str) -> bool:
+    return wire.value(f"SELECT EXISTS (SELECT FROM {table} WHERE {quote(column)} IS NULL)") == "t"  # noqa: S608 - quoted
 
 
 def _is_empty(wire: Wire, table: str) -> bool:
@@ -281,10 +316,15 @@ def _plant(wire: Wire, constraint: Unproven, row: Planted, proven: list[str], *,
     return True
 
 
-def _tried(wire: Wire, text: str) -> None:
-    """Do what a file did; where it cannot be done a second time, nothing."""
-    try:
-        wire.batch([Call("SAVEPOINT lockgate_older"), Call(text), Call("RELEASE lockgate_older")])
-    except ServerError:
-        if wire.in_transaction:
-            wire.batch([Call("ROLLBACK TO lockgate_older")])
+def _tried(wire: Wire, text: str, names: tuple[list[str], list[str]]) -> None:
+    """Do what a file did, under the names of then (``names``: statements there and back) where those of now do not do; where it cannot be done a second time, nothing."""
+    there, back = names
+    for around in (([], []), (there, back)) if there else (([], []),):
+        calls = ["SAVEPOINT lockgate_older", *around[0], text, *around[1], "RELEASE lockgate_older"]
+        try:
+            wire.batch(list(map(Call, calls)))
+        except ServerError:
+            if wire.in_transaction:
+                wire.batch([Call("ROLLBACK TO lockgate_older")])
+        else:
+            return

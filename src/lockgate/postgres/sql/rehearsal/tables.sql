@@ -2,7 +2,7 @@
 SELECT pg_catalog.json_build_object(
   'oid', c.oid::bigint, 'kind', c.relkind, 'schema', n.nspname, 'name', c.relname,
   'columns', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-      'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+      'name', a.attname, 'number', a.attnum, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
       'base', b.typname, 'kind', b.typtype, 'category', b.typcategory,
       'element', COALESCE((SELECT e.typname FROM pg_catalog.pg_type e WHERE e.oid = b.typelem AND b.typcategory = 'A'), ''),
       'modifier', CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
