@@ -54,6 +54,15 @@ def killed_at(move: Hand, place: str) -> None:
         points.install(None)
 
 
+def swapped_by_hand(opened_: OpenedIndex) -> None:
+    """Point the alias to the second generation by the word of a person, since no gold set was asked."""
+    side = opened_.pair.target
+    swap(
+        side.link, side.fed.store, opened_.pair.stores.of, "help", "0002",
+        actor="t", window_seconds=3600, unvalidated=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("kind", "place"), [("pgvector", "into:swapped"), ("fts5", "into:swapped"), ("fts5", "index:swap:moved")]
 )
@@ -97,14 +106,7 @@ def test_a_cutover_behind_its_swap_goes_back(hand):  # noqa: F811
     move.call(turning.finish, now=True)
     move.through()
 
-    def by_hand(opened_: OpenedIndex) -> None:
-        side = opened_.pair.target
-        swap(
-            side.link, side.fed.store, opened_.pair.stores.of, "help", "0002",
-            actor="t", window_seconds=3600, unvalidated=True,
-        )  # fmt: skip
-
-    move.call(by_hand)
+    move.call(swapped_by_hand)
     killed_at(move, "into:swapped")
     window_closed(move)
     assert (move.call(lambda m: m.row().stage), read_generation(move)) == ("ready", "0002")
@@ -159,3 +161,48 @@ def test_shadow_reads_are_not_for_an_index(hand):  # noqa: F811
     move: Hand = hand("fts5")
     with_gates(move, "shadow_reads = 1000")
     assert refused(move, drive.start, operator="t") == "MOVE_DECLARATION"
+
+
+@pytest.mark.parametrize("kind", ["fts5", "fts"])
+@pytest.mark.parametrize("dies", [False, True], ids=["compared", "killed"])
+def test_a_rollback_that_found_differences_is_refused_until_they_are_mended(hand, kind: str, dies: bool):  # noqa: F811
+    """A record that differs in the generation that shall serve again stops that rollback and every later one, whether the first one lived to compare it or not, until verify --repair has written it again."""
+    move: Hand = hand(kind)
+    move.through()
+    move.call(turning.turn, forward=True)
+    move.call(turning.finish, now=True)
+    move.through()
+    move.call(swapped_by_hand)
+    move.call(turning.turn, forward=True)
+    writer = move.writer()
+    writer.put(article(random.Random(1), 6))
+    seen: list[str] = []
+
+    def hook(name: str) -> None:
+        seen.append(name)
+        if seen.count("dual:done") == 1 and name == "dual:done":
+            writer.put(article(random.Random(2), 7))  # it is carried when the index stands still
+        if seen.count("dual:done") == 2 and name == "dual:done":
+            with move.open() as late:
+                older = late.pair.target.older
+                assert older is not None
+                older.fed.store.delete(older.fed.row.physical, ["7"])
+            if dies:
+                raise Died
+
+    points.install(hook)
+    try:
+        with pytest.raises(Died if dies else LockgateError):
+            move.call(turning.turn, forward=False)
+    finally:
+        points.install(None)
+    for _ in range(2):
+        assert refused(move, turning.turn, forward=False) == "MOVE_DIVERGED"
+    assert refused(move, turning.finish, now=False) == "MOVE_DIVERGED"
+    assert refused(move, drive.reconcile) == "MOVE_DIVERGED"
+    assert move.call(lambda m: m.row().stage) == "tail"
+    assert move.call(drive.reconcile, repair=True).repaired == 1
+    assert move.call(turning.turn, forward=False).serves == "source"
+    assert read_generation(move) == "0001"
+    assert move.held("0001") == move.texts()
+    writer.close()

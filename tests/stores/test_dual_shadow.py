@@ -10,7 +10,7 @@ import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.moves.declaration import Gates
-from lockgate.moves.dual import drive
+from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill
 from lockgate.moves.dual.declaration import DualDeclaration, Place, problems
 from lockgate.moves.dual.shadowing import pairs_of, replay, same_values, same_values_in_any_order
@@ -106,7 +106,7 @@ def test_gates_of_the_cutover(hand, database: str):
     """So many equal shadow reads as declared, and the declared window: without them a dual-written move is not switched either."""
     move = copied(hand, "sqlite", "sqlite", gates=Gates(shadow_reads=2))
     with pytest.raises(LockgateError, match="shadow reads: 0 of 2 seen") as caught:
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
     assert caught.value.code == "MOVE_STAGE"
     move.call(replay, queries=["SELECT count(*) FROM t", EVERYTHING])
     place = Place("t", "A")
@@ -119,10 +119,10 @@ def test_gates_of_the_cutover(hand, database: str):
         good, gates=Gates(cutover_windows=(f"{another_day} 00:00-23:59 UTC",))
     )
     with pytest.raises(LockgateError) as caught:
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
     assert caught.value.code == "OUTSIDE_WINDOW"
     move.declared = good
-    assert move.call(drive.turn, forward=True).serves == "target"
+    assert move.call(turning.turn, forward=True).serves == "target"
 
 
 def test_the_command(places, database: str, tmp_path: Path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.declaration import Gates, Reference
-from lockgate.moves.dual import DualWriter, drive
+from lockgate.moves.dual import DualWriter, drive, turning
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
 from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
 from lockgate.moves.dual.pair import create_sql, would_be
@@ -78,17 +78,17 @@ def test_the_whole_way_under_writes(hand, one: str, other: str):
         _until(lambda: written[0] > 10 or errors)
         assert move.call(backfill).rows > 0  # type: ignore[attr-defined]
         move.call(drive.reconcile)
-        turned = move.call(drive.turn, forward=True)
+        turned = move.call(turning.turn, forward=True)
         assert turned.serves == "target"  # type: ignore[attr-defined]
         now = written[0]
         _until(lambda: written[0] > now + 5 or errors)
-        assert move.call(drive.turn, forward=False).serves == "source"  # type: ignore[attr-defined]
+        assert move.call(turning.turn, forward=False).serves == "source"  # type: ignore[attr-defined]
         now = written[0]
         _until(lambda: written[0] > now + 5 or errors)
         move.call(drive.start, operator="t")
         move.call(backfill)
         move.call(drive.reconcile)
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
         now = written[0]
         _until(lambda: written[0] > now + 5 or errors)
     finally:
@@ -156,11 +156,11 @@ def test_a_row_has_the_columns_of_the_side_that_serves(hand):
         assert write(writer, 901) == "source"
         move.call(backfill)
         move.call(drive.reconcile)
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
         assert write(writer, 902) == "target"
         with pytest.raises(ValueError, match=r"the target of the move things, serves and has no column n; its columns: id, .*cents.* Write\.serves"):  # fmt: skip
             writer.put({"id": 903, "n": Decimal(1)})
-        move.call(drive.turn, forward=False)
+        move.call(turning.turn, forward=False)
         assert write(writer, 904) == "source"
     assert run_sql(move.places.source, "SELECT id, n::float FROM t WHERE id >= 900 ORDER BY id") == [(n, 1.5) for n in (900, 901, 902, 904)]  # fmt: skip
 
@@ -273,7 +273,7 @@ def test_cut_off_anywhere(hand, place: str):
             lambda: move.call(backfill),
             lambda: writer.put(row(77, "x")),
             lambda: move.call(drive.reconcile),
-            lambda: move.call(drive.turn, forward=True),
+            lambda: move.call(turning.turn, forward=True),
         ]
         for step in steps:
             points.install(hook)
@@ -304,7 +304,7 @@ def test_the_record_of_a_switch_beside_the_store(places, place: str, forward: bo
     move.call(backfill)
     move.call(drive.reconcile)
     if not forward:
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
     died: list[str] = []
 
     def hook(name: str) -> None:
@@ -315,7 +315,7 @@ def test_the_record_of_a_switch_beside_the_store(places, place: str, forward: bo
     points.install(hook)
     try:
         with pytest.raises(Died):
-            move.call(drive.turn, forward=forward)
+            move.call(turning.turn, forward=forward)
     finally:
         points.install(None)
     wanted = "target" if forward else "source"
@@ -327,7 +327,7 @@ def test_the_record_of_a_switch_beside_the_store(places, place: str, forward: bo
 
     before = serving()
     assert before[0] is (before[1] == wanted) is (place == "dual:opened")
-    assert move.call(drive.turn, forward=forward).serves == wanted
+    assert move.call(turning.turn, forward=forward).serves == wanted
     assert serving() == (True, wanted)
     with move.open() as opened_:
         assert {opened_.pair.source.switch().serves, opened_.pair.target.switch().serves} == {wanted}
@@ -445,7 +445,11 @@ def test_a_diverged_move_is_not_cut_over(places, database: str, tmp_path: Path, 
         database,
         "INSERT INTO lockgate.move_event (move, kind, from_stage, to_stage, reason, operator, evidence) VALUES ('things', 'divergence', '', '', '1 row differs', 'test', '{}')",
     )
-    assert "rollback" in project.json("move", "finish", "things", "--now").error("MOVE_DIVERGED")["next"]
+    told = project.json("move", "finish", "things", "--now").error("MOVE_DIVERGED")["next"]
+    assert told == "lockgate move verify things --repair"
+    assert project.json("move", "rollback", "things").error("MOVE_DIVERGED")["next"] == told
+    assert project.ok("move", "move", "verify", "things")["stage"] == "tail", "it was compared, and is equal"
+    assert project.ok("move", "move", "rollback", "things", "--accept", "7")["serves"] == "source"
 
 
 def test_a_proof_that_failed_counts_without_a_pause(hand):
@@ -456,12 +460,12 @@ def test_a_proof_that_failed_counts_without_a_pause(hand):
     move.call(drive.reconcile)
     with move.open() as opened_:
         opened_.pair.target.speaker.do("UPDATE t SET u = 'changed behind it' WHERE id = 7")
-    for step in (lambda: move.call(drive.reconcile), lambda: move.call(drive.turn, forward=True)):
+    for step in (lambda: move.call(drive.reconcile), lambda: move.call(turning.turn, forward=True)):
         with pytest.raises(LockgateError) as caught:
             step()
         assert caught.value.code == "MOVE_DIVERGED"
     assert move.call(drive.reconcile, repair=True).repaired == 1
-    assert move.call(drive.turn, forward=True).serves == "target"
+    assert move.call(turning.turn, forward=True).serves == "target"
 
 
 def test_what_the_barrier_finds_is_not_forgotten(hand):
@@ -484,15 +488,15 @@ def test_what_the_barrier_finds_is_not_forgotten(hand):
     points.install(hook)
     try:
         with pytest.raises(LockgateError) as caught:
-            move.call(drive.turn, forward=True)
+            move.call(turning.turn, forward=True)
     finally:
         points.install(None)
     assert caught.value.code == "MOVE_DIVERGED"
     with pytest.raises(LockgateError) as caught:
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
     assert caught.value.code == "MOVE_PAUSED"
     assert move.call(drive.reconcile, repair=True).repaired == 1
-    assert move.call(drive.turn, forward=True).serves == "target"
+    assert move.call(turning.turn, forward=True).serves == "target"
     assert move.state("source") == move.state("target")
 
 
@@ -519,10 +523,10 @@ def test_rows_that_point_at_nothing(hand, database: str, other: str):
         target.do("INSERT INTO word VALUES ('u71')")
         move.call(drive.reconcile)
         target.do("DELETE FROM word WHERE w = 'u8'")
-        assert _dangles(move, drive.turn, forward=True) == 1
+        assert _dangles(move, turning.turn, forward=True) == 1
         with move.writer() as writer:
             writer.delete({"id": 8})
-            move.call(drive.turn, forward=True)
+            move.call(turning.turn, forward=True)
             writer.put(row(500, "nowhere"))
         assert _dangles(move, drive.finish, now=True) == 1
         target.do("INSERT INTO word VALUES ('nowhere')")

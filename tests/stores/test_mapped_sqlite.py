@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from lockgate.moves.dual import drive
+from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill
 from stores.conftest import Place
 from stores.hand import Hand
@@ -47,11 +47,11 @@ def test_an_expression_fills_a_column_of_sqlite_after_the_cutover(places, databa
         writer.put({"id": 901, "u": "new", "price": "2.5" if declared == "TEXT" else 2.5})
         move.call(backfill)
         move.call(drive.reconcile)
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
         writer.put({"id": 902, "u": "after", "cents": Decimal(350)})
         writer.put({"id": 903, "u": "none", "cents": None})
         move.call(drive.relay)
         expected = [(900, 1.5), (901, 2.5), (902, 3.5), (903, None)]
         assert _amounts(source, "price") == expected
-        assert move.call(drive.turn, forward=False).serves == "source"
+        assert move.call(turning.turn, forward=False).serves == "source"
     assert _amounts(source, "price") == expected

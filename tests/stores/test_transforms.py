@@ -7,7 +7,7 @@ import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.moves.declaration import parse as parse_copy
-from lockgate.moves.dual import drive
+from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill, retry
 from lockgate.moves.dual.declaration import DualDeclaration, problems
 from lockgate.moves.dual.declaration import Place as Side
@@ -74,10 +74,10 @@ def test_both_sides_hold_what_the_function_says(hand, one: str, other: str):
         assert caught.value.code == "MOVE_DIVERGED"
         move.call(drive.resume)
         assert move.call(drive.reconcile, repair=True).repaired == 1
-        move.call(drive.turn, forward=True)
+        move.call(turning.turn, forward=True)
         writer.put({"id": 3, "u": "3:there"})
         assert writer.failed == 0
-        move.call(drive.turn, forward=False)
+        move.call(turning.turn, forward=False)
     words = {
         k.removeprefix("i:"): image[0] and image[0].removeprefix("s:")
         for k, image in move.state("source").items()

@@ -136,9 +136,9 @@ def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
 
 def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
     def call(session: Session, move: "Opened", options: dict[str, Any]) -> None:
-        from lockgate.moves.dual.drive import turn
+        from lockgate.moves.dual.turning import turn
 
-        done = turn(move, forward=forward, operator=operator())
+        done = turn(move, forward=forward, accept=options.get("accept") or (), operator=operator())
         words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {counted(done.attempts, 'attempt')}, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'row')} compared)"  # fmt: skip
         answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 
@@ -164,6 +164,7 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.cli.waiting import Waiting
     from lockgate.moves.dual import drive
     from lockgate.moves.dual.copy import backfill
+    from lockgate.moves.dual.turning import turn
     from lockgate.moves.executors import executor_of
     from lockgate.moves.gates import refuse_paused
 
@@ -180,7 +181,7 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
             with aborting(session, move, drive.abort):
                 drive.reconcile(move, report=waiting.show, operator=operator())
     if options.get("through"):
-        result["cutover"] = drive.turn(move, forward=True, operator=operator())._asdict()
+        result["cutover"] = turn(move, forward=True, operator=operator())._asdict()
     end = time.monotonic() + float(options.get("relay_seconds") or 0)
     while time.monotonic() < end:
         drive.relay(move)

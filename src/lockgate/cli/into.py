@@ -113,7 +113,7 @@ def _turn(forward: bool) -> Callable[[Session, "OpenedIndex", dict[str, Any]], N
         from lockgate.indexes.moving.turning import turn
 
         with Waiting(session.output) as waiting:
-            done = turn(move, forward=forward, operator=dual.operator(), report=waiting.show)
+            done = turn(move, forward=forward, accept=options.get("accept") or (), operator=dual.operator(), report=waiting.show)  # fmt: skip
         words = "nothing to do: it is so already" if done.already else f"the alias {move.declared.index.name} points to the {'new' if forward else 'old'} generation (swapped in {done.cutover_ms:.1f} ms, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'record')} compared)"  # fmt: skip
         dual.answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 

@@ -55,10 +55,19 @@ def cutover_command(name: str, **shared_options: Any) -> None:
 @click.command("rollback")
 @shared()
 @click.argument("name")
-def rollback_command(name: str, **shared_options: Any) -> None:
+@click.option(
+    "--accept",
+    metavar="KEY",
+    multiple=True,
+    help="Go back though this row differs behind the barrier (moves that the application writes). Repeatable; it goes into the record.",
+)
+def rollback_command(name: str, accept: tuple[str, ...], **shared_options: Any) -> None:
     """Switch back to the source with everything that was written since the cutover."""
+    from lockgate.cli.options import usage
     from lockgate.moves.cutover import rollback
 
+    if accept:
+        raise usage("--accept names rows of a move that the application writes; triggers lose none", f"lockgate move rollback {name}")  # fmt: skip
     _turn_command(
         "rollback",
         "the source serves again",

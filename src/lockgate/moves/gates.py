@@ -1,6 +1,9 @@
 """What has to be shown before a cutover: the proof, and what ``[gates]`` of a declaration asks for."""
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import msgspec
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.backfill import outside
@@ -9,6 +12,16 @@ from lockgate.moves.stages import Stage
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.stores.making import Texts
+
+_UNSETTLED = """
+FROM lockgate.move_event e
+WHERE move = $1 AND at >= $2::timestamptz AND kind IN ('divergence', 'barrier') AND NOT EXISTS (
+  SELECT FROM lockgate.move_event s WHERE s.move = e.move AND s.id > e.id
+     AND (s.to_stage = 'reconciled' OR s.kind = 'proof' OR e.evidence ? 'keys' AND s.to_stage IN ('cut_over', 'rolled_back')))
+"""
+"""What was found and not settled since. A comparison of everything settles all; a switch settles keys that were named, because it
+compares them again. ``$1`` is the move, ``$2`` when it started."""
 
 
 def refuse_paused(row: MoveRow) -> None:
@@ -34,20 +47,67 @@ def refuse_unproven(home: Link, row: MoveRow) -> None:
         )  # fmt: skip
 
 
-def refuse_unproven_end(home: Link, row: MoveRow, *, way_back: bool, now: bool) -> None:
+def refuse_unproven_end(home: Link, row: MoveRow, *, way_back: bool, now: bool, mended: str = "") -> None:
     """Raise ``MOVE_DIVERGED`` when the last comparison of the move had found differences, so that its end would seal them.
 
-    Where there is no ``way_back`` the word of a person, ``now``, is the only way on.
+    Where there is no ``way_back`` the word of a person, ``now``, is the only way on, beside ``mended``: the command that
+    compares and repairs a move that has switched, where it has one.
     """
     if now and not way_back:
         return
     if found := _diverged(home, row):
+        way = (
+            f"lockgate move rollback {row.name}, then lockgate move run {row.name} and lockgate move verify {row.name} --repair"
+            if way_back else f"Compare both sides and mend the target; lockgate move finish {row.name} --now then ends the move knowingly."
+        )  # fmt: skip
+        if mended:
+            way = (
+                mended
+                if way_back
+                else f"{mended}, or lockgate move finish {row.name} --now ends the move knowingly."
+            )
         raise LockgateError(
             f"the last comparison of the move {row.name} found that both sides differ: {found}", "MOVE_DIVERGED",
-            state="The target serves, and may miss what the source held.",
-            next=f"lockgate move rollback {row.name}, then lockgate move run {row.name} and lockgate move verify {row.name} --repair"
-            if way_back else f"Compare both sides and mend the target; lockgate move finish {row.name} --now then ends the move knowingly.",
+            state="The target serves, and may miss what the source held.", next=way,
         )  # fmt: skip
+
+
+class Unsettled(NamedTuple):
+    """What earlier calls left open: ``keys`` that the next switch has to find equal, and what a comparison of everything ``found``."""
+
+    keys: list[Texts]
+    found: str
+
+
+def unsettled(home: Link, row: MoveRow) -> Unsettled:
+    """What earlier calls of cutover or rollback carried and never compared, or found to differ, and what a whole comparison found.
+
+    What was carried waits no more, so a second call would compare nothing of it and let it pass.
+    """
+    rows = home.rows(f"SELECT kind, reason, (evidence -> 'keys')::text {_UNSETTLED} ORDER BY id", row.name, row.started_at)  # fmt: skip
+    keys = {tuple(key) for _, _, named in rows if named for key in msgspec.json.decode(named)}
+    whole = [reason for kind, reason, named in rows if kind == "divergence" and not named]
+    return Unsettled(sorted(keys, key=str), str(whole[-1]) if whole else "")
+
+
+def refuse_unproven_back(row: MoveRow, left: Unsettled) -> None:
+    """Raise ``MOVE_DIVERGED`` when a comparison of everything found differences after the cutover: going back would lose them."""
+    if left.found:
+        raise LockgateError(
+            f"the last comparison of the move {row.name} found that both sides differ: {left.found}", "MOVE_DIVERGED",
+            state="The target serves; the source may miss what was written since the cutover.", next=f"lockgate move verify {row.name} --repair",
+        )  # fmt: skip
+
+
+def note_barred(home: Link, name: str, keys: Sequence[Texts]) -> None:
+    """Write down which keys are about to be carried behind the barrier: a call that ends before it has compared them leaves them to the next one."""
+    if keys:
+        ledger.event(home, name, "barrier", "these keys are carried behind the barrier and have to be compared", {"keys": [list(k) for k in keys]})  # fmt: skip
+
+
+def key_words(key: Texts) -> str:
+    """A key as people read and name it: its value, or its values with commas between them."""
+    return ",".join("NULL" if part is None else part for part in key)
 
 
 def diverged(home: Link, name: str, gates: Gates, words: str, evidence: dict[str, object], operator: str = "") -> NoReturn:  # fmt: skip
@@ -58,13 +118,29 @@ def diverged(home: Link, name: str, gates: Gates, words: str, evidence: dict[str
     raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
 
 
+def unlike_after_drain(
+    home: Link, name: str, gates: Gates, unlike: Sequence[Texts], *, turned: bool, operator: str = ""
+) -> NoReturn:
+    """Raise ``MOVE_DIVERGED`` for keys that differ behind the barrier; they are written down by name, so that the next call compares them again.
+
+    ``turned``: the move has switched already, or half, so that there is nothing to pause; only these keys keep it where it is.
+    """
+    first = ", ".join(key_words(k) for k in unlike[:5])
+    words = f"after the drain {len(unlike)} changed keys differ, the first {first}"
+    evidence: dict[str, object] = {"unlike": len(unlike), "keys": [list(k) for k in unlike]}
+    if not turned:
+        diverged(home, name, gates, words, evidence, operator)
+    ledger.event(home, name, "divergence", words, evidence, operator=operator)
+    raise LockgateError(
+        words, "MOVE_DIVERGED", details={"unlike": len(unlike), "keys": [key_words(k) for k in unlike[:50]]},
+        state="Nothing was switched; the next call compares these keys again.", next=f"lockgate move verify {name} --repair",
+    )  # fmt: skip
+
+
 def _diverged(home: Link, row: MoveRow) -> str:
     """What the last comparison since the start found; empty when both sides were equal, or none was made."""
-    last = home.rows(
-        "SELECT kind, reason FROM lockgate.move_event WHERE move = $1 AND at >= $2::timestamptz AND (kind = 'divergence' OR to_stage = 'reconciled') ORDER BY id DESC LIMIT 1",
-        row.name, row.started_at,
-    )  # fmt: skip
-    return str(last[0][1]) if last and last[0][0] == "divergence" else ""
+    last = home.rows(f"SELECT reason {_UNSETTLED} AND kind = 'divergence' ORDER BY id DESC LIMIT 1", row.name, row.started_at)  # fmt: skip
+    return str(last[0][0]) if last else ""
 
 
 def refuse_outside(home: Link, name: str, gates: Gates) -> None:

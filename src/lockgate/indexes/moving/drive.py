@@ -24,7 +24,7 @@ from lockgate.indexes.register import (
 from lockgate.moves.dual import comparing, drive, into
 from lockgate.moves.dual.drive import DualPlanned
 from lockgate.moves.dual.second_leg import Carried, drain
-from lockgate.moves.gates import diverged
+from lockgate.moves.gates import diverged, unsettled
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
@@ -208,11 +208,13 @@ def reconcile(
 ) -> IndexReconciled:  # fmt: skip
     """Drain, build the search structure, compare the content of table and index, seal, and step to ``reconciled``. Raises ``MOVE_DIVERGED``.
 
-    With ``repair`` rows that differ are written again as operations, with a revision of their own.
+    With ``repair`` rows that differ are written again as operations, with a revision of their own. After the cutover the stage
+    stays, and of the generation that served before those records are looked at that a call of rollback found to differ.
     """
     begin = time.monotonic()
     row = move.row()
-    if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
+    turned = row.stage in drive.TURNED
+    if not turned and row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
     source, target = move.pair.source, move.pair.target
     caught_up(move)
@@ -221,15 +223,18 @@ def reconcile(
     target.fed.store.finalise(target.fed.row.physical, target.fed.row.manifest)
     point("into:indexed")
     mine, index, keys = _compare(move, report)
-    differing = len(keys)
-    left = _look_again(move, keys)
+    before = unsettled(move.home, row).keys if turned and target.older is not None else []
+    differing = len(
+        {*keys, *(differing_keys(source, target.older, before) if target.older is not None else ())}
+    )
+    left = _look_again(move, keys, before)
     repaired = 0
     if left and repair:
         repaired = len(left)
         drive.write_again(source, [tuple(k) for k in left])
         caught_up(move)
         mine, index, again = _compare(move, report)  # what is told, and sealed, is what is there now
-        left = _look_again(move, again)
+        left = _look_again(move, again, before)
     evidence: dict[str, object] = {
         "rowsSource": mine.records, "rowsTarget": index.records, "contentRootSource": mine.root, "contentRootTarget": index.root, "differing": differing,
         "inFlight": differing - len(left) - repaired, "repaired": repaired, "unexplained": [target.id_of(k) for k in left[:50]],
@@ -238,6 +243,9 @@ def reconcile(
         words = f"{counted(len(left), 'record')} of {target.fed.row.physical} {agree(len(left), 'differs', 'differ')} from the rows of {source.table.name} and no write in flight explains it"
         diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
     sealed = seal_now(move, operator)
+    if turned:
+        drive.proven_again(move, evidence | {"indexHash": sealed}, operator)
+        return IndexReconciled(mine, index, differing - repaired, repaired, sealed, time.monotonic() - begin)
     evidence |= {"indexHash": sealed, "seconds": round(time.monotonic() - begin, 3)}
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return IndexReconciled(mine, index, differing - repaired, repaired, sealed, time.monotonic() - begin)
@@ -302,19 +310,21 @@ def differing_keys(source: Side, target: IndexSide, keys: Sequence[Texts]) -> li
     return [k for k, i in ids.items() if (k not in gone if k in neither else wanted.get(i) != there.get(i))]
 
 
-def _look_again(move: OpenedIndex, keys: Sequence[Texts]) -> list[Texts]:
-    left = list(keys)
+def _look_again(move: OpenedIndex, keys: Sequence[Texts], before: Sequence[Texts] = ()) -> list[Texts]:
+    """Those of ``keys``, and of ``before`` in the older generation, that go on differing while what waits is carried."""
     source, target = move.pair.source, move.pair.target
+    left, behind = list(keys), list(before)
     for look in range(comparing.LOOKS):
-        if not left:
-            return []
+        if not left and not behind:
+            break
         if look:
             caught_up(move)
             time.sleep(0.05 * look)
         left = differing_keys(source, target, left)
-        waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if left else set()
-        left = [k for k in left if key_id(k) not in waiting]
-    return left
+        behind = differing_keys(source, target.older, behind) if target.older is not None else []
+        waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if left or behind else set()
+        left, behind = ([k for k in some if key_id(k) not in waiting] for some in (left, behind))
+    return list(dict.fromkeys([*left, *behind]))
 
 
 def caught_up(move: OpenedIndex) -> Carried:

@@ -1,12 +1,12 @@
 """The end of a move into an index: the gate, the swap of the alias, the way back, and the end of its window."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
 
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import Refused
 from lockgate.indexes.carry import limits_of, refuse_drift
 from lockgate.indexes.figures import figures
 from lockgate.indexes.gold import read_gold
@@ -18,17 +18,29 @@ from lockgate.indexes.validate import read_query_vectors, remember, side_of, val
 from lockgate.indexes.watching import Look
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import drive
-from lockgate.moves.gates import diverged, refuse_outside, refuse_unproven, refuse_unproven_end
+from lockgate.moves.gates import (
+    key_words,
+    note_barred,
+    refuse_outside,
+    refuse_unproven,
+    refuse_unproven_back,
+    refuse_unproven_end,
+    unlike_after_drain,
+    unsettled,
+)
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage, why
 from lockgate.postgres.moves import ledger, switch
 from lockgate.record.points import point
+from lockgate.stores.making import Texts
 from lockgate.stores.side import key_id
 
 
-def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callable[[str, float], None] = lambda _d, _p: None) -> Turned:  # fmt: skip
+def turn(
+    move: OpenedIndex, *, forward: bool, accept: Collection[str] = (), operator: str = "", report: Callable[[str, float], None] = lambda _d, _p: None,
+) -> Turned:  # fmt: skip
     """Cutover or rollback: carry what waits, ask the gate, swap the alias. Cut off anywhere, the same call goes on.
 
-    Nobody else writes records of the move meanwhile, so what the gate looked at is what begins to serve; writers of the
+    ``accept`` names keys (as ``key_words`` says them) that may differ. Nobody else writes records of the move meanwhile, so what the gate looked at is what begins to serve; writers of the
     table go on and do not notice. Raises what the gate raises: ``INDEX_DRIFT``, ``INDEX_HELD``, ``INDEX_NOT_READY``.
     """
     row = move.row()
@@ -49,6 +61,9 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
     if not forward:
         why(Stage(row.stage), after)
+    left = unsettled(move.home, row)
+    if not forward:
+        refuse_unproven_back(row, left)
     # What it costs to catch up is paid before anybody waits.
     before = caught_up(move).done
     if forward:
@@ -57,7 +72,7 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
     reason = why(Stage(row.stage), after)
     link, name = move.pair.target.link, move.declared.index.name
     with writing(link, name, INDEX_WAIT), move.pair.target.still():
-        carried, checked = _carried(move, operator, kept=forward and not begun)
+        carried, checked, accepted = _carried(move, left.keys, accept, operator, forward=forward, begun=begun)
         carried += before
         look: Look | None = None
         if forward:
@@ -69,6 +84,8 @@ def turn(move: OpenedIndex, *, forward: bool, operator: str = "", report: Callab
         "cutoverMs": done.elapsed_ms, "drained": carried, "changedKeysCompared": checked, "alias": name, "from": done.before, "to": done.after,
         "indexHash": find_generation(link, name, done.after).index_hash,
     }  # fmt: skip
+    if accepted:
+        evidence["accepted"] = accepted
     if look is not None:
         evidence |= {"deltaSDiff": look.delta_s_diff, "lambda": look.states, "coverage": look.coverage}
     epoch = row.epoch + 1
@@ -108,20 +125,32 @@ def _admit(move: OpenedIndex, stage: str, operator: str, *, begun: bool) -> None
         ledger.step(move.home, move.name, stage, Stage.READY, why(Stage(stage), Stage.READY), {}, operator=operator)  # fmt: skip
 
 
-def _carried(move: OpenedIndex, operator: str, *, kept: bool) -> tuple[int, int]:
-    """Carry what came since, then compare the keys that were carried and do not wait again. (operations, records compared). With ``kept`` a difference stays with the move."""
+def _carried(
+    move: OpenedIndex,
+    left: list[Texts],
+    accept: Collection[str],
+    operator: str,
+    *,
+    forward: bool,
+    begun: bool,
+) -> tuple[int, int, list[str]]:
+    """Carry what came since, then compare the keys that were carried and do not wait again, and those that an earlier call ``left``,
+    with the generation that shall serve. (operations, records compared, keys that differ with the word of a person)."""
     source, target = move.pair.source, move.pair.target
-    keys = {key_id(op.key): op.key for op in source.waiting(1_000_000)}
+    coming = target if forward or target.older is None else target.older
+    keys = {key_id(key): key for key in left}
+    fresh = {key_id(op.key): op.key for op in source.waiting(1_000_000)}
+    note_barred(move.home, move.name, [key for k, key in fresh.items() if k not in keys])
+    keys |= fresh
     carried = caught_up(move).done
-    unlike = differing_keys(source, target, list(keys.values())) if keys else []
+    unlike = differing_keys(source, coming, list(keys.values())) if keys else []
     waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if unlike else set()
     unlike = [k for k in unlike if key_id(k) not in waiting]
+    accepted = [key_words(k) for k in unlike if key_words(k) in accept]
+    unlike = [k for k in unlike if key_words(k) not in accept]
     if unlike:
-        words = f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}"
-        if kept:  # the next call carries nothing of them, so it has to be written down
-            diverged(move.home, move.name, move.declared.gates, words, {"unlike": len(unlike)}, operator)
-        raise LockgateError(words, "MOVE_DIVERGED")
-    return carried, len(keys)
+        unlike_after_drain(move.home, move.name, move.declared.gates, unlike, turned=begun or not forward, operator=operator)  # fmt: skip
+    return carried, len(keys), accepted
 
 
 def _forward(move: OpenedIndex, operator: str, report: Callable[[str, float], None]) -> tuple[Swapped, Look | None]:  # fmt: skip
@@ -206,7 +235,7 @@ def finish(move: OpenedIndex, *, now: bool, operator: str = "") -> None:
     if row.stage == Stage.FINISHED:
         return
     reason = why(Stage(row.stage), Stage.FINISHED)
-    refuse_unproven_end(move.home, row, way_back=move.pair.target.older is not None, now=now)
+    refuse_unproven_end(move.home, row, way_back=move.pair.target.older is not None, now=now, mended=f"lockgate move verify {move.name} --repair")  # fmt: skip
     if not now and row.window_open and not move.declared.one_way:
         raise Refused(
             f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"

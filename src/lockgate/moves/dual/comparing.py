@@ -1,7 +1,7 @@
 """The proof of a dual-written move: what one side gives for every row against what the other holds, and again for rows that differ."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.verify import Difference, Verified, verify
@@ -17,43 +17,48 @@ SAME_KEYS = frozenset({"integer", "text", "uuid", ANY})
 """Families of which the comparison by digests tells a key's value letter for letter as the sides of a move write it."""
 
 
-def compare(move: Opened, report: Callable[[str, float], None]) -> Verified:
-    """Compare every row in both directions: by digests where columns are taken as they are, else value by value."""
+def compare(move: Opened, report: Callable[[str, float], None], *, turned: bool = False) -> Verified:
+    """Compare every row in both directions: by digests where columns are taken as they are, else value by value.
+
+    ``turned``: the target serves, and the source has to hold what it gives.
+    """
     d = move.declared
-    if d.columns:
-        return _compare_values(move)
+    origin, destination = move.pair.of("target" if turned else "source")
+    if d.reverse if turned else d.columns:
+        return _compare_values(origin, destination, turned)
     with open_stores(*move.places) as (left, right):
         tables = left.describe(d.source.table), right.describe(d.target.table)
-        names = tuple(g.name for g in move.pair.source.given)
+        names = tuple(g.name for g in origin.given)
         found = verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, marked=True, progress=lambda p: report(p.doing, p.done))  # fmt: skip
     if not found.equal and not {k.family for k in move.pair.source.key} <= SAME_KEYS:
         # The rows that differ are looked at again by their keys, so these have to be the sides' own.
-        return _compare_values(move)
+        return _compare_values(origin, destination, turned)
     return found
 
 
-def _compare_values(move: Opened) -> Verified:
-    """Value by value: what the source gives for every row against what the target holds, page by page in the source's order, then keys that only the target has."""
+def _compare_values(origin: Side, destination: Side, turned: bool) -> Verified:
+    """Value by value: what the origin gives for every row against what the destination holds, page by page in the origin's order, then keys that only the destination has."""
     begin = time.monotonic()
-    source, target = move.pair.source, move.pair.target
-    names = [g.name for g in source.given]
+    names = [g.name for g in origin.given]
     found: list[Difference] = []
     counts = [0, 0]
-    for near, far, kind in ((source, target, "missing"), (target, source, "extra")):
+    for near, far, kind in ((origin, destination, "missing"), (destination, origin, "extra")):
         low: Texts | None = None
         while (high := near.boundary(low, 5000)) is not None:
             images = dict(near.between(low, high))
             keys = list(images)
-            counts[near is target] += len(keys)
+            counts[near is destination] += len(keys)
             if kind == "missing":
                 there = dict(far.rows(keys, names))
-                found += [Difference(k, "missing" if k not in there else "changed") for k in keys if not same(source, images.get(k), there.get(k))]  # fmt: skip
+                found += [Difference(k, "missing" if k not in there else "changed") for k in keys if not same(origin, images.get(k), there.get(k))]  # fmt: skip
             else:
                 there = dict(far.rows(keys, [k.name for k in far.key]))
                 found += [Difference(k, "extra") for k in keys if k not in there]
             low = high
-    key = tuple(Item(k.name, f"canonical:{k.family}") for k in source.key)
-    comparison = Comparison(key, tuple(Item(g.name, f"canonical:{g.family}") for g in source.given), "canonical", "sha256")  # fmt: skip
+    if turned:
+        counts.reverse()  # they are told as those of the source and of the target
+    key = tuple(Item(k.name, f"canonical:{k.family}") for k in origin.key)
+    comparison = Comparison(key, tuple(Item(g.name, f"canonical:{g.family}") for g in origin.given), "canonical", "sha256")  # fmt: skip
     return Verified(not found, counts[0], counts[1], tuple(found), False, comparison, time.monotonic() - begin)  # fmt: skip
 
 
@@ -67,26 +72,30 @@ def same(origin: Side, image: Image | None, there: Texts | None) -> bool:
     return [canonical(t, f) for t, f in zip(image, families, strict=True)] == [canonical(t, f) for t, f in zip(there, families, strict=True)]  # fmt: skip
 
 
-def look_again(origin: Side, destination: Side, differing: tuple[Difference, ...], drained: Callable[[], object]) -> tuple[Difference, ...]:  # fmt: skip
-    """The rows of ``differing`` that go on differing while what waits is carried by ``drained``.
+def unlike(origin: Side, destination: Side, keys: Sequence[Texts]) -> list[Texts]:
+    """Those of ``keys`` of which the destination does not hold, at this moment, what the origin gives.
 
     A key that neither side has is explained by a delete that the origin knows of. Else nobody knows what was compared, and that is no equality.
     """
+    images, there = origin.images(keys), dict(destination.rows(keys, [g.name for g in origin.given]))
+    gone = origin.gone([k for k in keys if k not in images and k not in there])
+    return [
+        k for k in keys
+        if not (k in gone if k not in images and k not in there else same(origin, images.get(k), there.get(k)))
+    ]  # fmt: skip
+
+
+def look_again(origin: Side, destination: Side, differing: tuple[Difference, ...], drained: Callable[[], object]) -> tuple[Difference, ...]:  # fmt: skip
+    """The rows of ``differing`` that go on differing while what waits is carried by ``drained``."""
     left = list(differing)
-    names = [g.name for g in origin.given]
     for look in range(LOOKS):
         if not left:
             return ()
         if look:
             drained()
             time.sleep(0.05 * look)
-        keys = [texts_of(d.key) for d in left]
-        images, there = origin.images(keys), dict(destination.rows(keys, names))
-        gone = origin.gone([k for k in keys if k not in images and k not in there])
-        left = [
-            d for d, k in zip(left, keys, strict=True)
-            if not (k in gone if k not in images and k not in there else same(origin, images.get(k), there.get(k)))
-        ]  # fmt: skip
+        still = set(unlike(origin, destination, [texts_of(d.key) for d in left]))
+        left = [d for d in left if texts_of(d.key) in still]
     return tuple(left)
 
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from lockgate.errors import Busy, LockgateError, Refused
-from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import pair as pairs
-from lockgate.moves.dual.comparing import compare, look_again, same, texts_of
+from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
@@ -17,24 +16,21 @@ from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
 from lockgate.moves.gates import (
     diverged,
-    refuse_outside,
-    refuse_unproven,
     refuse_unproven_end,
-    refuse_unshadowed,
 )
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.moves.transforms import Transform
 from lockgate.moves.verify import Difference, Verified
-from lockgate.postgres.moves import home, ledger, switch
-from lockgate.postgres.relation import server_facts
+from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
-from lockgate.record.points import point
 from lockgate.record.redact import redact
 from lockgate.record.words import agree, counted
-from lockgate.stores.making import Given, Texts
-from lockgate.stores.side import Op, Side, Switch, key_id
-from lockgate.stores.speaking import Locked, PostgresSpeaker, speak
+from lockgate.stores.making import Given
+from lockgate.stores.side import Op, Side, Switch
+from lockgate.stores.speaking import Locked, speak
 
+TURNED = (Stage.CUT_OVER, Stage.TAIL)
+"""Stages in which the target serves and the way back is open."""
 PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
 
@@ -185,19 +181,21 @@ class DualReconciled(NamedTuple):
 def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, float], None] = lambda _d, _p: None, operator: str = "") -> DualReconciled:  # fmt: skip
     """Drain, compare every row in both directions, look again at those that differ, and step to ``reconciled``. Raises ``MOVE_DIVERGED``.
 
-    With ``repair`` rows that differ are written again as operations, with a revision of their own.
+    With ``repair`` rows that differ are written again as operations, with a revision of their own. After the cutover the source
+    is held against what the target gives; the stage stays, and what was found decides about the way back.
     """
     row = move.row()
-    if row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
+    turned = row.stage in TURNED and not move.declared.one_way
+    if not turned and row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
-    origin, destination = move.pair.source, move.pair.target
+    origin, destination = move.feed(row)
     drained(move, origin, destination)
     refuse_incomplete(move)
 
     def carried() -> Carried:
         return drained(move, origin, destination)
 
-    found = compare(move, report)
+    found = compare(move, report, turned=turned)
     unexplained = look_again(origin, destination, found.differing, carried)
     repaired = 0
     if unexplained and repair:
@@ -212,9 +210,17 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     if unexplained or found.truncated:
         words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
         diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
+    if turned:
+        proven_again(move, evidence, operator)
+        return DualReconciled(found, len(found.differing) - repaired, (), repaired)
     refuse_dangling(move, carried)
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return DualReconciled(found, len(found.differing) - repaired, (), repaired)
+
+
+def proven_again(move: Opened, evidence: dict[str, object], operator: str) -> None:
+    """Write down that both sides of a move that has switched are equal: nothing that was found before stands in the way of a rollback or the end."""
+    ledger.event(move.home, move.name, "proof", "both sides were compared after the cutover and are equal", evidence, operator=operator)  # fmt: skip
 
 
 def refuse_incomplete(move: Opened) -> None:
@@ -269,131 +275,6 @@ def write_again(origin: Side, keys: Sequence[tuple[object, ...]]) -> None:
             origin.record(Op(op_id, texts, origin.images([texts]).get(texts), rev))
 
 
-def turn(move: Opened, *, forward: bool, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:  # fmt: skip
-    """Cutover or rollback. The barrier goes up on the side that serves, in a row that every writer holds while it writes;
-    then drain, compare, open the other side. Cut off anywhere, the same call goes on from what the switches say."""
-    row = move.row()
-    wanted = "target" if forward else "source"
-    done_stages = (Stage.CUT_OVER, Stage.TAIL) if forward else (Stage.ROLLED_BACK,)
-    if row.stage in done_stages:
-        _follow(move, wanted, row.epoch)
-        return Turned(wanted, True, row.cutover_ms or 0.0, 0, 0, 0, ())
-    if forward:
-        held, there = move.pair.source.switch(), move.pair.target.switch()
-        whole = (
-            held is not None and held.serves == "source"
-        )  # else it is half done, and has to be brought to its end
-        if whole:
-            why(Stage(row.stage), Stage.CUT_OVER if row.stage == Stage.READY else Stage.READY)
-        if there is None or (there.serves, there.epoch) != ("target", row.epoch + 1):
-            refuse_unproven(move.home, row)
-        if whole:
-            refuse_outside(move.home, move.name, move.declared.gates)
-            refuse_unshadowed(move.home, move.name, move.declared.gates)
-    if forward and row.stage != Stage.READY:
-        drained(move, move.pair.source, move.pair.target)
-        refuse_incomplete(move)
-        refuse_dangling(move, lambda: drained(move, move.pair.source, move.pair.target))
-        ledger.step(move.home, move.name, row.stage, Stage.READY, why(Stage(row.stage), Stage.READY), {}, operator=operator)  # fmt: skip
-        row = move.row()
-    after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
-    reason = why(Stage(row.stage), after)
-    if not forward and move.declared.one_way:
-        raise Refused(
-            f"the move {move.name} is declared one-way: nothing kept the old side current", "MOVE_STAGE"
-        )
-    serving, coming = move.pair.of("source" if forward else "target")
-    epoch = row.epoch + 1
-    opened_ = coming.switch()
-    attempts = count = checked = 0
-    begin = clock()
-    opening: Switch | None = None
-    if opened_ is None or (opened_.serves, opened_.epoch) != (wanted, epoch):
-        _shrink(move, serving, coming)
-        attempts = set_switch(move, serving, Switch("barred", row.epoch, True))
-        begin = clock()
-        point("dual:barred")
-        try:
-            count, checked = _under_barrier(move, serving, coming, begin, clock)
-        except BaseException:
-            set_switch(move, serving, Switch("source" if forward else "target", row.epoch, True))
-            raise
-        opening = Switch(wanted, epoch, not move.declared.one_way)
-        if not _beside_the_ledger(move, coming):
-            set_switch(move, coming, opening)
-            opening = None
-            point("dual:opened")
-    ms = round((clock() - begin) * 1000, 3)
-    if opening is None:
-        set_switch(move, serving, Switch(wanted, epoch, True))
-    evidence: dict[str, object] = {"cutoverMs": ms, "lockAttempts": attempts, "drained": count, "changedKeysCompared": checked, "epoch": epoch}  # fmt: skip
-    also = "epoch = epoch + 1"
-    also += f", cutover_at = clock_timestamp(), cutover_ms = {ms}" if forward else ", rollback_until = NULL"
-    if forward and not move.declared.one_way:
-        also += f", rollback_until = clock_timestamp() + make_interval(secs => {move.declared.rollback_hours * 3600})"  # fmt: skip
-    with move.home.transaction():
-        if opening is not None:  # what opens the coming side and what is known of it are one
-            coming.by(PostgresSpeaker(move.target, "", move.home)).put_switch(opening)
-        ledger.step(move.home, move.name, row.stage, after, reason, evidence, also=also, operator=operator)
-        if forward:
-            ledger.step(move.home, move.name, Stage.CUT_OVER, Stage.TAIL, why(Stage.CUT_OVER, Stage.TAIL), {"oneWay": move.declared.one_way}, operator=operator)  # fmt: skip
-        switch.serve(move.home, move.name, wanted, epoch)
-        point("dual:recorded")
-    if opening is not None:
-        point("dual:opened")
-        set_switch(move, serving, Switch(wanted, epoch, True))
-    return Turned(wanted, False, ms, attempts, count, checked, ())
-
-
-def _beside_the_ledger(move: Opened, side: Side) -> bool:
-    """True when this side's store is the database that holds the ledger."""
-    speaker = side.speaker
-    return isinstance(speaker, PostgresSpeaker) and server_facts(move.home).same_database(server_facts(speaker.link))  # fmt: skip
-
-
-def _follow(move: Opened, serves: str, epoch: int) -> None:
-    """A call that was cut off behind the record has left the old side barred: its writers follow by themselves, and now it says so."""
-    other = move.pair.of(serves)[1]
-    held = other.switch()
-    if held is not None and held.serves == "barred":
-        set_switch(move, other, Switch(serves, epoch, True))
-
-
-def _shrink(move: Opened, serving: Side, coming: Side) -> None:
-    for _ in range(200):
-        drained(move, serving, coming)
-        if serving.backlog()[0] <= move.declared.limits.outbox_rows:
-            return
-    raise Refused(f"the outbox does not shrink below {counted(move.declared.limits.outbox_rows, 'operation')}: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
-
-
-def _under_barrier(move: Opened, serving: Side, coming: Side, begin: float, clock: Callable[[], float]) -> tuple[int, int]:  # fmt: skip
-    """Nothing new comes: carry all that waits, then compare exactly the keys that were carried. (operations, rows compared)."""
-    limits = move.declared.limits
-    keys: dict[str, Texts] = {}
-    count = 0
-    while ops := serving.waiting(limits.relay_rows):
-        keys |= {key_id(op.key): op.key for op in ops}
-        done = drain(serving, coming, limits.relay_rows, most=1)
-        if done.failed:
-            raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
-        count += done.done
-        if (clock() - begin) * 1000 > limits.block_ms:
-            raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
-    chosen = list(keys.values())
-    if chosen and serving.given:
-        images, there = serving.images(chosen), dict(coming.rows(chosen, [g.name for g in serving.given]))
-        unlike = [k for k in chosen if not same(serving, images.get(k), there.get(k))]
-        if unlike:
-            words = f"after the drain {len(unlike)} changed keys differ, the first {unlike[0]}"
-            if (
-                serving is move.pair.source
-            ):  # what was carried is not compared again by the next call, so it has to be written down
-                diverged(move.home, move.name, move.declared.gates, words, {"unlike": len(unlike)})
-            raise LockgateError(words, "MOVE_DIVERGED")
-    return count, len(chosen)
-
-
 def relay(move: Opened) -> Carried:
     """Carry what waits, from the side that serves to the other."""
     row = move.row()
@@ -422,7 +303,8 @@ def finish(move: Opened, *, now: bool, operator: str = "") -> None:
     if row.stage == Stage.FINISHED:
         return
     reason = why(Stage(row.stage), Stage.FINISHED)
-    refuse_unproven_end(move.home, row, way_back=not move.declared.one_way, now=now)
+    again = "" if move.declared.one_way else f"lockgate move verify {move.name} --repair"
+    refuse_unproven_end(move.home, row, way_back=not move.declared.one_way, now=now, mended=again)
     if not now and row.window_open and not move.declared.one_way:
         raise Refused(
             f"the way back of the move {move.name} is open until {row.rollback_until}", "MOVE_WINDOW"
