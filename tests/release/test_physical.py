@@ -13,7 +13,7 @@ from lockgate.postgres import physical_copy
 from lockgate.postgres.digests import TableDigest, steady
 from lockgate.postgres.embedded import Embedded, locks
 from lockgate.release.restore import server_binaries
-from release.conftest import ENV
+from release.conftest import ENV, SHA
 from release.test_kill import hurt
 from support import servers
 from support.calls import Project
@@ -244,6 +244,33 @@ def test_a_drill_that_differs(cluster: Callable[..., tuple[Project, str]], tmp_p
         refused = project.json("backup", *call, "--env", "production")
         assert "tablespaces" in refused.error("RESTORE_FAILED")["message"]
     (data / "pg_tblspc" / "16999").unlink()
+
+
+def test_tablespaces_are_refused_before_anything_is_copied(
+    cluster: Callable[..., tuple[Project, str]], session_directory: Path
+):
+    """Tablespaces are named and refused before a file is copied, by `backup take` and by a release, with the way that works, and that way works."""
+    project, url = cluster()
+    place = session_directory / f"space-{project.root.parent.name}"
+    place.mkdir()
+    with psycopg.connect(url, autocommit=True) as connection:
+        [data] = connection.execute("SHOW data_directory").fetchone()
+        owner = Path(data).stat()
+        os.chown(place, owner.st_uid, owner.st_gid)
+        connection.execute(f"CREATE TABLESPACE apart LOCATION '{place}'")
+        connection.execute("CREATE TABLE far (id int) TABLESPACE apart")
+    there = sorted(path.name for path in place.rglob("*"))
+    project.write("more", "CREATE TABLE more (id bigint PRIMARY KEY);\n")
+    for call in (["backup", "take"], ["release", "--sha", SHA]):
+        refused = project.json(*call, "--env", "production").error("BACKUP_FAILED")
+        assert f"apart in {place}" in refused["message"]
+        assert 'provider = "pg_dump"' in refused["next"]
+    assert sorted(path.name for path in place.rglob("*")) == there
+    assert backup(project, "list")["backups"] == []
+    project.configure(ENV + '[backup]\nprovider = "pg_dump"\n')
+    backup(project, "take")
+    assert backup(project, "drill")["restored"]["equal"] is True
+    project.ok("release", "release", "resume", "--env", "production")
 
 
 def test_a_copy_that_does_not_start(cluster: Callable[..., tuple[Project, str]], session_directory: Path):

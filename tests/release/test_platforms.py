@@ -18,6 +18,7 @@ pytestmark = pytest.mark.postgres("18")
 DOUBLE = """#!{python}
 import pathlib, sys
 state, log = pathlib.Path({state!r}), pathlib.Path({log!r})
+names = state.with_name("names")
 program, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 def refuse(why):
     print(f"{{program}}: {{why}}: {{' '.join(words)}}", file=sys.stderr)
@@ -41,8 +42,8 @@ elif program == "az":
     given = dict(zip(words[3::1], words[4::1]))
     if words[0] != "containerapp" or given.get("--name") != "mailer" or given.get("--resource-group") != "shop":
         refuse("not found")
-    elif words[1:3] == ["revision", "list"] and given["--output"] == "tsv":
-        print("mailer--r7" if running() else "")
+    elif words[1:3] == ["revision", "list"] and given["--output"] == "tsv" and given["--query"] == "[?properties.active].name":
+        print(names.read_text() if names.exists() else "mailer--r7" if running() else "", end="")
     elif given.get("--revision") != "mailer--r7":
         refuse("no such revision")
     elif words[1:3] == ["revision", "deactivate"]:
@@ -112,6 +113,29 @@ def test_a_preset_pauses_and_resumes(make: Callable[..., Project], platform: Pat
     assert "COMMAND_FAILED" in answer.out + answer.err
     assert len(project.ok("status", "status", "--env", "production")["applied"]) == 2
     assert (platform / "running").read_text() == "3"
+
+
+def test_a_container_app_without_an_active_revision(make: Callable[..., Project], platform: Path):
+    """Before any pause the active revision is asked for and counted; where none is active nothing is paused or let go, and where several are, the release stops before it touches them. No revision without a name is ever asked for."""
+    project = make(
+        ENV
+        + '[workers]\npreset = "containerapp"\nname = "mailer"\nnamespace = "shop"\ntimeout = "20s"\npoll_interval = "50ms"\n'
+    )
+    path = f"{platform}:/usr/bin:/bin"
+    call = ("release", "workers", "status", "--env", "production")
+    assert project.ok("release-workers", *call, PATH=path)["running"] == 3
+    (platform / "names").write_text("mailer--r7\nmailer--r8\n")
+    refused = project.json("release", "--sha", SHA, "--env", "production", PATH=path)
+    assert "mailer--r7, mailer--r8 are active" in refused.error("COMMAND_FAILED")["message"]
+    assert project.ok("status", "status", "--env", "production")["applied"] == []
+    (platform / "names").unlink()
+    (platform / "running").write_text("0")
+    project.ok("release", "release", "--sha", SHA, "--env", "production", PATH=path)
+    assert (platform / "running").read_text() == "0"  # nobody worked before, so nobody is let go
+    assert project.ok("release-workers", *call, PATH=path)["running"] == 0
+    asked = (platform / "log").read_text()
+    assert "--revision  " not in asked
+    assert "activate" not in asked
 
 
 def test_a_flag_of_your_own(make: Callable[..., Project], database: str):

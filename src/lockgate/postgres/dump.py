@@ -124,7 +124,7 @@ def restore_dump(
         str(program("pg_restore", version)), "--exit-on-error", f"--jobs={jobs}", "--no-password", f"--dbname={conninfo}",
     ]  # fmt: skip
     if not owners:
-        arguments += ["--no-owner", "--no-privileges"]
+        arguments += ["--no-owner", "--no-privileges", "--no-tablespaces"]
     done = run([*arguments, str(folder)], seconds=seconds, environ=environ, alarm=alarm)
     refuse_failure(done, "pg_restore", "RESTORE_FAILED")
 

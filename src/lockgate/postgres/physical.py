@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lockgate.errors import LockgateError, RunFailed
+from lockgate.errors import LockgateError, Refused, RunFailed
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.child import run
 from lockgate.postgres.dump import refuse_failure
@@ -13,6 +13,26 @@ from lockgate.postgres.programs import address, program
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
+
+_TABLESPACES = """
+SELECT spcname, pg_catalog.pg_tablespace_location(oid) FROM pg_catalog.pg_tablespace
+ WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1
+"""
+
+
+def refuse_tablespaces(wire: Wire) -> None:
+    """Raise ``Refused`` (``BACKUP_FAILED``) where the cluster has tablespaces of its own.
+
+    A plain copy puts them at the same places of this machine: over the original's own files, or where nobody looks for them.
+    """
+    found = [f"{name} in {place}" for name, place in wire.one(_TABLESPACES).rows]
+    if found:
+        raise Refused(
+            f"the cluster has tablespaces beside its own two ({', '.join(found)}), which a base backup of lockgate does not hold",
+            "BACKUP_FAILED",
+            state="Nothing was copied, and nothing was changed.",
+            next='Set [backup] provider = "pg_dump" (or "command", with a snapshot of your own) in lockgate.toml, then lockgate backup take',
+        )
 
 
 def take_base_backup(

@@ -69,6 +69,8 @@ class Backups:
         wire = connect_patiently(self.target, "backup", self.limits, self.alarm)
         try:
             facts = read_facts(wire.one(FACTS))
+            if provider == "pg_basebackup":
+                physical.refuse_tablespaces(wire)
             location = "" if provider in ("restore-point", "command") else str(self._folder(backup_id))
             begin_backup(wire, backup_id, self.target.environment, provider, location, release_key)
             point("backup:begun")

@@ -23,7 +23,10 @@ from lockgate.release.job import fill
 
 
 class Commands(msgspec.Struct, frozen=True):
-    """The commands of a preset. ``before`` prints what resume needs (``{before}``); ``status`` how many run, or a word."""
+    """The commands of a preset. ``before`` prints what resume needs (``{before}``); ``status`` how many run, or a word.
+
+    With ``names``, ``before`` prints what is active now, one name a line: nothing where nobody works.
+    """
 
     before: tuple[str, ...]
     pause: tuple[str, ...]
@@ -31,6 +34,7 @@ class Commands(msgspec.Struct, frozen=True):
     resume: tuple[str, ...]
     resume_one: tuple[str, ...] = ()
     count_lines: bool = False
+    names: bool = False
 
 
 def preset(workers: Workers) -> Commands:
@@ -49,10 +53,10 @@ def preset(workers: Workers) -> Commands:
         where = ("--name", name, "--resource-group", space)
         revision = ("az", "containerapp", "revision")
         return Commands(
-            (*revision, "list", *where, "--query", "[?properties.active].name | [0]", "--output", "tsv"),
+            (*revision, "list", *where, "--query", "[?properties.active].name", "--output", "tsv"),
             (*revision, "deactivate", *where, "--revision", "{before}"),
             ("az", "containerapp", "replica", "list", *where, "--revision", "{before}", "--query", "length(@)", "--output", "tsv"),
-            (*revision, "activate", *where, "--revision", "{before}"),
+            (*revision, "activate", *where, "--revision", "{before}"), names=True,
         )  # fmt: skip
     if workers.preset == "systemctl":
         return Commands(
@@ -107,29 +111,50 @@ class ByCommand:
         self.folder = folder
 
     def before(self, budget: Budget) -> str:
-        """What the preset's ``before`` prints."""
-        return self._run(self.commands.before, budget, "").strip() if self.commands.before else ""
+        """What the preset's ``before`` prints. Raises ``RunFailed`` where more is active than one pause reaches."""
+        said = self._run(self.commands.before, budget, "").strip() if self.commands.before else ""
+        if self.commands.names and len(said.splitlines()) > 1:
+            raise RunFailed(
+                f"{', '.join(said.split())} are active, and a pause reaches one",
+                "COMMAND_FAILED",
+                next="Deactivate all but one, or set pause, status and resume of [workers] instead of the preset.",
+            )
+        return said
 
     def pause(self, budget: Budget, before: str) -> None:
-        """Run the pause command."""
-        self._run(self.commands.pause, budget, before)
+        """Run the pause command; where nothing was active there is nothing to stop."""
+        if before or not self.commands.names:
+            self._run(self.commands.pause, budget, before)
 
     def running(self, budget: Budget, before: str) -> int | None:
         """Run the status command; one that fails cannot tell."""
         try:
-            said = self._run(self.commands.status, budget, before)
+            if not self.commands.names:
+                return self._count(budget, before)
+            # Since the pause a rollout may have brought another one up: every one that may run is counted.
+            counts = [
+                self._count(budget, one) for one in dict.fromkeys([*before.split(), *self._active(budget)])
+            ]
         except RunFailed as error:
             if error.code == "COMMAND_FAILED":
                 return None
             raise
-        return read_count(said, lines=self.commands.count_lines)
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def resume(self, budget: Budget, before: str, *, one: bool = False) -> bool:
-        """Run the resume command."""
+        """Run the resume command; where something is active already, or nothing was, there is nothing to let go."""
         if one and not self.commands.resume_one:
             return False
+        if self.commands.names and (not before or self._active(budget)):
+            return True
         self._run(self.commands.resume_one if one else self.commands.resume, budget, before)
         return True
+
+    def _active(self, budget: Budget) -> list[str]:
+        return self._run(self.commands.before, budget, "").split()
+
+    def _count(self, budget: Budget, before: str) -> int | None:
+        return read_count(self._run(self.commands.status, budget, before), lines=self.commands.count_lines)
 
     def _run(self, command: tuple[str, ...], budget: Budget, before: str) -> str:
         done = budget.run(fill(command, {"before": before}), folder=self.folder)
