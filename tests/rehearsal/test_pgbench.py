@@ -6,18 +6,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from lockgate.errors import ConfigError
+from lockgate.postgres.alarm import Alarm
+from lockgate.postgres.embedded import Embedded
 from lockgate.postgres.placeholders import queries_of
 from lockgate.postgres.programs import program
+from lockgate.postgres.scratch import Ground
 from lockgate.postgres.target import Target
 from lockgate.rehearsal.load import Work
-from lockgate.rehearsal.pgbench import Pgbench, samples_of, script_of, scripts_of, sweep, under_pgbench
+from lockgate.rehearsal.pgbench import Pgbench, Stuck, samples_of, script_of, scripts_of, sweep, under_pgbench
 from lockgate.rehearsal.report import Rehearsal
+from rehearsal.rehearsals import rehearsed
 from support.processes import until
 
 BASE = "create table users (id bigint primary key, email text not null, visits int not null default 0);"
@@ -141,6 +146,39 @@ def test_what_the_migration_raises_comes_through(target: Target, database: str) 
     with psycopg.connect(database) as connection:
         found = "select count(*) from pg_stat_activity where application_name = 'lockgate/load' and datname = current_database() and state = 'active'"
         until(lambda: connection.execute(found).fetchone() == (0,))
+
+
+@pytest.mark.postgres("18")
+def test_one_that_does_not_end(target: Target, tmp_path: Path) -> None:
+    """A pgbench whose transaction outlasts its limit is killed with what its script started; the error has a code, and no process or file is left."""
+    asleep = tmp_path / "pid"
+    for text in ("SELECT pg_sleep(3600);", f"SELECT 1;\n\\shell echo $$ > {asleep}; exec sleep 3600\n"):
+        with pytest.raises(Stuck) as stuck:
+            under_pgbench(target, bench(text), [], 2, lambda: None, ends=0.2)
+        assert stuck.value.code == "LOAD_STUCK"
+        assert "within 0.2 s" in stuck.value.message
+        assert left() == []
+    until(lambda: not Path(f"/proc/{asleep.read_text().strip()}").exists())
+    children = subprocess.run(["pgrep", "-P", str(os.getpid()), "pgbench"], capture_output=True, check=False)
+    assert children.stdout == b""
+
+
+@pytest.mark.postgres("18")
+def test_a_rehearsal_whose_load_does_not_end(
+    alarm: Alarm, monkeypatch: pytest.MonkeyPatch, server: Embedded
+) -> None:
+    """The rehearsal goes on to its verdict, which holds with the code of the load; its sessions go with the scratch database."""
+    short = partial(under_pgbench, ends=0.2)
+    monkeypatch.setattr("lockgate.rehearsal.rehearse.under_pgbench", short)
+    change = "alter table users add column nick text;"
+    with Ground(Target(server.url(), source="test"), ours=True) as ground:
+        found = rehearsed(
+            ground, alarm, BASE, change, base=1, clients=2, pgbench=bench("SELECT pg_sleep(3600);")
+        )
+    assert (found.verdict, found.reason_code, found.load) == ("hold", "LOAD_STUCK", None)
+    with psycopg.connect(server.url()) as connection:
+        asleep = "select count(*) from pg_stat_activity where query like '%pg_sleep(3600)%' and pid <> pg_backend_pid() and application_name = 'lockgate/load' and datname like 'lockgate%'"
+        until(lambda: connection.execute(asleep).fetchone() == (0,))
 
 
 def test_files_of_a_killed_one_are_swept() -> None:

@@ -209,6 +209,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("REHEARSAL_FAILED", "A rehearsal found that the files do not do what they must: the check tells which.", UNTOUCHED, "Look at checks[] in rehearsal.json.", Exit.FOUND),
     Reason("REHEARSAL_HELD", "A rehearsal could not tell: a query never worked, or not every file could be applied.", UNTOUCHED, "Look at checks[] in rehearsal.json.", Exit.HOLD),
     Reason("ESTIMATE_EXCEEDED", "A file's own estimate of seconds or rows is below what its rehearsal expects at production size.", UNTOUCHED, "Mend the `-- lockgate: estimate` line, or the file.", Exit.FOUND),
+    Reason("LOAD_STUCK", "pgbench did not end after the files were applied under load; it was killed, and nothing of it is left.", UNTOUCHED, "Shorten the transactions of the scripts of --load pgbench:FILE, or leave --load out.", Exit.HOLD),
     Reason("REHEARSAL_STALE", "The rehearsal of this plan is too old, or was made on another major version of PostgreSQL.", UNTOUCHED, "lockgate rehearse again, with --server-version where it has to be another", Exit.REFUSED),
     Reason("SCRATCH_REFUSED", "The database that was given for scratch holds something, or is a target of this project.", UNTOUCHED, "Give an empty database that nobody needs: createdb scratch", Exit.REFUSED),
     # -- usage ------------------------------------------------------------------------------------

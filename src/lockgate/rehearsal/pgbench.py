@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from lockgate.errors import ConfigError
+from lockgate.errors import ConfigError, LockgateError
 from lockgate.postgres.child import Tail
 from lockgate.postgres.embedded import locks
 from lockgate.postgres.programs import address
@@ -32,12 +32,20 @@ _FOLDER = f"lockgate-pgbench-{os.getuid()}-"
 _LONG = 86_400
 """Seconds after which pgbench ends by itself, should nobody end it."""
 _STARTS = 10.0
+ENDS = 30.0
+"""Seconds in which pgbench has to finish the transactions that run when the files are applied."""
 _WRITES = re.compile(r"\b(insert|update|delete|merge|copy|truncate|call)\b", re.I)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 _ABORTED = re.compile(
     r"client \d+ (?:script (\d+) )?aborted in command (?:\d+ \([^)]*\) of script (\d+);)?.*"
 )
 """A client that an error ended: after an error of SQL the number of its script stands in front, else behind."""
+
+
+class Stuck(LockgateError):
+    """pgbench did not end when the files were applied; it was killed, and what it lived through is not known."""
+
+    default_reason = "LOAD_STUCK"
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -75,9 +83,15 @@ def scripts_of(work: list[Work]) -> list[Script]:
 
 
 def under_pgbench(
-    target: Target, bench: Pgbench, work: list[Work], clients: int, apply: Callable[[], None]
+    target: Target,
+    bench: Pgbench,
+    work: list[Work],
+    clients: int,
+    apply: Callable[[], None],
+    *,
+    ends: float = ENDS,
 ) -> Load:
-    """Run ``apply`` while pgbench is at work. Raises what ``apply`` raises, and ``ConfigError`` when pgbench does not run."""
+    """Run ``apply`` while pgbench is at work. Raises what ``apply`` raises, ``ConfigError`` when pgbench does not run, and ``Stuck`` when it has not ended so many seconds after."""
     scripts = list(bench.scripts) or scripts_of(work)
     connection, hidden = address(target)
     began = time.monotonic()
@@ -94,6 +108,7 @@ def under_pgbench(
             [*command, connection],
             env={**os.environ, **hidden, "PGAPPNAME": "lockgate/load"},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True,  # with a group of its own, what a script starts ends with it
         )  # fmt: skip
         said = _Said(process)
         try:
@@ -114,7 +129,12 @@ def under_pgbench(
                 process.wait(0.2)
             # What ends a run of --time: transactions that run are finished, and the log is written out.
             process.send_signal(signal.SIGALRM)
-            process.wait(30)
+            try:
+                process.wait(ends)
+            except subprocess.TimeoutExpired:
+                raise Stuck(
+                    f"pgbench did not end within {ends:g} s after the files were applied, and was killed: a transaction of its scripts takes longer, or waits for something"
+                ) from None
         finally:
             _end(process)
         samples = samples_of(log.read().decode(), said.aborted(), scripts)
@@ -201,8 +221,10 @@ def _opened(folder: Path, process: "subprocess.Popen[bytes]", said: _Said) -> Bi
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Have it ended, whatever it does."""
-    process.kill()
+    """Have it ended, whatever it does, and with it what its scripts have started."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -35,7 +35,7 @@ from lockgate.rehearsal.filling import Filled, Filling
 from lockgate.rehearsal.impact import Estimate, Impact
 from lockgate.rehearsal.likeness import likenesses_of
 from lockgate.rehearsal.load import Load, under_load, work_of
-from lockgate.rehearsal.pgbench import Pgbench, sweep, under_pgbench
+from lockgate.rehearsal.pgbench import Pgbench, Stuck, sweep, under_pgbench
 from lockgate.rehearsal.probing import Probe, unnamed
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.replay import Stage, replay
@@ -243,6 +243,9 @@ class Rehearsing:
             if wish.pgbench is not None:
                 return under_pgbench(target, wish.pgbench, work, wish.clients, apply)
             return under_load(target, work, wish.clients, apply)
+        except Stuck as error:
+            self.checks.append(held("load", f"no figures of the load: {error.message}", error.code))
+            return None
         except RunFailed as error:
             if isinstance(error, Interrupted):
                 raise
