@@ -16,6 +16,7 @@ from lockgate.postgres.quoting import identifier, literal, qualified
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record
 from lockgate.stores.manifest import Manifest, read_manifest
+from lockgate.stores.recordsql import COLUMN, kept_column, record_digest_sql
 from lockgate.stores.refusals import exists_already, must_move, refuse_stranger, unknown
 from lockgate.stores.searching import Capabilities
 
@@ -40,17 +41,25 @@ class SearchTables:
 
     capabilities = Capabilities("transactional", "exact")
     column = ""
-    vector_digest = "''::bytea"
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self._tables: set[str] = set()
+        self._utf8: bool | None = None
 
     # -- what a kind of table adds --------------------------------------------------------------------
 
     def columns(self, manifest: Manifest) -> str:
         """The columns beside id, text and payload."""
         raise NotImplementedError
+
+    def source_hash(self, physical: str) -> tuple[str, str]:
+        """The hash of a row's source vector as SQL, and its length: nothing where there are no vectors."""
+        return "''::bytea", "0"
+
+    def kept_digest(self, manifest: Manifest) -> str:
+        """The generated column that keeps the digest of each record."""
+        return kept_column("''::bytea", "0")
 
     # -- tables ---------------------------------------------------------------------------------------
 
@@ -63,9 +72,10 @@ class SearchTables:
         with self.link.transaction():
             if not self.link.rows("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", SCHEMA):
                 self.link.run(f"CREATE SCHEMA {SCHEMA}")
+            kept = f", {self.kept_digest(manifest)}" if self._is_utf8() else ""
             self.link.run(
                 f"CREATE TABLE {self._sql(physical)} (id text COLLATE \"C\" PRIMARY KEY, text text NOT NULL DEFAULT '', "
-                f"payload text NOT NULL DEFAULT '{{}}', {self.columns(manifest)})"
+                f"payload text NOT NULL DEFAULT '{{}}', {self.columns(manifest)}{kept})"
             )
             self.link.run(f"COMMENT ON TABLE {self._sql(physical)} IS {literal(manifest.as_json())}")
 
@@ -97,15 +107,35 @@ class SearchTables:
         return found
 
     def content(self, physical: str) -> Content:
-        """See ``SearchStore``. Runs in the server; two workers may share it."""
-        sql = statement("search_content").format(table=self._sql(physical), vector=self.vector_digest)
+        """See ``SearchStore``. Runs in the server; several of its processes share it where it may."""
+        sql = statement("search_content").format(table=self._sql(physical), digest=self._digest(physical))
         rows = self.link.rows(sql)
         return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})
 
     def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
         """See ``LiveStore``. Runs in the server; vectors stay there."""
-        sql = statement("search_digests").format(table=self._sql(physical), vector=self.vector_digest)
+        sql = statement("search_digests").format(table=self._sql(physical), digest=self._digest(physical))
         return {id_: bytes(digest) for id_, digest in self.link.rows(sql, list(ids), binary=True)}
+
+    def _digest(self, physical: str) -> str:
+        """The digest of a row's record as SQL: kept beside it, or made of it in a table of an older lockgate or in another encoding."""
+        if self.is_generated(physical, COLUMN):
+            return COLUMN
+        return record_digest_sql(*self.source_hash(physical), utf8=self._is_utf8())
+
+    def _is_utf8(self) -> bool:
+        if self._utf8 is None:
+            self._utf8 = self.link.value("SELECT pg_catalog.getdatabaseencoding()") == "UTF8"
+        return self._utf8
+
+    def is_generated(self, physical: str, column: str) -> bool:
+        """True where the server itself makes this column."""
+        found = self.link.rows(
+            "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = $2 AND attgenerated = 's'",
+            self._sql(physical),
+            column,
+        )
+        return bool(found)
 
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""

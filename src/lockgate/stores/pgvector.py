@@ -10,6 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.pgsearch import SearchTables, missing, statement
+from lockgate.stores.recordsql import kept_column
 from lockgate.stores.refusals import refuse_form, unknown
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
 from lockgate.stores.vectors import packed, rounded, unpacked
@@ -20,6 +21,10 @@ GRAPH_LIMITS = {"float32": 2000, "float16": 4000}
 ITERATIVE = (0, 8)
 """Since this version a search goes on until it has k answers; before, dead rows and filters leave fewer."""
 _FRAME = r"'\x56'::bytea || int8send(length(vector_send(embedding)) - 4) || substring(vector_send(embedding) FROM 5)"
+
+_MADE = (f"sha256({_FRAME})", "32")
+_SOURCE = ("source_hash", "length(source_hash)")
+"""The hash of the source vector as SQL, and its length in bytes."""
 
 
 class PgVector(SearchTables):
@@ -54,10 +59,12 @@ class PgVector(SearchTables):
                 raise missing("vector") from error
         if manifest.embedding.dtype == "float16":
             return f"embedding halfvec({manifest.dimension}) NOT NULL, source_hash bytea NOT NULL, stored_hash bytea NOT NULL"
-        # The server itself keeps the hash of every vector, and lets nobody write another one: so the content root of a
-        # million vectors is made without reading them.
-        kept = f"vector_hash bytea NOT NULL GENERATED ALWAYS AS (sha256({_FRAME})) STORED"
-        return f"embedding vector({manifest.dimension}) NOT NULL, {kept}"
+        return f"embedding vector({manifest.dimension}) NOT NULL"
+
+    def kept_digest(self, manifest: Manifest) -> str:
+        """See ``SearchTables``. The server makes it of the vector itself, so nobody can write another one beside it."""
+        half = manifest.embedding is not None and manifest.embedding.dtype == "float16"
+        return kept_column(*(_SOURCE if half else _MADE))
 
     def _half(self, physical: str) -> bool:
         if physical not in self._halves:
@@ -156,37 +163,16 @@ class PgVector(SearchTables):
             )
         self.link.run(f"ANALYZE {self._sql(physical)}")
 
-    def _hash(self, physical: str) -> str:
-        """The hash of the source vector as SQL: kept beside it, or made of it in a table of an older lockgate."""
+    def source_hash(self, physical: str) -> tuple[str, str]:
+        """See ``SearchTables``. Tables of an older lockgate kept the hash of the vector in place of the record's."""
         if self._half(physical):
-            return "source_hash"
-        kept = self.link.rows(
-            "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = 'vector_hash' AND attgenerated = 's'",
-            self._sql(physical),
-        )
-        return "vector_hash" if kept else f"sha256({_FRAME})"
-
-    @property
-    def vector_digest(self) -> str:  # type: ignore[override]
-        """The hash of the source vector as SQL, as ``content`` found it."""
-        return self._digest
-
-    _digest = f"sha256({_FRAME})"
-
-    def content(self, physical: str) -> Any:
-        """See ``SearchStore``."""
-        self._digest = self._hash(physical)
-        return super().content(physical)
-
-    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
-        """See ``LiveStore``."""
-        self._digest = self._hash(physical)
-        return super().record_digests(physical, ids)
+            return _SOURCE
+        return ("vector_hash", "32") if self.is_generated(physical, "vector_hash") else _MADE
 
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         half = self._half(physical)
-        source = self._hash(physical)
+        source, _ = self.source_hash(physical)
         sql = f"SELECT id, text, payload, substring(vector_send(embedding{'::vector' if half else ''}) FROM 5), {source} FROM {self._sql(physical)} ORDER BY id"
         with self.link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             for id_, text, payload, vector, digest in self.link.stream(sql):
