@@ -114,9 +114,24 @@ def test_what_depends_on_rows(rehearse: Callable[..., Rehearsal]) -> None:
     found = rehearse(TABLE, change, base=1)
     (row,) = [c for c in found.checks if c.id == "rows:1700000000001"]
     assert (str(row.answer), row.reason_code) == ("hold", "DATA_DEPENDENT")
+    assert "fails on tables that hold made-up rows and was applied without these" in row.details
     assert answers(found)["applies"] == "pass"
     assert found.verdict == "fail"  # the policy refuses a CHECK that scans
     assert not [c for c in rehearse(TABLE, change, base=1, rows=0).checks if c.id.startswith("rows")]
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    "change", ["alter table t add column b int; select 1/0;", "do $$ begin raise exception 'never'; end $$;"]
+)
+def test_what_fails_whatever_rows_are_there(rehearse: Callable[..., Rehearsal], change: str) -> None:
+    """A file that fails with rows and without is not said to apply without: the check tells that both were tried, and nothing holds for its rows."""
+    found = rehearse(TABLE, change, base=1)
+    assert answers(found)["applies"] == "fail"
+    (row,) = [c for c in found.checks if c.id == "applies"]
+    assert "(without made-up rows; with them: the same)" in row.details
+    assert not [c for c in found.checks if c.id.startswith("rows")]
+    assert not [note for note in found.notes if "applied without" in note]
 
 
 @pytest.mark.postgres("16", "18")
@@ -200,7 +215,7 @@ def test_rows_that_a_file_brings_itself(rehearse: Callable[..., Rehearsal]) -> N
     """A file that inserts keys which made-up rows hold already is applied without those: a note, and no doubt."""
     found = rehearse(TABLE, "insert into t values (1, 'one'), (2, 'two');", "alter table t add column b int;")
     assert found.verdict == "pass", found.reason
-    assert any("met made-up ones" in note for note in found.notes)
+    assert any("applied without these" in note for note in found.notes)
 
 
 @pytest.mark.postgres("18")

@@ -77,6 +77,37 @@ def test_what_a_schema_demands(wire: Wire) -> None:
     assert filling.rows["place"] == filling.rows["person"] == 50
 
 
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "code text not null check (length(code) = 8), low int not null, high int not null, check (high > low * 2 + 100)",
+        "code text not null, a int, b int, check (length(code) = 3 and (a is null) <> (b is null))",
+        "code text not null check (length(code) > 300), a int not null, b int not null, check (a = b)",
+        "code text check (length(code) >= 40), p_id int references p, q_id int references q, check (num_nonnulls(p_id, q_id) = 1)",
+        "code text not null check (length(code) = 9), tags text[] not null, n int not null, check (cardinality(tags) = n)",
+    ],
+)
+def test_a_length_beside_a_condition_over_two_columns(wire: Wire, columns: str) -> None:
+    """Columns that no pattern ties are drawn each by itself, until a condition over several of them is satisfied: the table is not left empty."""
+    wire.one("create table p (id int primary key)")
+    wire.one("create table q (id int primary key)")
+    wire.one(f"create table a (id int primary key, {columns})")
+    filling = Filling(wire, rows=20, seed=1)
+    filling.fill()
+    assert (filling.empty, filling.rows["a"] > 0) == ({}, True)
+
+
+@pytest.mark.postgres("18")
+def test_a_table_that_stays_empty(rehearse: Callable[..., Rehearsal]) -> None:
+    """Where no row can be made the report says so, and names the checks that none satisfied."""
+    base = "create table a (id int primary key, code text not null check (length(code) = 9), b text not null, check (b = md5(code)));"
+    found = rehearse(base, "alter table a add column c int;", base=1)
+    assert found.rows.empty["a"].startswith("no made-up row satisfied its checks: ")
+    assert "md5(code)" in found.rows.empty["a"]
+    assert f"a holds no rows: {found.rows.empty['a']}" in found.notes
+
+
 def content(wire: Wire) -> list[object]:
     """Everything that stands in the tables."""
     return [sorted(map(str, wire.one(f"select t::text from {t.quoted} t").rows)) for t in read_tables(wire)]

@@ -204,7 +204,7 @@ _ROWS: tuple[Reason, ...] = (
     # -- rehearsal --------------------------------------------------------------------------------
     Reason("POLICY_FAILED", "The policy found an error in a file that was rehearsed.", UNTOUCHED, "lockgate check tells each finding and its fix.", Exit.FOUND),
     Reason("QUERIES_BREAK", "A query of a release that stays alive worked before a migration and fails after it.", UNTOUCHED, "Split the change into expand and contract (lockgate new --recipe); the report names query and migration.", Exit.FOUND),
-    Reason("DATA_DEPENDENT", "A migration applies to empty tables and fails on the made-up rows of a rehearsal; whether it fails on real ones cannot be told.", UNTOUCHED, "Ask production with a query for rows that it would refuse; lockgate rehearse --rows 0 leaves rows out.", Exit.HOLD),
+    Reason("DATA_DEPENDENT", "A migration fails on the made-up rows of a rehearsal and was applied without them; whether it fails on real ones cannot be told.", UNTOUCHED, "Ask production with a query for rows that it would refuse; lockgate rehearse --rows 0 leaves rows out.", Exit.HOLD),
     Reason("DOWN_FAILED", "A down section failed, or did not bring back the schema before its file.", UNTOUCHED, "Mend the down section, then lockgate rehearse", Exit.FOUND),
     Reason("REHEARSAL_FAILED", "A rehearsal found that the files do not do what they must: the check tells which.", UNTOUCHED, "Look at checks[] in rehearsal.json.", Exit.FOUND),
     Reason("REHEARSAL_HELD", "A rehearsal could not tell: a query never worked, or not every file could be applied.", UNTOUCHED, "Look at checks[] in rehearsal.json.", Exit.HOLD),

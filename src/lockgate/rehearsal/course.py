@@ -45,6 +45,8 @@ class Course:
         for (revision, _), facts in claims.facts.items():
             self._facts.setdefault(revision, []).append(facts)
         self._claims = claims
+        self._refused: dict[str, LockgateError] = {}
+        """Revision → why the file did not apply on made-up rows."""
         self._new_tables = True
 
     def run(self, *, asked: bool) -> bool:
@@ -54,7 +56,6 @@ class Course:
         if self.bases.plan.applied:
             self._probe.look(self.bases.plan.base)
         self.bases.tell("applying", f"{counted(len(self.pending), 'file')}")
-        without: list[str] = []
         while True:
             log = FileLog(self._after)
             try:
@@ -63,13 +64,15 @@ class Course:
                 raise
             except LockgateError as error:
                 revision = str(error.details.get("revision") or log.in_flight or "")
-                if _depends_on_rows(error) and self._filling.rows and revision not in without:
-                    without.append(revision)
-                    self._of_rows(revision, error)
+                if _depends_on_rows(error) and self._filling.rows and revision not in self._refused:
+                    self._refused[revision] = error
                     self._filling.clear()
                     self._new_tables = True
                     continue
                 told = f"{revision}: {error.message}" if revision else f"{error.message}. {error.next}"
+                first = self._refused.get(revision)
+                if first is not None:
+                    told += f" (without made-up rows; with them: {'the same' if first.message == error.message else first.message})"
                 self.checks.append(failed("applies", told, error.code))
                 return False
             break
@@ -98,6 +101,8 @@ class Course:
     def _after(self, file: AppliedFile) -> None:
         """A file is committed, and the next one has not begun."""
         self.files[file.revision] = file
+        if file.revision in self._refused:
+            self._of_rows(file.revision, self._refused[file.revision])
         statements = self.stage.prepared[file.revision].statements
         self._probe.older.applied((s.kind, s.text) for s in statements)
         self._new_tables = self._new_tables or self._may_make_tables(file.revision)
@@ -107,11 +112,11 @@ class Course:
         self.bases.tell("applied", f"{file.revision}_{file.name} in {file.duration_ms} ms")
 
     def _of_rows(self, revision: str, error: LockgateError) -> None:
-        """A file that only fails on rows: certain where any row will do, else nobody can tell from here."""
-        told = f"{revision} fails on tables that hold rows and applies to empty ones: {error.message}"
+        """A file that only fails on rows, for it was applied without: certain where any row will do, else nobody can tell from here."""
+        told = f"{revision} fails on tables that hold made-up rows and was applied without these: {error.message}"
         if str(error.details.get("statement", "")).lstrip().upper().startswith(_WRITES):
             # Rows that the file itself writes met ours, which says nothing about production's.
-            self.notes.append(f"{told}; its rows met made-up ones, so it was applied without them")
+            self.notes.append(f"{told}; rows that it writes or reads itself met them")
             return
         if error.details.get("sqlstate") == _CERTAIN:
             self.checks.append(failed(f"rows:{revision}", told, error.code))
@@ -119,7 +124,7 @@ class Course:
             self.checks.append(
                 held(
                     f"rows:{revision}",
-                    f"{told}. The rows are made up, so production's may do better",
+                    f"{told}. Production's rows may do better",
                     "DATA_DEPENDENT",
                 )
             )

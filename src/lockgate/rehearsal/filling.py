@@ -17,9 +17,12 @@ _WAYS: tuple[dict[str, bool], ...] = (
     {"guided": False},
     {"bare": True},
     {"guided": False, "bare": True},
+    {"mixed": True},
     {"alone": True},
 )
 """How a table is filled, the best first."""
+_MOST = 400
+"""Characters of a table's checks that are told."""
 
 
 class Filling:
@@ -82,7 +85,7 @@ class Filling:
                 return
             if self._wire.value(f"SELECT EXISTS (SELECT FROM {table.quoted})") == "t":  # noqa: S608
                 return
-            why = why or "no row satisfied its checks"
+            why = why or f"no made-up row satisfied its checks: {_told(table)}"
         self.empty[table.key] = why
 
     def backfill(self) -> None:
@@ -107,6 +110,11 @@ class Filling:
         self._done -= self._filled
         self._filled.clear()
         self.rows.clear()
+
+
+def _told(table: Table) -> str:
+    told = "; ".join(filter(None, (*table.checks, table.partition))) or "none"
+    return told if len(told) <= _MOST else f"{told[:_MOST]}..."
 
 
 class Filled(msgspec.Struct, frozen=True, rename="camel"):

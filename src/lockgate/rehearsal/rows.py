@@ -7,6 +7,7 @@ respects checks, foreign keys, unique keys and the bounds of partitions, or is n
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from zlib import crc32
 
 from lockgate.postgres.tables import ColumnOf, ForeignKey, Table, quote
 from lockgate.rehearsal.likeness import Likeness, alike, different, with_nulls
@@ -17,6 +18,8 @@ _PARENTS = 10_000
 NOTHING_KNOWN: Mapping[str, Likeness] = MappingProxyType({})
 _TRIES = 8
 """Candidates for each row that is wanted, where a condition may refuse some."""
+_MIXED = 5_000
+"""Candidates at least where values are mixed: a condition over three columns finds one in a hundred."""
 
 
 def in_order(tables: Iterable[Table]) -> list[Table]:
@@ -42,13 +45,15 @@ def fill(
     *,
     guided: bool = True,
     bare: bool = False,
+    mixed: bool = False,
     alone: bool = False,
     like: Mapping[str, Likeness] = NOTHING_KNOWN,
 ) -> str | None:
     """The statement that puts up to ``count`` rows into ``table`` if it is empty; None when a column that must be given cannot be.
 
     ``guided`` lets the values that checks mention in; where one of them does not fit its type, try without. ``bare`` gives
-    only what must be given. ``like`` says of columns what they are like in production. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
+    only what must be given. ``mixed`` draws every column that a condition names by itself, from all that is thought of for it and NULL,
+    which conditions over several columns need. ``like`` says of columns what they are like in production. ``alone`` is for a single row into a table with a deferrable key, which knows no ON CONFLICT.
     """
     given, sources, joins = [], [], []
     foreign = {name: (number, f) for number, f in enumerate(table.foreign) for name in f.columns}
@@ -61,11 +66,15 @@ def fill(
         if bare and (column.default or not column.not_null):
             left_out.append(column)
             continue
-        made = (
-            _from_parent(column, *foreign[column.name], table)
-            if column.name in foreign
-            else _guided(column, conditions if guided else (), seed, like.get(column.name), count)
-        )
+        drawn = mixed and any(_names(c, column) for c in conditions)
+        if column.name in foreign:
+            made = _from_parent(column, *foreign[column.name], table)
+            if drawn and made is not None and not column.not_null:
+                made = _drawn(column, [made, f"NULL::{column.type}"])
+        elif drawn:
+            made = _drawn(column, _thought_of(column, conditions, seed))
+        else:
+            made = _guided(column, conditions if guided else (), seed, like.get(column.name), count)
         if made is not None and column.name in like:
             made = with_nulls(made, column, like[column.name])
         if made is None:
@@ -87,6 +96,7 @@ def fill(
         if not _filled(x) and any(_names(c, x) for c in conditions)
     ]
     wanted = count * (_TRIES if conditions else 1)
+    wanted = max(wanted, _MIXED) if mixed else wanted
     names = ", ".join(map(quote, given))
     where = " AND ".join(f"(({c}) IS NOT FALSE)" for c in conditions) or "true"
     empty = f"NOT EXISTS (SELECT FROM {table.quoted})"
@@ -131,6 +141,23 @@ def _guided(
     listed = ", ".join(allowed)
     choice = f"(ARRAY[{listed}])[1 + (g / 2 % {len(allowed)})::int]"
     return choice if plain is None else f"CASE WHEN g % 2 = 0 THEN {plain} ELSE {choice} END"
+
+
+def _thought_of(column: ColumnOf, conditions: tuple[str, ...], seed: int) -> list[str]:
+    """Everything that the column may have to hold: what its own checks accept, what conditions speak of, ordinary values and the ends of its type, NULL."""
+    ways = ("",) if column.unique else ("", "small", "large")
+    plain = [expression(column, "g", seed, way) for way in ways] if column.plain or not column.choices else []
+    texts = [*chosen(column, "g"), *candidates(column, conditions, "g"), *filter(None, plain)]
+    return [*dict.fromkeys(texts), *([] if column.not_null else [f"NULL::{column.type}"])]
+
+
+def _drawn(column: ColumnOf, texts: list[str]) -> str | None:
+    """One of ``texts``, by a number that no other column of the row shares."""
+    if not texts:
+        return None
+    number = f"(hashint8extended(g, {crc32(column.name.encode())}) & 1048575) % {len(texts)}"
+    cases = " ".join(f"WHEN {i} THEN {text}" for i, text in enumerate(texts))
+    return f"CASE {number} {cases} END"
 
 
 def _from_parent(column: ColumnOf, number: int, f: ForeignKey, table: Table) -> str | None:

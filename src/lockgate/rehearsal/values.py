@@ -23,6 +23,8 @@ _NAMED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"country", re.I), "'NO'"),
     (re.compile(r"city|town", re.I), "({places})[1 + ({g} % 8)::int]"),
 )  # fmt: skip
+_LONGEST = 2_000
+"""Of texts that are made because a check speaks of their length."""
 _WHOLE = {"int2": 30_000, "int4": 2_000_000_000, "int8": 9_000_000_000_000_000_000, "oid": 2_000_000_000}
 _STRING = re.compile(r"'((?:[^']|'')*)'")
 _REGEX = re.compile(r"~\*?\s+'((?:[^']|'')*)'")
@@ -68,10 +70,12 @@ def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[st
         elif column.category == "S":
             found += [f"({made})::{column.type}" for made in _matching(text, g)]
             found += [f"{literal(word)}::{column.type}" for word in words if len(word) < 200]
+            lengths = [int(number) for number in numbers if number.isdigit() and 0 < int(number) <= _LONGEST]
             found += [
-                f"left(repeat(md5({g}::text), 8), {number})::{column.type}"
-                for number in numbers
-                if number.isdigit() and 0 < int(number) <= 200
+                f"left(repeat(md5({g}::text), {length // 32 + 1}), {length})::{column.type}"
+                for number in lengths
+                for length in (number, number + 1, number - 1)
+                if length
             ]
         elif column.category in "EUV" and words:
             found += [f"{literal(word)}::{column.type}" for word in words]
