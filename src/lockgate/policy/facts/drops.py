@@ -1,6 +1,7 @@
 """DROP and TRUNCATE."""
 
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.routines import fire
 from lockgate.policy.model.drops import closure_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
@@ -78,6 +79,7 @@ def truncate(draft: Draft, word: w.Truncate) -> None:
         if state is None:
             draft.rewrite(key)
             continue
+        fire(draft, state, "truncate", rows=False)
         if state.has_storage:
             draft.storage(key)
         if word.restart:

@@ -23,6 +23,13 @@ class Server(Struct, frozen=True):
     role: str = ""
 
 
+class Hidden(Struct, frozen=True):
+    """Something that cannot be judged. ``slight``: at most rows are read and written, by what rows there are."""
+
+    why: str
+    slight: bool = False
+
+
 class Facts(Struct):
     """What one statement does to the world."""
 
@@ -37,6 +44,8 @@ class Facts(Struct):
     visible: list[str] = field(default_factory=list)
     # Whether a later statement can put everything back, rows included. None: nobody can tell.
     reversible: bool | None = True
+    # Why ``locks`` may not be all of them, since functions run whose bodies or turns the files do not tell.
+    hidden: list["Hidden"] = field(default_factory=list)
     # Relations it names that the model has never met: their dependants are unknown.
     unknown: list[str] = field(default_factory=list)
 
@@ -44,9 +53,11 @@ class Facts(Struct):
 class Draft:
     """Facts while they are gathered."""
 
-    __slots__ = ("facts", "locks", "schema", "server")
+    __slots__ = ("facts", "inside", "locks", "schema", "server")
 
-    def __init__(self, schema: Schema, server: Server, kind: str) -> None:
+    def __init__(self, schema: Schema, server: Server, kind: str, inside: tuple[str, ...] = ()) -> None:
+        # The routines that are running, outermost first.
+        self.inside = inside
         self.schema = schema
         self.server = server
         self.facts = Facts(kind)
@@ -73,6 +84,13 @@ class Draft:
         state = self.schema.relations.get(key)
         if (state is None or state.kind in "rm") and key not in self.facts.scans:
             self.facts.scans.append(key)
+
+    def hide(self, why: str, *, slight: bool = False) -> None:
+        """Note that something runs of which nothing can be claimed."""
+        self.facts.opaque = True
+        hidden = Hidden(why, slight)
+        if hidden not in self.facts.hidden:
+            self.facts.hidden.append(hidden)
 
     def see(self, text: str) -> None:
         """Note what other sessions will see."""

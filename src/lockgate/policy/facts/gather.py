@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.policy.facts import alter, drops, indexes, maintenance, others, queries, tables, writes
+from lockgate.policy.facts import (
+    alter,
+    drops,
+    indexes,
+    maintenance,
+    others,
+    queries,
+    routines,
+    tables,
+    writes,
+)
 from lockgate.policy.facts.fact import Draft, Facts, Server
 from lockgate.policy.model.schema import Schema
 from lockgate.postgres.tree import words as w
@@ -11,10 +21,12 @@ from lockgate.postgres.tree import words as w
 _DEFAULT_SERVER = Server()
 
 
-def facts_of(statement: w.Statement, schema: Schema, server: Server = _DEFAULT_SERVER) -> Facts:
+def facts_of(
+    statement: w.Statement, schema: Schema, server: Server = _DEFAULT_SERVER, inside: tuple[str, ...] = ()
+) -> Facts:
     """The facts of ``statement`` on ``schema``, which is not changed."""
     kind, handler = _HANDLERS[type(statement)]
-    draft = Draft(schema, server, kind)
+    draft = Draft(schema, server, kind, inside)
     handler(draft, statement)
     return draft.facts
 
@@ -54,8 +66,8 @@ _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.Grant: ("GRANT", others.grant),
     w.Publication: ("PUBLICATION", others.publication),
     w.SetVariable: ("SET", others.nothing),
-    w.DoBlock: ("DO", others.opaque),
-    w.Call: ("CALL", others.opaque),
+    w.DoBlock: ("DO", routines.do_block),
+    w.Call: ("CALL", routines.call_procedure),
     w.TransactionControl: ("TRANSACTION", others.transaction_control),
     w.Utility: ("UTILITY", others.utility),
     w.NotUnderstood: ("NOT UNDERSTOOD", others.not_understood),

@@ -145,12 +145,6 @@ def publication(draft: Draft, word: w.Publication) -> None:
             draft.lock_all(draft.schema.descendants(key), LockMode.ShareUpdateExclusiveLock)
 
 
-def opaque(draft: Draft, word: w.DoBlock | w.Call) -> None:
-    """Understood as a thing that hides what it does."""
-    draft.facts.opaque = True
-    draft.facts.reversible = None
-
-
 def transaction_control(draft: Draft, word: w.TransactionControl) -> None:
     """Understood, and refused by a rule."""
     draft.facts.kind = word.kind

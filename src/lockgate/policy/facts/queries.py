@@ -1,6 +1,7 @@
 """Queries and what is made of them: views, CREATE TABLE AS, REFRESH, functions."""
 
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.routines import call, run_calls
 from lockgate.policy.model.pruning import kept
 from lockgate.policy.model.schema import Schema
 from lockgate.postgres.tree import words as w
@@ -39,6 +40,8 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
         return
     seen.add(key)
     if state.kind == "v":
+        for name in state.functions:
+            call(draft, name, sure=name in state.calls)
         for source, source_mode in state.sources:
             plan(draft, source, max(mode, LockMode(source_mode)), seen)
         return
@@ -83,6 +86,7 @@ def create_table_as(draft: Draft, word: w.CreateTableAs) -> None:
         return
     if word.with_data:
         planned(draft, word.query.accesses)
+        run_calls(draft, word.query)
     else:
         parsed(draft, word.query.accesses)
     draft.see(f"{draft.schema.new_key(word.name, word.persistence)} exists")
@@ -98,6 +102,8 @@ def refresh(draft: Draft, word: w.Refresh) -> None:
         draft.lock(key, LockMode.AccessExclusiveLock)
         draft.storage(key)
     if state is not None and word.with_data:
+        for name in state.functions:
+            call(draft, name, sure=name in state.calls)
         for source, _ in state.sources:
             plan(draft, source, LockMode.AccessShareLock, set())
 

@@ -1,7 +1,10 @@
 """What statements that write lock: the target, what its rules make of the statement, and where rows go."""
 
+from msgspec import structs
+
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import parsed, plan, planned
+from lockgate.policy.facts.routines import call, fire, run_calls
 from lockgate.policy.model.pruning import route
 from lockgate.policy.model.schema import Column, Relation
 from lockgate.postgres.tree import words as w
@@ -12,7 +15,9 @@ def dml(draft: Draft, word: w.Dml) -> None:
     """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
     draft.facts.kind = word.kind.upper()
     draft.facts.reversible = word.kind in ("select", "explain", "copy to")
-    _called(draft, word)
+    if word.runs:
+        _called(draft, word)
+        run_calls(draft, word.query)
     for insert in word.query.inserts:
         _insert(draft, draft.known(insert.target)[0], insert)
     accesses, runs = word.query.accesses, True
@@ -21,6 +26,8 @@ def dml(draft: Draft, word: w.Dml) -> None:
         draft.see(f"rows of {target} change")
         if word.insert is not None:
             runs = _insert(draft, target, word.insert)
+            if word.runs:
+                _fired(draft, target, word)
         else:
             own = [access for access in accesses if _is_target(draft, access, target)]
             accesses = tuple([access for access in accesses if access not in own])
@@ -29,7 +36,20 @@ def dml(draft: Draft, word: w.Dml) -> None:
             )
             if not word.where and runs:
                 draft.scan(target)
+            if word.runs:
+                _fired(draft, target, word)
     (parsed if word.unplanned or not runs else planned)(draft, accesses)
+
+
+def _fired(draft: Draft, target: str, word: w.Dml) -> None:
+    """The triggers of the target, unless rules or INSTEAD OF have taken the statement over."""
+    state = draft.schema.relations.get(target)
+    if state is None or state.kind == "v" or any(guard.rule for guard in state.guards.values()):
+        return
+    if word.insert is not None:
+        fire(draft, state, "insert", rows=word.insert.values and not word.on_conflict)
+    for event in word.events or ((word.kind,) if word.insert is None else ()):
+        fire(draft, state, event, rows=False, columns=word.columns if event == "update" else ())
 
 
 def _is_target(draft: Draft, access: w.Access, target: str) -> bool:
@@ -75,13 +95,21 @@ def _insert(draft: Draft, target: str, word: w.Insert, *, certain: bool = True) 
     if state.kind == "v":
         if not _taken_over(state, "insert"):
             for source, _ in state.sources:
-                _insert(draft, source, word, certain=certain)
+                _insert(draft, source, _through(draft, state, source, word), certain=certain)
         return True
     if word.infers:
         draft.indexes(target, mode)
     if word.values and certain:
         _rows(draft, target, state, word)
     return True
+
+
+def _through(draft: Draft, view: Relation, source: str, word: w.Insert) -> w.Insert:
+    """The row as the table behind a view gets it, where the view calls its columns what the table does."""
+    base = draft.schema.relations.get(source)
+    columns = word.columns or tuple(view.columns)[: word.width]
+    alike = base is not None and set(columns) <= set(base.columns)
+    return structs.replace(word, columns=columns, rows=word.rows if alike else ())
 
 
 def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
@@ -93,12 +121,50 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
     if state.kind == "p":
         _routed(draft, state, names, word)
     given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
+    _computed(draft, state, given)
+    if not word.conflicts:
+        _looked_up(draft, state, names, word)
     if any(guard.rule is not None and guard.rule.event == "insert" for guard in state.guards.values()):
         return  # a rule with WHERE decides which rows are left
     for column in state.columns.values():
         asked = column.name not in given or (column.identity and word.own_identity)
         if column.sequence and asked:
             draft.lock(column.sequence, LockMode.RowExclusiveLock)
+
+
+def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
+    """What defaults, generated columns and checks of a row call."""
+    for column in state.columns.values():
+        if column.generated:
+            for name in column.generated_functions:
+                call(draft, name, sure=column.generated == "s")
+        elif column.name not in given:
+            for name in column.default_functions:
+                call(draft, name, sure=True)
+    for constraint in state.constraints.values():
+        for name in constraint.functions if constraint.enforced else ():
+            call(draft, name, sure=True)
+
+
+def _looked_up(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
+    """The tables that foreign keys of rows of constants are looked up in."""
+    for constraint in state.constraints.values():
+        other = draft.schema.relations.get(constraint.references)
+        if constraint.kind != "foreign" or constraint.deferred or not constraint.enforced or other is None:
+            continue
+        for row in word.rows:
+            values = dict(zip(names, row, strict=False))
+            found = [values.get(name, "null") for name in constraint.columns]
+            if "null" in found or "?" in found:
+                continue
+            tests = tuple(
+                [
+                    w.Test(name, "=", (value,))
+                    for name, value in zip(constraint.ref_columns, found, strict=False)
+                ]
+            )
+            access = w.Access(w.Name("", other.key), LockMode.RowShareLock, other.kind != "p", tests)
+            plan(draft, other.key, LockMode.RowShareLock, set(), access)
 
 
 def _change(draft: Draft, target: str, event: str, access: w.Access | None, *, alone: bool) -> bool:

@@ -21,6 +21,7 @@ from lockgate.policy.model.schema import (
 )
 from lockgate.policy.model.tablespaces import moved
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.bodies import steps_of
 
 
 def replay(schema: Schema, statement: w.Statement, file: int) -> None:
@@ -40,7 +41,9 @@ def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
         elif word.kind == "extension":
             schema.extensions.pop(name.name, None)
         elif word.kind in ("function", "procedure", "routine"):
-            schema.functions.pop(schema.type_key(name.schema, name.name), None)
+            key = schema.routine_key(name)
+            schema.functions.pop(key, None)
+            schema.routines.pop(key, None)
         elif word.kind == "statistic_ext":
             schema.statistics.pop(schema.type_key(name.schema, name.name), None)
         elif word.kind == "publication":
@@ -65,7 +68,7 @@ def _view(schema: Schema, word: w.CreateView, file: int) -> None:
     schema.relations[key].dependents = dependents
 
 
-_EVENTS = ((4, "insert"), (8, "delete"), (16, "update"))
+_EVENTS = ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate"))
 """Bits of a trigger's events (TRIGGER_TYPE_…)."""
 
 
@@ -74,10 +77,20 @@ def _trigger(schema: Schema, word: w.CreateTrigger, _file: int) -> None:
     if state is None:
         return
     tables = [state.key, *schema.descendants(state.key)] if word.row and state.kind == "p" else [state.key]
-    instead = tuple([event for bit, event in _EVENTS if word.timing == "instead" and word.events & bit])
+    events = tuple([event for bit, event in _EVENTS if word.events & bit])
+    function = word.function or w.Name("", "")
     for key in tables:
-        function = word.function.name if word.function else ""
-        schema.relations[key].triggers[word.name] = Trigger(word.name, word.row, function, instead)
+        schema.relations[key].triggers[word.name] = Trigger(
+            word.name,
+            word.row,
+            function.name,
+            events if word.timing == "instead" else (),
+            events,
+            schema.routine_key(function),
+            hesitates=word.when or word.deferred,
+            columns=word.columns,
+            transitions=word.transitions,
+        )
 
 
 def _reassign(schema: Schema, word: w.ReassignOwned, _file: int) -> None:
@@ -204,7 +217,10 @@ def _extension(schema: Schema, word: w.CreateExtension, _file: int) -> None:
 
 
 def _function(schema: Schema, word: w.CreateFunction, _file: int) -> None:
-    schema.functions[schema.type_key(word.name.schema, word.name.name)] = word.volatility
+    key = schema.type_key(word.name.schema, word.name.name)
+    schema.functions[key] = word.volatility
+    others = [made for made in schema.routines.get(key, ()) if made.signature != word.signature]
+    schema.routines[key] = (*others, word)
 
 
 def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
@@ -232,6 +248,41 @@ def _publication(schema: Schema, word: w.Publication, _file: int) -> None:
             before.tables.pop(schema.resolve(name), None)
         else:
             before.tables[schema.resolve(name)] = columns
+
+
+def _do(schema: Schema, word: w.DoBlock, file: int) -> None:
+    _body(schema, word, file)
+
+
+def _call(schema: Schema, word: w.Call, file: int) -> None:
+    _routine(schema, word.name, file)
+
+
+def _select(schema: Schema, word: w.Dml, file: int) -> None:
+    """A function that a SELECT is sure to call may build something."""
+    for name in word.query.calls if word.kind == "select" and word.runs else ():
+        named, _, plain = name.rpartition(".")
+        _routine(schema, w.Name(named, plain), file)
+
+
+def _routine(schema: Schema, name: w.Name, file: int) -> None:
+    words = schema.routines.get(schema.routine_key(name), ())
+    if len(words) == 1:
+        _body(schema, words[0], file)
+
+
+def _body(schema: Schema, word: w.DoBlock | w.CreateFunction, file: int) -> None:
+    """What is sure to run, and what a branch makes that is not there yet: IF NOT EXISTS, then CREATE."""
+    for step in steps_of(word):
+        made = step.statement
+        if isinstance(made, w.Dml | w.Call | w.DoBlock) or made is None:
+            continue  # what a body calls in turn is left out: few build tables two calls away
+        new = isinstance(made, w.CreateTable | w.CreateType | w.CreateDomain) and (
+            schema.type_key(made.name.schema, made.name.name) not in schema.types
+            and schema.resolve(made.name) not in schema.relations
+        )
+        if step.certain or new:
+            replay(schema, made, file)
 
 
 def _set(schema: Schema, word: w.SetVariable, _file: int) -> None:
@@ -271,4 +322,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateStatistics: _statistics,
     w.Publication: _publication,
     w.SetVariable: _set,
+    w.DoBlock: _do,
+    w.Call: _call,
+    w.Dml: _select,
 }

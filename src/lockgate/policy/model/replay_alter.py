@@ -200,6 +200,15 @@ def _alter_constraint(
     constraint = state.constraints.get(action.name)
     if constraint is not None and action.enforced is not None:
         constraint.enforced = constraint.valid = action.enforced
+    elif constraint is not None:
+        constraint.deferred = action.deferred
+
+
+def _toggle(schema: Schema, state: Relation, action: w.ToggleTrigger, _file: int, only: bool) -> None:
+    for key in _family(schema, state, only):
+        for name, trigger in schema.relations[key.key].triggers.items():
+            if action.name in ("", name):
+                trigger.enabled = action.enable
 
 
 def _logged(schema: Schema, state: Relation, action: w.SetLogged, _file: int, only: bool) -> None:
@@ -315,6 +324,7 @@ _ACTIONS: dict[type, Callable[[Schema, Relation, Any, int, bool], None]] = {
     w.ValidateConstraint: _validate,
     w.AlterConstraint: _alter_constraint,
     w.SetLogged: _logged,
+    w.ToggleTrigger: _toggle,
     w.ReplicaIdentity: _replica,
     w.OwnerTo: _owner,
     w.SetTablespace: _tablespace,

@@ -27,6 +27,9 @@ def rename(schema: Schema, word: w.Rename, _file: int) -> None:
         old = schema.type_key(word.name.schema, word.name.name)
         if old in schema.statistics:
             schema.statistics[key_of(schema_of(old), word.new)] = schema.statistics.pop(old)
+    elif word.kind in ("function", "procedure", "routine"):
+        old = schema.routine_key(word.name)
+        _move_routine(schema, old, key_of(schema_of(old), word.new))
     elif word.kind == "schema":
         _rename_schema(schema, word.sub, word.new)
 
@@ -39,11 +42,23 @@ def _rename_schema(schema: Schema, old: str, new: str) -> None:
         indexes.move_index(schema, key, key_of(new, bare(key)))
     for key in [key for key in schema.types if schema_of(key) == old]:
         _rename_type(schema, key, key_of(new, bare(key)))
-    for names in (schema.functions, schema.statistics):
-        for key in [key for key in names if schema_of(key) == old]:
-            names[key_of(new, bare(key))] = names.pop(key)
+    for key in [key for key in schema.functions if schema_of(key) == old]:
+        _move_routine(schema, key, key_of(new, bare(key)))
+    for key in [key for key in schema.statistics if schema_of(key) == old]:
+        schema.statistics[key_of(new, bare(key))] = schema.statistics.pop(key)
     if old in schema.schemas:
         schema.schemas[new] = schema.schemas.pop(old)
+
+
+def _move_routine(schema: Schema, old: str, new: str) -> None:
+    if old in schema.functions:
+        schema.functions[new] = schema.functions.pop(old)
+    if old in schema.routines:
+        schema.routines[new] = schema.routines.pop(old)
+    for state in schema.relations.values():
+        for trigger in state.triggers.values():
+            if trigger.routine == old:
+                trigger.routine, trigger.function = new, bare(new)
 
 
 def _rename_constraint(schema: Schema, key: str, old: str, new: str) -> None:
@@ -190,6 +205,10 @@ def set_schema(schema: Schema, word: w.SetSchema, _file: int) -> None:
     if word.kind in ("type", "domain"):
         old = schema.type_key(word.name.schema, word.name.name)
         _rename_type(schema, old, key_of(word.schema, bare(old)))
+        return
+    if word.kind in ("function", "procedure", "routine"):
+        old = schema.routine_key(word.name)
+        _move_routine(schema, old, key_of(word.schema, bare(old)))
         return
     if word.kind == "statistic_ext":
         old = schema.type_key(word.name.schema, word.name.name)

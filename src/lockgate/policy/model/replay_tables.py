@@ -211,7 +211,7 @@ def from_query(
     for name in query.columns if query.columns is not None else star if query.star else ():
         state.columns[name] = Column(name, types.get(name, w.TypeName("")))
     if depends:
-        state.functions = query.functions
+        state.functions, state.calls = query.functions, query.calls
         state.sources = list(sources.items())
         # A star stands for the columns of that moment.
         state.source_columns = (*query.column_refs, *(star if query.star else ()))

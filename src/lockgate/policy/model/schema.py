@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
-from lockgate.postgres.tree.words import Bound, CreateRule, Name, TypeName
+from lockgate.postgres.tree.words import Bound, CreateFunction, CreateRule, Name, TypeName
 
 BUILT_IN = frozenset({
     "bit", "bool", "bpchar", "bytea", "char", "cidr", "date", "daterange", "float4", "float8", "inet", "int2", "int4",
@@ -64,6 +64,7 @@ class Constraint(Struct):
     inherited: bool = False
     # Functions that a check calls.
     functions: tuple[str, ...] = ()
+    deferred: bool = False
     on_delete: str = "a"
     created_file: int = -1
 
@@ -120,6 +121,16 @@ class Trigger(Struct):
     function: str = ""
     # INSTEAD OF, on a view: the events that it takes over.
     instead: tuple[str, ...] = ()
+    # What fires it, otherwise; empty where nobody said.
+    events: tuple[str, ...] = ()
+    # The key of its function.
+    routine: str = ""
+    enabled: bool = True
+    # It has WHEN, or waits for the commit: whether it runs with the statement, its rows say.
+    hesitates: bool = False
+    # It fires only for an UPDATE of these.
+    columns: tuple[str, ...] = ()
+    transitions: tuple[str, ...] = ()
 
 
 class Relation(Struct):
@@ -157,8 +168,9 @@ class Relation(Struct):
     rules: list[str] = field(default_factory=list)
     # What policies and rules read and do: ("policy name" or "rule name") → it.
     guards: dict[str, Guard] = field(default_factory=dict)
-    # Functions that a view's query calls.
+    # Functions that a view's query calls, and those that it is sure to call.
     functions: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
     statistics: list[str] = field(default_factory=list)
     row_security: bool = False
     replica_identity: str = "d"
@@ -212,7 +224,9 @@ class Schema(Struct):
     relations: dict[str, Relation] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     types: dict[str, UserType] = field(default_factory=dict)
+    # Their volatility; what is known of their bodies stands in ``routines``, one word for each set of arguments.
     functions: dict[str, str] = field(default_factory=dict)
+    routines: dict[str, tuple[CreateFunction, ...]] = field(default_factory=dict)
     schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
     extensions: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)
@@ -260,6 +274,14 @@ class Schema(Struct):
             if key in self.types:
                 return key
         return key_of(self.search_path[0] if self.search_path else "public", name)
+
+    def routine_key(self, name: Name) -> str:
+        """The key of a function."""
+        for path in () if name.schema else self.search_path:
+            key = key_of(path, name.name)
+            if key in self.functions:
+                return key
+        return self.type_key(name.schema, name.name)
 
     def user_type(self, type: TypeName) -> UserType | None:
         """The enum, domain or composite behind ``type``, when it is one."""

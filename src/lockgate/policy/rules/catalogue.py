@@ -87,7 +87,7 @@ _DDL = (
         severity=WARNING,
         workaround="`lockgate snapshot` of the database, or the file that creates it.",
         source="Field practice: what the server and its surroundings decide",
-        setup="DO $$ BEGIN CREATE TABLE legacy (id bigint); END $$;\nCREATE TABLE orders (id bigint PRIMARY KEY);",
+        setup="DO $$ BEGIN EXECUTE 'CREATE TABLE ' || 'legacy (id bigint)'; END $$;\nCREATE TABLE orders (id bigint PRIMARY KEY);",
         bad="ALTER TABLE legacy ADD COLUMN note text;",
         good=_ADD,
     ),

@@ -69,8 +69,8 @@ def trigger_create(subject: Subject) -> Iterator[Hit]:
     Hazard(
         id="do-block-hidden-ddl",
         name="Code that hides what it does",
-        detects="DO or CALL.",
-        effect="Its locks, rewrites and scans cannot be read from the file.",
+        detects="DO or CALL; a function or trigger that runs with a statement and whose body no file has, or whose locks hang on rows, on a branch or on SQL that is put together.",
+        effect="What is sure to run inside is among the locks of the statement; no rule looks at it, and the rest cannot be read from the files.",
         severity=WARNING,
         workaround="Plain statements.",
         by_target=True,
@@ -78,19 +78,24 @@ def trigger_create(subject: Subject) -> Iterator[Hit]:
         setup=_TRIGGER,
         bad="DO $$ BEGIN ALTER TABLE orders ADD COLUMN hidden text; END $$;",
         good="ALTER TABLE orders ADD COLUMN shown text;",
-        unproven="what runs inside is exactly what cannot be claimed",
     ),
-    on=(w.DoBlock, w.Call),
+    on=(w.DoBlock, w.Call, w.Dml, w.CreateTableAs, w.Refresh, w.AlterTable, w.Truncate),
 )
 def hidden(subject: Subject) -> Iterator[Hit]:
-    """Anything opaque; DDL words in the body make it an error."""
+    """DO and CALL, where DDL words in the body make it an error; whatever else may lock more than it claims."""
     word = subject.statement
+    if not isinstance(word, w.DoBlock | w.Call):
+        for found in subject.facts.hidden:
+            severity = "info" if found.slight else ""
+            yield Hit(f"its locks are not all known: {found.why}", severity=severity)
+        return
     body = word.body.lower() if isinstance(word, w.DoBlock) else ""
     ddl = any(
         verb in body
         for verb in ("alter table", "create table", "create index", "drop ", "truncate", "execute ")
     )
+    unknown = "".join(f"; {found.why}" for found in subject.facts.hidden)
     yield Hit(
-        f"{subject.facts.kind} hides {'DDL' if ddl else 'what it does'} from every check",
+        f"{subject.facts.kind} hides {'DDL' if ddl else 'what it does'} from every rule{unknown}",
         severity="error" if ddl else "",
     )

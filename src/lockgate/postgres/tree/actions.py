@@ -91,6 +91,7 @@ class AlterConstraint(Word, frozen=True):
 
     name: str
     enforced: bool | None = None
+    deferred: bool = False
 
 
 class SetStatistics(Word, frozen=True):

@@ -53,11 +53,14 @@ def insert_of(node: Tree) -> Insert:
     """What an INSERT puts where."""
     relation, select = node["relation"], node.get("selectStmt", {}).get("SelectStmt", {})
     rows = [row["List"].get("items", []) for row in select.get("valuesLists", ())]
+    if select and _one_row(select):
+        rows = [[item["ResTarget"].get("val", {}) for item in select["targetList"]]]
     return Insert(
         Name(relation.get("schemaname", ""), relation["relname"]),
-        values="valuesLists" in select or "selectStmt" not in node,
+        values=bool(rows) or "selectStmt" not in node,
         columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
         infers="infer" in node.get("onConflictClause", ()),
+        conflicts="onConflictClause" in node,
         own_identity=node.get("override") == "OVERRIDING_USER_VALUE",
         width=max(map(len, rows), default=0),
         defaults=tuple(
@@ -65,6 +68,12 @@ def insert_of(node: Tree) -> Insert:
         ),
         rows=tuple([tuple(map(datum, row)) for row in rows]) if len(rows) <= MOST_ROWS else (),
     )
+
+
+def _one_row(select: Tree) -> bool:
+    """SELECT of constants and nothing else is a row of VALUES."""
+    plain = {"targetList", "limitOption", "op"}.issuperset(select) and "targetList" in select
+    return plain and all(datum(item["ResTarget"].get("val")) != "?" for item in select["targetList"])
 
 
 class Scope:

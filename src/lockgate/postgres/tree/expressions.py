@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Raw, json
 
+from lockgate.postgres.tree.calls import sure_calls
 from lockgate.postgres.tree.conditions import Scope, insert_of, strings
 from lockgate.postgres.tree.words import Access, Expression, Insert, LockMode, Name, Query, TypeName
 
@@ -117,6 +118,7 @@ def query_of_node(node: Any) -> tuple[Query, tuple[str, ...]]:
         tuple(seen.sequences),
         tuple(seen.serials),
         tuple(seen.inserts),
+        sure_calls(node) if seen.functions else (),
     )
     return query, tuple(seen.literals)
 

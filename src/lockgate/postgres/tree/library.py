@@ -39,6 +39,10 @@ class _ParseResult(ctypes.Structure):
     ]
 
 
+class _BodyResult(ctypes.Structure):
+    _fields_ = [("tree", ctypes.c_char_p), ("error", ctypes.POINTER(_Error))]
+
+
 class SyntaxProblem(Exception):
     """The text is not PostgreSQL. ``offset`` is the byte where the parser stopped, or -1."""
 
@@ -58,6 +62,10 @@ def _load() -> ctypes.CDLL:
     lib.pg_query_parse.restype = _ParseResult
     lib.pg_query_free_parse_result.argtypes = [_ParseResult]
     lib.pg_query_free_parse_result.restype = None
+    lib.pg_query_parse_plpgsql.argtypes = [ctypes.c_char_p]
+    lib.pg_query_parse_plpgsql.restype = _BodyResult
+    lib.pg_query_free_plpgsql_parse_result.argtypes = [_BodyResult]
+    lib.pg_query_free_plpgsql_parse_result.restype = None
     return lib
 
 
@@ -106,3 +114,17 @@ def _parse(source: bytes) -> bytes:
         return tree
     finally:
         _lib.pg_query_free_parse_result(result)
+
+
+def plpgsql_tree(source: bytes) -> bytes:
+    """What the parser says of the plpgsql function that ``source`` makes. Raises ``SyntaxProblem``."""
+    if b"\0" in source or len(source) > _SMALL_TEXT:
+        raise SyntaxProblem("too long", 0)
+    result = _lib.pg_query_parse_plpgsql(source)
+    try:
+        if result.error:
+            raise SyntaxProblem((result.error.contents.message or b"").decode("utf-8", "replace"), -1)
+        tree: bytes = result.tree
+        return tree
+    finally:
+        _lib.pg_query_free_plpgsql_parse_result(result)

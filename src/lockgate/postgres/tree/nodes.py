@@ -70,6 +70,7 @@ class ConstraintNode(Node):
     contype: str
     conname: str = ""
     deferrable: bool = False
+    initdeferred: bool = False
     is_enforced: bool = False
     skip_validation: bool = False
     is_no_inherit: bool = False

@@ -135,9 +135,11 @@ def _create_function(node: Tree) -> w.CreateFunction:
     language = options.get("language", "sql" if "sql_body" in node else "")
     body = options.get("as", "")
     accesses: tuple[w.Access, ...] = ()
-    opaque = True
+    opaque, tree = True, ""
+    arguments = [item["FunctionParameter"] for item in node.get("parameters", ())]
     if "sql_body" in node:
         accesses, opaque = query_of_node(node["sql_body"])[0].accesses, False
+        tree = json.encode(node["sql_body"]).decode()
     elif language == "sql" and body:
         accesses, opaque = _body_accesses(body)
     return w.CreateFunction(
@@ -151,7 +153,38 @@ def _create_function(node: Tree) -> w.CreateFunction:
         accesses,
         opaque,
         body,
+        tree,
+        tuple(map(_argument, arguments)),
+        tuple(
+            [repr(type_of_dict(item["argType"])) for item in arguments if _mode(item) not in ("OUT", "TABLE")]
+        ),
+        _returned(node),
+        tuple(options.get("set:search_path", "").split(", ")) if "set:search_path" in options else (),
     )
+
+
+_MODES = {"FUNC_PARAM_OUT": "OUT", "FUNC_PARAM_INOUT": "INOUT", "FUNC_PARAM_TABLE": "TABLE"}
+
+
+def _mode(item: Tree) -> str:
+    return _MODES.get(item.get("mode", ""), "IN")
+
+
+def _argument(item: Tree) -> str:
+    mode = _mode(item).replace("TABLE", "OUT")
+    name = item.get("name", "").replace('"', '""')
+    return f'{mode} "{name}" text' if name else f"{mode} text"
+
+
+def _returned(node: Tree) -> str:
+    """The type that a frame for the body says: what RETURN may stand in it depends on that."""
+    result = node.get("returnType")
+    if not result:
+        return "void"
+    name = strings(result.get("names", []))[-1:]
+    if name in (["trigger"], ["event_trigger"], ["void"]):
+        return name[0]
+    return "SETOF text" if result.get("setof") else "text"
 
 
 def _function_options(node: Tree) -> dict[str, str]:
@@ -166,7 +199,10 @@ def _function_options(node: Tree) -> dict[str, str]:
         elif "Boolean" in arg:
             found[element["defname"]] = "true" if arg["Boolean"].get("boolval") else "false"
         elif "VariableSetStmt" in arg:
-            found["set:" + arg["VariableSetStmt"].get("name", "")] = "true"
+            setting = arg["VariableSetStmt"]
+            found["set:" + setting.get("name", "")] = ", ".join(
+                item.get("A_Const", {}).get("sval", {}).get("sval", "") for item in setting.get("args", ())
+            )
     if "language" in found:
         found["language"] = found["language"].lower()
     return found

@@ -8,7 +8,7 @@ from msgspec import Raw, json
 from lockgate.postgres.tree import objects, queries
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.conditions import strings
-from lockgate.postgres.tree.expressions import name_of_parts, role_of
+from lockgate.postgres.tree.expressions import name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.wording import Unknown
 
 _any: Callable[[Raw], Any] = json.Decoder().decode
@@ -240,7 +240,8 @@ def _do(node: Tree) -> w.DoBlock:
 
 
 def _call(node: Tree) -> w.Call:
-    return w.Call(name_of_parts(strings(node["funccall"]["funcname"])))
+    name = name_of_parts(strings(node["funccall"]["funcname"]))
+    return w.Call(name, query_of_node({"CallStmt": node})[0])
 
 
 def _transaction(node: Tree) -> w.TransactionControl:

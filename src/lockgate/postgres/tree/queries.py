@@ -7,7 +7,7 @@ from msgspec import structs
 
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.conditions import strings
-from lockgate.postgres.tree.expressions import expression_of_node, query_of_node, role_of
+from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.wording import Unknown
 
 Tree = dict[str, Any]
@@ -48,6 +48,7 @@ def _insert(node: Tree) -> w.Dml:
         on_conflict="onConflictClause" in node,
         default_values="selectStmt" not in node,
         insert=own,
+        events=("update",) if node.get("onConflictClause", {}).get("action") == "ONCONFLICT_UPDATE" else (),
         returning="returningClause" in node,
         literals=literals,
     )
@@ -63,11 +64,18 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
             _name(node["relation"]),
             where="whereClause" in node or kind == "merge",
             columns=tuple(columns),
+            events=_merged(node) if kind == "merge" else (),
             returning="returningClause" in node,
             literals=literals,
         )
 
     return read
+
+
+def _merged(node: Tree) -> tuple[str, ...]:
+    clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
+    kinds = [str(clause.get("commandType", "")).removeprefix("CMD_").lower() for clause in clauses]
+    return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
 
 
 def _copy(node: Tree) -> w.Dml:
@@ -121,21 +129,31 @@ def _view(node: Tree) -> w.CreateView:
 
 def _explain(node: Tree) -> w.Statement:
     inner = _wrapped(node["query"])
+    runs = any(
+        option["DefElem"]["defname"].lower() == "analyze" and _on(option["DefElem"].get("arg"))
+        for option in node.get("options", ())
+    )
     if isinstance(inner, w.Dml):
-        return inner
+        return structs.replace(inner, runs=runs)
     if isinstance(inner, w.CreateTableAs):
         # EXPLAIN without ANALYZE creates nothing; with ANALYZE it does. Both plan the query.
-        return w.Dml("explain", inner.query)
+        return w.Dml("explain", inner.query, runs=runs)
     raise Unknown("EXPLAIN of something that is no query")
 
 
+def _on(value: Tree | None) -> bool:
+    text = str(next(iter(value.values()), {})) if value else "true"
+    return not any(word in text.lower() for word in ("'off'", "'false'", "'0'", "false}", "'ival': 0"))
+
+
 def _cursor(node: Tree) -> w.Statement:
-    return _wrapped(node["query"])
+    inner = _wrapped(node["query"])
+    return structs.replace(inner, runs=False) if isinstance(inner, w.Dml) else inner
 
 
 def _prepare(node: Tree) -> w.Dml:
     """PREPARE parses, and plans nothing yet."""
-    return w.Dml("prepare", query_of_node(node["query"])[0], unplanned=True)
+    return w.Dml("prepare", query_of_node(node["query"])[0], unplanned=True, runs=False)
 
 
 def _execute(node: Tree) -> w.Statement:
@@ -160,8 +178,12 @@ def _trigger(node: Tree) -> w.CreateTrigger:
         node.get("isconstraint", False),
         "before" if timing & 2 else "instead" if timing & 64 else "after",
         node.get("events", 0),
-        w.Name("", strings(node["funcname"])[-1]),
+        name_of_parts(strings(node["funcname"])),
         _name(node["constrrel"]) if "constrrel" in node else None,
+        "whenClause" in node,
+        tuple(strings(node.get("columns", []))),
+        node.get("initdeferred", False),
+        tuple([item["TriggerTransition"]["name"] for item in node.get("transitionRels", ())]),
     )
 
 

@@ -80,6 +80,7 @@ class Insert(Word, frozen=True):
     columns: tuple[str, ...] = ()
     # ON CONFLICT (…): the planner looks for the index that decides.
     infers: bool = False
+    conflicts: bool = False
     # OVERRIDING USER VALUE: identity columns take their own value whatever the row says.
     own_identity: bool = False
     # How many columns a row of VALUES has, and which places say DEFAULT.
@@ -123,6 +124,8 @@ class Query(Word, frozen=True):
     serials: tuple[tuple[str, str], ...] = ()
     # INSERTs inside WITH, or among the actions of a rule.
     inserts: tuple[Insert, ...] = ()
+    # Those of the functions that it is sure to call.
+    calls: tuple[str, ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
@@ -161,6 +164,8 @@ class Constraint(Word, frozen=True):
     inline: bool = False
     # A foreign key with PERIOD.
     period: bool = False
+    # INITIALLY DEFERRED: nothing is looked up before the commit.
+    deferred: bool = False
 
 
 class Column(Word, frozen=True):

@@ -276,7 +276,7 @@ def _alter_constraint(command: AlterTableCmd) -> w.AlterConstraint:
     if not node:
         node = _boxed(command, "Constraint")
     enforced = node.get("is_enforced", False) if node.get("alterEnforceability") else None
-    return w.AlterConstraint(node.get("conname", command.name), enforced)
+    return w.AlterConstraint(node.get("conname", command.name), enforced, node.get("initdeferred", False))
 
 
 _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {

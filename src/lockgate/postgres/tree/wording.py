@@ -93,6 +93,7 @@ def constraint_of(node: ConstraintNode, column: str = "") -> Constraint:
         expressions=kind == "exclude" and "" in columns,
         inline=bool(column),
         period=node.fk_with_period,
+        deferred=node.initdeferred,
     )
 
 

@@ -217,6 +217,12 @@ class CreateTrigger(Word, frozen=True):
     events: int = 0
     function: Name | None = None
     from_table: Name | None = None
+    # Has WHEN, or fires for some columns only: these.
+    when: bool = False
+    columns: tuple[str, ...] = ()
+    deferred: bool = False
+    # What REFERENCING calls the old and the new rows.
+    transitions: tuple[str, ...] = ()
 
 
 class CreateRule(Word, frozen=True):
@@ -313,7 +319,7 @@ class AlterDomain(Word, frozen=True):
 
 
 class CreateFunction(Word, frozen=True):
-    """CREATE FUNCTION or PROCEDURE: opaque but for its frame."""
+    """CREATE FUNCTION or PROCEDURE. ``bodies.steps_of`` reads what it runs."""
 
     name: Name
     replace: bool = False
@@ -327,6 +333,15 @@ class CreateFunction(Word, frozen=True):
     opaque_body: bool = True
     # The body of a plpgsql or SQL function, for rules that read it.
     body: str = ""
+    # Of BEGIN ATOMIC and RETURN, which the server keeps parsed: the parser's tree as JSON.
+    tree: str = ""
+    # The arguments as a frame for the body declares them, and their types, which tell functions of one name apart.
+    arguments: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    # "trigger", "void", "text" for any type, "SETOF text"
+    returns: str = "void"
+    # Of SET search_path.
+    search_path: tuple[str, ...] = ()
 
 
 class CreateSchema(Word, frozen=True):
@@ -371,6 +386,10 @@ class Dml(Word, frozen=True):
     default_values: bool = False
     # Of INSERT and COPY FROM.
     insert: Insert | None = None
+    # What it may do to the rows of its target: those of MERGE, and UPDATE of ON CONFLICT.
+    events: tuple[str, ...] = ()
+    # EXPLAIN, PREPARE and DECLARE only look.
+    runs: bool = True
     returning: bool = False
     # String literals, for rules that look for a value (a new enum label).
     literals: tuple[str, ...] = ()
@@ -458,16 +477,17 @@ class SetVariable(Word, frozen=True):
 
 
 class DoBlock(Word, frozen=True):
-    """DO: understood as a thing that hides what it does."""
+    """DO, whose body is read like that of a function."""
 
     language: str = "plpgsql"
     body: str = ""
 
 
 class Call(Word, frozen=True):
-    """CALL of a procedure: as opaque as a DO block."""
+    """CALL of a procedure; ``query`` has what its arguments read and call."""
 
     name: Name
+    query: Query = Query()
 
 
 class TransactionControl(Word, frozen=True):

@@ -1,0 +1,185 @@
+"""What runs inside a statement: functions, procedures, DO blocks and triggers, as far as earlier files tell their bodies.
+
+What is sure to run is claimed like a statement of the file. What hangs on rows, on a branch or on a text that is put
+together, and every body that no file has, is told as hidden.
+"""
+
+import copy
+
+from lockgate.policy.facts.fact import Draft, Facts
+from lockgate.policy.model.built_in import built_in_functions
+from lockgate.policy.model.pruning import kept
+from lockgate.policy.model.replay import replay
+from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.watched import TABLES
+from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.bodies import Step, steps_of
+from lockgate.postgres.tree.words import LockMode
+
+_DEEPEST = 12
+
+
+def do_block(draft: Draft, word: w.DoBlock) -> None:
+    """Its statements, as far as they can be read. No rule looks at them, so it stays marked as opaque."""
+    draft.facts.opaque = True
+    draft.facts.reversible = None
+    _run(draft, steps_of(word), "the DO block")
+
+
+def call_procedure(draft: Draft, word: w.Call) -> None:
+    """The body of the procedure, after what its arguments read and call."""
+    draft.facts.opaque = True
+    draft.facts.reversible = None
+    for access in word.query.accesses:
+        draft.lock(draft.known(access.name)[0], access.mode)
+    run_calls(draft, word.query)
+    call(draft, f"{word.name.schema}.{word.name.name}" if word.name.schema else word.name.name, sure=True)
+
+
+def run_calls(draft: Draft, query: w.Query) -> None:
+    """The functions that a query calls: those that it is sure to, and those that its rows ask for."""
+    for name in query.functions:
+        call(draft, name, sure=name in query.calls)
+
+
+def call(draft: Draft, name: str, *, sure: bool) -> None:
+    """One function by the name in the text."""
+    schema, _, plain = name.rpartition(".")
+    key = draft.schema.routine_key(w.Name(schema, plain))
+    if key in draft.schema.functions:
+        run_routine(draft, key, sure=sure)
+    elif schema in ("", "pg_catalog") and plain in built_in_functions():
+        return
+    else:
+        draft.hide(f"{name}() is made by none of the files", slight=not sure)
+
+
+def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: tuple[str, ...] = ()) -> None:
+    """The body of a routine that the model knows; ``unseen`` are names in it that are no tables."""
+    words = draft.schema.routines.get(key, ())
+    if key in draft.inside or len(draft.inside) > _DEEPEST:
+        return  # what it does is claimed once
+    if len(words) != 1:
+        draft.hide(
+            f"there are {len(words)} functions {key}()" if words else f"no file has the body of {key}()",
+            slight=not sure,
+        )
+        return
+    (word,) = words
+    path = draft.schema.search_path
+    if word.search_path:
+        draft.schema.search_path = [part for part in word.search_path if part != "pg_catalog"]
+    try:
+        _run(draft, steps_of(word, event), f"{key}()", key, sure=sure, unseen=unseen)
+    finally:
+        draft.schema.search_path = path
+
+
+def fire(draft: Draft, state: Relation, event: str, *, rows: bool, columns: tuple[str, ...] = ()) -> None:
+    """The triggers of a table on ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets."""
+    for trigger in state.triggers.values():
+        if event not in trigger.events or trigger.instead or not trigger.enabled:
+            continue
+        if event == "update" and trigger.columns and columns and not set(columns) & set(trigger.columns):
+            continue
+        sure = not trigger.hesitates and (rows or not trigger.row)
+        if trigger.routine in draft.schema.functions:
+            run_routine(draft, trigger.routine, sure=sure, event=event, unseen=trigger.transitions)
+        elif trigger.function not in built_in_functions():
+            draft.hide(f"no file has the body of {trigger.function}()", slight=True)
+
+
+# -- bodies ----------------------------------------------------------------------------------------
+
+
+def _run(
+    draft: Draft,
+    steps: tuple[Step, ...],
+    label: str,
+    key: str = "",
+    *,
+    sure: bool = True,
+    unseen: tuple[str, ...] = (),
+) -> None:
+    from lockgate.policy.facts.gather import facts_of  # the one circle: statements inside a statement
+
+    schema = draft.schema
+    for step in steps:
+        if step.statement is None:
+            draft.hide(f"{label}: {step.closed}")
+            continue
+        inside = (*draft.inside, key) if key else draft.inside
+        inner = facts_of(step.statement, schema, draft.server, inside)
+        for name in unseen:
+            inner.locks.pop(schema.resolve(w.Name("", name)), None)
+        if not inner.understood:
+            draft.hide(f"{label}: {inner.kind.lower()}")
+        elif sure and step.certain:
+            _take(draft, inner, schema)
+            if isinstance(step.statement, w.Dml) and key:
+                _by_argument(draft, step.statement.query, label)
+        else:
+            _mention(draft, inner, label)
+        if schema.search_path != draft.schema.search_path or not isinstance(step.statement, w.Dml):
+            # What it makes is not there before it runs, so later steps see a model of their own.
+            schema = _apart(schema) if schema is draft.schema else schema
+            if step.certain:
+                replay(schema, step.statement, -1)
+
+
+def _take(draft: Draft, inner: Facts, schema: Schema) -> None:
+    """What the statement does is done by the one around it, but for what an earlier step made."""
+    there = draft.schema
+    for key, mode in inner.locks.items():
+        made = schema is not there and (key in schema.relations or key in schema.indexes)
+        if not made or key in there.relations or key in there.indexes:
+            draft.lock(key, mode)
+    for key in inner.rewrites:
+        if key in there.relations or key in there.indexes:
+            draft.rewrite(key)
+    for key in inner.scans:
+        if key in there.relations:
+            draft.scan(key)
+    for hidden in inner.hidden:
+        draft.hide(hidden.why, slight=hidden.slight)
+    draft.facts.visible += [told for told in inner.visible if told not in draft.facts.visible]
+    if inner.reversible is not True and draft.facts.reversible is True:
+        draft.facts.reversible = inner.reversible
+    draft.facts.unknown += [key for key in inner.unknown if key not in draft.facts.unknown]
+
+
+def _by_argument(draft: Draft, query: w.Query, label: str) -> None:
+    """Partitions that a value of this very call leaves out are claimed, and told."""
+    for access in query.accesses:
+        state = draft.schema.get(access.name)
+        if state is None or state.kind != "p" or access.insert or access.only:
+            continue
+        every = draft.schema.partitions(state.key)
+        asked = set(query.column_refs) & set(state.partition_columns)
+        if len(every) > 1 and asked and len(kept(draft.schema, state, access.conditions)) == len(every):
+            draft.hide(f"{label} may leave out partitions of {state.key}, by its arguments", slight=True)
+
+
+def _mention(draft: Draft, inner: Facts, label: str) -> None:
+    """What may run is not claimed."""
+    if inner.locks:
+        strong = max(inner.locks.values())
+        keys = ", ".join(key for key in inner.locks if key not in draft.schema.indexes)
+        if any(draft.locks.get(key, 0) < mode for key, mode in inner.locks.items()):
+            draft.hide(
+                f"{label} may lock {keys} ({strong.name}): that hangs on rows or on a branch",
+                slight=strong <= LockMode.RowExclusiveLock,
+            )
+    elif inner.visible or inner.rewrites:
+        draft.hide(f"{label} may run {inner.kind}")
+    for hidden in inner.hidden:
+        draft.hide(hidden.why, slight=hidden.slight)
+
+
+def _apart(schema: Schema) -> Schema:
+    """The model once more, to be changed."""
+    twin = Schema(version=schema.version, search_path=[*schema.search_path], time_zone=schema.time_zone)
+    for name in TABLES:
+        setattr(twin, name, copy.deepcopy(dict(getattr(schema, name).items())))
+    twin.plain_names = schema.plain_names
+    return twin

@@ -1,0 +1,98 @@
+"""What runs inside a statement, where the files do not tell all of it: said, and never passed over in silence."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockgate.policy.finding import Finding
+from lockgate.policy.judge import Judge, Source
+from lockgate.postgres.tree.plpgsql import pieces_of
+
+_BASE = """
+CREATE TABLE orders (id bigint PRIMARY KEY, note text);
+CREATE TABLE audit (what text);
+CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM orders';
+CREATE FUNCTION built(t text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('DROP TABLE %I', t); END $$;
+CREATE FUNCTION branch(n int) RETURNS void LANGUAGE plpgsql AS
+  $$ BEGIN IF n > 0 THEN ALTER TABLE orders ADD COLUMN more text; END IF; END $$;
+CREATE FUNCTION plus(n int) RETURNS int LANGUAGE sql AS 'SELECT n + 1';
+CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2';
+CREATE FUNCTION twice(n text) RETURNS text LANGUAGE sql AS 'SELECT n || n';
+CREATE FUNCTION c_code() RETURNS int LANGUAGE c AS 'library', 'symbol';
+CREATE FUNCTION again() RETURNS int LANGUAGE sql AS 'SELECT again()';
+CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END $$;
+CREATE TRIGGER orders_noted AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION noted();
+"""
+
+
+def told(text: str) -> list[Finding]:
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(_BASE)
+    return [each for each in judge.judge(Source("f.sql", text)).findings if each.id == "do-block-hidden-ddl"]
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "words"),
+    [
+        (
+            "SELECT create_hypertable('orders', 'id');",
+            "warning",
+            "create_hypertable() is made by none of the files",
+        ),
+        ("SELECT built('orders');", "warning", "SQL that is put together from text"),
+        ("SELECT branch(1);", "warning", "may lock orders (AccessExclusiveLock)"),
+        ("SELECT c_code();", "warning", "its body is c"),
+        ("SELECT twice(4);", "warning", "there are 2 functions twice()"),
+        ("UPDATE orders SET note = counted()::text WHERE id = 1;", "info", "may lock orders"),
+        ("UPDATE orders SET note = 'x' WHERE id = 1;", "info", "may lock audit (RowExclusiveLock)"),
+        ("CALL nobody_made_this();", "warning", "nobody_made_this() is made by none of the files"),
+        ("DO $$ BEGIN EXECUTE 'VACUUM ' || 'orders'; END $$;", "error", "put together from text"),
+        ("DO LANGUAGE plperl 'x';", "warning", "its body is plperl"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(text: str, severity: str, words: str) -> None:
+    """A body that no file has, a branch, rows and built text are findings that say which function it is."""
+    found = [each for each in told(text) if words in each.message]
+    assert [each.severity for each in found] == [severity], told(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT counted();",
+        "SELECT plus(1), now(), lower('A');",
+        "SELECT again();",
+        "UPDATE orders SET id = plus(1) WHERE id = 5;",
+        "INSERT INTO orders VALUES (1, 'x');",
+    ],
+)
+def test_what_is_known_raises_no_alarm(text: str) -> None:
+    """Functions whose bodies the files have, and those of PostgreSQL, are claimed and not spoken of."""
+    assert [each for each in told(text) if each.severity != "info"] == []
+
+
+def test_what_a_block_builds_is_in_the_model() -> None:
+    """What a DO block or a procedure is sure to build is known to later statements, and so is a guarded CREATE."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(
+        "DO $$ BEGIN CREATE TABLE a (id int PRIMARY KEY); "
+        "IF NOT EXISTS (SELECT FROM pg_type WHERE typname = 'mood') THEN CREATE TYPE mood AS ENUM ('x'); END IF; END $$;"
+        "CREATE PROCEDURE p() LANGUAGE sql AS 'ALTER TABLE a ADD COLUMN note text'; CALL p();"
+    )
+    assert list(judge.schema.relations["a"].columns) == ["id", "note"]
+    assert "mood" in judge.schema.types
+
+
+_BODY = """begin end if then elsif else loop while for in 1..3 exit when return query execute '1' select count(*)
+into i from t ; ; ; := = ( ) declare int exception others raise null perform f() $1 open c cursor case << >> , ."""
+_WORDS = st.sampled_from(_BODY.split())
+
+
+@given(st.lists(_WORDS, max_size=40), st.sampled_from(["void", "trigger", "SETOF text"]))
+@settings(max_examples=300, deadline=None)
+def test_any_body_is_read_or_closed(words: list[str], returns: str) -> None:
+    """Whatever stands in a body, reading it gives pieces, and one that is no plpgsql says that it is closed."""
+    pieces = pieces_of(f"begin {' '.join(words)} end", ('IN "i" text',), returns, "insert")
+    assert all(piece.closed or piece.text.strip() for piece in pieces)
