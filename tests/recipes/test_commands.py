@@ -154,7 +154,7 @@ def test_a_column_that_the_table_lacks_is_refused(shop, recipe, values, told):
 
 @pytest.mark.parametrize(
     ("more", "table"),
-    [("", "ordres"), ("DO $$ BEGIN ALTER TABLE orders ADD COLUMN nope text; END $$;\n", "orders")],
+    [("", "ordres"), ("DO $$ BEGIN EXECUTE 'ALTER TABLE orders ADD ' || 'nope text'; END $$;\n", "orders")],
 )
 def test_what_cannot_be_looked_up_is_a_note(shop, more, table):
     """A table that no file makes, or that a block may have changed, is told in a note; the files are written."""

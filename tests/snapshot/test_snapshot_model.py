@@ -80,6 +80,7 @@ def plain(schema: Schema) -> dict[str, Any]:
             "indexes",
             "types",
             "functions",
+            "routines",
             "schemas",
             "statistics",
             "publications",

@@ -78,6 +78,7 @@ class ConstraintRow(Struct, frozen=True):
     local: bool
     part: bool
     on_delete: str
+    deferred: bool
     definition: str
     columns: list[str]
     ref_columns: list[str]

@@ -12,6 +12,7 @@ from msgspec import json, structs
 from lockgate.errors import LockgateError, Refused
 from lockgate.migrations.limits import Limits
 from lockgate.policy.model.environment import Environment, Life
+from lockgate.policy.model.replay import trigger_of
 from lockgate.policy.model.replay_indexes import built_index
 from lockgate.policy.model.schema import (
     Column,
@@ -20,7 +21,6 @@ from lockgate.policy.model.schema import (
     Published,
     Relation,
     Schema,
-    Trigger,
     UserType,
     key_of,
 )
@@ -289,6 +289,7 @@ def _constraints(schema: Schema, rows: list[ConstraintRow]) -> None:
             no_inherit=row.no_inherit and row.kind == "c",
             inherited=row.part if row.kind == "f" else row.kind == "c" and not row.local,
             on_delete=row.on_delete if row.kind == "f" else "a",
+            deferred=row.deferred,
         )  # fmt: skip
         if row.kind == "c":
             _check(made, row.definition)
@@ -339,6 +340,10 @@ def _part(schema: Schema, row: PartRow) -> None:
         schema.extensions[row.name] = row.detail
     elif row.what == "function":
         schema.functions[key_of(row.schema, row.name)] = row.detail
+    elif row.what == "routine":
+        key = key_of(row.schema, row.name)
+        made = _parsed(row.detail, w.CreateFunction).routine
+        schema.routines[key] = (*schema.routines.get(key, ()), made)
     elif row.what == "publication":
         schema.publications[row.name] = Published(all_tables=row.detail == "all")
     elif row.what == "published":
@@ -347,8 +352,9 @@ def _part(schema: Schema, row: PartRow) -> None:
     elif row.what == "statistics":
         schema.statistics[key_of(row.detail, row.name)] = key_of(row.schema, row.relation)
     elif state is not None and row.what == "trigger":
-        level, *instead = row.more.split()
-        state.triggers[row.name] = Trigger(row.name, level == "row", row.detail, tuple(instead))
+        trigger = trigger_of(schema, _parsed(row.detail, w.CreateTrigger))
+        trigger.enabled = row.more != "D"
+        state.triggers[row.name] = trigger
     elif state is not None:
         (state.policies if row.what == "policy" else state.rules).append(row.name)
         state.guards[f"{row.what} {row.name}"] = _guard(row)

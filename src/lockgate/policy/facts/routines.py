@@ -65,12 +65,12 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
             slight=not sure,
         )
         return
-    (word,) = words
+    (routine,) = words
     path = draft.schema.search_path
-    if word.search_path:
-        draft.schema.search_path = [part for part in word.search_path if part != "pg_catalog"]
+    if routine.search_path:
+        draft.schema.search_path = [part for part in routine.search_path if part != "pg_catalog"]
     try:
-        _run(draft, steps_of(word, event), f"{key}()", key, sure=sure, unseen=unseen)
+        _run(draft, steps_of(routine, event), f"{key}()", key, sure=sure, unseen=unseen)
     finally:
         draft.schema.search_path = path
 
@@ -78,6 +78,8 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
 def fire(draft: Draft, state: Relation, event: str, *, rows: bool, columns: tuple[str, ...] = ()) -> None:
     """The triggers of a table on ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets."""
     for trigger in state.triggers.values():
+        if not trigger.events:  # a snapshot of before
+            draft.hide(f"nobody says what fires {trigger.name}", slight=True)
         if event not in trigger.events or trigger.instead or not trigger.enabled:
             continue
         if event == "update" and trigger.columns and columns and not set(columns) & set(trigger.columns):

@@ -77,20 +77,25 @@ def _trigger(schema: Schema, word: w.CreateTrigger, _file: int) -> None:
     if state is None:
         return
     tables = [state.key, *schema.descendants(state.key)] if word.row and state.kind == "p" else [state.key]
+    for key in tables:
+        schema.relations[key].triggers[word.name] = trigger_of(schema, word)
+
+
+def trigger_of(schema: Schema, word: w.CreateTrigger) -> Trigger:
+    """The trigger that the statement makes."""
     events = tuple([event for bit, event in _EVENTS if word.events & bit])
     function = word.function or w.Name("", "")
-    for key in tables:
-        schema.relations[key].triggers[word.name] = Trigger(
-            word.name,
-            word.row,
-            function.name,
-            events if word.timing == "instead" else (),
-            events,
-            schema.routine_key(function),
-            hesitates=word.when or word.deferred,
-            columns=word.columns,
-            transitions=word.transitions,
-        )
+    return Trigger(
+        word.name,
+        word.row,
+        function.name,
+        events if word.timing == "instead" else (),
+        events,
+        schema.routine_key(function),
+        hesitates=word.when or word.deferred,
+        columns=word.columns,
+        transitions=word.transitions,
+    )
 
 
 def _reassign(schema: Schema, word: w.ReassignOwned, _file: int) -> None:
@@ -219,8 +224,9 @@ def _extension(schema: Schema, word: w.CreateExtension, _file: int) -> None:
 def _function(schema: Schema, word: w.CreateFunction, _file: int) -> None:
     key = schema.type_key(word.name.schema, word.name.name)
     schema.functions[key] = word.volatility
-    others = [made for made in schema.routines.get(key, ()) if made.signature != word.signature]
-    schema.routines[key] = (*others, word)
+    made = word.routine
+    others = [routine for routine in schema.routines.get(key, ()) if routine.signature != made.signature]
+    schema.routines[key] = (*others, made)
 
 
 def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
@@ -271,7 +277,7 @@ def _routine(schema: Schema, name: w.Name, file: int) -> None:
         _body(schema, words[0], file)
 
 
-def _body(schema: Schema, word: w.DoBlock | w.CreateFunction, file: int) -> None:
+def _body(schema: Schema, word: w.DoBlock | w.Routine, file: int) -> None:
     """What is sure to run, and what a branch makes that is not there yet: IF NOT EXISTS, then CREATE."""
     for step in steps_of(word):
         made = step.statement

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
-from lockgate.postgres.tree.words import Bound, CreateFunction, CreateRule, Name, TypeName
+from lockgate.postgres.tree.words import Bound, CreateRule, Name, Routine, TypeName
 
 BUILT_IN = frozenset({
     "bit", "bool", "bpchar", "bytea", "char", "cidr", "date", "daterange", "float4", "float8", "inet", "int2", "int4",
@@ -224,9 +224,9 @@ class Schema(Struct):
     relations: dict[str, Relation] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     types: dict[str, UserType] = field(default_factory=dict)
-    # Their volatility; what is known of their bodies stands in ``routines``, one word for each set of arguments.
+    # Their volatility; what is known of their bodies stands in ``routines``, one for each set of arguments.
     functions: dict[str, str] = field(default_factory=dict)
-    routines: dict[str, tuple[CreateFunction, ...]] = field(default_factory=dict)
+    routines: dict[str, tuple[Routine, ...]] = field(default_factory=dict)
     schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
     extensions: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, json
 from lockgate.postgres.tree.library import SyntaxProblem
 from lockgate.postgres.tree.plpgsql import pieces_of
 from lockgate.postgres.tree.reader import read_node, statements_of
-from lockgate.postgres.tree.words import CreateFunction, DoBlock, Statement
+from lockgate.postgres.tree.words import DoBlock, Routine, Statement
 
 
 class Step(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Step(Struct, frozen=True):
     closed: str = ""
 
 
-def steps_of(word: CreateFunction | DoBlock, event: str = "") -> tuple[Step, ...]:
+def steps_of(word: Routine | DoBlock, event: str = "") -> tuple[Step, ...]:
     """The steps of a body in order; ``event`` is what fired it, of a trigger function."""
     if isinstance(word, DoBlock):
         return _steps(word.language, word.body, (), "void", "")

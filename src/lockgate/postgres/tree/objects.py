@@ -153,14 +153,22 @@ def _create_function(node: Tree) -> w.CreateFunction:
         accesses,
         opaque,
         body,
-        tree,
-        tuple(map(_argument, arguments)),
-        tuple(
-            [repr(type_of_dict(item["argType"])) for item in arguments if _mode(item) not in ("OUT", "TABLE")]
+        w.Routine(
+            language,
+            body,
+            tree,
+            tuple(map(_argument, arguments)),
+            tuple([_type(item["argType"]) for item in arguments if _mode(item) not in ("OUT", "TABLE")]),
+            _returned(node),
+            tuple(options.get("set:search_path", "").split(", ")) if "set:search_path" in options else (),
         ),
-        _returned(node),
-        tuple(options.get("set:search_path", "").split(", ")) if "set:search_path" in options else (),
     )
+
+
+def _type(node: Tree) -> str:
+    found = type_of_dict(node)
+    schema = f"{found.schema}." if found.schema not in ("", "public") else ""
+    return f"{schema}{found.name}{'[]' if found.array else ''}"
 
 
 _MODES = {"FUNC_PARAM_OUT": "OUT", "FUNC_PARAM_INOUT": "INOUT", "FUNC_PARAM_TABLE": "TABLE"}

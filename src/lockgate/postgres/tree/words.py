@@ -318,8 +318,24 @@ class AlterDomain(Word, frozen=True):
     constraint_name: str = ""
 
 
+class Routine(Word, frozen=True):
+    """What is known of the body of a function or procedure; ``bodies.steps_of`` reads what it runs."""
+
+    language: str = ""
+    body: str = ""
+    # Of BEGIN ATOMIC and RETURN, which the server keeps parsed: the parser's tree as JSON.
+    tree: str = ""
+    # The arguments as a frame for the body declares them, and their types, which tell functions of one name apart.
+    arguments: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    # "trigger", "void", "text" for any type, "SETOF text"
+    returns: str = "void"
+    # Of SET search_path.
+    search_path: tuple[str, ...] = ()
+
+
 class CreateFunction(Word, frozen=True):
-    """CREATE FUNCTION or PROCEDURE. ``bodies.steps_of`` reads what it runs."""
+    """CREATE FUNCTION or PROCEDURE."""
 
     name: Name
     replace: bool = False
@@ -333,15 +349,7 @@ class CreateFunction(Word, frozen=True):
     opaque_body: bool = True
     # The body of a plpgsql or SQL function, for rules that read it.
     body: str = ""
-    # Of BEGIN ATOMIC and RETURN, which the server keeps parsed: the parser's tree as JSON.
-    tree: str = ""
-    # The arguments as a frame for the body declares them, and their types, which tell functions of one name apart.
-    arguments: tuple[str, ...] = ()
-    signature: tuple[str, ...] = ()
-    # "trigger", "void", "text" for any type, "SETOF text"
-    returns: str = "void"
-    # Of SET search_path.
-    search_path: tuple[str, ...] = ()
+    routine: Routine = Routine()
 
 
 class CreateSchema(Word, frozen=True):

@@ -1,12 +1,9 @@
 -- What hangs on relations or stands beside them: (what, schema, relation, name, detail).
 SELECT pg_catalog.row_to_json(found)::text
   FROM (
-    SELECT 'trigger' AS what, n.nspname AS schema, c.relname AS relation, g.tgname AS name, p.proname::text AS detail,
-           CASE WHEN g.tgtype::int & 1 = 1 THEN 'row' ELSE 'statement' END
-           || CASE WHEN g.tgtype::int & 64 = 0 THEN ''
-                   ELSE CASE WHEN g.tgtype::int & 4 = 0 THEN '' ELSE ' insert' END
-                     || CASE WHEN g.tgtype::int & 8 = 0 THEN '' ELSE ' delete' END
-                     || CASE WHEN g.tgtype::int & 16 = 0 THEN '' ELSE ' update' END END AS more
+    -- In the order of names where rows need one: functions come before the triggers that run them.
+    SELECT 'trigger' AS what, n.nspname AS schema, c.relname AS relation, g.tgname AS name,
+           pg_catalog.pg_get_triggerdef(g.oid) AS detail, g.tgenabled::text AS more
       FROM pg_catalog.pg_trigger g
       JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
@@ -40,6 +37,11 @@ SELECT pg_catalog.row_to_json(found)::text
      WHERE p.prokind IN ('f', 'p')
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i'))
      GROUP BY n.nspname, p.proname
+    UNION ALL
+    SELECT 'routine', n.nspname, '', p.proname, pg_catalog.pg_get_functiondef(p.oid), ''
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.prokind IN ('f', 'p')
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i'))
     UNION ALL
     SELECT 'publication', '', '', b.pubname, CASE WHEN b.puballtables THEN 'all' ELSE '' END, ''
       FROM pg_catalog.pg_publication b
