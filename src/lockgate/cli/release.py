@@ -241,10 +241,11 @@ def show_command(sha: str, rebuild: bool, **shared_options: Any) -> None:
     if rebuild:
         from lockgate.migrations.limits import Limits
         from lockgate.release.rebuild import rebuild as make
+        from lockgate.release.record import pasteable
 
-        path = artifact.write(
-            root, sha, "migration.json", make(session.target(), sha, Limits.of(session.settings.migrations))
-        )
+        target = session.target()
+        made = pasteable(make(target, sha, Limits.of(session.settings.migrations)), target)
+        path = artifact.write(root, sha, "migration.json", made)
     else:
         path = artifact.folder(root, sha) / "migration.json"
     if not path.is_file():

@@ -34,7 +34,7 @@ _CALL = re.compile(
 _SHA = {"release resume", "release recover", "release continue"}
 _TOLD = re.compile(r"^\s*(?=lockgate )|^\s*(?:read|call):|\b(?:next|fix)\b", re.IGNORECASE)
 """Where the part of a line begins that tells what to type."""
-_FIELDS = frozenset({"next", "fix", "call", "commands"})
+_FIELDS = frozenset({"next", "fix", "call", "commands", "recover"})
 
 
 def whole(text: str, environment: str, sha: str = "", config: str = "", url: str = "") -> str:

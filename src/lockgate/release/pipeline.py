@@ -398,9 +398,11 @@ class Release:
             timeout_seconds=round(self.limits.run_timeout.seconds),
             previous=previous,
         )
+        if course is not None:
+            content |= record.of_course(course)
+        content = record.pasteable(content, self.target)
         try:
             if course is not None:
-                content |= record.of_course(course)
                 record.write_all(self.root, course, report, failure, content)
             return artifact.write(self.root, self.sha, "migration.json", content)
         except OSError as error:

@@ -11,8 +11,10 @@ import msgspec
 from lockgate.config import seconds
 from lockgate.errors import LockgateError
 from lockgate.migrations.progress import AppliedFile
+from lockgate.postgres.target import Target
 from lockgate.record.redact import redact
 from lockgate.release import artifact
+from lockgate.release.calls import whole_document
 from lockgate.release.course import Course
 from lockgate.release.outlook import HARMLESS, HELD
 from lockgate.release.report import RunReport
@@ -118,6 +120,17 @@ _BACKUP = (
 )  # fmt: skip
 
 
+def pasteable(content: dict[str, Any], target: Target) -> dict[str, Any]:
+    """``content`` with commands that can be pasted anywhere: for the environment, else with the database's address, its password left out.
+
+    Who reads an artifact has neither the call nor its variables at hand. The embedded server is the project's own.
+    """
+    given = not target.environment and target.source in ("--database-url", "DATABASE_URL")
+    whole = whole_document(content, target.environment, "", target.open if given else "")
+    assert isinstance(whole, dict)
+    return whole
+
+
 def write_all(
     root: Path, course: Course, report: RunReport, failure: LockgateError | None, migration: dict[str, Any]
 ) -> None:
@@ -135,11 +148,12 @@ def write_all(
     else:
         artifact.retire(root, sha, "api-smoke.json")
     content = release_document(course, report, failure, artifact.hash_of(root, sha, "release.json"))
+    content = pasteable(content, course.target)
     artifact.write(root, sha, "release.json", content)
     if failure is not None and _reached(course):
         from lockgate.release.incident import incident
 
-        artifact.write(root, sha, "incident.json", incident(content))
+        artifact.write(root, sha, "incident.json", pasteable(incident(content), course.target))
     else:
         artifact.retire(root, sha, "incident.json")
     from lockgate.release.page import page
