@@ -52,6 +52,8 @@ def command(
     When another runner holds the lock it waits, then does what is left; 75 when it gives up. 4 when it refuses before
     any change. Over many databases it stops at the first failure, and the same call goes on where it stopped.
     """
+    import os
+
     from lockgate.migrations.limits import Limits
     from lockgate.migrations.progress import Log
     from lockgate.postgres.alarm import Alarm
@@ -83,7 +85,7 @@ def command(
             files,
             session.settings,
             Limits.of(session.settings.migrations),
-            new_identity("up"),
+            new_identity("up", os.environ.get("LOCKGATE_RELEASE_SHA") or None),
             Log(progress.event),
             alarm,
             lock_wait=lock_wait,

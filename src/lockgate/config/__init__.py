@@ -97,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap: Mapping[str, BootstrapStep] = {}
     index: Mapping[str, Index] = {}
     root: Path = Path()
+    file: Path | None = None
+    """The configuration file that was read; None where there is none."""
 
     def path(self, relative: str) -> Path:
         """A path of the configuration, read from the project's root."""
@@ -132,14 +134,18 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
             raise ConfigError(f"{file}: {error}") from None
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from None
-    if "root" in data:
-        raise ConfigError(f"{file}: unknown key `root`")
+    for own in ("root", "file"):
+        if own in data:
+            raise ConfigError(f"{file}: unknown key `{own}`")
     try:
         settings = msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {error}") from None
     settings = msgspec.structs.replace(
-        settings, root=file.parent, migrations=_from_environment(settings.migrations, environ)
+        settings,
+        root=file.parent,
+        file=file if file.is_file() else None,
+        migrations=_from_environment(settings.migrations, environ),
     )
     _validate(settings, str(file))
     return settings

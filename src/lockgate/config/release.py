@@ -32,7 +32,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[job]``: where the migration runs. In this process, or on a platform through its own commands."""
+    """``[job]``: where the migration runs. In this process, in a child of it, or on a platform through its own commands."""
 
     provider: str = "in-process"
     name: str = "lockgate up"
@@ -207,7 +207,7 @@ _DURATIONS = (
 )  # fmt: skip
 """(section, key, may be empty) of every setting that is a time limit."""
 _WORDS = {
-    ("job", "provider"): ("in-process", "command"),
+    ("job", "provider"): ("in-process", "child", "command"),
     ("backup", "provider"): ("", "pg_dump", "pg_basebackup", "restore-point", "command"),
     ("workers", "provider"): ("", "command", "sql", "lease"),
     ("workers", "preset"): ("", "kubectl", "containerapp", "systemctl", "compose"),

@@ -92,6 +92,19 @@ def read_rehearsed(wire: Wire, plan_hash: str) -> str:
     return f"{rows[0][0]} (looked at by the release)" if rows else ""
 
 
+_FAILED_RUN = """
+SELECT r.reason_code, r.message, COALESCE(r.details->'failure'->>'sqlstate', '') FROM lockgate.run r
+ WHERE r.kind = 'up' AND r.reason_code <> '' AND r.started_at >= (SELECT s.started_at FROM lockgate.release_step s WHERE s.release_key = $1 AND s.name = 'migrate')
+ ORDER BY r.started_at DESC LIMIT 1
+"""
+
+
+def read_failed_run(wire: Wire, release_key: str) -> tuple[str, str, str] | None:
+    """(reason code, message, SQLSTATE) of the newest ``up`` that failed since the step ``migrate`` of the release began; None without one."""
+    rows = wire.one(_FAILED_RUN, release_key).rows
+    return (rows[0][0] or "", rows[0][1] or "", rows[0][2] or "") if rows else None
+
+
 # -- lease --------------------------------------------------------------------------------------------
 
 

@@ -133,7 +133,7 @@ class Course:
             "backup": seconds(s.backup.timeout),
             "pause": max(usual, seconds(s.workers.timeout)),
             "migrate": (
-                seconds(s.job.timeout) if s.job.provider == "command" else self.limits.run_timeout.seconds
+                seconds(s.job.timeout) if s.job.provider != "in-process" else self.limits.run_timeout.seconds
             )
             + 60.0,
             "rollout": seconds(s.release.rollout_timeout),
@@ -157,7 +157,7 @@ class Course:
         self.told = [t for t in self.told if t["name"] != step.name]
         self.told.append(
             {
-                "number": step.number, "name": step.name, "state": "running", "attempts": 1, "limitSeconds": limit, "startedAt": _utc(),
+                "number": step.number, "name": step.name, "state": "running", "attempts": 1, "limitSeconds": limit, "startedAt": utc(),
                 "finishedAt": "", "seconds": 0.0, "reasonCode": "", "message": "", "evidence": {}, "begun": self.limits.clock(),
             }
         )  # fmt: skip
@@ -196,7 +196,7 @@ class Course:
     def _finish(self, step: Step, state: str, code: str, message: str, evidence: Mapping[str, Any]) -> None:
         told, plain = self._told(step.name), _plain(evidence)
         told.update(
-            state=state, reasonCode=code, message=redact(message), finishedAt=_utc(), seconds=round(self.limits.clock() - told["begun"], 3)
+            state=state, reasonCode=code, message=redact(message), finishedAt=utc(), seconds=round(self.limits.clock() - told["begun"], 3)
         )  # fmt: skip
         told["evidence"].update(plain)
         if self.lease is not None:
@@ -226,5 +226,6 @@ def _plain(evidence: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _utc() -> str:
+def utc() -> str:
+    """Now, as every artifact writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,6 +19,15 @@ IN_THE_FILE = frozenset(
 """What only a changed file mends: another commit, so another sha and another plan."""
 
 
+CAME = "cameToTheDatabase"
+"""In the evidence of the step ``migrate``: whether a job that failed left a run in the database."""
+
+
+def in_the_file(code: str, migrate: Mapping[str, Any] | None) -> bool:
+    """Whether only a changed file mends it, by the code and the evidence of the step ``migrate``: a job that never came so far read none."""
+    return code in IN_THE_FILE and (migrate or {}).get(CAME) is not False
+
+
 def of_the_data(code: str, sqlstate: str) -> bool:
     """Whether rows stood in the way of a statement (not null, foreign key, unique, check, exclusion): mending them lets the same file pass."""
     return code == "MIGRATION_EXECUTION_FAILED" and sqlstate.startswith("23")
@@ -52,7 +61,8 @@ def state_of(code: str, own: str, o: Outlook) -> str:
 
 def next_of(code: str, own: str, o: Outlook, sqlstate: str = "") -> str:
     """The next command, whole. A file that has to change comes with a new sha."""
-    if code in IN_THE_FILE:
+    migrate = next((step for step in o.steps if step["name"] == "migrate"), None)
+    if in_the_file(code, migrate.get("evidence") if migrate else None):
         approve = (
             f"have the new plan approved (lockgate approve --env {o.environment}), " if o.protected else ""
         )

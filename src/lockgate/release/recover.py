@@ -8,7 +8,7 @@ import msgspec
 from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
 from lockgate.record.words import agree, counted
-from lockgate.release.outlook import IN_THE_FILE, of_the_data
+from lockgate.release.outlook import in_the_file, of_the_data
 
 IN_THE_CALL = frozenset(
     {"CANDIDATE_IMAGE", "CANDIDATE_STALE", "CANDIDATE_INCOMPATIBLE", "ROLLBACK_IMAGE_INCOMPATIBLE", "MIGRATIONS_REQUIRED"}
@@ -148,7 +148,7 @@ def _resume(s: Situation, env: str) -> Way:
                 f"lockgate release resume {s.release.sha}{env}",
             ],
         )  # fmt: skip
-    if code in IN_THE_FILE:
+    if in_the_file(code, migrate.evidence if migrate is not None else None):
         return Way("resume", title, False, f"{code}: a file has to change, so it comes with another sha")
     if code in IN_THE_CALL:
         return Way("resume", title, False, f"{code}: a resume means the same call, which was refused")

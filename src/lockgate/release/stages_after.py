@@ -6,7 +6,7 @@ import msgspec
 
 from lockgate.config import seconds
 from lockgate.errors import LockgateError, RunFailed
-from lockgate.migrations.progress import AppliedFile, Log
+from lockgate.migrations.progress import Log
 from lockgate.postgres import releases
 from lockgate.postgres.pressure import read_pressure
 from lockgate.postgres.wire import Cancelled
@@ -18,8 +18,7 @@ from lockgate.release.assertions import read_assertions, run_assertions
 from lockgate.release.budget import Budget
 from lockgate.release.course import Course
 from lockgate.release.instances import wait_for_rollout
-from lockgate.release.job import Platform, fill
-from lockgate.release.job_verdict import judge_job
+from lockgate.release.job import fill
 from lockgate.release.look import look
 from lockgate.release.operator import new_identity
 from lockgate.release.proof import pressure_checks
@@ -37,8 +36,10 @@ def migrate(course: Course, budget: Budget) -> Ended:
     if not course.options.migrations:
         return skipped("this release needs no migrations, and none is pending")
     job = course.settings.job
-    if job.provider == "command" and course.plan.pending:
-        return _on_platform(course, budget)
+    if job.provider != "in-process" and course.plan.pending:
+        from lockgate.release.stage_job import apart
+
+        return apart(course, budget)
     run = _run(course, new_identity("release", course.sha), course.log)
     course.report = run.report
     run.report.operator = course.operator
@@ -71,69 +72,6 @@ def _run(course: Course, identity: object, log: Log) -> Run:
         lock_wait=course.lock_wait,
         break_glass=course.options.break_glass,
     )
-
-
-def _on_platform(course: Course, budget: Budget) -> Ended:
-    job = course.settings.job
-    platform = Platform(job, course.values(), course.root, _utc)
-    course.report.plan_hash, course.report.before = course.plan.hash, course.plan.base
-    wanted = [revision for revision, _ in course.plan.pending]
-    prior = course.prior.get("migrate")
-    execution = str(prior.evidence.get("execution", "")) if prior is not None else ""
-    checked: list[str] = []
-    if execution and prior is not None and prior.state == "running":
-        course.log.tell("resumed", f"{job.name}: {execution}")
-    else:
-        checked = platform.prepare(budget, course.options.image)
-        execution = platform.start(budget)
-        point("release:migrate:started")
-        course.note("migrate", execution=execution, job=job.name, checked=checked)
-        course.log.tell("started", f"{job.name}: {execution}")
-    try:
-        polled = platform.poll(execution, Budget("migrate", seconds(job.timeout), course.alarm, budget.clock))
-    except LockgateError:
-        platform.stop(execution)
-        raise
-    course.polled = polled
-    for event in polled.timeline:
-        course.log.tell(event["status"], event["detail"])
-    complete, applied = _history_says(course, wanted)
-    course.report.run_id = execution
-    course.report.applied = applied
-    course.report.after = applied[-1].revision if applied else course.plan.base
-    course.report.pending = [r for r in wanted if r not in {f.revision for f in applied}]
-    outcome = judge_job(
-        polled.last, polled.word, timed_out=polled.timed_out, history_complete=complete, trust_history=job.trust_history
-    )  # fmt: skip
-    evidence = {
-        "execution": execution,
-        "said": polled.word,
-        "timedOut": polled.timed_out,
-        "stopped": polled.stopped,
-    }
-    if outcome.answer is not Verdict.PASS:
-        raise RunFailed(
-            outcome.message,
-            outcome.code,
-            exit=Exit.HOLD if outcome.answer is Verdict.HOLD else Exit.FAILED,
-            details=evidence,
-        )
-    if outcome.note:
-        course.notes.append(outcome.note)
-    return done(
-        f"{execution}: {polled.word}; the history has {counted(len(applied), 'more revision')}", **evidence
-    )
-
-
-def _history_says(course: Course, wanted: list[str]) -> tuple[bool | None, list[AppliedFile]]:
-    try:
-        looked = look(course.target, course.limits)
-    except LockgateError:
-        return None, []
-    rows = {r.revision: r for r in looked.history.rows}
-    applied = [AppliedFile(r, rows[r].name, rows[r].state, rows[r].duration_ms) for r in wanted if r in rows]
-    whole = len(applied) == len(wanted) and not looked.history.broken and not looked.history.partial
-    return whole, applied
 
 
 def check(course: Course, budget: Budget) -> Ended:
