@@ -170,3 +170,27 @@ def test_stopped_workers_name_the_command_that_lets_them_go():
     assert "OVERDUE since t3" in said
     assert "lockgate release workers resume --env production --reason" in said
     assert ways_back(situation("failed", "VERIFY_FAILED", AFTER)).workers == "they were never paused"
+
+
+def test_files_without_a_down_section_cannot_be_undone():
+    """`down` is no way back where one of the applied files has no down section; its revision is named."""
+    seen = situation("failed", "WATCH_FAILED", AFTER, applied=("1", "2"), protected=False)
+    ways = {way.id: way for way in ways_back(seen).ways}
+    assert ways["down"].possible
+    seen = msgspec.structs.replace(seen, without_down=("2",))
+    ways = {way.id: way for way in ways_back(seen).ways}
+    assert (ways["down"].possible, ways["down"].why) == (False, "2 has no down section")
+
+
+@pytest.mark.parametrize(
+    ("code", "own", "told"),
+    [
+        ("APPROVAL_EXPIRED", "lockgate approve --env NAME, again", f"lockgate approve --env production, again; then lockgate release resume {SHA} --env production"),
+        ("NO_HEADROOM", "Free connections.", f"Free connections; then lockgate release resume {SHA} --env production"),
+        ("CANDIDATE_IMAGE", "Give --image", "Give --image"),
+        ("FROZEN", "lockgate release --break-glass REASON", f"lockgate release --sha {SHA} --env production --break-glass REASON"),
+    ],
+)  # fmt: skip
+def test_what_is_mended_outside_is_followed_by_the_resume(code: str, own: str, told: str):
+    """An approval, a backup or free room does not end the release: the next command behind it does; where a resume would mean the same refused call, none is told."""
+    assert next_of(code, own, Outlook(ENV, SHA, "proof")) == told

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from release.conftest import SHA
+from release.conftest import ENV, SHA
 from support.calls import Project
 
 pytestmark = pytest.mark.postgres("18")
@@ -46,3 +46,32 @@ def test_without_an_environment_the_commands_name_the_database(
     with psycopg.connect(database) as connection:
         connection.execute("UPDATE orders SET customer_id = 1")
     project.ok("release", *shlex.split(resume))
+
+
+def test_no_way_leads_back_to_what_just_failed(make: Callable[..., Project]):
+    """A replay that fails is not answered with the replay of the same sha, and a file without a down section not with `down`: each told command can be typed and ends well."""
+    project = make(ENV)
+    project.ok("release", "release", "--sha", "a" * 40, "--env", "production")
+    project.write("more", "CREATE TABLE more (id bigint PRIMARY KEY);\n")
+    project.configure(ENV + '[release]\nrollout = ["false"]\n')
+    assert project.json("release", "--sha", SHA, "--env", "production").error("ROLLOUT_FAILED")
+    recover = ("release", "recover", "--env", "production")
+    ways = {way["id"]: way for way in project.ok("release-recover", *recover)["ways"]}
+    assert not ways["down"]["possible"]
+    back = project.json(*shlex.split(ways["previous-image"]["commands"][-1].removeprefix("lockgate ")))
+    assert back.error("ROLLOUT_FAILED")
+    found = project.ok("release-recover", *recover)
+    ways = {way["id"]: way for way in found["ways"]}
+    assert not ways["previous-image"]["possible"]
+    assert found["recommended"] == "resume"
+    project.configure(ENV + '[release]\nrollout = ["true"]\n')
+    project.ok("release", *shlex.split(ways["resume"]["commands"][0].removeprefix("lockgate ")))
+
+
+def test_the_list_of_approvals_names_the_environment(make: Callable[..., Project]):
+    """`approve --list` and `--revoke` without an environment name the one that is configured in the same call, which then works."""
+    project = make(ENV)
+    for words in (["--list"], ["--revoke", "a-1"]):
+        told = project.json("approve", *words).error("USAGE")["next"]
+        assert told == f"lockgate approve --env production {' '.join(words)}"
+    project.ok("approve", "approve", "--env", "production", "--list")

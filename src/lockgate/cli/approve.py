@@ -71,7 +71,12 @@ def command(
         return
     environment = shared_options.get("env")
     if not environment:
-        raise usage("approve needs --env: an approval is for one environment", "lockgate approve --env NAME")
+        what = " --list" if listing else f" --revoke {revoke}" if revoke is not None else ""
+        names = ", ".join(sorted(session.settings.env)) or "none is configured: [env.NAME] in lockgate.toml"
+        raise usage(
+            f"approve{what} needs --env: an approval is for one environment ({names})",
+            f"lockgate approve --env {next(iter(session.settings.env)) if len(session.settings.env) == 1 else 'NAME'}{what}",
+        )
     if environment not in session.settings.env:
         session.target()  # says which environments there are
     if listing:
@@ -257,12 +262,15 @@ def _list(session: Session, environment: str) -> None:
     if not found:
         session.output.say("no approvals")
         return
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC)  # for the eye only: what counts is judged by the database's clock
     session.output.table(
         ("approval", "plan", "approver", "role", "expires", "note"),
         [
             (
                 a.approval_id, a.plan_hash[:12], a.approver, a.role, f"{a.expires_at:%Y-%m-%d %H:%M} UTC",
-                ", ".join(w for w, on in (("revoked", a.revoked), ("signed", a.signed), ("break-glass", a.break_glass)) if on),
+                ", ".join(w for w, on in (("revoked", a.revoked), ("EXPIRED", a.expires_at <= now), ("signed", a.signed), ("break-glass", a.break_glass)) if on),
             )
             for a in found
         ],

@@ -190,7 +190,8 @@ class Course:
 
     def fail(self, step: Step, state: str, code: str, message: str, evidence: Mapping[str, Any]) -> None:
         """Write that a step failed or is held."""
-        self.steps_log.tell(f"step {step.name}", f"{code}: {message}")
+        first = message.partition("\n")[0]  # the whole of it comes at the end, and stands in the journal
+        self.steps_log.tell(f"step {step.name}", f"{code}: {first}")
         self._finish(step, state, code, message, evidence)
 
     def _finish(self, step: Step, state: str, code: str, message: str, evidence: Mapping[str, Any]) -> None:

@@ -38,7 +38,13 @@ def _pause(wire: Wire) -> list[Finding]:
     if pause.state == "held" or pause.overdue:
         overdue = ", and that time is over" if pause.overdue else ""
         return [Finding("workers-held", "error", told + overdue, where, "lockgate release recover")]
-    return [Finding("workers-paused", "info", told, where, "Look again when that release has ended.")]
+    if Guard.holder(wire, RELEASE_KEY):
+        return [Finding("workers-paused", "info", told, where, "Look again when that release has ended.")]
+    died = releases.read_releases(wire, "release_key = $1", pause.release_key)
+    then = (
+        f"lockgate release resume {died[0].sha}" if died else "lockgate release workers resume --reason TEXT"
+    )
+    return [Finding("workers-paused", "warning", f"{told}, and nobody releases now", where, then)]
 
 
 def _releases(wire: Wire) -> list[Finding]:

@@ -19,6 +19,10 @@ IN_THE_FILE = frozenset(
 """What only a changed file mends: another commit, so another sha and another plan."""
 
 
+IN_THE_CALL = frozenset(
+    {"CANDIDATE_IMAGE", "CANDIDATE_STALE", "CANDIDATE_INCOMPATIBLE", "ROLLBACK_IMAGE_INCOMPATIBLE", "MIGRATIONS_REQUIRED"}
+)  # fmt: skip
+"""What a resume would be refused for again, because it means the same call."""
 CAME = "cameToTheDatabase"
 """In the evidence of the step ``migrate``: whether a job that failed left a run in the database."""
 
@@ -75,7 +79,11 @@ def next_of(code: str, own: str, o: Outlook, sqlstate: str = "") -> str:
             f"Mend the file in a new commit (it is not applied), {approve}then lockgate release --sha NEW-SHA",
             o.environment,
         )
-    return whole(own, o.environment, o.sha)
+    told = whole(own, o.environment, o.sha)
+    if o.at in HARMLESS and code not in IN_THE_CALL | {"BUG", "FENCED"} and "lockgate release" not in told:
+        # What is mended outside of the release (an approval, a backup, a grant) does not end it.
+        told = f"{told.rstrip('.; ')}; then {whole('lockgate release resume', o.environment, o.sha)}"
+    return told
 
 
 def traffic_of(steps: Sequence[Mapping[str, Any]]) -> str:

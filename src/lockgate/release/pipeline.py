@@ -219,7 +219,7 @@ class Release:
             if not due(step, course.prior, pending=bool(course.plan.pending)):
                 row = course.prior[step.name]
                 course.told.append(
-                    {**msgspec.to_builtins(row), "message": f"{row.message} (before the resume)"}
+                    {**msgspec.to_builtins(row), "message": f"before the resume: {row.message}"}
                 )
                 continue
             with span(f"step {step.name}", {"lockgate.release.step": step.name}):

@@ -8,12 +8,8 @@ import msgspec
 from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
 from lockgate.record.words import agree, counted
-from lockgate.release.outlook import in_the_file, of_the_data
+from lockgate.release.outlook import IN_THE_CALL, in_the_file, of_the_data
 
-IN_THE_CALL = frozenset(
-    {"CANDIDATE_IMAGE", "CANDIDATE_STALE", "CANDIDATE_INCOMPATIBLE", "ROLLBACK_IMAGE_INCOMPATIBLE", "MIGRATIONS_REQUIRED"}
-)  # fmt: skip
-"""What a resume would be refused for again, because it means the same call."""
 WRONG = frozenset(
     {"ROLLOUT_FAILED", "API_SMOKE_ASSERTION_FAILED", "API_SMOKE_RUNTIME_ERROR", "WATCH_FAILED", "VERIFY_FAILED"}
 )  # fmt: skip
@@ -40,6 +36,8 @@ class Situation(msgspec.Struct, frozen=True):
     rollout: bool
     live: str = ""
     variable: str = ""
+    without_down: tuple[str, ...] = ()
+    """The applied files that no ``down`` can undo."""
 
     @property
     def harmless(self) -> bool:
@@ -185,7 +183,7 @@ def _forward(s: Situation, env: str) -> Way:
 def _previous_image(s: Situation, env: str) -> Way:
     title, name = "Redeploy the previous image; the schema stays", "previous-image"
     if s.previous is None:
-        return Way(name, title, False, "no release succeeded here before")
+        return Way(name, title, False, "no release of another sha succeeded here before")
     if "rollout" not in s.steps:
         return Way(name, title, False, "it serves still: the rollout was not reached")
     if s.contract:
@@ -213,8 +211,11 @@ def _down(s: Situation, env: str) -> Way:
         return Way("down", title, False, "the environment is protected: forward, or the backup")
     if not s.applied:
         return Way("down", title, False, "nothing of the plan is applied")
+    if s.without_down:
+        told = f"{', '.join(s.without_down)} {agree(len(s.without_down), 'has', 'have')} no down section"
+        return Way("down", title, False, told)
     return Way(
-        "down", title, True, f"{counted(len(s.applied), 'file')}, newest first; each needs a down section",
+        "down", title, True, f"{counted(len(s.applied), 'file')}, newest first; each has a down section",
         [*_stop_workers(s, env), *[f"lockgate down{env}" for _ in s.applied]],
     )  # fmt: skip
 

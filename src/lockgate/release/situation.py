@@ -44,7 +44,7 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
         return Situation(
             release,
             steps,
-            next((r for r in rows if r.state == "succeeded" and r.sequence < release.sequence), None),
+            next((r for r in rows if _goes_back(r, release)), None),
             backups[0] if backups else None,
             applied,
             tuple(r for r in applied if phases[r] == "contract"),
@@ -56,9 +56,15 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
             bool(own.release.rollout),
             _live(wire),
             settings.env[target.environment].url_env if target.environment else "",
+            _without_down(settings, applied),
         )
     finally:
         wire.close()
+
+
+def _goes_back(row: ReleaseRow, release: ReleaseRow) -> bool:
+    """Whether ``row`` is a release to go back to: one that succeeded before, of another sha than the one that failed."""
+    return row.state == "succeeded" and row.sequence < release.sequence and row.sha != release.sha
 
 
 def newest_release(target: Target, limits: Limits) -> ReleaseRow | None:
@@ -73,6 +79,14 @@ def newest_release(target: Target, limits: Limits) -> ReleaseRow | None:
     finally:
         wire.close()
     return found[0] if found else None
+
+
+def _without_down(settings: Settings, applied: tuple[str, ...]) -> tuple[str, ...]:
+    """The applied files that cannot be undone: they have no down section, or are not here."""
+    from lockgate.release.project import read_files
+
+    undoable = {m.revision for m in read_files(settings).migrations if m.down is not None}
+    return tuple(revision for revision in applied if revision not in undoable)
 
 
 def _live(wire: Wire) -> str:

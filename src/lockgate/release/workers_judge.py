@@ -3,6 +3,7 @@
 import msgspec
 
 from lockgate.record.verdict import Verdict
+from lockgate.record.words import agree, counted
 
 
 class Footing(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ def may_resume(footing: Footing) -> Resumption:
         )
     if footing.applied:
         return Resumption(
-            Verdict.PASS, f"{len(footing.applied)} expand-phase files are applied, which the old workers fit"
+            Verdict.PASS,
+            f"{counted(len(footing.applied), 'expand-phase file')} {agree(len(footing.applied), 'is', 'are')} applied, which the old workers fit",
         )
     return Resumption(Verdict.PASS, "nothing of the plan is applied")
