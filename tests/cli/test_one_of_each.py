@@ -52,3 +52,13 @@ def test_one_file_one_table_one_row(tmp_path: Path, database: str):
             told[path.name] = path.read_text("utf-8")
     found = {name: match[0] for name, text in told.items() if (match := WRONG.search(text))}
     assert not found, found
+
+
+@pytest.mark.parametrize(("call", "near"), [("chekc", "check"), ("move pln", "plan"), ("zzz", "")])
+def test_a_command_that_nearly_is_one(tmp_path: Path, call: str, near: str):
+    """A mistyped command is answered with the nearest one, once, at the top as in groups, in text and in JSON; a strange word is not."""
+    project = Project(tmp_path)
+    text, document = project.text(*call.split()), project.json(*call.split())
+    assert text.code == document.code == 2
+    assert text.err.count("Did you mean") == document.err.count("Did you mean") == (1 if near else 0)
+    assert not near or f"'{near}'" in text.err

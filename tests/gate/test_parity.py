@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.contracts import ask
-from lockgate.gate.parity import compare
+from lockgate.cli.parity import WORDS, differences
+from lockgate.gate.parity import _FIELDS, compare
 from lockgate.postgres.parity import Sight
 from support.calls import Project
 
@@ -54,6 +55,24 @@ def test_schemas_of_different_server_versions():
         compare({"a": SEEN, "b": SEEN, "c": change(schema_digest="t", basis="1/16", revision="2")}).exit_code
         == 1
     )
+
+
+def test_the_text_says_what_most_have_and_what_comes_next():
+    """Each difference is told in words, with every value, who has it and which is common, and the command that tells more."""
+    lines = told({"a": SEEN, "b": change(schema_digest="", index_counts={"docs": "3"}), "c": SEEN})
+    assert lines[:4] == [
+        "the live schema differs",
+        "    s  a, c  (most)",
+        "    none  b",
+        f"  next:  {WORDS['schemaDigest'][1]}",
+    ]
+    assert WORDS.keys() == _FIELDS.keys()
+    other = change(schema_digest="t", basis="1/16")
+    assert told({"a": SEEN, "b": SEEN, "c": other}) == []
+
+
+def told(sights):
+    return differences(compare(sights))
 
 
 @given(

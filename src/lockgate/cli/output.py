@@ -217,17 +217,38 @@ def show_error(error: LockgateError) -> Exit:
 def show_usage(error: "click.ClickException") -> Exit:
     """Print an error of the call itself: click's own words for people, the error document for programs."""
     output = _output()
+    context = getattr(error, "ctx", None)
+    near = _did_you_mean(error.format_message(), context)
     if output.format is Format.TEXT:
         words = io.StringIO()
         error.show(file=words)  # click repeats what was typed, which may be a URL with its password
-        _write(sys.stderr, redact(words.getvalue()))
+        _write(sys.stderr, redact(words.getvalue()) + (f"{near.strip()}\n" if near else ""))
         return Exit.USAGE
-    context = getattr(error, "ctx", None)
     return show_error(
         ConfigError(
-            error.format_message(), "USAGE", next=f"{context.command_path if context else 'lockgate'} --help"
+            error.format_message() + near,
+            "USAGE",
+            next=f"{context.command_path if context else 'lockgate'} --help",
         )
     )
+
+
+def _did_you_mean(message: str, context: "click.Context | None") -> str:
+    """The command whose name is nearest to an unknown one, where click has not named it: it cannot see commands that are not imported yet."""
+    import difflib
+
+    import click
+
+    unknown = message.partition("No such command '")[2].partition("'")[0]
+    if (
+        context is None
+        or not unknown
+        or "Did you mean" in message
+        or not isinstance(context.command, click.Group)
+    ):
+        return ""
+    near = difflib.get_close_matches(unknown, context.command.list_commands(context), 1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def show_bug(error: Exception) -> Exit:

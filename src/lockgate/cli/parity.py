@@ -1,11 +1,27 @@
 """``lockgate parity``."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
+
+if TYPE_CHECKING:
+    from lockgate.gate.parity import Parity
+
+WORDS = {
+    "revision": ("the newest revision", "lockgate up --all-regions brings every region to the same revision"),
+    "historyDigest": ("the history", "lockgate status, with the URL of that region, names the files that it has and others lack"),
+    "schemaDigest": ("the live schema", "lockgate verify, with the URL of that region, names the objects"),
+    "compatFloor": ("the compatibility floor", "lockgate up --all-regions"),
+    "indexHashes": ("a live index", "lockgate index list, with the URL of each region"),
+    "indexSpecs": ("the specification of an index", "lockgate index list, with the URL of each region"),
+    "indexContents": ("the content of an index", "lockgate index list, with the URL of each region"),
+    "indexCounts": ("the number of records of an index", "lockgate index list, with the URL of each region"),
+    "secrets": ("the accepted secrets", "lockgate bootstrap, in that region, sets the revision of the secrets"),
+}  # fmt: skip
+"""What a field is for people, and the command that tells more."""
 
 
 @click.command("parity")
@@ -53,7 +69,33 @@ def command(env: str | None, given: tuple[str, ...], timeout: float, **shared_op
         ],
     )  # fmt: skip
     for name, region in found.regions.items():
-        if region.answer != "equal":
+        if region.answer not in ("equal", "differs"):
             output.say(f"{name}: {region.answer}: {region.detail}")
+    for line in differences(found):
+        output.say(line)
     output.say("all regions are equal" if found.equal else "not equal")
     leave(Exit(found.exit_code))
+
+
+def differences(found: "Parity") -> list[str]:
+    """What differs, where, from what most regions have, and the next command for each."""
+    lines, told = [], set()
+    for difference in found.differences:
+        what, next_ = WORDS[difference.field]
+        # The digests of two server versions differ without a reason; the regions say so themselves.
+        if not any(
+            difference.field in r.detail.split(", ") for r in found.regions.values() if r.answer == "differs"
+        ):
+            continue
+        lines.append(f"{what} differs")
+        for value, regions in difference.values.items():
+            most = "  (most)" if value == difference.common else ""
+            lines.append(f"    {_short(value)}  {', '.join(regions)}{most}")
+        if next_ not in told:
+            lines.append(f"  next:  {next_}")
+        told.add(next_)
+    return lines
+
+
+def _short(value: str) -> str:
+    return "none" if value in ("", "{}") else value[:12] if len(value) == 64 else value[:60]
