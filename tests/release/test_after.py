@@ -1,7 +1,10 @@
 """What comes after a release: assertions of the project, the way back, the hand-off, the record and who is told."""
 
+import base64
 import hashlib
 import json
+import shutil
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from lockgate.errors import ConfigError
 from lockgate.record.verdict import Verdict
 from lockgate.release.assertions import judge, parse
 from release.conftest import PROTECTED, SHA
-from release.stage import PYTHON, rollout_toml, words
+from release.stage import PYTHON, rollout_toml, words, workers_toml
 from support.calls import Project, validate
 
 postgres = pytest.mark.postgres("18")
@@ -128,11 +131,30 @@ def test_rebuilt_from_the_journal(make: Callable[..., Project]):
     project.ok("release-show", "release", "show", SHA, "--rebuild", "--env", "production")
 
 
+def read_by_openssl(envelope: dict, public: str, folder: Path) -> dict | None:
+    """The statement in a DSSE envelope, where openssl takes its signature over what DSSE's specification says is signed; nothing of lockgate."""
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"]
+    signed = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
+    (folder / "signed").write_bytes(signed)
+    (folder / "signature").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
+    key = bytes.fromhex("302a300506032b6570032100") + base64.b64decode(public)  # RFC 8410
+    (folder / "key").write_bytes(key)
+    call = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "key", "-keyform", "DER", "-rawin", "-in", "signed", "-sigfile", "signature"]  # fmt: skip
+    good = subprocess.run(call, cwd=folder, check=False, capture_output=True).returncode == 0
+    return json.loads(payload) if good else None
+
+
 @postgres
-def test_bundle(make: Callable[..., Project]):
-    """The bundle holds artifacts, files and tables with their sums; its statement is signed, and names the image by its digest."""
-    project = make(ENV + BACKUP)
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on this machine")
+def test_bundle(make: Callable[..., Project], tmp_path: Path):
+    """The bundle holds artifacts, rehearsal, files, approvals and tables with their sums; its statement is signed, names the image by its digest, and others' programs read both."""
+    project = make(ENV + BACKUP + workers_toml(tmp_path))
     image = "shop/api@sha256:" + "a" * 64
+    (project.root / "verify").mkdir()
+    (project.root / "verify" / "none.sql").write_text("SELECT 1 WHERE false\n")
+    (project.root / "db" / "approvals").mkdir()
+    (project.root / "db" / "approvals" / "of-somebody.json").write_text("{}")
+    project.ok("rehearse", "rehearse")
     project.ok("release", "release", "--sha", SHA, "--env", "production", "--image", image)
     public = project.ok("approve", "approve", "--new-key", "k.pem")["publicKey"]
     made = project.ok(
@@ -159,7 +181,25 @@ def test_bundle(make: Callable[..., Project]):
         "migrations/checksums.json",
         "lockgate.toml",
         "database.json",
+        "rehearsal/rehearsal.json",
+        "approvals/of-somebody.json",
+        "verify/none.sql",
     } <= content.keys()
+    tables = json.loads(content["database.json"])
+    assert {name for name, rows in tables.items() if rows} == {
+        "release",
+        "release_step",
+        "backup",
+        "history",
+        "run",
+        "worker_pause",
+    }
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    subprocess.run(["tar", "-xzf", project.root / "b.tar.gz", "-C", folder], check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True
+    )
     from lockgate.release.signing import STATEMENT_TYPE, opened
 
     envelope = json.loads(content["statement.dsse.json"])
@@ -167,8 +207,15 @@ def test_bundle(make: Callable[..., Project]):
     assert said["_type"] == "https://in-toto.io/Statement/v1"
     assert said["predicate"]["result"] == "PASSED"
     assert {"name": "shop/api", "digest": {"sha256": "a" * 64}} in said["subject"]
+    assert read_by_openssl(envelope, public, folder) == said
+    assert {one["name"]: one["digest"]["sha256"] for one in said["subject"] if one["name"] in content} == {
+        name: hashlib.sha256(data).hexdigest()
+        for name, data in content.items()
+        if name not in ("SHA256SUMS", "statement.json", "statement.dsse.json")
+    }
     envelope["payload"] = envelope["payload"][:-4] + "AAA="
     assert opened(envelope, STATEMENT_TYPE, public) is None
+    assert read_by_openssl(envelope, public, folder) is None
     missing = project.json("release", "bundle", "e" * 40, "--env", "production")
     assert missing.code == 2
     missing.error("NO_RELEASE")

@@ -368,7 +368,6 @@ def bundle_command(sha: str, out: str | None, key: str | None, offline: bool, **
     """Everything that an auditor asks for in one archive: artifacts, files, tables, their sums, and a statement."""
     from pathlib import Path
 
-    from lockgate.migrations.limits import Limits
     from lockgate.release.bundle import make_bundle
 
     session = Session(**shared_options)
@@ -376,9 +375,13 @@ def bundle_command(sha: str, out: str | None, key: str | None, offline: bool, **
     path = Path(out) if out else Path(f"release-{sha[:12]}.tar.gz")
     try:
         sums = make_bundle(
-            s.path(s.artifacts.directory), sha, s.root, path, target=None if offline else session.target(),
-            limits=Limits.of(s.migrations), directory=s.path(s.migrations.directory), key=Path(key) if key else None,
-        )  # fmt: skip
+            s.path(s.artifacts.directory),
+            sha,
+            s,
+            path,
+            target=None if offline else session.target(),
+            key=Path(key) if key else None,
+        )
     except OSError as error:
         raise usage(f"{path}: {error.strerror or error}", "Give another place with --out.") from None
     session.output.json(

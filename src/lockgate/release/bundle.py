@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from lockgate.config import Settings
 from lockgate.errors import ConfigError
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import releases
@@ -46,30 +47,40 @@ def statement(release: dict[str, Any], sums: dict[str, str]) -> dict[str, Any]:
 
 
 def make_bundle(
-    root: Path, sha: str, project: Path, out: Path, *, target: Target | None, limits: Limits, directory: Path, key: Path | None = None
-) -> dict[str, str]:  # fmt: skip
+    root: Path, sha: str, settings: Settings, out: Path, *, target: Target | None, key: Path | None = None
+) -> dict[str, str]:
     """Write the archive ``out``; returns the sum of every file in it. Raises ``ConfigError`` where there is no release.
 
-    It holds the artifacts (also those that later runs replaced), the configuration, the migration files with their ledger, and,
-    with a ``target``, what the database says of releases, steps, approvals, backups and choices.
+    It holds the artifacts (also those that later runs replaced), the rehearsal of the plan, the configuration, the migration files with
+    their ledger, signed approvals, the declared assertions, and, with a ``target``, what the database says of releases, steps, approvals,
+    backups, workers, runs, choices and changes by people.
     """
     place = folder(root, sha)
     if not (place / "release.json").is_file():
         raise ConfigError(
             f"{place}/release.json is not there", "NO_RELEASE", next=f"lockgate release --sha {sha}"
         )
-    content: dict[str, bytes] = {
-        f"artifacts/{path.name}": path.read_bytes() for path in sorted(place.iterdir()) if path.is_file()
+    release = json.loads((place / "release.json").read_bytes())
+    directory = settings.path(settings.migrations.directory)
+    folders = {
+        "artifacts": place.iterdir(),
+        "migrations": [*directory.glob("*.sql"), directory / "checksums.json"],
+        "rehearsal": (root / "rehearsal" / (release["planHash"] or "none")).glob("*"),
+        "approvals": settings.path(settings.release.approvals_directory).glob("*"),
+        "verify": settings.path(settings.release.verify_directory).glob("*.sql"),
     }
-    for path in [project / "lockgate.toml", *sorted(directory.glob("*.sql")), directory / "checksums.json"]:
-        if path.is_file():
-            name = path.name if path.parent == project else f"migrations/{path.name}"
-            content[name] = path.read_bytes()
+    content = {
+        f"{name}/{path.name}": path.read_bytes()
+        for name, paths in folders.items()
+        for path in sorted(paths)
+        if path.is_file()
+    }
+    if settings.file is not None:
+        content["lockgate.toml"] = settings.file.read_bytes()
     if target is not None:
-        tables = json.dumps(redact_value(_tables(target, limits)), indent=2).encode()
+        tables = json.dumps(redact_value(_tables(target, Limits.of(settings.migrations))), indent=2).encode()
         content["database.json"] = tables + b"\n"
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    release = json.loads(content["artifacts/release.json"])
     said = statement(release, sums)
     if key is not None:
         from lockgate.release.signing import STATEMENT_TYPE, canonical, read_private, sign
@@ -103,6 +114,8 @@ _TABLES = {
     "approval": "SELECT to_jsonb(t)::text FROM lockgate.approval t ORDER BY approved_at",
     "backup": "SELECT (to_jsonb(t) - 'detail')::text FROM lockgate.backup t ORDER BY started_at",
     "history": "SELECT (to_jsonb(t) - 'source_text')::text FROM lockgate.migration_history t ORDER BY ordinal",
+    "worker_pause": "SELECT to_jsonb(t)::text FROM lockgate.worker_pause t",
+    "history_event": "SELECT to_jsonb(t)::text FROM lockgate.history_event t ORDER BY id",
     "run": "SELECT (to_jsonb(t) - 'details')::text FROM lockgate.run t ORDER BY started_at",
 }
 
