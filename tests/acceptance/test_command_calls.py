@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from lockgate.cli.main import COMMANDS
 from lockgate.migrations.scaffold import create
+from lockgate.postgres.embedded import Embedded
+from support import servers
 from support.calls import COMMAND, FIRST, Project
 
 pytestmark = pytest.mark.postgres("18")
@@ -133,8 +136,8 @@ def test_a_password_in_the_process_list_is_told(shop: Project):
     assert "s3cr3t-canary" not in answer.out + answer.err
 
 
-def test_no_configuration_at_all(bare: Project):
-    """A folder with db/migrations and nothing else: up works on the embedded server in .lockgate, status finds it there."""
+def test_no_configuration_at_all(bare: Project, session_directory: Path):
+    """A folder with db/migrations and nothing else: up works on the embedded server in .lockgate, status finds it there, stop stops that of rehearsals, too."""
     bare.write("first", "CREATE TABLE first (id int);\n")
     stopped = bare.json("embedded", "status")
     assert (stopped.code, stopped.document("embedded")["running"]) == (1, False)
@@ -144,7 +147,10 @@ def test_no_configuration_at_all(bare: Project):
     assert bare.text("embedded", "url").out.strip() == document["url"]
     assert bare.ok("status", "status")["clean"] is True
     assert bare.ok("embedded", "embedded", "start")["pid"] == document["pid"]
+    servers.seed(session_directory, bare.root / ".lockgate" / "rehearsal", "16")
+    rehearsals = Embedded.ensure(bare.root / ".lockgate" / "rehearsal", version=16)
     assert bare.ok("embedded", "embedded", "stop")["running"] is False
+    assert Embedded.running(bare.root / ".lockgate" / "rehearsal") == (), rehearsals
     assert bare.text("embedded").out == "not running\n"
     assert len(bare.ok("status", "status")["applied"]) == 1, "the data is still there after a stop"
 

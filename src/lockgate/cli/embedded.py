@@ -12,25 +12,27 @@ from lockgate.record.reasons import Exit
 @shared(target=False)
 @click.argument("action", type=click.Choice(["start", "url", "status", "stop"]), default="status")
 def command(action: str, **shared_options: Any) -> None:
-    """The embedded PostgreSQL of this project: start it, print its URL or its state, or stop it."""
+    """The embedded PostgreSQL of this project: start it, print its URL or its state, or stop it and those of rehearsals."""
     from lockgate.postgres.embedded import Embedded
 
     session = Session(**shared_options)
     output = session.output
-    server = (
-        session.embedded()
-        if action in ("start", "url")
-        else Embedded.find(session.settings.path(".lockgate"))
-    )
+    home = session.settings.path(".lockgate")
+    if action == "stop":
+        from lockgate.rehearsal.ground import HOME as REHEARSALS
+
+        places = (home, session.settings.path(REHEARSALS))
+        servers = [server for place in places for server in Embedded.running(place)]
+        for one in servers:
+            one.stop("fast")
+        output.json({"command": "embedded", "running": False})
+        output.say("stopped" if servers else "not running")
+        return
+    server = session.embedded() if action in ("start", "url") else Embedded.find(home)
     if server is None:
         output.json({"command": "embedded", "running": False})
         output.say("not running")
         leave(Exit.FOUND if action == "status" else Exit.OK)
-        return
-    if action == "stop":
-        server.stop("fast")
-        output.json({"command": "embedded", "running": False})
-        output.say("stopped")
         return
     output.json(
         {

@@ -92,6 +92,12 @@ class Embedded:
                 return cls(seen)
         return None
 
+    @classmethod
+    def running(cls, home: Path) -> "tuple[Embedded, ...]":
+        """Every running server of ``home``, the newest major version first."""
+        real = os.path.realpath(home)
+        return tuple(cls(seen) for one in versions(real) if (seen := look(real, one)))
+
     def url(self, dbname: str = "postgres") -> str:
         """The libpq URL of database ``dbname``, as user ``postgres`` through the unix socket."""
         return f"postgresql://postgres@{_quote(str(self.sockets))}:5432/{_quote(dbname)}"
