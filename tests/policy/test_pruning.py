@@ -1,7 +1,7 @@
 """Which partitions constants lead to: what can be compared is, and what cannot is left open."""
 
 import pytest
-from claims import model_of
+from claims import claim, model_of
 
 from lockgate.policy.model.pruning import kept, route
 from lockgate.policy.model.schema import Schema
@@ -114,3 +114,21 @@ def test_what_is_open_keeps_all(schema: Schema) -> None:
     assert kept(schema, schema.relations["l"], asked("SELECT FROM l WHERE n = 7")) == []
     assert kept(schema, schema.relations["l"], asked("SELECT FROM l WHERE n > 0")) == ["l1"]
     assert kept(schema, schema.relations["l"], ()) == ["l1", "l2"]
+
+
+def test_a_hash_of_labels_is_known_to_the_server_alone() -> None:
+    """Enum labels are hashed by numbers that each server gives out: all partitions are claimed, and it is said."""
+    schema = model_of(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok');"
+        "CREATE TABLE hm (m mood, k int) PARTITION BY HASH (m);"
+        "CREATE TABLE hm0 PARTITION OF hm FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+        "CREATE TABLE hm1 PARTITION OF hm FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+    )
+    for text in ("SELECT * FROM hm WHERE m = 'sad'", "UPDATE hm SET k = 1 WHERE m = 'ok'"):
+        _, facts = claim(text, schema, 16)
+        assert {"hm", "hm0", "hm1"} <= set(facts.locks)
+        assert ["only the server knows" in found.why for found in facts.hidden] == [True]
+    _, facts = claim("INSERT INTO hm VALUES ('sad', 1)", schema, 16)
+    assert ["only the server knows" in found.why for found in facts.hidden] == [True]
+    _, facts = claim("SELECT * FROM hm WHERE k = 1", schema, 16)
+    assert not facts.hidden

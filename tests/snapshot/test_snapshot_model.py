@@ -56,6 +56,7 @@ _OF_FILES = {
     "rule",
     "plain_names",
     "bound",
+    "view_reads",
 }
 _SETS = {
     "children",
@@ -81,6 +82,7 @@ def plain(schema: Schema) -> dict[str, Any]:
             "types",
             "functions",
             "routines",
+            "servers",
             "schemas",
             "statistics",
             "publications",

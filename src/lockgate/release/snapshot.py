@@ -19,6 +19,7 @@ from lockgate.policy.model.schema import (
     Constraint,
     Guard,
     Published,
+    Read,
     Relation,
     Schema,
     UserType,
@@ -249,7 +250,11 @@ def _views(schema: Schema, catalogue: Catalogue) -> None:
             source = key_of(access.name.schema, access.name.name)
             sources[source] = max(sources.get(source, 0), int(access.mode))
         state.sources, state.source_columns = list(sources.items()), query.column_refs
-        state.functions = _plain(query.functions)
+        state.functions, state.calls = _plain(query.functions), _plain(query.calls)
+        state.view_reads = [
+            Read(key_of(at.name.schema, at.name.name), int(at.mode), at.only, at.conditions, at.outputs)
+            for at in query.accesses
+        ]
         for source in sources:
             known = schema.relations.get(source)
             if known is not None:
@@ -336,6 +341,10 @@ def _part(schema: Schema, row: PartRow) -> None:
     state = schema.relations.get(key_of(row.schema, row.relation))
     if row.what == "schema":
         schema.schemas[row.name] = -1
+    elif row.what == "server":
+        schema.servers[row.name] = row.detail
+    elif state is not None and row.what == "foreign":
+        state.server = row.name
     elif row.what == "extension":
         schema.extensions[row.name] = row.detail
     elif row.what == "function":

@@ -55,6 +55,7 @@ _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.CreateFunction: ("CREATE FUNCTION", queries.create_function),
     w.CreateSchema: ("CREATE SCHEMA", others.create_schema),
     w.CreateExtension: ("CREATE EXTENSION", others.nothing),
+    w.CreateServer: ("CREATE SERVER", others.nothing),
     w.CreateStatistics: ("CREATE STATISTICS", others.create_statistics),
     w.Dml: ("SELECT", writes.dml),
     w.Refresh: ("REFRESH MATERIALIZED VIEW", queries.refresh),

@@ -2,9 +2,10 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.routines import call, run_calls
-from lockgate.policy.model.pruning import kept
-from lockgate.policy.model.schema import Schema
+from lockgate.policy.model.pruning import kept, only_the_server_knows
+from lockgate.policy.model.schema import Read, Relation, Schema
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.pushing import translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -42,17 +43,31 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
     if state.kind == "v":
         for name in state.functions:
             call(draft, name, sure=name in state.calls)
-        for source, source_mode in state.sources:
-            plan(draft, source, max(mode, LockMode(source_mode)), seen)
+        for read in read_by(state):
+            asked = (*read.conditions, *translated(access.conditions if access else (), read.outputs))
+            inner = w.Access(w.Name("", ""), mode, read.only, asked)
+            if read.key in draft.schema.relations and draft.schema.relations[read.key].kind == "v":
+                seen.discard(read.key)  # asked otherwise than before, maybe
+            plan(draft, read.key, max(mode, LockMode(read.mode)), seen, inner)
         return
     draft.indexes(key, mode)
     if access is not None and access.only:
         return
     conditions = access.conditions if access is not None else ()
     below = kept(draft.schema, state, conditions) if state.kind == "p" else draft.schema.descendants(key)
+    given = [test.column for test in conditions if isinstance(test, w.Test) and test.op == "="]
+    if given and only_the_server_knows(draft.schema, state, given):
+        draft.hide(f"which partitions of {key} a label is hashed to, only the server knows", slight=True)
     for child in below:
         draft.lock(child, mode)
         draft.indexes(child, mode)
+
+
+def read_by(state: Relation) -> list[Read]:
+    """What a view reads; of one whose tables were renamed since, or that a snapshot told, without its conditions."""
+    if {read.key for read in state.view_reads} == {key for key, _ in state.sources}:
+        return state.view_reads
+    return [Read(key, mode) for key, mode in state.sources]
 
 
 def expand(schema: Schema, key: str) -> list[str]:

@@ -3,11 +3,12 @@
 from msgspec import structs
 
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.facts.queries import parsed, plan, planned
+from lockgate.policy.facts.queries import parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import call, fire, run_calls
-from lockgate.policy.model.pruning import route
+from lockgate.policy.model.pruning import only_the_server_knows, route
 from lockgate.policy.model.schema import Column, Relation
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.pushing import translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -107,7 +108,9 @@ def _insert(draft: Draft, target: str, word: w.Insert, *, certain: bool = True) 
 def _through(draft: Draft, view: Relation, source: str, word: w.Insert) -> w.Insert:
     """The row as the table behind a view gets it, where the view calls its columns what the table does."""
     base = draft.schema.relations.get(source)
-    columns = word.columns or tuple(view.columns)[: word.width]
+    (read,) = [read for read in read_by(view) if read.key == source][:1]
+    own = dict(read.outputs)
+    columns = tuple([own.get(name, name) for name in word.columns or tuple(view.columns)[: word.width]])
     alike = base is not None and set(columns) <= set(base.columns)
     return structs.replace(word, columns=columns, rows=word.rows if alike else ())
 
@@ -176,11 +179,13 @@ def _change(draft: Draft, target: str, event: str, access: w.Access | None, *, a
         return True
     runs, acts = _ruled(draft, state, event, certain=False)
     if state.kind == "v" and runs:
-        for source, source_mode in state.sources:
+        for read in read_by(state):
+            asked = (*read.conditions, *translated(access.conditions if access else (), read.outputs))
+            inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if _taken_over(state, event):
-                plan(draft, source, LockMode(source_mode), set())
+                plan(draft, read.key, LockMode(read.mode), set(), inner)
             else:
-                _change(draft, source, event, None, alone=alone)
+                _change(draft, read.key, event, inner, alone=alone)
         return True
     speaks = any(rule.rows for rule in _rules(state, event))
     if runs or (acts and (speaks or not alone)):
@@ -215,6 +220,8 @@ def _ruled(draft: Draft, state: Relation, event: str, *, certain: bool) -> tuple
 def _routed(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
     """The partitions that rows of constants go to; where that cannot be told, the table alone is claimed."""
     found: list[str] = []
+    if word.rows and only_the_server_knows(draft.schema, state, names):
+        draft.hide(f"which partition of {state.key} a label is hashed to, only the server knows", slight=True)
     for row in word.rows:
         values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
         values.update({name: "?" for name in state.columns if name not in values})

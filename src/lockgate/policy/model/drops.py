@@ -264,6 +264,10 @@ def closure_of(
         elif kind == "extension" and cascade:
             for table, column in schema.columns_named(EXTENSION_TYPES.get(name.name, ())):
                 closure.column(table, column, cascade=True)
+        elif kind in ("foreign_server", "fdw") and cascade:
+            servers = servers_of(schema, kind, name.name)
+            for key in [key for key, state in schema.relations.items() if state.server in servers]:
+                closure.relation(key, cascade=True)
         elif kind == "statistic_ext":
             table = schema.statistics.get(schema.type_key(name.schema, name.name)) or _statistics_table(
                 schema, name
@@ -271,6 +275,13 @@ def closure_of(
             if table:
                 closure.touched[table] = None
     return closure
+
+
+def servers_of(schema: Schema, kind: str, name: str) -> list[str]:
+    """The foreign server, or all those of the wrapper, called ``name``."""
+    if kind == "foreign_server":
+        return [name]
+    return [server for server, wrapper in schema.servers.items() if wrapper == name]
 
 
 def _statistics_table(schema: Schema, name: Name) -> str:

@@ -4,6 +4,7 @@ It is part of the on-disk format, so it never changes: Bob Jenkins's lookup3 wit
 (``src/common/hashfn.c``), one value a key, joined by ``hash_combine64``.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,6 +35,8 @@ def row_hash(values: Sequence[Comparable], kinds: Sequence[str]) -> int | None:
 def _hash(value: Comparable, kind: str) -> int | None:
     plain = value[1]
     if isinstance(plain, Decimal):
+        if kind == "numeric":
+            return _numeric(plain)
         return _integer(int(plain), kind) if kind in INTEGERS and plain == int(plain) else None
     if kind in TEXTS:
         return _bytes(plain.encode())
@@ -47,6 +50,25 @@ def _hash(value: Comparable, kind: str) -> int | None:
         moment = datetime.fromisoformat(plain) - _EPOCH
         return _integer((moment.days * 86_400 + moment.seconds) * 1_000_000 + moment.microseconds, "int8")
     return None
+
+
+def _numeric(number: Decimal) -> int | None:
+    """``hash_numeric_extended``: digits to the base of 10,000 without zeros around them, and where the point stands."""
+    if not number.is_finite():
+        return None
+    whole, _, rest = f"{abs(number):f}".partition(".")
+    whole = whole.zfill(-(-len(whole) // 4) * 4)
+    rest = rest.ljust(-(-len(rest) // 4) * 4, "0")
+    digits = [int(text) for text in re.findall("....", whole + rest)]
+    weight = len(whole) // 4 - 1
+    while digits and not digits[0]:
+        digits.pop(0)
+        weight -= 1
+    while digits and not digits[-1]:
+        digits.pop()
+    if not digits:
+        return (_SEED - 1) & _64
+    return _bytes(b"".join(digit.to_bytes(2, "little") for digit in digits)) ^ (weight & _64)
 
 
 def _integer(number: int, kind: str) -> int:

@@ -5,7 +5,7 @@ remainders of a hash. A test keeps some slots, AND keeps what all of its parts k
 slot that belongs to no partition belongs to the default one. What cannot be told keeps everything.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
 from lockgate.policy.model.datums import NULL, Comparable, comparable, fits, ordered
@@ -58,6 +58,14 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
         found.append(below.key)
         state = below
     return found
+
+
+def only_the_server_knows(schema: Schema, state: Relation, columns: Collection[str]) -> bool:
+    """Whether rows are spread by a hash of enum labels, which are numbers of the server's own, and all keys are given."""
+    bounds = bounds_of(schema, state) if state.kind == "p" and state.children else None
+    if bounds is None or bounds.strategy != "hash" or "enum" not in bounds.kinds:
+        return False
+    return set(bounds.keys) <= set(columns)
 
 
 def _held(schema: Schema, state: Relation) -> list[Condition]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
-from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.drops import closure_of, servers_of
 from lockgate.policy.model.forgetting import forget, forget_guard
 from lockgate.policy.model.schema import (
     Guard,
@@ -38,6 +38,9 @@ def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
         state = schema.get(name)
         if word.kind == "schema":
             schema.schemas.pop(name.name, None)
+        elif word.kind in ("foreign_server", "fdw"):
+            for server in servers_of(schema, word.kind, name.name):
+                schema.servers.pop(server, None)
         elif word.kind == "extension":
             schema.extensions.pop(name.name, None)
         elif word.kind in ("function", "procedure", "routine"):
@@ -221,6 +224,10 @@ def _extension(schema: Schema, word: w.CreateExtension, _file: int) -> None:
         schema.extensions.setdefault(word.name, word.version)
 
 
+def _server(schema: Schema, word: w.CreateServer, _file: int) -> None:
+    schema.servers[word.name] = word.wrapper
+
+
 def _function(schema: Schema, word: w.CreateFunction, _file: int) -> None:
     key = schema.type_key(word.name.schema, word.name.name)
     schema.functions[key] = word.volatility
@@ -325,6 +332,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateSchema: _create_schema,
     w.CreateExtension: _extension,
     w.CreateFunction: _function,
+    w.CreateServer: _server,
     w.CreateStatistics: _statistics,
     w.Publication: _publication,
     w.SetVariable: _set,

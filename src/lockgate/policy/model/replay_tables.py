@@ -3,7 +3,7 @@
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
 from lockgate.policy.model.names import Taken, bare, made_up
-from lockgate.policy.model.schema import Column, Constraint, Relation, Schema, key_of, schema_of
+from lockgate.policy.model.schema import Column, Constraint, Read, Relation, Schema, key_of, schema_of
 from lockgate.postgres.tree import words as w
 
 # Bits of LIKE … INCLUDING, in the parser's order.
@@ -18,7 +18,7 @@ def create_table(schema: Schema, word: w.CreateTable, file: int) -> None:
     kind = "p" if word.partition_by else "f" if word.foreign else "r"
     state = Relation(key, kind, persistence=word.persistence, created_file=file)
     state.partition_columns = word.partition_columns
-    state.bound = word.bound
+    state.bound, state.server = word.bound, word.server
     state.tablespace = "" if word.tablespace == "pg_default" else word.tablespace
     schema.relations[key] = state
     parents = (word.partition_of,) if word.partition_of is not None else word.inherits
@@ -212,6 +212,10 @@ def from_query(
         state.columns[name] = Column(name, types.get(name, w.TypeName("")))
     if depends:
         state.functions, state.calls = query.functions, query.calls
+        state.view_reads = [
+            Read(schema.resolve(at.name), int(at.mode), at.only, at.conditions, at.outputs)
+            for at in query.accesses
+        ]
         state.sources = list(sources.items())
         # A star stands for the columns of that moment.
         state.source_columns = (*query.column_refs, *(star if query.star else ()))

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
-from lockgate.postgres.tree.words import Bound, CreateRule, Name, Routine, TypeName
+from lockgate.postgres.tree.words import Bound, Condition, CreateRule, Name, Routine, TypeName
 
 BUILT_IN = frozenset({
     "bit", "bool", "bpchar", "bytea", "char", "cidr", "date", "daterange", "float4", "float8", "inet", "int2", "int4",
@@ -133,6 +133,16 @@ class Trigger(Struct):
     transitions: tuple[str, ...] = ()
 
 
+class Read(Struct):
+    """A relation that a view reads: conditions on it, and (column of the view, its column)."""
+
+    key: str
+    mode: int
+    only: bool = False
+    conditions: tuple[Condition, ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+
+
 class Relation(Struct):
     """A table, partitioned table, view, materialized view, sequence, foreign table or composite type.
 
@@ -157,6 +167,8 @@ class Relation(Struct):
     dependents: list[str] = field(default_factory=list)
     # What a view's query names: (relation, lock mode).
     sources: list[tuple[str, int]] = field(default_factory=list)
+    # The same with what its query asks of each, and which of its columns are theirs.
+    view_reads: list[Read] = field(default_factory=list)
     # Column names that occur in a view's query; "*" stands for all.
     source_columns: tuple[str, ...] = ()
     owned_sequences: list[str] = field(default_factory=list)
@@ -176,6 +188,8 @@ class Relation(Struct):
     replica_identity: str = "d"
     persistence: str = "p"
     of_type: str = ""
+    # Of a foreign table.
+    server: str = ""
     # Empty: the default of the database.
     tablespace: str = ""
     # Empty: the role that runs the migrations.
@@ -229,6 +243,8 @@ class Schema(Struct):
     routines: dict[str, tuple[Routine, ...]] = field(default_factory=dict)
     schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
     extensions: dict[str, str] = field(default_factory=dict)
+    # Foreign servers → their wrapper.
+    servers: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)
     publications: dict[str, Published] = field(default_factory=dict)
     search_path: list[str] = field(default_factory=lambda: ["public"])

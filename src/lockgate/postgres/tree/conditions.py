@@ -79,9 +79,13 @@ def _one_row(select: Tree) -> bool:
 class Scope:
     """One level of a query: what is asked of each table that its FROM names."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_found", "given", "node", "outputs")
 
-    def __init__(self, node: Tree) -> None:
+    def __init__(
+        self, node: Tree, given: tuple[Condition, ...] = (), outputs: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        # What the query around it asks of its rows, and what that one hands on of them, for those of a view.
+        self.node, self.given, self.outputs = node, given, outputs
         self._found: dict[str, tuple[Condition, ...]] = {}
         tables = [*node.get("fromClause", ()), *node.get("usingClause", ())]
         if "joinCondition" in node:
@@ -95,10 +99,11 @@ class Scope:
 
     def of(self, table: Tree) -> tuple[Condition, ...]:
         """The conditions on a table of FROM."""
-        return self._found.get(_alias(table), ()) if self._found else ()
+        return self._found.get(alias_of(table), ()) if self._found else ()
 
 
-def _alias(table: Tree) -> str:
+def alias_of(table: Tree) -> str:
+    """What the query calls a table of FROM."""
     return str(table.get("alias", {}).get("aliasname", table.get("relname", "")))
 
 
@@ -117,8 +122,9 @@ def _merge(node: Tree, found: dict[str, tuple[Condition, ...]]) -> None:
 
 def _below(item: Tree, parts: list[Tree], found: dict[str, tuple[Condition, ...]]) -> None:
     """Hand the parts of the conditions around it down to the tables of one item of FROM."""
-    if "RangeVar" in item:
-        found[_alias(item["RangeVar"])] = _conditions(_alias(item["RangeVar"]), parts)
+    if "RangeVar" in item or "RangeSubselect" in item:
+        alias = alias_of(item.get("RangeVar") or item["RangeSubselect"])
+        found[alias] = _conditions(alias, parts)
     elif "JoinExpr" in item:
         join = item["JoinExpr"]
         left, right = join.get("larg", {}), join.get("rarg", {})
@@ -149,8 +155,8 @@ def _same(one: str, other: str, column: str) -> Tree:
 
 
 def _names(item: Tree) -> list[str]:
-    if "RangeVar" in item:
-        return [_alias(item["RangeVar"])]
+    if "RangeVar" in item or "RangeSubselect" in item:
+        return [alias_of(item.get("RangeVar") or item["RangeSubselect"])]
     join = item.get("JoinExpr", {})
     return [*_names(join["larg"]), *_names(join["rarg"])] if join else []
 

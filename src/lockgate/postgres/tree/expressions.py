@@ -8,8 +8,18 @@ from typing import Any
 from msgspec import Raw, json
 
 from lockgate.postgres.tree.calls import sure_calls
-from lockgate.postgres.tree.conditions import Scope, insert_of, strings
-from lockgate.postgres.tree.words import Access, Expression, Insert, LockMode, Name, Query, TypeName
+from lockgate.postgres.tree.conditions import Scope, alias_of, insert_of, strings
+from lockgate.postgres.tree.pushing import Outputs, arm, arm_outputs, outputs_of, through, translated
+from lockgate.postgres.tree.words import (
+    Access,
+    Condition,
+    Expression,
+    Insert,
+    LockMode,
+    Name,
+    Query,
+    TypeName,
+)
 
 CONSTANT = Expression(constant=True)
 
@@ -37,9 +47,17 @@ class _Seen:
         self.serials: list[tuple[str, str]] = []
 
     def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
-        conditions = self.scopes[-1].of(node) if self.scopes and not insert else ()
+        conditions: tuple[Condition, ...] = ()
+        outputs: Outputs = ()
+        if self.scopes and not insert:
+            scope = self.scopes[-1]
+            conditions = scope.of(node)
+            if scope.given or scope.outputs:
+                own = outputs_of(scope.node, alias_of(node))
+                conditions += translated(scope.given, own)
+                outputs = through(scope.outputs, own)
         name = Name(node.get("schemaname", ""), node["relname"])
-        self.accesses[Access(name, mode, not node.get("inh", False), conditions, insert)] = None
+        self.accesses[Access(name, mode, not node.get("inh", False), conditions, insert, outputs)] = None
 
     def access_list(self) -> tuple[Access, ...]:
         return tuple(self.accesses)
@@ -104,10 +122,13 @@ def expression_of_node(node: Any) -> Expression:
     )
 
 
-def query_of_node(node: Any) -> tuple[Query, tuple[str, ...]]:
-    """The query of a decoded statement node, and the string literals in it."""
+def query_of_node(node: Any, *, view: bool = False) -> tuple[Query, tuple[str, ...]]:
+    """The query of a decoded statement node, and the string literals in it; of a ``view`` also what it hands on."""
     seen = _Seen()
-    _walk(node, seen, frozenset(), LockMode.AccessShareLock)
+    if view and "SelectStmt" in node:
+        _select(node["SelectStmt"], seen, frozenset(), LockMode.AccessShareLock, (), (("*", "*"),))
+    else:
+        _walk(node, seen, frozenset(), LockMode.AccessShareLock)
     columns, star = _output_columns(node)
     query = Query(
         seen.access_list(),
@@ -248,7 +269,34 @@ def _set_to_default(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _m
     seen.functions["default"] = None
 
 
-def _with(node: dict[str, Any], seen: _Seen, ctes: frozenset[str]) -> frozenset[str]:
+def _subselect(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    """A query in FROM: what is asked of it is asked of its tables."""
+    inner = node.get("subquery", {}).get("SelectStmt")
+    if inner is None or "colnames" in node.get("alias", {}) or not seen.scopes:
+        _walk(node.get("subquery", {}), seen, ctes, mode)
+        return
+    scope = seen.scopes[-1]
+    own = outputs_of(scope.node, alias_of(node)) if scope.given or scope.outputs else ()
+    asked = (*scope.of(node), *translated(scope.given, own))
+    _select(inner, seen, ctes, mode, asked, through(scope.outputs, own))
+
+
+def _once(node: dict[str, Any], item: dict[str, Any]) -> dict[str, Any] | None:
+    """The one place in FROM that names a query of WITH, which the planner then takes for a subquery."""
+    if (
+        item.get("ctematerialized", "CTEMaterializeDefault") == "CTEMaterializeAlways"
+        or "aliascolnames" in item
+    ):
+        return None
+    if repr(node).count(repr({"relname": item["ctename"]})[1:-1]) != 1:
+        return None
+    tables = [table["RangeVar"] for table in node.get("fromClause", ()) if "RangeVar" in table]
+    return next((table for table in tables if table["relname"] == item["ctename"]), None)
+
+
+def _with(
+    node: dict[str, Any], seen: _Seen, ctes: frozenset[str], scope: Scope | None = None
+) -> frozenset[str]:
     clause = node.get("withClause")
     if not clause:
         return ctes
@@ -256,18 +304,39 @@ def _with(node: dict[str, Any], seen: _Seen, ctes: frozenset[str]) -> frozenset[
     if clause.get("recursive"):
         ctes |= {item["ctename"] for item in items}
     for item in items:
-        _walk(item.get("ctequery", {}), seen, ctes, LockMode.AccessShareLock)
+        query = item.get("ctequery", {})
+        named = _once(node, item) if scope is not None and not clause.get("recursive") else None
+        if named is not None and scope is not None and "SelectStmt" in query:
+            own = outputs_of(node, alias_of(named)) if scope.given or scope.outputs else ()
+            asked = (*scope.of(named), *translated(scope.given, own))
+            _select(
+                query["SelectStmt"], seen, ctes, LockMode.AccessShareLock, asked, through(scope.outputs, own)
+            )
+        else:
+            _walk(query, seen, ctes, LockMode.AccessShareLock)
         ctes |= {item["ctename"]}
     return ctes
 
 
-def _select(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
-    ctes = _with(node, seen, ctes)
+def _select(
+    node: dict[str, Any],
+    seen: _Seen,
+    ctes: frozenset[str],
+    _mode: LockMode,
+    given: tuple[Condition, ...] = (),
+    outputs: Outputs = (),
+) -> None:
+    """A SELECT; ``given`` is what the query around it asks of its rows, ``outputs`` what that one hands on of them."""
+    scope = Scope(node, given, outputs)
+    ctes = _with(node, seen, ctes, scope)
     locked = _locked_names(node)
-    seen.scopes.append(Scope(node))
+    seen.scopes.append(scope)
     for key, value in node.items():
         if key in ("larg", "rarg"):
-            _select(value, seen, ctes, LockMode.AccessShareLock)
+            first, asked, shown = node["larg"], given, outputs
+            if key == "rarg":
+                asked, shown = arm(first, value, given), arm_outputs(first, value, outputs)
+            _select(value, seen, ctes, LockMode.AccessShareLock, asked, shown)
         elif key == "fromClause":
             for item in value:
                 _walk(item, seen, ctes, LockMode.AccessShareLock)
@@ -329,6 +398,7 @@ def _inserts(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lock
 
 _LEAVES = {
     "RangeVar": _range_var,
+    "RangeSubselect": _subselect,
     "ColumnRef": _column_ref,
     "JoinExpr": _join,
     "A_Const": _constant,

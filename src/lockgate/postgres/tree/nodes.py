@@ -152,6 +152,7 @@ class CreateStmt(Node):
 
 class CreateForeignTableStmt(Node):
     base: CreateStmt
+    servername: str = ""
 
 
 class IndexElem(Node):

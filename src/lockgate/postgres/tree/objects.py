@@ -254,6 +254,10 @@ def _statistics(node: Tree) -> w.CreateStatistics:
     )
 
 
+def _server(node: Tree) -> w.CreateServer:
+    return w.CreateServer(node["servername"], node["fdwname"])
+
+
 READERS: dict[str, Callable[[Tree], w.Statement]] = {
     "CreateSeqStmt": _create_sequence,
     "AlterSeqStmt": _alter_sequence,
@@ -268,4 +272,5 @@ READERS: dict[str, Callable[[Tree], w.Statement]] = {
     "CreateExtensionStmt": _create_extension,
     "AlterExtensionStmt": _alter_extension,
     "CreateStatsStmt": _statistics,
+    "CreateForeignServerStmt": _server,
 }

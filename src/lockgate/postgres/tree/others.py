@@ -317,7 +317,7 @@ _UTILITIES = {
     "AlterCollationStmt": "ALTER COLLATION", "AlterDefaultPrivilegesStmt": "ALTER DEFAULT PRIVILEGES",
     "VariableShowStmt": "SHOW", "AlterTableSpaceOptionsStmt": "ALTER TABLESPACE",
     "CreateFdwStmt": "CREATE FOREIGN DATA WRAPPER", "AlterFdwStmt": "ALTER FOREIGN DATA WRAPPER",
-    "CreateForeignServerStmt": "CREATE SERVER", "AlterForeignServerStmt": "ALTER SERVER",
+    "AlterForeignServerStmt": "ALTER SERVER",
     "CreateUserMappingStmt": "CREATE USER MAPPING", "AlterUserMappingStmt": "ALTER USER MAPPING",
     "DropUserMappingStmt": "DROP USER MAPPING", "CreateAmStmt": "CREATE ACCESS METHOD",
     "CreateEventTrigStmt": "CREATE EVENT TRIGGER", "AlterEventTrigStmt": "ALTER EVENT TRIGGER",

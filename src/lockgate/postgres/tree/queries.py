@@ -113,7 +113,7 @@ def _create_as(node: Tree) -> w.CreateTableAs:
 
 
 def _view(node: Tree) -> w.CreateView:
-    query, _ = query_of_node(node["query"])
+    query, _ = query_of_node(node["query"], view="aliases" not in node)
     aliases = tuple(strings(node.get("aliases", [])))
     if aliases:
         query = structs.replace(query, columns=aliases)

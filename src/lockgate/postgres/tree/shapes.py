@@ -70,6 +70,8 @@ class Access(Word, frozen=True):
     conditions: tuple[Condition, ...] = ()
     # The target of an INSERT, which is not planned as a table that is read.
     insert: bool = False
+    # Of a view: (what it calls a column, the column), "*" for all of them; a condition on it reaches the table.
+    outputs: tuple[tuple[str, str], ...] = ()
 
 
 class Insert(Word, frozen=True):

@@ -40,7 +40,8 @@ def create_table(body: Raw) -> w.CreateTable:
 
 def create_foreign_table(body: Raw) -> w.CreateTable:
     """CREATE FOREIGN TABLE."""
-    return _table(_create_foreign(body).base, foreign=True)
+    node = _create_foreign(body)
+    return structs.replace(_table(node.base, foreign=True), server=node.servername)
 
 
 def _table(node: CreateStmt, *, foreign: bool = False) -> w.CreateTable:

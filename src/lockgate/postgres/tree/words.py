@@ -76,6 +76,7 @@ class CreateTable(Word, frozen=True):
     if_not_exists: bool = False
     foreign: bool = False
     tablespace: str = ""
+    server: str = ""
 
 
 class Like(Word, frozen=True):
@@ -370,6 +371,13 @@ class CreateExtension(Word, frozen=True):
     if_not_exists: bool = False
 
 
+class CreateServer(Word, frozen=True):
+    """CREATE SERVER of a foreign-data wrapper."""
+
+    name: str
+    wrapper: str
+
+
 class CreateStatistics(Word, frozen=True):
     """CREATE STATISTICS."""
 
@@ -522,7 +530,7 @@ class NotUnderstood(Word, frozen=True):
 Statement: TypeAlias = (
     CreateTable | CreateTableAs | CreateView | CreateIndex | AlterTable | Rename | SetSchema | Drop | Truncate
     | ReassignOwned | MoveAll | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
-    | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateStatistics | Dml | Refresh | Reindex
+    | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateServer | CreateStatistics | Dml | Refresh | Reindex
     | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call
     | TransactionControl | Utility | NotUnderstood
 )  # fmt: skip

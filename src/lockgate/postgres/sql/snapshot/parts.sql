@@ -31,6 +31,13 @@ SELECT pg_catalog.row_to_json(found)::text
     SELECT 'extension', '', '', x.extname, x.extversion, ''
       FROM pg_catalog.pg_extension x
     UNION ALL
+    SELECT 'server', '', '', v.srvname, f.fdwname::text, ''
+      FROM pg_catalog.pg_foreign_server v JOIN pg_catalog.pg_foreign_data_wrapper f ON f.oid = v.srvfdw
+    UNION ALL
+    SELECT 'foreign', n.nspname, c.relname, v.srvname, '', ''
+      FROM pg_catalog.pg_foreign_table t JOIN pg_catalog.pg_foreign_server v ON v.oid = t.ftserver
+      JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    UNION ALL
     SELECT 'function', n.nspname, '', p.proname,
            CASE pg_catalog.min(CASE p.provolatile WHEN 'v' THEN 1 WHEN 's' THEN 2 ELSE 3 END) WHEN 1 THEN 'volatile' WHEN 2 THEN 'stable' ELSE 'immutable' END, ''
       FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -1,0 +1,94 @@
+"""Conditions on what a query gives out, as its own tables see them: the planner pushes them into subqueries and views."""
+
+from typing import Any
+
+from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.shapes import Condition, Either, Test
+
+Tree = dict[str, Any]
+Outputs = tuple[tuple[str, str], ...]
+"""(name outside, column inside); ("*", "*") where a star hands everything on."""
+
+
+def outputs_of(select: Tree, alias: str) -> Outputs:
+    """The outputs that are plain columns of ``alias`` and may be asked for inside, too."""
+    if any(key in select for key in ("limitCount", "limitOffset", "windowClause", "larg")):
+        return ()
+    distinct = select.get("distinctClause")
+    if (distinct and distinct != [{}]) or "'over'" in repr(select.get("targetList", [])):
+        return ()
+    grouped = [_column(item) for item in select.get("groupClause", ())]
+    found: list[tuple[str, str]] = []
+    for item in select.get("targetList", ()):
+        target = item["ResTarget"]
+        column = _column(target.get("val"))
+        if column is None or column[0] not in ("", alias):
+            continue
+        if grouped and column[1] not in [at[1] for at in grouped if at]:
+            continue
+        found.append(("*", "*") if column[1] == "*" else (target.get("name", column[1]), column[1]))
+    return tuple(found)
+
+
+def arm(first: Tree, other: Tree, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Conditions on a UNION, by the names of its first arm, as those of another arm."""
+    names = [_named(item) for item in first.get("targetList", ())]
+    others = [_named(item) for item in other.get("targetList", ())]
+    if "*" in names or "*" in others or len(names) != len(others):
+        return conditions if names == others == ["*"] else ()
+    return translated(conditions, tuple(zip(names, others, strict=True)))
+
+
+def arm_outputs(first: Tree, other: Tree, outputs: Outputs) -> Outputs:
+    """What is handed on of another arm."""
+    names = [_named(item) for item in first.get("targetList", ())]
+    others = [_named(item) for item in other.get("targetList", ())]
+    if "*" in names or "*" in others or len(names) != len(others):
+        return outputs if names == others == ["*"] else ()
+    return through(outputs, tuple(zip(names, others, strict=True)))
+
+
+def translated(conditions: tuple[Condition, ...], outputs: Outputs) -> tuple[Condition, ...]:
+    """The conditions by the names inside; what is not one of the outputs is left out."""
+    known = dict(outputs)
+    found = [_condition(condition, known) for condition in conditions] if known else []
+    return tuple([condition for condition in found if condition is not None])
+
+
+def through(outer: Outputs, inner: Outputs) -> Outputs:
+    """Outputs of a query inside a query: what the outer one hands on of what the inner one does."""
+    if ("*", "*") in outer:
+        return inner
+    known = dict(inner)
+    star = known.pop("*", None)
+    return tuple(
+        [(name, known.get(column, column)) for name, column in outer if column in known or star is not None]
+    )
+
+
+def _condition(condition: Condition, known: dict[str, str]) -> Condition | None:
+    if isinstance(condition, Test):
+        column = known.get(condition.column) or (condition.column if "*" in known else None)
+        return Test(column, condition.op, condition.values, condition.cast) if column else None
+    arms = []
+    for part in condition.parts:
+        tests = [_condition(test, known) for test in part]
+        inside = tuple([test for test in tests if test is not None])
+        if not inside:
+            return None
+        arms.append(inside)
+    return Either(tuple(arms))
+
+
+def _column(node: Any) -> tuple[str, str] | None:
+    fields = node["ColumnRef"].get("fields", []) if isinstance(node, dict) and "ColumnRef" in node else []
+    names = strings(fields)
+    if fields and "A_Star" in fields[-1]:
+        return (names[-1] if names else "", "*")
+    return (names[-2] if len(names) > 1 else "", names[-1]) if names else None
+
+
+def _named(item: Tree) -> str:
+    target = item["ResTarget"]
+    column = _column(target.get("val"))
+    return str(target.get("name", column[1] if column else "?"))
