@@ -105,3 +105,7 @@ grant select on app.items to public;
 comment on column "Odd.Schema"."T.x"."a.b" is 'x';
 lock table "Odd.Schema"."V.y" in share mode;
 analyze "a.b";
+select * from (select *, row_number() over (partition by ten order by id) r from ev) s where ten = 1;
+select * from (select *, row_number() over (order by id) r from ev) s where ten = 1;
+select * from (select distinct ten from ev) s where ten = 1;
+select * from (select id, ten from ev union all select k, k from hn) s where s.ten = 1;

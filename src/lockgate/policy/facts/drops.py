@@ -38,10 +38,10 @@ def drop(draft: Draft, word: w.Drop) -> None:
             # As far as the files tell it is not there, and what is not there is not locked.
             continue
         draft.lock(key, LockMode.AccessExclusiveLock)
-    mode = LockMode.ShareUpdateExclusiveLock if word.kind == "statistic_ext" else LockMode.AccessExclusiveLock
     for key in closure.touched:
         if not (word.if_exists and key in draft.facts.unknown):
-            draft.lock(key, mode)
+            draft.lock(key, LockMode.AccessExclusiveLock)
+    draft.lock_all(closure.sampled, LockMode.ShareUpdateExclusiveLock)
     if word.kind in ("owned", "extension") and word.cascade:
         draft.facts.reversible = None
     if word.kind == "owned":

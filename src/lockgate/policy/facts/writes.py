@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.facts.queries import parsed, plan, planned, read_by
+from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import call, fire, run_calls
 from lockgate.policy.model.pruning import only_the_server_knows, route
 from lockgate.policy.model.schema import Column, Relation
@@ -39,7 +39,10 @@ def dml(draft: Draft, word: w.Dml) -> None:
                 draft.scan(target)
             if word.runs:
                 _fired(draft, target, word)
-    (parsed if word.unplanned or not runs else planned)(draft, accesses)
+    if word.kind == "prepare":
+        opened(draft, accesses)
+    else:
+        (parsed if word.unplanned or not runs else planned)(draft, accesses)
 
 
 def _fired(draft: Draft, target: str, word: w.Dml) -> None:

@@ -1,5 +1,7 @@
 """What goes when something is dropped: one answer, used for its locks and for replaying it (``forgetting``)."""
 
+from collections.abc import Iterable
+
 from lockgate.policy.model.schema import Schema, calls
 from lockgate.postgres.tree.words import Name
 
@@ -11,7 +13,7 @@ class Closure:
     locked (the other side of a foreign key, the parent of a partition, the table of an index).
     """
 
-    __slots__ = ("columns", "constraints", "gone", "guards", "schema", "touched", "types")
+    __slots__ = ("columns", "constraints", "gone", "guards", "sampled", "schema", "touched", "types")
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -21,6 +23,8 @@ class Closure:
         self.columns: list[tuple[str, str]] = []
         self.types: list[str] = []
         self.guards: list[tuple[str, str]] = []
+        # Tables that only lose extended statistics.
+        self.sampled: list[str] = []
 
     def relation(self, key: str, *, cascade: bool) -> None:
         """A table, view, sequence, …"""
@@ -273,7 +277,7 @@ def closure_of(
                 schema, name
             )
             if table:
-                closure.touched[table] = None
+                closure.sampled.append(table)
     return closure
 
 
@@ -292,11 +296,18 @@ def _statistics_table(schema: Schema, name: Name) -> str:
 
 
 def _whole_schema(closure: Closure, schema_name: str) -> None:
-    prefix = schema_name + "."
-    inside = [
-        key
-        for key in closure.schema.relations
-        if (key.startswith(prefix) if schema_name != "public" else "." not in key)
-    ]
-    for key in inside:
+    schema, prefix = closure.schema, f"{schema_name}."
+
+    def inside(keys: Iterable[str]) -> list[str]:
+        return [
+            key for key in keys if (key.startswith(prefix) if schema_name != "public" else "." not in key)
+        ]
+
+    for key in inside(schema.relations):
         closure.relation(key, cascade=True)
+    for key in inside(schema.types):
+        closure.user_type(key, cascade=True)
+    for key in inside(schema.functions):
+        closure.function(key.removeprefix(prefix))
+    for key in inside(schema.statistics):
+        closure.sampled.append(schema.statistics[key])

@@ -15,18 +15,26 @@ def outputs_of(select: Tree, alias: str) -> Outputs:
     if any(key in select for key in ("limitCount", "limitOffset", "windowClause", "larg")):
         return ()
     distinct = select.get("distinctClause")
-    if (distinct and distinct != [{}]) or "'over'" in repr(select.get("targetList", [])):
+    if distinct and distinct != [{}]:
         return ()
+    # Groups and partitions of window functions stay whole when their own columns are asked for.
     grouped = [_column(item) for item in select.get("groupClause", ())]
+    for window in _windows(select.get("targetList", [])):
+        parts = [_column(item) for item in window.get("partitionClause", ())]
+        if not any(parts) or "name" in window or "refname" in window:
+            return ()
+        grouped = [at for at in parts if at in grouped] if grouped else parts
     found: list[tuple[str, str]] = []
     for item in select.get("targetList", ()):
         target = item["ResTarget"]
         column = _column(target.get("val"))
         if column is None or column[0] not in ("", alias):
             continue
-        if grouped and column[1] not in [at[1] for at in grouped if at]:
-            continue
-        found.append(("*", "*") if column[1] == "*" else (target.get("name", column[1]), column[1]))
+        inside = [at[1] for at in grouped if at]
+        if column[1] == "*":
+            found += [(name, name) for name in inside] or [("*", "*")]
+        elif not grouped or column[1] in inside:
+            found.append((target.get("name", column[1]), column[1]))
     return tuple(found)
 
 
@@ -78,6 +86,15 @@ def _condition(condition: Condition, known: dict[str, str]) -> Condition | None:
             return None
         arms.append(inside)
     return Either(tuple(arms))
+
+
+def _windows(node: Any) -> list[Tree]:
+    if isinstance(node, list):
+        return [found for item in node for found in _windows(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node["over"]] if isinstance(node.get("over"), dict) else []
+    return own + [found for value in node.values() for found in _windows(value)]
 
 
 def _column(node: Any) -> tuple[str, str] | None:
