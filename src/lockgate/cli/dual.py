@@ -47,7 +47,7 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
     target = session.target()
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
-    places = urls(declared, dict(os.environ))
+    places = urls(declared, dict(os.environ), reads=True)
     with stoppable(f"the move {declared.name}"), opened(declared, target, places, purpose) as move:
         yield move
 
@@ -110,8 +110,8 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
     from lockgate.moves.dual.copy import backfill, retry
     from lockgate.moves.executors import executor_of
 
-    if options.get("retry"):
-        retry(move)
+    if options.get("retry") and tried_again(session, move, retry(move)):
+        return
     with Waiting(session.output) as waiting, executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:  # fmt: skip
         done = backfill(move, executor=pool, report=waiting.show, operator=operator())
     answer(
@@ -121,6 +121,16 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
         done._asdict(),
         f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}",
     )
+
+
+def tried_again(session: Session, move: "Opened", rows: int) -> bool:
+    """True when the move has switched, so that rows out of quarantine were all that there was to do."""
+    from lockgate.moves.dual.drive import TURNED
+
+    if move.row().stage not in TURNED:
+        return False
+    answer(session, "backfill", move, {"ranges": 0, "rows": rows}, f"{counted(rows, 'row')} of the quarantine written again")  # fmt: skip
+    return True
 
 
 def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:

@@ -84,8 +84,8 @@ def _backfill(session: Session, move: "OpenedIndex", options: dict[str, Any]) ->
     from lockgate.cli.waiting import Waiting
     from lockgate.moves.dual.copy import retry
 
-    if options.get("retry"):
-        retry(move)
+    if options.get("retry") and dual.tried_again(session, move, retry(move)):
+        return
     with Waiting(session.output) as waiting:
         done = _copy(session, move, options, waiting.show)
     dual.answer(session, "backfill", move, done._asdict(), f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}")  # fmt: skip

@@ -20,6 +20,9 @@ from lockgate.stores.table import Table
 T = TypeVar("T")
 PARAMETERS = 8_000
 """So many parameters a statement has at most."""
+REFUSALS = 10
+"""An operation that the other store refused so often is set aside: it is tried no more, and nothing can be proven or turned before it is mended."""
+_WAITS, _DONE, _ASIDE = 0, 1, 2
 
 
 class Switch(NamedTuple):
@@ -114,8 +117,9 @@ class Side:
                 self.speaker.do(f"CREATE INDEX waiting ON {s('op')} (state, at)")
         else:
             # An index stands in the schema of its table.
-            name_ = self.speaker.name(f"lockgate_{self._stem}_waiting")
-            self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = 0")
+            for what, state in (("waiting", _WAITS), ("aside", _ASIDE)):
+                name_ = self.speaker.name(f"lockgate_{self._stem}_{what}")
+                self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = {state}")
 
     def drop(self) -> None:
         """Take the side tables away, but the switch: it goes on telling writers where to write, and that nothing is captured."""
@@ -232,34 +236,63 @@ class Side:
     # -- the outbox -----------------------------------------------------------------------------------
 
     def waiting(self, most: int, ids: Sequence[str] = ()) -> list[Op]:
-        """Operations whose second leg is not done, oldest first; only those of ``ids`` where some are named."""
+        """Operations whose second leg is not done; only those of ``ids`` where some are named.
+
+        The oldest first, but those that failed before come behind all others: however many of them there are, they keep nobody
+        back. For one key that changes nothing, as an older image never overwrites a newer one.
+        """
+        found = self._waiting("attempts = 0", "at", most, ids)
+        if len(found) < most:
+            found += self._waiting("attempts > 0", "attempts, at", most - len(found), ids)
+        return found
+
+    def _waiting(self, which: str, order: str, most: int, ids: Sequence[str]) -> list[Op]:
         chosen = f" AND op_id IN ({', '.join([P] * len(ids))})" if ids else ""
         rows = self.speaker.ask(
-            f"SELECT op_id, row_key, image, source_rev FROM {self._side('op')} WHERE state = 0{chosen} ORDER BY at LIMIT {most}", *ids
+            f"SELECT op_id, row_key, image, source_rev FROM {self._side('op')} WHERE state = {_WAITS} AND {which}{chosen} ORDER BY {order} LIMIT {most}", *ids
         )  # fmt: skip
         return [Op(i, tuple(json.loads(k)), _loaded(image), int(rev)) for i, k, image, rev in rows]
 
     def backlog(self) -> tuple[int, int]:
-        """(operations that wait, those of them that failed before)."""
-        row = self.speaker.ask(f"SELECT count(*), COALESCE(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0) FROM {self._side('op')} WHERE state = 0")[0]  # fmt: skip
-        return int(row[0]), int(row[1])
+        """(operations that wait or were set aside, those of them that failed before)."""
+        row = self.speaker.ask(f"SELECT count(*), COALESCE(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0) FROM {self._side('op')} WHERE state = {_WAITS}")[0]  # fmt: skip
+        aside = self.aside()
+        return int(row[0]) + aside, int(row[1]) + aside
+
+    def aside(self) -> int:
+        """How many operations are tried no more."""
+        return int(self.speaker.ask(f"SELECT count(*) FROM {self._side('op')} WHERE state = {_ASIDE}")[0][0])
 
     def failing(self, most: int) -> list[tuple[Texts, str]]:
-        """(key, error) of operations that wait because their second leg failed."""
-        rows = self.speaker.ask(f"SELECT row_key, error FROM {self._side('op')} WHERE state = 0 AND attempts > 0 ORDER BY at LIMIT {most}")  # fmt: skip
-        return [(tuple(json.loads(k)), error or "") for k, error in rows]
+        """(key, error) of operations whose second leg failed, those that were set aside first."""
+        found: list[tuple[Texts, str]] = []
+        for which in (f"state = {_ASIDE}", f"state = {_WAITS} AND attempts > 0"):
+            rows = self.speaker.ask(f"SELECT row_key, error FROM {self._side('op')} WHERE {which} ORDER BY at LIMIT {most - len(found)}")  # fmt: skip
+            found += [(tuple(json.loads(k)), error or "") for k, error in rows]
+        return found
 
     def done(self, ops: Iterable[Op], revs: Mapping[str, int], index_hash: str = "") -> None:
         """The second legs of ``ops`` are in the other store, which counts ``revs`` operations on their keys."""
+        said = f"UPDATE {self._side('op')} SET state = {_DONE}, image = NULL, error = NULL, target_rev = {P}, index_hash = {P} WHERE op_id = {P}"
         with self.transaction():
+            newest: dict[str, int] = {}
             for op in sorted(ops, key=lambda o: o.id):
-                self.speaker.do(f"UPDATE {self._side('op')} SET state = 1, image = NULL, error = NULL, target_rev = {P}, index_hash = {P} WHERE op_id = {P}", revs.get(key_id(op.key), 0), index_hash, op.id)  # fmt: skip
+                k = key_id(op.key)
+                newest[k] = max(op.rev, newest.get(k, 0))
+                self.speaker.do(said, revs.get(k, 0), index_hash, op.id)
+            # What a later operation of its key has overtaken need not be mended any more.
+            for id_, k, rev in self.speaker.ask(f"SELECT op_id, k, source_rev FROM {self._side('op')} WHERE state = {_ASIDE}"):  # fmt: skip
+                if int(rev) < newest.get(k, 0):
+                    self.speaker.do(said, revs.get(k, 0), index_hash, id_)
 
-    def failed(self, ops: Iterable[Op], error: str) -> None:
-        """The second legs of ``ops`` failed; they wait."""
+    def failed(self, ops: Iterable[Op], error: str, *, refused: bool = False, away: bool = False) -> None:
+        """The second legs of ``ops`` failed; they wait, or are set aside when the other store ``refused`` them too often. While it is ``away`` nothing counts against them."""
+        count = "CASE WHEN attempts = 0 THEN 1 ELSE attempts END" if away else "attempts + 1"
         with self.transaction():
             for op in sorted(ops, key=lambda o: o.id):
-                self.speaker.do(f"UPDATE {self._side('op')} SET attempts = attempts + 1, error = {P} WHERE op_id = {P} AND state = 0", error[:500], op.id)  # fmt: skip
+                self.speaker.do(f"UPDATE {self._side('op')} SET attempts = {count}, error = {P} WHERE op_id = {P} AND state = {_WAITS}", error[:500], op.id)  # fmt: skip
+                if refused:
+                    self.speaker.do(f"UPDATE {self._side('op')} SET state = {_ASIDE} WHERE op_id = {P} AND state = {_WAITS} AND attempts >= {REFUSALS}", op.id)  # fmt: skip
 
     def gone(self, keys: Sequence[Texts]) -> set[Texts]:
         """Those of ``keys`` whose last operation here deleted the row."""

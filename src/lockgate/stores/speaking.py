@@ -3,7 +3,9 @@
 Parameters stand as ``P`` in the text, names are quoted by ``name``. What an engine refuses comes out as one of four errors.
 """
 
+import random
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -251,12 +253,22 @@ def _percent(sql: str) -> str:
 
 
 class SqliteSpeaker:
-    """A file of SQLite. A transaction that writes takes the whole file at its beginning."""
+    """A file of SQLite. A transaction that writes takes the whole file at its beginning.
+
+    The engine's own waiting asks every 100 ms in the end, and a writer that takes the file again at once starves everybody
+    else. So the file is asked for often, at odd moments, and who saw that others want it lets it go for a moment.
+    """
 
     engine = "sqlite"
+    _ASKS = 0.003
+    """Seconds between two questions for the file, at most."""
+    _POLITE = 1.0
+    """Seconds that a session which had to wait goes on letting others in before it takes the file again."""
 
     def __init__(self, path: str) -> None:
         self.where = path
+        self._patience = 30_000
+        self._wanted = float("-inf")
         if not Path(path).is_file():
             raise Unreachable(f"there is no file {path}")
         try:
@@ -283,7 +295,25 @@ class SqliteSpeaker:
 
     def begin(self, *, read: bool = False) -> None:
         """See ``Speaker``."""
-        self.do("BEGIN" if read else "BEGIN IMMEDIATE")
+        if read:
+            self.do("BEGIN")
+            return
+        begin = time.monotonic()
+        if begin - self._wanted < self._POLITE:
+            time.sleep(random.uniform(0, self._ASKS))  # noqa: S311 - no secret
+        self.do("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self.do("BEGIN IMMEDIATE")
+                    return
+                except Locked:
+                    self._wanted = time.monotonic()
+                    if (self._wanted - begin) * 1000 >= self._patience:
+                        raise
+                    time.sleep(random.uniform(0, self._ASKS))  # noqa: S311 - no secret
+        finally:
+            self.do(f"PRAGMA busy_timeout = {self._patience}")
 
     def commit(self) -> None:
         """See ``Speaker``."""
@@ -296,6 +326,7 @@ class SqliteSpeaker:
 
     def patience(self, milliseconds: int) -> None:
         """See ``Speaker``."""
+        self._patience = milliseconds
         self.do(f"PRAGMA busy_timeout = {milliseconds}")
 
     def name(self, text: str) -> str:

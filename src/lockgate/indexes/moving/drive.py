@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.errors import ConfigError, Refused
 from lockgate.indexes.build import seal
 from lockgate.indexes.declared import embedder_of, manifest_of
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
@@ -335,6 +335,5 @@ def caught_up(move: OpenedIndex) -> Carried:
     source, target, rows = move.pair.source, move.pair.target, move.declared.limits.relay_rows
     done = drain(source, target, rows, most=source.backlog()[0] // rows + 1)
     drive.tell_failures(move, source)
-    if done.failed:
-        raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought to {target.fed.row.physical}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+    drive.refuse_failed(source, target.fed.row.physical, done)
     return done

@@ -186,10 +186,12 @@ def _put_aside(move: Opened, key: Texts, reason: str) -> None:
 
 
 def retry(move: Opened) -> int:
-    """Write every row in quarantine again as an operation of its own, once the cause is mended; how many."""
-    from lockgate.moves.dual.drive import write_again
+    """Write every row in quarantine again as an operation of its own, once the cause is mended; how many. Operations of these rows that were set aside are overtaken by it."""
+    from lockgate.moves.dual.drive import relay, write_again
 
     keys = [tuple(row[0]) for row in move.home.rows("SELECT key FROM lockgate.move_quarantine WHERE move = $1", move.name)]  # fmt: skip
-    write_again(move.pair.source, keys)
+    origin, _ = move.feed(move.row())
+    write_again(origin, keys)
     move.home.run("DELETE FROM lockgate.move_quarantine WHERE move = $1", move.name)
     return len(keys)
+    relay(move)  # what the other store still refuses is in quarantine again

@@ -237,12 +237,21 @@ def drained(move: Opened, origin: Side, destination: Side) -> Carried:
     """Carry all that waits. Raises ``MOVE_QUARANTINE`` when an operation cannot be carried."""
     done = drain(origin, destination, move.declared.limits.relay_rows, most=1000)
     tell_failures(move, origin)
-    if done.failed:
-        raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought to {destination.speaker.where}: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+    refuse_failed(origin, destination.speaker.where, done)
     return done
 
 
 SECOND_LEG = "second leg"
+def refuse_failed(origin: Side, where: str, done: Carried) -> None:
+    """Raise ``LockgateError`` (``MOVE_QUARANTINE``) when operations could not be carried to ``where``, or were set aside before."""
+    if done.failed or origin.aside():
+        error = done.error or next((words for _, words in origin.failing(1)), "")
+        raise LockgateError(
+            f"{counted(origin.backlog()[1], 'operation')} cannot be brought to {where}: {error}",
+            "MOVE_QUARANTINE",
+        )
+
+
 """Stands where rows that the target refused while they were copied have their SQLSTATE."""
 
 

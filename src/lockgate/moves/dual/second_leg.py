@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, Unreachable
 from lockgate.record.points import point
 from lockgate.stores.making import Unmade
 from lockgate.stores.side import Op, Side
@@ -15,15 +15,19 @@ ATTEMPTS = 5
 
 
 class Carried(NamedTuple):
-    """Operations whose second leg was done, and those that failed and wait."""
+    """Operations whose second leg was done, and those that failed and wait. ``away``: the other store did not take part, so that no operation is to blame."""
 
     done: int
     failed: int
     error: str = ""
+    away: bool = False
+    failing: frozenset[str] = frozenset()
 
     def plus(self, other: "Carried") -> "Carried":
         """Both together."""
-        return Carried(self.done + other.done, self.failed + other.failed, other.error or self.error)
+        return Carried(
+            self.done + other.done, self.failed + other.failed, other.error or self.error, self.away or other.away, self.failing | other.failing
+        )  # fmt: skip
 
 
 def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
@@ -42,7 +46,7 @@ def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str]) -> 
 
 
 def carry(origin: Side, destination: Side, ops: Sequence[Op]) -> Carried:
-    """Bring ``ops`` to the destination and mark them done; those that it refuses are counted and wait.
+    """Bring ``ops`` to the destination and mark them done; those that fail are counted and wait, and all others are carried.
 
     Killed between both, they are brought once more, which changes nothing.
     """
@@ -51,27 +55,32 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op]) -> Carried:
     names = [g.name for g in origin.given]
     ops, unmade = _made_anew(origin, ops)
     if unmade:
+        total = Carried(0, 0)
         for op in unmade:
             assert isinstance(op.image, Unmade)
-            origin.failed([op], op.image.reason)
-        assert isinstance(unmade[0].image, Unmade)
-        return Carried(0, len(unmade), unmade[0].image.reason).plus(carry(origin, destination, ops))  # fmt: skip
+            total = total.plus(_failed(origin, [op], op.image.reason, refused=True))
+        return total.plus(carry(origin, destination, ops))
     try:
         counts = write_images(destination, ops, names)
-    except Rejected as error:
+    except (Locked, Unreachable) as error:
+        return _failed(origin, ops, error.message, away=True)
+    except LockgateError as error:
+        # Data that is refused is the row's fault. Anything else may be, so that one bad row keeps nobody back, but it is not held against the row.
         if len(ops) == 1:
-            origin.failed(ops, error.message)
-            return Carried(0, 1, error.message)
+            return _failed(origin, ops, error.message, refused=isinstance(error, Rejected))
         total = Carried(0, 0)
         for op in ops:
-            total = total.plus(carry(origin, destination, [op]))
+            if not total.away:
+                total = total.plus(carry(origin, destination, [op]))
         return total
-    except LockgateError as error:
-        origin.failed(ops, error.message)
-        return Carried(0, len(ops), error.message)
     point("dual:done")
     origin.done(ops, counts, destination.index_hash)
     return Carried(len(ops), 0)
+
+
+def _failed(origin: Side, ops: Sequence[Op], error: str, *, refused: bool = False, away: bool = False) -> Carried:  # fmt: skip
+    origin.failed(ops, error, refused=refused, away=away)
+    return Carried(0, len(ops), error, away, frozenset(op.id for op in ops))
 
 
 def _made_anew(origin: Side, ops: Sequence[Op]) -> tuple[Sequence[Op], list[Op]]:
@@ -88,12 +97,11 @@ def _made_anew(origin: Side, ops: Sequence[Op]) -> tuple[Sequence[Op], list[Op]]
 def drain(
     origin: Side, destination: Side, rows: int, *, most: int = 1_000_000, deadline: float | None = None, clock: Callable[[], float] = time.monotonic,
 ) -> Carried:  # fmt: skip
-    """Carry what waits until nothing does, something fails, ``most`` batches are done or the ``deadline`` has passed."""
+    """Carry what waits until nothing does that did not fail within this call, the other store is away, ``most`` batches are done or the ``deadline`` has passed."""
     total = Carried(0, 0)
     for _ in range(most):
-        ops = origin.waiting(rows)
-        done = carry(origin, destination, ops)
-        total = total.plus(done)
-        if not ops or done.failed or (deadline is not None and clock() > deadline):
+        ops = [op for op in origin.waiting(rows) if op.id not in total.failing]
+        total = total.plus(carry(origin, destination, ops))
+        if not ops or total.away or (deadline is not None and clock() > deadline):
             break
     return total

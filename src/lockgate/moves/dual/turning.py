@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.errors import Busy, Refused
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual.comparing import unlike
-from lockgate.moves.dual.drive import drained, refuse_incomplete, set_switch
+from lockgate.moves.dual.drive import drained, refuse_failed, refuse_incomplete, set_switch
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
-from lockgate.moves.dual.second_leg import drain
+from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.gates import (
     key_words,
     note_barred,
@@ -160,11 +160,11 @@ def _under_barrier(
         note_barred(move.home, move.name, [key for k, key in fresh.items() if k not in keys])
         keys |= fresh
         done = drain(serving, coming, limits.relay_rows, most=1)
-        if done.failed:
-            raise LockgateError(f"{counted(done.failed, 'operation')} cannot be brought over: {done.error}", "MOVE_QUARANTINE")  # fmt: skip
+        refuse_failed(serving, coming.speaker.where, done)
         count += done.done
         if (clock() - begin) * 1000 > limits.block_ms:
             raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
+    refuse_failed(serving, coming.speaker.where, Carried(0, 0))
     chosen = list(keys.values())
     differ = unlike(serving, coming, chosen) if chosen and serving.given else []
     known = [key_words(k) for k in differ if key_words(k) in accept]
