@@ -22,7 +22,7 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     from lockgate.cli.waiting import stoppable
     from lockgate.indexes.moving.opened import opened_index
     from lockgate.moves.dual import into
-    from lockgate.moves.dual.pair import Urls
+    from lockgate.moves.dual.pair import Urls, replica_url
     from lockgate.postgres.moves import home
     from lockgate.release.roles import home_grants
 
@@ -30,7 +30,8 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     target = session.target()
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
-    places = Urls(into.source_url(declared, dict(os.environ)), "")
+    environ = dict(os.environ)
+    places = Urls(into.source_url(declared, environ), "", replica_url(declared, environ))
     with stoppable(f"the move {declared.name}"), opened_index(declared, target, places, purpose) as move:
         yield move
 

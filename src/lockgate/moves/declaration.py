@@ -142,7 +142,8 @@ def digest(fixed: msgspec.Struct) -> str:
     said.pop("references")
     if "accept" in said:
         said["accept"] = [kind for kind in said["accept"] if kind != "references"]
-    said["source"].pop("replica_env", None)
+    for side in ("source", "target"):
+        said[side].pop("replica_env", None)
     said["limits"].pop("replica_wait_seconds")
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 

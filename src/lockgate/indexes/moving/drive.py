@@ -23,6 +23,7 @@ from lockgate.indexes.register import (
 )
 from lockgate.moves.dual import comparing, drive, into
 from lockgate.moves.dual.drive import DualPlanned
+from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.gates import diverged, unsettled
 from lockgate.moves.stages import OVER, Stage, why
@@ -63,6 +64,7 @@ def _look(move: OpenedIndex) -> _Looked:
     key, found = into.key_problems(d, table)
     manifest: Manifest | None = None
     previous: Generation | None = None
+    found += replica_problems(d, move.places)
     if i.store not in LIVE:
         found.append((f"{i.store} is built offline: what is written to it record by record is not searched at once", f"lockgate index build; or one of {', '.join(LIVE)}."))  # fmt: skip
     if not found:
@@ -274,8 +276,9 @@ def _compare(move: OpenedIndex, report: Callable[[str, float], None]) -> tuple[C
     expected = max(1, move.row().rows_estimate)
     low: Texts | None = None
     done = 0
-    while (high := source.boundary(low, PAGE)) is not None:
-        rows = source.between(low, high)
+    reading = move.reading()
+    while (high := reading.boundary(low, PAGE)) is not None:
+        rows = reading.between(low, high)
         for id_, digest in target.digests(rows, names).items():
             builder.put(id_, digest)
         low, done = high, done + len(rows)

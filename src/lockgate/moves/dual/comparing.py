@@ -24,9 +24,13 @@ def compare(move: Opened, report: Callable[[str, float], None], *, turned: bool 
     """
     d = move.declared
     origin, destination = move.pair.of("target" if turned else "source")
+    places = move.places.both
+    if not turned and move.places.replica:
+        # A standby may be a moment late by the time of a second look, which goes to the primary.
+        origin, places = move.reading(), (move.places.replica, move.places.target)
     if d.reverse if turned else d.columns:
         return _compare_values(origin, destination, turned)
-    with open_stores(*move.places) as (left, right):
+    with open_stores(*places) as (left, right):
         tables = left.describe(d.source.table), right.describe(d.target.table)
         names = tuple(g.name for g in origin.given)
         found = verify(left, right, tables, tuple(k.name for k in move.pair.source.key), names, marked=True, progress=lambda p: report(p.doing, p.done))  # fmt: skip

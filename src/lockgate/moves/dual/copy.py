@@ -146,9 +146,10 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     """Copy one range, and write its row of the ledger behind the commit of the target: killed between both, it is copied once more and changes nothing."""
     begin = time.monotonic()
     source, target = move.pair.source, move.pair.target
-    with source.transaction(read=True):
-        rows = source.between(piece.low, piece.high)
-        revs = source.revs([key for key, _ in rows])
+    reading = move.reading()
+    with reading.transaction(read=True):
+        rows = reading.between(piece.low, piece.high)
+        revs = reading.revs([key for key, _ in rows])
     made = [(key, image) for key, image in rows if not isinstance(image, Unmade)]
     ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in made]
     for key, image in rows:
@@ -189,9 +190,9 @@ def retry(move: Opened) -> int:
     """Write every row in quarantine again as an operation of its own, once the cause is mended; how many. Operations of these rows that were set aside are overtaken by it."""
     from lockgate.moves.dual.drive import relay, write_again
 
-    keys = [tuple(row[0]) for row in move.home.rows("SELECT key FROM lockgate.move_quarantine WHERE move = $1", move.name)]  # fmt: skip
     origin, _ = move.feed(move.row())
+    keys = [tuple(row[0]) for row in move.home.rows("SELECT key FROM lockgate.move_quarantine WHERE move = $1", move.name)]  # fmt: skip
     write_again(origin, keys)
     move.home.run("DELETE FROM lockgate.move_quarantine WHERE move = $1", move.name)
-    return len(keys)
     relay(move)  # what the other store still refuses is in quarantine again
+    return len(keys)

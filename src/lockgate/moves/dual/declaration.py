@@ -19,11 +19,15 @@ KIND = "dual-write"
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[source]`` and ``[target]``. ``url_env`` names the variable with the store's URL; ``create`` makes the target's table."""
+    """``[source]`` and ``[target]``. ``url_env`` names the variable with the store's URL; ``create`` makes the target's table.
+
+    ``replica_env`` of a source in PostgreSQL names the variable with the URL of a standby that copies and comparisons read from.
+    """
 
     table: str
     url_env: str
     create: bool = False
+    replica_env: str = ""
 
 
 class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +94,8 @@ def problems(d: DualDeclaration, *, kind: str = KIND) -> list[str]:
         found.append(f"kind = {d.kind!r} is not {kind!r}")
     if d.source.create:
         found.append("source.create: the source is there already")
+    if d.target.replica_env:
+        found.append("target.replica_env: what is read much is the source")
     if d.columns and not d.reverse and not d.one_way:
         found.append(
             "columns are mapped and nothing says how they come back: give [reverse], or one_way = true"

@@ -10,7 +10,7 @@ from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
-from lockgate.moves.dual.opened import Opened
+from lockgate.moves.dual.opened import Opened, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
@@ -60,6 +60,7 @@ def plan(move: Opened) -> DualPlanned:
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
     problems += [{"what": what, "fix": fix} for what, fix in pairs.place_problems(d, move.places, (source.name, target.name))]  # fmt: skip
+    problems += [{"what": what, "fix": fix} for what, fix in replica_problems(d, move.places)]
     if there is not None and not problems and d.references:
         problems += _unanswerable(move)
     steps = (
@@ -72,7 +73,7 @@ def plan(move: Opened) -> DualPlanned:
     steps += [
         "make the side tables on both sides: revisions, outbox, switch, writers",
         f"wait until {d.writers} live writer{'s' if d.writers != 1 else ''} use DualWriter",
-        f"copy {counted(source.rows, 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row",
+        f"copy {counted(source.rows, 'row')} in batches of {d.limits.batch_rows} by {d.limits.workers} workers, each with count, digest and ledger row" + (", read from the standby once it is past what was committed before" if move.places.replica else ""),
         "carry what waits in the outbox, compare both sides exactly",
         "switch: bar the writers, drain, compare the changed keys, open the target",
         "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
@@ -113,7 +114,7 @@ def start(move: Opened, operator: str) -> str:
         raise Refused(
             f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
         )  # fmt: skip
-    for url, option in zip(move.places, ("source", "target"), strict=True):
+    for url, option in zip(move.places.both, ("source", "target"), strict=True):
         if _engine(url) == "postgres":
             home.ensure(Target(url, source=option))
     if not planned.target_exists:
@@ -205,7 +206,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
         unexplained = look_again(origin, destination, unexplained, carried)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": len(found.differing) - len(unexplained) - repaired, "repaired": repaired,
-        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),
+        "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "replica": redact(move.places.replica), "seconds": round(found.seconds, 3),
     }  # fmt: skip
     if unexplained or found.truncated:
         words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
@@ -241,7 +242,6 @@ def drained(move: Opened, origin: Side, destination: Side) -> Carried:
     return done
 
 
-SECOND_LEG = "second leg"
 def refuse_failed(origin: Side, where: str, done: Carried) -> None:
     """Raise ``LockgateError`` (``MOVE_QUARANTINE``) when operations could not be carried to ``where``, or were set aside before."""
     if done.failed or origin.aside():
@@ -252,6 +252,7 @@ def refuse_failed(origin: Side, where: str, done: Carried) -> None:
         )
 
 
+SECOND_LEG = "second leg"
 """Stands where rows that the target refused while they were copied have their SQLSTATE."""
 
 

@@ -4,15 +4,33 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from lockgate.errors import Refused
+from lockgate.errors import LockgateError, Refused
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.pair import Pair, Urls, open_pair
 from lockgate.postgres.link import Link, refusal
-from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves import ledger, log
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.replica import Replica
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.stores.side import Side
+from lockgate.stores.speaking import PostgresSpeaker, speak
+
+
+def replica_problems(declared: DualDeclaration, places: Urls) -> list[tuple[str, str]]:
+    """What stands in the way of reading from the standby that is named, as (what, fix)."""
+    if not places.replica:
+        return []
+    speaker = speak(places.source, f"move {declared.name} plan", "source")
+    try:
+        if not isinstance(speaker, PostgresSpeaker):
+            return [("source.replica_env: only a source in PostgreSQL has standbys that are read", "Take it out.")]  # fmt: skip
+        Replica(Target(places.replica, source="source.replica_env"), speaker.link, f"move {declared.name} plan", 0).close()  # fmt: skip
+    except LockgateError as error:
+        return [(error.message, error.next or "Point replica_env at a streaming standby of the source, or take it out.")]  # fmt: skip
+    finally:
+        speaker.close()
+    return []
 
 
 class Opened:
@@ -23,6 +41,7 @@ class Opened:
         self.owner = f"{purpose} {uuid.uuid4().hex[:8]}"
         self.home = Link(home, f"move {declared.name} {purpose}")
         self._pair: Pair | None = None
+        self._replica: Replica | None = None
         try:
             self.home.refuse_pooler()
             ledger.show_life(self.home, self.owner)
@@ -47,6 +66,28 @@ class Opened:
             self._pair = open_pair(self.declared, self.places, self.purpose)
         return self._pair
 
+    def reading(self) -> Side:
+        """The source for reading much of it: its standby, where there is one, once that is past all that was committed before.
+
+        A row and its revision are read at one moment, so one that is older than the primary's changes nothing where a newer
+        one came; but a write from before writers captured has to be in it. Raises ``LockgateError`` (``MOVE_REPLICA``).
+        """
+        source = self.pair.source
+        if not self.places.replica:
+            return source
+        if self._replica is None:
+            if not isinstance(source.speaker, PostgresSpeaker):
+                raise Refused("only a source in PostgreSQL has standbys that are read", "MOVE_REPLICA", next="Take source.replica_env out.")  # fmt: skip
+            self._replica = Replica(
+                Target(self.places.replica, source="source.replica_env"), source.speaker.link, f"move {self.name} {self.purpose} reads",
+                self.declared.limits.replica_wait_seconds,
+            )  # fmt: skip
+        assert isinstance(source.speaker, PostgresSpeaker)
+        log.flush(
+            source.speaker.link
+        )  # writers need not have waited for the disk, and the standby gets what is on it
+        return source.by(PostgresSpeaker(self._replica.target, "", self._replica.past()))
+
     def keep(self, pair: Pair) -> None:
         """Take ``pair`` as both sides from here on; the one that was open is closed."""
         if self._pair is not None:
@@ -68,6 +109,8 @@ class Opened:
         """Close every session."""
         if self._pair is not None:
             self._pair.close()
+        if self._replica is not None:
+            self._replica.close()
         self.home.close()
 
 

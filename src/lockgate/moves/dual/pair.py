@@ -15,10 +15,16 @@ from lockgate.stores.table import ANY, Column, Table, common_family
 
 
 class Urls(NamedTuple):
-    """Where both stores are."""
+    """Where both stores are. ``replica`` is a standby of the source that heavy reads go to; "" without one."""
 
     source: str
     target: str
+    replica: str = ""
+
+    @property
+    def both(self) -> tuple[str, str]:
+        """Source and target."""
+        return self.source, self.target
 
 
 class Plan(NamedTuple):
@@ -30,8 +36,8 @@ class Plan(NamedTuple):
     problems: tuple[tuple[str, str], ...]
 
 
-def urls(declared: DualDeclaration, environ: Mapping[str, str]) -> Urls:
-    """The URLs that ``declared`` names. Raises ``ConfigError``."""
+def urls(declared: DualDeclaration, environ: Mapping[str, str], *, reads: bool = False) -> Urls:
+    """The URLs that ``declared`` names, that of a replica only for who ``reads`` much. Raises ``ConfigError``."""
 
     def of(variable: str, side: str) -> str:
         if not environ.get(variable):
@@ -42,7 +48,18 @@ def urls(declared: DualDeclaration, environ: Mapping[str, str]) -> Urls:
         return environ[variable]
 
     d = declared
-    return Urls(of(d.source.url_env, "source"), of(d.target.url_env, "target"))
+    return Urls(of(d.source.url_env, "source"), of(d.target.url_env, "target"), replica_url(d, environ) if reads else "")  # fmt: skip
+
+
+def replica_url(declared: DualDeclaration, environ: Mapping[str, str]) -> str:
+    """The URL of the standby that ``source.replica_env`` names; "" where it names none. Raises ``ConfigError``."""
+    variable = declared.source.replica_env
+    if variable and not environ.get(variable):
+        raise ConfigError(
+            f"source.replica_env: the variable {variable} is {'empty' if variable in environ else 'not set'}", "MOVE_DECLARATION",
+            next=f"Set {variable}, or take it out to read from the primary.",
+        )  # fmt: skip
+    return environ[variable] if variable else ""
 
 
 def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
@@ -238,7 +255,7 @@ def place_problems(declared: DualDeclaration, places: Urls, names: tuple[str, st
     """What stands in the way of a move between these places, asked of both stores."""
     opened: list[Speaker] = []
     try:
-        opened += [speak(url, f"move {declared.name} plan", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+        opened += [speak(url, f"move {declared.name} plan", side) for url, side in zip(places.both, ("source", "target"), strict=True)]  # fmt: skip
         return one_place(opened[0], opened[1], names)[1]
     finally:
         for one in opened:
@@ -255,7 +272,7 @@ def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
         raise Refused(made.problems[0][0], "MOVE_REFUSED", next=made.problems[0][1], details={"problems": [{"what": w, "fix": f} for w, f in made.problems]})  # fmt: skip
     opened: list[Speaker] = []
     try:
-        opened += [speak(url, f"move {declared.name} {purpose}", side) for url, side in zip(places, ("source", "target"), strict=True)]  # fmt: skip
+        opened += [speak(url, f"move {declared.name} {purpose}", side) for url, side in zip(places.both, ("source", "target"), strict=True)]  # fmt: skip
         shared, wrong = one_place(opened[0], opened[1], (source.name, target.name))
         if wrong:
             raise Refused(wrong[0][0], "MOVE_REFUSED", next=wrong[0][1])

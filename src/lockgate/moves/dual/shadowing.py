@@ -89,7 +89,7 @@ def replay(move: Opened, queries: list[str], *, operator: str = "") -> Replayed:
         why(Stage(row.stage), Stage.SHADOWING)
     speakers: list[Speaker] = []
     try:
-        for url, side in zip(move.places, ("source", "target"), strict=True):
+        for url, side in zip(move.places.both, ("source", "target"), strict=True):
             speakers.append(speak(url, f"move {move.name} shadow", side))
             if speakers[-1].engine == "sqlite":
                 speakers[-1].do("PRAGMA query_only = ON")
