@@ -22,6 +22,8 @@ UPDATE orders SET total = $1, status = $2 WHERE id = $3;
 DELETE FROM orders WHERE user_id = $1;
 SELECT o.total, u.nick FROM orders o JOIN users u ON u.id = o.user_id WHERE u.nick LIKE $1 LIMIT $2;
 SELECT total FROM paid WHERE id = ANY($1);
+SELECT id FROM users WHERE feels = ANY($1);
+SELECT id FROM users WHERE feels = $1;
 """
 
 
@@ -41,6 +43,8 @@ SELECT total FROM paid WHERE id = ANY($1);
         ("alter table orders drop constraint orders_status_check; alter table orders add constraint narrower check (status in ('new', 'paid')) not valid;", "23514", "orders"),
         ("create unique index users_email_once on users (email);", "23505", "INSERT INTO users"),
         ("alter table users alter column nick type varchar(4) using left(nick, 4);", "22001", "INSERT INTO users"),
+        ("alter table users alter column email type varchar(255);", "22001", "INSERT INTO users"),
+        ("alter type mood rename value 'happy' to 'glad';", "22P02", "feels ="),
         ("create function no() returns trigger language plpgsql as 'begin raise exception ''no''; end'; create trigger no before delete on orders for each row execute function no();", "P0001", "DELETE FROM orders"),
         ("alter table orders add constraint later unique (user_id) deferrable initially deferred;", "23505", "INSERT INTO orders"),
     ],
@@ -167,6 +171,18 @@ def test_a_cached_plan_of_every_column(rehearse: Callable[..., Rehearsal]) -> No
     told = [[(o.revision[-1], o.answer, o.sqlstate) for o in q.outcomes] for q in old.queries]
     assert told[0] == [("0", "compatible", ""), ("1", "reconnect", "0A000"), ("2", "compatible", "")]
     assert {answer for _, answer, _ in told[1]} == {"compatible"}
+
+
+@pytest.mark.postgres("16", "18")
+def test_a_delete_of_what_is_referred_to(rehearse: Callable[..., Rehearsal]) -> None:
+    """A DELETE that every made-up row refuses, for another refers to it, is run where it meets none: it goes on beside a new table, and breaks where its column goes."""
+    files = (
+        "create table carts (user_id bigint references users (id));",
+        "alter table users rename column id to key;",
+    )
+    old = rehearse(BASE, *files, base=1, queries="DELETE FROM users WHERE id = $1;").compatibility["old"]
+    assert [s.answer for s in old.migrations] == ["compatible", "compatible", "breaks"], old.queries
+    assert "run where it meets none" in old.queries[0].outcomes[0].note
 
 
 GRANTS = "grant usage on schema public to app; grant select, insert, update, delete on all tables in schema public to app;"

@@ -105,6 +105,8 @@ def test_a_missing_extension_is_named(rehearse: Callable[..., Rehearsal]) -> Non
     found = rehearse("create extension no_such_extension;")
     assert (found.verdict, found.reason_code) == ("fail", "EXTENSION_MISSING")
     assert "no_such_extension" in found.reason
+    assert "--bindir DIR" in found.reason
+    assert "--scratch-url URL" in found.reason
 
 
 @pytest.mark.postgres("18")

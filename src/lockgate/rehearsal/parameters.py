@@ -20,6 +20,8 @@ MOST = 12
 _VARIANTS = ("", "small", "large", "row")
 THERE = "there"
 """The variant of a row whose keys are there already: what ON CONFLICT does is done."""
+ABSENT = "absent"
+"""The variant of a condition that no row meets."""
 _MEETS = re.compile(r"\bon\s+conflict\b", re.I)
 _PLAIN = {"number": "7", "unit": "day", "date": "2024-02-03", "list": "[]", "zone": "UTC"}
 """What a text may have to be where no column says it: variants that are tried where the others fail."""
@@ -51,6 +53,13 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
         row = [_value(use, place, kind, THERE, seed, FRESH + most * 13) for use, place, kind in wanted]
         made.append([_texts(row)])
     return made + _pairs(wanted, seed)
+
+
+def absent_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: int) -> list[list[str]]:
+    """One set of parameters, for one call, whose conditions look for keys that no row has."""
+    known = {(t.schema, t.name): t for t in tables}
+    wanted = [_fitting(use, known, types) for use in query.uses]
+    return [_texts(_value(use, place, kind, ABSENT, seed, FRESH) for use, place, kind in wanted)]
 
 
 def _pairs(wanted: "Sequence[Wanted]", seed: int) -> list[list[list[str]]]:
@@ -107,12 +116,15 @@ def _fitting(use: Use, known: dict[tuple[str, str], Table], types: Sequence[str]
 
 def _allowed(use: Use, place: Place) -> list[str]:
     """Values that the table's checks and enums speak of: together the whole of what was allowed before."""
-    if place is None or use.many or use.role not in ("insert", "set"):
+    if place is None:
         return []
     table, column = place
-    if column.labels:
+    if column.labels and use.role in ("insert", "set", "filter"):
+        # Looked for, too: a label that is renamed or gone is no value any more, whatever rows hold.
         labels = [expression(column, str(i), 0) or "NULL" for i in range(len(column.labels))]
-        return labels[: MOST - len(_VARIANTS)]
+        return [f"ARRAY[{label}]" if use.many else label for label in labels[: MOST - len(_VARIANTS)]]
+    if use.many or use.role not in ("insert", "set"):
+        return []
     return chosen(column, "7") or candidates(column, table.checks, "7")
 
 
@@ -130,14 +142,16 @@ def _one_value(use: Use, place: Place, kind: str, variant: str, seed: int, numbe
         column = ColumnOf("value", kind, f"_{element}" if many else element, category="A" if many else "S", element=element if many else "")  # fmt: skip
         if element in ("text", "varchar", "json", "jsonb") and variant in _PLAIN:
             return f"ARRAY['{_PLAIN[variant]}']" if many else f"'{_PLAIN[variant]}'"
-        plain = expression(column, "7", seed, "" if variant in ("row", THERE, *_PLAIN) else variant)
+        plain = expression(column, "7", seed, "" if variant in ("row", THERE, ABSENT, *_PLAIN) else variant)
         return plain or "'1'"
     table, column = place
     there = f"SELECT {quote(column.name)} FROM {table.quoted} WHERE {quote(column.name)} IS NOT NULL"  # noqa: S608
-    ordinary = variant in ("row", THERE)
+    ordinary = variant in ("row", THERE, ABSENT)
     fresh = expression(column, str(number), seed, "" if ordinary else variant) or "NULL"
     if not column.plain and column.choices:
         fresh = chosen(column, str(number))[0]
+    if use.role == "filter" and variant == ABSENT and column.unique:
+        return fresh
     if use.role == "filter":
         return f"COALESCE(({there} LIMIT 1 OFFSET 1), ({there} LIMIT 1), {fresh})"
     parent = next((f for f in table.foreign if column.name in f.columns), None)

@@ -28,7 +28,7 @@ from lockgate.rehearsal.compatibility import (
 from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.load import Work
 from lockgate.rehearsal.older import OlderRows
-from lockgate.rehearsal.parameters import sets_of
+from lockgate.rehearsal.parameters import absent_of, sets_of
 from lockgate.rehearsal.planning import Planned, plan
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
@@ -55,8 +55,8 @@ class _Subject:
         self.release = release
         self.query = query
         self.types: list[str] | None = None
-        self.kinds: list[int] = []
-        """The numbers of the types: the base's, whatever they are called later."""
+        self.sent: list[str] = []
+        """The types that a driver sends: of the server's own types their number, of others nothing, so the server infers them anew."""
         self.sets: list[Trial] = []
         self.known = Known(frozenset(), frozenset())
         self.roles: dict[str, int] = {}
@@ -67,7 +67,7 @@ class _Subject:
 
     @property
     def prepare(self) -> str:
-        types = f" ({', '.join(self.types)})" if self.types else ""
+        types = f" ({', '.join(self.sent)})" if self.sent else ""
         return f"PREPARE {self.name}{types} AS {self.query.text}"
 
     def execute(self, trial: "Trial") -> list[str]:
@@ -161,9 +161,8 @@ class Probe:
         notes = []
         try:
             if not subject.sets:
-                self._begin(fresh, subject, tables)
+                notes.append(self._begin(fresh, subject, tables))
             else:
-                _rename(fresh, subject)
                 fresh.one(subject.prepare)
                 notes.append(self._again(fresh, subject))
             notes.append(self._as_roles(fresh, subject))
@@ -234,30 +233,42 @@ class Probe:
             subject.roles[role] = max(rows, subject.roles.get(role, 0))
         return note
 
-    def _begin(self, fresh: Wire, subject: _Subject, tables: list[Table]) -> None:
-        """Find parameters with which the query works now; they and their types are kept. Raises ``ServerError``."""
+    def _begin(self, fresh: Wire, subject: _Subject, tables: list[Table]) -> str:
+        """Find parameters with which the query works now; they and their types are kept. A word about how, "" mostly. Raises ``ServerError``."""
+        note = ""
         fresh.one(subject.prepare)
         rows = fresh.one(
             "SELECT t::text, t::oid::text FROM pg_catalog.pg_prepared_statements, pg_catalog.unnest(parameter_types) WITH ORDINALITY p (t, n) WHERE name = $1 ORDER BY n",
             subject.name,
         ).rows
         subject.types = [row[0] or "text" for row in rows]
-        subject.kinds = [int(row[1] or 0) for row in rows]
+        subject.sent = [row[0] if row[0] and int(row[1] or 0) < _OWN else "unknown" for row in rows]
         working, refused = self._working(fresh, subject, tables)
+        if not working and refused is not None and refused.sqlstate == _NO_REFERENCE:
+            # Every made-up row is referred to: what such a DELETE does where it meets no row is still known.
+            calls = absent_of(subject.query, subject.types, tables, self._seed)
+            working, _ = self._trying(fresh, subject, [calls])
+            note = "other rows refer to every row that it could meet here, so it was run where it meets none"
         if not working:
-            subject.types = None
+            subject.types, subject.sent = None, []
             fresh.one(f"DEALLOCATE {subject.name}")
             raise refused or ServerError("XX000", "no parameters could be made")
         subject.sets = working
         subject.known = known_of(tables)
+        return note
 
     def _working(
         self, fresh: Wire, subject: _Subject, tables: list[Table]
     ) -> tuple[list[Trial], ServerError | None]:
         """The sets of parameters with which the prepared query works, and the first error of the others."""
+        return self._trying(fresh, subject, sets_of(subject.query, subject.types or [], tables, self._seed))
+
+    def _trying(
+        self, fresh: Wire, subject: _Subject, sets: Iterable[list[list[str]]]
+    ) -> tuple[list[Trial], ServerError | None]:
         refused: ServerError | None = None
         working: list[Trial] = []
-        for calls in sets_of(subject.query, subject.types or [], tables, self._seed):
+        for calls in sets:
             trial = [[_evaluated(fresh, text) for text in expressions] for expressions in calls]
             try:
                 _rolled_back(fresh, subject.execute(trial))
@@ -292,7 +303,7 @@ class Probe:
     def _plan(self, fresh: Wire, subject: _Subject) -> tuple[Planned, str]:
         """Its generic plan, and a word about tables that had an index for this query and have none any more; "" mostly."""
         planned = plan(
-            fresh, self._version, subject.query.text, subject.types or [], subject.execute(subject.sets[0])[0]
+            fresh, self._version, subject.query.text, subject.sent, subject.execute(subject.sets[0])[0]
         )
         if planned.scans is None:
             return planned, ""
@@ -325,18 +336,6 @@ def _rolled_back(wire: Wire, texts: list[str]) -> None:
         if wire.alive and wire.in_transaction:
             wire.batch([Call("ROLLBACK")], uncancellable=True)
         raise
-
-
-def _rename(wire: Wire, subject: _Subject) -> None:
-    """Give the types of the base the names that they have now. A driver sends numbers or nothing; of a type that is gone, nothing."""
-    if max(subject.kinds, default=0) < _OWN:
-        return
-    numbers = "{" + ",".join(map(str, subject.kinds)) + "}"
-    rows = wire.one(
-        "SELECT COALESCE((SELECT y.oid::regtype::text FROM pg_catalog.pg_type y WHERE y.oid = p.t), 'unknown') FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY p (t, n) ORDER BY n",
-        numbers,
-    ).rows
-    subject.types = [row[0] or "unknown" for row in rows]
 
 
 def _writes_values(query: Query) -> bool:

@@ -178,8 +178,8 @@ def _text(column: ColumnOf, g: str, seed: int, variant: str) -> str:
     else:
         made = f"({_array(_WORDS)})[1 + {_spread(g, seed, 8)}::int] || '-' || {_spread(g, seed + 1, 97)}"
     if variant == "large" and (not shape or "@example" in shape):
-        # Long, and still what the name promises.
-        made = f"{literal('long' * 6)} || {made}"
+        # Longer than a column of letters is usually made, and still what the name promises.
+        made = f"repeat('long', 300) || {made}"
     # The end holds the number, which keeps unique values apart.
     return f"right({made}, {limit})" if limit else made
 
