@@ -589,6 +589,15 @@ def test_one_writer_for_each_alias(project, link, database, tmp_path):
     assert project.json("index", "swap", "d", "--to", "0001").code == 0
 
 
+def test_a_number_never_comes_again(project, link, tmp_path):
+    """After a generation that was dropped the next build takes the number behind it: its row of the register stays."""
+    path = records_file(tmp_path / "r", make_records(6))
+    killed_at(project, "index:build:batch", 1, "index", "build", "d", "--records", path)
+    assert project.ok("index", "index", "gc", "d", "--abandoned")["dropped"] == ["0001"]
+    assert project.ok("index", "index", "build", "d", "--records", path)["generation"] == "0002"
+    assert [g.generation for g in read_generations(link, "d")] == ["0002"]
+
+
 def test_gc_keeps_what_serves_and_the_way_back(project, link, tmp_path):
     """Collected is what failed or was left behind; kept are the one that serves, the one before it in its window, the newest and what is being built."""
     path = records_file(tmp_path / "r", make_records(6))
@@ -616,6 +625,7 @@ def test_gc_keeps_what_serves_and_the_way_back(project, link, tmp_path):
     }
     assert project.ok("index", "index", "gc", "d", "--abandoned")["dropped"] == ["f"]
     assert PgVector(link).physical("d") == ["d__b", "d__c", "d__e"]
+    project.json("index", "build", "d", "--generation", "f", "--records", path).error("INDEX_EXISTS")
     link.run("UPDATE lockgate.index_alias SET rollback_until = clock_timestamp() WHERE name = 'd'")
     project.json("index", "rollback", "d").error("INDEX_NOT_READY")
     assert collect(link, lambda row: PgVector(link), "d", actor="t").dropped == ("b",)

@@ -85,7 +85,7 @@ def build_command(name: str, **options: Any) -> None:
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.build import Wanted, build
     from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, refuse_unasked, source_of
-    from lockgate.indexes.register import read_alias, read_generations
+    from lockgate.indexes.register import every_name, read_alias, read_generations
     from lockgate.release.candidate import read_specs
     from lockgate.release.operator import operator_name
 
@@ -105,7 +105,9 @@ def build_command(name: str, **options: Any) -> None:
         manifest = manifest_of(store, declared, embedder, source.first)
         refuse_unasked(name, manifest, asked.get(name, ""), f"the contract {options['contract']}")
         known = read_generations(room.link, name)
-        generation = options["generation"] or next_generation(known, manifest.spec_hash)
+        generation = options["generation"] or next_generation(
+            known, every_name(room.link, name), manifest.spec_hash
+        )
         wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch)  # fmt: skip
         with Waiting(session.output) as waiting:
             built = build(

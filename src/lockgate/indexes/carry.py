@@ -23,6 +23,7 @@ from lockgate.indexes.namespace import cache_namespace
 from lockgate.indexes.register import (
     Generation,
     add_generation,
+    every_name,
     find_generation,
     read_alias,
     read_generations,
@@ -96,7 +97,7 @@ def carry(means: Means, name: str, one: Index, prior: Mapping[str, Any], asked: 
             changed=swapped,
             elapsed=float(prior.get("elapsedMs", 0.0)),
         )
-    generation = ours or next_generation(known, manifest.spec_hash)
+    generation = ours or next_generation(known, every_name(link, name), manifest.spec_hash)
     # Before anything is built, so that whoever comes after a kill goes on with this one and does not start another.
     add_generation(link, name, generation, one.store, one.place, manifest, one.embedder)
     means.note(

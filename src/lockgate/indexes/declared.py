@@ -121,8 +121,12 @@ def refuse_unasked(name: str, manifest: Manifest, asked: str, whose: str) -> Non
         )  # fmt: skip
 
 
-def next_generation(known: Sequence[Generation], spec_hash: str) -> str:
-    """The one that is being built to this specification, or the next number."""
+def next_generation(known: Sequence[Generation], names: Sequence[str], spec_hash: str) -> str:
+    """The one that is being built to this specification, or the next number. ``names`` are all there ever were: a number never comes again."""
     unfinished = [g.generation for g in known if g.state == "building" and g.spec_hash == spec_hash]
-    numbers = [int(g.generation) for g in known if g.generation.isdigit()]
-    return unfinished[-1] if unfinished else f"{max(numbers, default=0) + 1:04d}"
+    return unfinished[-1] if unfinished else next_number(names)
+
+
+def next_number(names: Sequence[str]) -> str:
+    """The number behind all that generations of an index ever had as their names."""
+    return f"{max((int(name) for name in names if name.isdigit()), default=0) + 1:04d}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lockgate.errors import Busy, ConfigError
+from lockgate.errors import Busy, ConfigError, Refused
 from lockgate.postgres.link import Link
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.searching import physical_name
@@ -74,6 +74,12 @@ def read_generations(link: Link, name: str = "") -> list[Generation]:
     return [_generation(row) for row in rows]
 
 
+def every_name(link: Link, name: str) -> list[str]:
+    """The names of all generations of ``name`` that there ever were, dropped ones too."""
+    rows = link.rows("SELECT generation FROM lockgate.index_generation WHERE name = $1 ORDER BY 1", name)
+    return [row[0] for row in rows]
+
+
 def _generation(row: tuple[Any, ...]) -> Generation:
     values = list(row)
     values[7] = read_manifest(values[7])
@@ -117,12 +123,18 @@ def fed_by(link: Link, name: str) -> dict[str, str]:
 def add_generation(
     link: Link, name: str, generation: str, store: str, place: str, manifest: Manifest, embedder: str
 ) -> None:
-    """Record a generation that is being built; one that is recorded already stays as it is."""
-    link.run(
+    """Record a generation that is being built; one that is recorded already stays as it is. Raises ``Refused`` for the name of a dropped one."""
+    new = link.run(
         "INSERT INTO lockgate.index_generation (name, generation, store, place, state, spec_hash, manifest, embedder) "
         "VALUES ($1, $2, $3, $4, 'building', $5, $6, $7) ON CONFLICT (name, generation) DO NOTHING",
         name, generation, store, place, manifest.spec_hash, manifest.as_json(), embedder,
     )  # fmt: skip
+    state = "SELECT state FROM lockgate.index_generation WHERE name = $1 AND generation = $2"
+    if not new and link.value(state, name, generation) == "dropped":
+        raise Refused(
+            f"generation {generation} of index {name} was dropped, and a name is never used twice", "INDEX_EXISTS",
+            next="Build without --generation: the next number is taken.",
+        )  # fmt: skip
 
 
 def forget_generation(link: Link, name: str, generation: str) -> None:

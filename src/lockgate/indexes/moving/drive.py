@@ -9,13 +9,14 @@ import msgspec
 
 from lockgate.errors import ConfigError, Refused
 from lockgate.indexes.build import seal
-from lockgate.indexes.declared import embedder_of, manifest_of
+from lockgate.indexes.declared import embedder_of, manifest_of, next_number
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
 from lockgate.indexes.moving.side import Fed, IndexSide, record_id
 from lockgate.indexes.records import as_vector
 from lockgate.indexes.register import (
     Generation,
     add_generation,
+    every_name,
     find_generation,
     forget_generation,
     read_alias,
@@ -158,7 +159,7 @@ def start(move: OpenedIndex, operator: str) -> str:
     previous = looked.previous.generation if looked.previous is not None and not move.declared.one_way else ""
     i = move.declared.index
     with writing(move.home, i.name, INDEX_WAIT):
-        generation = _next_number(move)
+        generation = next_number(every_name(move.home, i.name))
         add_generation(move.home, i.name, generation, i.store, i.place, manifest, i.embedder)
     pair = move.open(generation, previous)
     move.keep(pair)
@@ -186,12 +187,6 @@ def start(move: OpenedIndex, operator: str) -> str:
         ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "generation": generation, "previous": previous, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
     drive.set_switch(move, pair.source, Switch("source", epoch, True))
     return Stage.DUAL_WRITE
-
-
-def _next_number(move: OpenedIndex) -> str:
-    """A number that no generation of the index ever had, dropped ones among them."""
-    taken = move.home.rows("SELECT generation FROM lockgate.index_generation WHERE name = $1", move.declared.index.name)  # fmt: skip
-    return f"{max((int(g) for (g,) in taken if g.isdigit()), default=0) + 1:04d}"
 
 
 class IndexReconciled(NamedTuple):
