@@ -399,7 +399,10 @@ def configuration_page() -> str:
 def _key_rows(section: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str, ...]]:
     hints = get_type_hints(struct)
     for field in msgspec.structs.fields(struct):
-        default = None if field.default is msgspec.NODEFAULT else field.default
+        default = field.default
+        if default is msgspec.NODEFAULT:
+            # msgspec turns an empty table or list into a factory.
+            default = None if field.required else field.default_factory()
         hint = hints[field.name]
         kind = {
             str: "text",
@@ -420,9 +423,9 @@ def _key_rows(section: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str,
             ("timeout", "max_age", "interval", "_age", "window", "delay", "max_seconds", ".lease")
         ):
             kind = "time limit"
-        if isinstance(default, msgspec.Struct) or kind == "table":
-            default = {} if field.default is not msgspec.NODEFAULT else default
-        shown = "none: required" if default is None else f"`{json.dumps(default)}`"
+        if isinstance(default, msgspec.Struct):
+            default = {}
+        shown = "none: required" if field.required else "none" if default is None else f"`{json.dumps(default)}`"
         yield f"`{field.name}`", kind, shown, KEYS.get(f"{section}.{field.name}", "")
 
 
