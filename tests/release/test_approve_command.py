@@ -1,13 +1,15 @@
 """Approvals from end to end: given on the command line, demanded by `up` and by `release`."""
 
 import json
+import tarfile
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from release.conftest import PROTECTED, SHA
-from support.calls import Project
+from release.stage import Service, service
+from support.calls import Project, validate
 
 pytestmark = pytest.mark.postgres("18")
 BACKUP = '[backup]\nprovider = "pg_dump"\n'
@@ -123,17 +125,45 @@ def test_two_people_and_a_role(make: Callable[..., Project]):
     assert any("NO BACKUP" in e["detail"] for e in done["timeline"])
 
 
-def test_break_glass_is_shouted(make: Callable[..., Project]):
-    """Breaking the glass needs a reason and a second person, and stands in every artifact."""
-    project = make(BACKUP + PROTECTED + "approvals = { count = 3 }\n")
+@pytest.mark.parametrize("provider", ["in-process", "child"])
+def test_break_glass_is_shouted(make: Callable[..., Project], provider: str):
+    """Breaking the glass needs a reason and a second person, holds for a migration that runs apart, and stands in every artifact, the audit bundle's statement and the incident of one that fails."""
+    own = f'approvals = {{ count = 3 }}\n[job]\nprovider = "{provider}"\n'
+    with service() as seen:
+        seen.release = SHA
+        smoke = f'[smoke]\nbase_url = "{seen.url}"\nrelease_header = "X-Release-Sha"\n'
+        _shouted(make(BACKUP + PROTECTED + own + smoke), seen)
+
+
+def _shouted(project: Project, seen: Service) -> None:
     assert project.json("approve", "--env", "production", "--break-glass").code == 2
     refused(project, "APPROVAL_MISSING", "release", "--sha", SHA, "--break-glass", "site is down")
     approve(project, "ann", "--break-glass", "--reason", "the index is missing")
     project.ok("release", "release", "--sha", SHA, "--env", "production", "--break-glass", "site is down")
     folder = project.root / ".artifacts" / "deploy" / SHA
-    for name in ("release.json", "report.html", "migration.json"):
-        assert "GLASS BROKEN" in (folder / name).read_text(), name
-    assert json.loads((folder / "release.json").read_text())["breakGlass"] == "site is down"
+    left = {
+        p.name: p.read_text() for p in folder.iterdir() if p.name.count(".") == 1
+    }  # not those of the refused call
+    assert {"verification.json", "api-smoke.json", "comment.md"} <= left.keys()
+    for name, text in left.items():
+        assert "GLASS BROKEN: site is down" in text, name
+    for name in ("api-smoke", "migration", "verification"):
+        schema = name if name == "api-smoke" else f"{name}-artifact"
+        validate(schema, json.loads(left[f"{name}.json"]))
+    assert json.loads(left["release.json"])["breakGlass"] == "site is down"
+    project.ok("release-bundle", "release", "bundle", SHA, "--env", "production", "--out", "b.tar.gz")
+    with tarfile.open(project.root / "b.tar.gz") as archive:
+        said = json.loads(archive.extractfile("statement.json").read())  # type: ignore[union-attr]
+    assert any("GLASS BROKEN" in one for one in said["predicate"]["warnings"])
+    project.write("more", "CREATE TABLE more (id bigint PRIMARY KEY);\n")
+    approve(project, "ann", "--break-glass", "--reason", "the index is missing")
+    seen.release = "elsewhere"
+    other = "b" * 40
+    call = ("release", "--sha", other, "--env", "production", "--break-glass", "still down")
+    project.json(*call).error("API_SMOKE_ASSERTION_FAILED")
+    incident = json.loads((folder.parent / other / "incident.json").read_text())
+    validate("incident", incident)
+    assert any("GLASS BROKEN: still down" in one for one in incident["warnings"])
 
 
 def test_freeze_and_window(make: Callable[..., Project]):

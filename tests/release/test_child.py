@@ -8,7 +8,7 @@ import pytest
 
 from release.conftest import ENV, SHA
 from release.stage import running_workers, workers_toml
-from support.calls import Project
+from support.calls import Project, validate
 
 pytestmark = pytest.mark.postgres("18")
 RELEASE = ("release", "--sha", SHA, "--env", "production")
@@ -21,8 +21,10 @@ def child(timeout: str = "60s", start: list[str] | None = None) -> str:
 
 
 def left(project: Project) -> dict:
-    """The ``migration.json`` of the release."""
-    return json.loads((project.root / ".artifacts" / "deploy" / SHA / "migration.json").read_text())
+    """The ``migration.json`` of the release, which keeps its schema."""
+    told = json.loads((project.root / ".artifacts" / "deploy" / SHA / "migration.json").read_text())
+    validate("migration-artifact", told)
+    return told
 
 
 def test_a_child_applies_what_is_pending(make: Callable[..., Project], database: str):

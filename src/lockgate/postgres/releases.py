@@ -92,6 +92,22 @@ def read_rehearsed(wire: Wire, plan_hash: str) -> str:
     return f"{rows[0][0]} (looked at by the release)" if rows else ""
 
 
+_BROKEN = """
+SELECT r.options->>'breakGlass' FROM lockgate.release r
+ WHERE r.plan_hash = $1 AND r.state = 'running' AND r.options->>'breakGlass' <> ''
+   AND EXISTS (SELECT FROM lockgate.lease l WHERE l.release_key = r.release_key AND l.expires_at > pg_catalog.clock_timestamp())
+ LIMIT 1
+"""
+
+
+def read_broken(wire: Wire, plan_hash: str) -> str:
+    """Why the release that is under way with this plan broke the glass; "" when none did."""
+    if not exists(wire):
+        return ""
+    rows = wire.one(_BROKEN, plan_hash).rows
+    return rows[0][0] or "" if rows else ""
+
+
 _FAILED_RUN = """
 SELECT r.reason_code, r.message, COALESCE(r.details->'failure'->>'sqlstate', '') FROM lockgate.run r
  WHERE r.kind = 'up' AND r.reason_code <> '' AND r.started_at >= (SELECT s.started_at FROM lockgate.release_step s WHERE s.release_key = $1 AND s.name = 'migrate')

@@ -39,6 +39,7 @@ def statement(release: dict[str, Any], sums: dict[str, str]) -> dict[str, Any]:
         "predicate": {
             "result": {"pass": "PASSED", "hold": "WARNED"}.get(release["status"], "FAILED"),
             "configuration": [{"name": "lockgate.toml", "digest": {"sha256": sums.get("lockgate.toml", "")}}],
+            "warnings": release["warnings"],
             "passedTests": [s["name"] for s in steps if s["state"] == "done"],
             "warnedTests": [s["name"] for s in steps if s["state"] == "held"],
             "failedTests": [s["name"] for s in steps if s["state"] == "failed"],

@@ -23,6 +23,7 @@ def incident(release: dict[str, Any]) -> dict[str, Any]:
         "reasonCode": release["reasonCode"],
         "reason": release["reason"],
         "failedStep": failed[-1]["name"] if failed else "",
+        "warnings": release["warnings"],
         "durablyChanged": [f"migration {r} is applied" for r in release["migrations"]],
         "traffic": traffic_of(release["steps"]),
         "workers": workers or "they were not paused",

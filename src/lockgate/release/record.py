@@ -71,6 +71,7 @@ def _earlier_attempts(course: Course, report: RunReport) -> None:
 def of_course(course: Course) -> dict[str, Any]:
     """The fields of ``migration.json`` that the pipeline knows: images, approvals, backup, and the job on its platform."""
     fields: dict[str, Any] = {
+        "warnings": warnings_of(course),
         "imageDigest": course.options.image,
         "rollbackDigest": course.options.rollback_image,
         "approvals": approvals_of(course),
@@ -89,6 +90,16 @@ def of_course(course: Course) -> dict[str, Any]:
             "logsSource": polled.logs_source,
         }
     return fields
+
+
+_SHOUTED = ("GLASS BROKEN", "NO BACKUP", "NOT REHEARSED", HELD)
+
+
+def warnings_of(course: Course) -> list[str]:
+    """What every artifact shouts: broken glass, what was gone without, workers that stay stopped."""
+    papers = course.papers.notes if course.papers is not None else ()
+    found = [*course.notes, *papers]
+    return list(dict.fromkeys(note for note in found if any(word in note for word in _SHOUTED)))
 
 
 def approvals_of(course: Course) -> list[dict[str, Any]]:
@@ -144,7 +155,8 @@ def write_all(
     if course.smoked is not None:
         from lockgate.release.smoke import document
 
-        artifact.write(root, sha, "api-smoke.json", document(course.smoked, course.settings.smoke, sha))
+        smoked = document(course.smoked, course.settings.smoke, sha)
+        artifact.write(root, sha, "api-smoke.json", {**smoked, "warnings": warnings_of(course)})
     else:
         artifact.retire(root, sha, "api-smoke.json")
     content = release_document(course, report, failure, artifact.hash_of(root, sha, "release.json"))
@@ -185,9 +197,6 @@ def release_document(
     status = "pass" if failure is None else ("hold" if failure.exit == 5 else "fail")
     steps = [told_step(t) for t in course.told]
     n = course.settings.notify
-    papers = course.papers.notes if course.papers is not None else ()
-    shouted = ("GLASS BROKEN", "NO BACKUP", "NOT REHEARSED", HELD)
-    breaks = list(dict.fromkeys(n for n in [*course.notes, *papers] if any(word in n for word in shouted)))
     return {
         "schemaVersion": "1",
         "generatedAt": now,
@@ -208,7 +217,7 @@ def release_document(
         "rollbackDigest": course.options.rollback_image,
         "replayReason": course.options.replay_reason,
         "breakGlass": course.options.break_glass,
-        "warnings": breaks,
+        "warnings": warnings_of(course),
         "impact": course.impact[0].word,
         "impactReason": course.impact[1],
         "planHash": report.plan_hash,
@@ -244,6 +253,7 @@ def verification(course: Course) -> dict[str, Any]:
         "schemaVersion": "1",
         "generatedAt": _utc(),
         "headSha": course.sha,
+        "warnings": warnings_of(course),
         "status": "pass" if not bad else ("fail" if failing else "hold"),
         "checks": [
             {"id": c.id, "pass": c.passed, "answer": str(c.answer), "details": redact(c.details)}
