@@ -425,7 +425,9 @@ def _key_rows(section: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str,
             kind = "time limit"
         if isinstance(default, msgspec.Struct):
             default = {}
-        shown = "none: required" if field.required else "none" if default is None else f"`{json.dumps(default)}`"
+        shown = (
+            "none: required" if field.required else "none" if default is None else f"`{json.dumps(default)}`"
+        )
         yield f"`{field.name}`", kind, shown, KEYS.get(f"{section}.{field.name}", "")
 
 
