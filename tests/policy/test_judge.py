@@ -211,3 +211,19 @@ def test_an_allowance_takes_away_nothing_outside_its_span(
 
     gone = set(left(before, 0)) - set(left(after, 1))
     assert all(named == hazard and line == at + 1 and number in (first, -1) for named, line, number in gone)
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("EXECUTE q (1);", "the prepared query itself"),
+        ("CREATE TABLE a AS EXECUTE q;", "CREATE TABLE AS with the prepared query"),
+        ("IMPORT FOREIGN SCHEMA s FROM SERVER x INTO public;", "CREATE FOREIGN TABLE"),
+    ],
+)
+def test_what_only_a_server_knows_is_refused_with_what_to_write(text: str, fix: str) -> None:
+    """A prepared query and a foreign schema are not in the file; the finding says what to write in their place."""
+    judge = Judge(today=date(2030, 1, 1))
+    (found,) = [each for each in judge.judge(Source("f.sql", text)).findings if each.id == "not-understood"]
+    assert found.severity == "error"
+    assert fix in found.fix

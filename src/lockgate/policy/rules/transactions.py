@@ -109,7 +109,16 @@ def not_understood(subject: Subject) -> Iterator[Hit]:
     """Never skipped in silence."""
     word = subject.statement
     assert isinstance(word, w.NotUnderstood)
-    yield Hit(f"lockgate does not understand this statement: {word.why}")
+    fix = next((fix for start, fix in _INSTEAD.items() if word.why.startswith(start)), "")
+    yield Hit(f"lockgate does not understand this statement: {word.why}", fix)
+
+
+_INSTEAD = {
+    "EXECUTE": "Write the prepared query itself, with its values.",
+    "CREATE TABLE AS EXECUTE": "CREATE TABLE AS with the prepared query itself.",
+    "IMPORT FOREIGN SCHEMA": "CREATE FOREIGN TABLE for each table that is needed, with its columns.",
+}
+"""What to write in place of the statements that people do write and that nobody can read from a file."""
 
 
 hazard(

@@ -299,6 +299,10 @@ def _move_all(node: Tree) -> w.MoveAll:
     )
 
 
+def _import(node: Tree) -> w.Statement:
+    raise Unknown("IMPORT FOREIGN SCHEMA: which tables it makes, only the other server knows")
+
+
 def _drop_database(node: Tree) -> w.Utility:
     return w.Utility("DROP DATABASE", False, node.get("dbname", ""))
 
@@ -378,6 +382,7 @@ _BY_DICT: dict[str, Callable[[Tree], w.Statement]] = {
     "TransactionStmt": _transaction,
     "CreateSchemaStmt": _schema,
     "DropdbStmt": _drop_database,
+    "ImportForeignSchemaStmt": _import,
     "DiscardStmt": _discard,
     "CreateSubscriptionStmt": _subscription,
     **objects.READERS,
