@@ -20,7 +20,12 @@ def dml(draft: Draft, word: w.Dml) -> None:
         _called(draft, word)
         run_calls(draft, word.query)
     for insert in word.query.inserts:
-        _insert(draft, draft.known(insert.target)[0], insert)
+        key = draft.known(insert.target)[0]
+        _insert(draft, key, insert)
+        if word.runs:
+            _fire(draft, key, "insert", rows=insert.values and not insert.conflicts)
+    for written, event in word.query.writes if word.runs else ():
+        _fire(draft, draft.schema.resolve(written), event)
     accesses, runs = word.query.accesses, True
     if word.target is not None:
         target, _ = draft.known(word.target)
@@ -47,13 +52,16 @@ def dml(draft: Draft, word: w.Dml) -> None:
 
 def _fired(draft: Draft, target: str, word: w.Dml) -> None:
     """The triggers of the target, unless rules or INSTEAD OF have taken the statement over."""
-    state = draft.schema.relations.get(target)
-    if state is None or state.kind == "v" or any(guard.rule for guard in state.guards.values()):
-        return
     if word.insert is not None:
-        fire(draft, state, "insert", rows=word.insert.values and not word.on_conflict)
+        _fire(draft, target, "insert", rows=word.insert.values and not word.on_conflict)
     for event in word.events or ((word.kind,) if word.insert is None else ()):
-        fire(draft, state, event, rows=False, columns=word.columns if event == "update" else ())
+        _fire(draft, target, event, columns=word.columns if event == "update" else ())
+
+
+def _fire(draft: Draft, key: str, event: str, *, rows: bool = False, columns: tuple[str, ...] = ()) -> None:
+    state = draft.schema.relations.get(key)
+    if state is not None and state.kind != "v" and not any(guard.rule for guard in state.guards.values()):
+        fire(draft, state, event, rows=rows, columns=columns)
 
 
 def _is_target(draft: Draft, access: w.Access, target: str) -> bool:

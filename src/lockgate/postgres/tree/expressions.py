@@ -33,7 +33,9 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "scopes", "sequences", "serials")
+    __slots__ = (
+        "accesses", "columns", "functions", "inserts", "literals", "scopes", "sequences", "serials", "writes"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -45,6 +47,7 @@ class _Seen:
         self.literals: list[str] = []
         self.sequences: list[str] = []
         self.serials: list[tuple[str, str]] = []
+        self.writes: list[tuple[Name, str]] = []
 
     def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
         conditions: tuple[Condition, ...] = ()
@@ -140,6 +143,7 @@ def query_of_node(node: Any, *, view: bool = False) -> tuple[Query, tuple[str, .
         tuple(seen.serials),
         tuple(seen.inserts),
         sure_calls(node) if seen.functions else (),
+        tuple(seen.writes),
     )
     return query, tuple(seen.literals)
 
@@ -380,6 +384,9 @@ def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: Lock
     seen.scopes.append(Scope(node))
     if "relation" in node:
         seen.relation(node["relation"], LockMode.RowExclusiveLock)
+        event = "merge" if "joinCondition" in node else "update" if "targetList" in node else "delete"
+        target = Name(node["relation"].get("schemaname", ""), node["relation"]["relname"])
+        seen.writes.append((target, event))
     for key, value in node.items():
         if key not in ("withClause", "relation") and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, LockMode.AccessShareLock)

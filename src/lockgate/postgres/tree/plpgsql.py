@@ -17,6 +17,7 @@ _ACTION = b'"action":'
 _DEFAULT = re.compile(rb'"default_val":(\{"PLpgSQL_expr":\{"query":"(?:[^"\\]|\\.)*"[^{}]*\}\})')
 _TARGET = re.compile(r"\s*(?:[^\[\]:=]|\[[^\]]*\])*:?=")
 _EVENT = re.compile(r"\s*\(?\s*tg_op\s*(?:=\s*('\w+')|in\s*\(([^()]*)\))\s*\)?\s*", re.IGNORECASE)
+_OPERATION = re.compile(r"'(?:[^']|'')*'|\b(tg_op)\b", re.IGNORECASE)
 _ERROR = 21
 _NUMBER = re.compile(r"\s*(-?\d+)\s*")
 _LITERAL = re.compile(r"\s*'((?:[^'\\]|'')*)'\s*")
@@ -52,7 +53,14 @@ def pieces_of(body: str, arguments: tuple[str, ...], returns: str, event: str) -
     # What follows the action are the brackets that close the function.
     action = json.decode(text[at + len(_ACTION) : text.rindex(b"}}", 0, len(text))])
     _Walk(found, event).run([action], certain=True)
-    return found
+    return [_fired_by(piece, event) for piece in found] if event else found
+
+
+def _fired_by(piece: Piece, event: str) -> Piece:
+    """TG_OP is a constant of the one event; texts in quotes stay as they are."""
+    constant = f"'{event.upper()}'"
+    text = _OPERATION.sub(lambda match: constant if match[1] else match[0], piece.text)
+    return Piece(text, piece.certain, piece.closed)
 
 
 def _text(expression: Node | None) -> str:

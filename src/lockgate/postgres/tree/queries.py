@@ -58,6 +58,8 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
     def read(node: Tree) -> w.Dml:
         query, literals = query_of_node({box: node})
         columns = [item["ResTarget"].get("name", "") for item in node.get("targetList", ())]
+        # Those of WITH come first, its own last.
+        query = structs.replace(query, writes=query.writes[:-1])
         return w.Dml(
             kind,
             query,

@@ -128,6 +128,8 @@ class Query(Word, frozen=True):
     inserts: tuple[Insert, ...] = ()
     # Those of the functions that it is sure to call.
     calls: tuple[str, ...] = ()
+    # UPDATE, DELETE and MERGE inside WITH: what they change, and how.
+    writes: tuple[tuple[Name, str], ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
