@@ -437,12 +437,13 @@ def test_notifications(make: Callable[..., Project]):
         project = make(ENV + '[notify]\nwebhook_env = "HOOK"\nowners = ["team-shop"]\n')
         hook = {"HOOK": f"http://127.0.0.1:{server.server_port}/x"}
         project.ok("release", "release", "--sha", SHA, "--env", "production", **hook)
-        project.write("broken", "SELECT 1/0;\n")
+        project.write("broken", "-- lockgate: estimate rows=10 seconds=7\nSELECT 1/0;\n")
         assert project.json("release", "--sha", "b" * 40, "--env", "production", **hook).code == 3
         server.shutdown()
         thread.join(5)
     assert [h["event"] for h in heard] == ["planned", "started", "finished", "planned", "started", "failed"]
     assert heard[0]["pending"] == 2
+    assert [h["estimateSeconds"] for h in heard[:4]] == [0, 0, 0, 7]
     assert heard[5]["reasonCode"] == "MIGRATION_EXECUTION_FAILED"
     assert heard[5]["owners"] == ["team-shop"]
     bad = words(PYTHON, "-c", "raise SystemExit('no pager')")

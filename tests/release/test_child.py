@@ -82,6 +82,7 @@ def test_why_a_child_failed(make: Callable[..., Project]):
     for word, code in (("true", "STATUS_DISAGREES"), ("false", "MIGRATION_EXECUTION_FAILED")):
         project.configure(ENV + child(start=[word]))
         failed = project.json(*RELEASE).error(code)
+        assert f"lockgate release resume {SHA} --env production" in failed["next"]
     assert "no run of it came as far as the database" in failed["message"]
     assert f"lockgate release resume {SHA} --env production" in failed["next"]
     recovery = project.ok("release-recover", "release", "recover", "--env", "production")
