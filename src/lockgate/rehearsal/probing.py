@@ -163,6 +163,10 @@ class Probe:
             if not subject.sets:
                 notes.append(self._begin(fresh, subject, tables))
             else:
+                if subject.sent:
+                    # A driver that sends no types has the server infer them, and a new overload may leave it no answer.
+                    untyped = f"PREPARE {subject.name} AS {subject.query.text}"
+                    fresh.batch([Call(untyped), Call(f"DEALLOCATE {subject.name}")])
                 fresh.one(subject.prepare)
                 notes.append(self._again(fresh, subject))
             notes.append(self._as_roles(fresh, subject))

@@ -139,6 +139,8 @@ def _spread(g: str, seed: int, size: int) -> str:
 
 
 def _whole(column: ColumnOf, g: str, seed: int, variant: str) -> str:
+    if column.unique and column.base == "int8" and variant == "large":
+        return f"5000000000 + {g}"
     if column.unique:
         return f"{g} % {_WHOLE[column.base]}" if column.base == "int2" else g
     if variant == "small":
