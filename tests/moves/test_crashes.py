@@ -3,13 +3,19 @@
 import os
 import random
 import signal
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from faults.cluster import Cluster
+from faults.relay import Relay
 from lockgate.errors import LockgateError
 from lockgate.record import points
 from moves.hand import Hand, make
-from moves.writers import Load
+from moves.writers import Load, Stubborn, Writer
 from support.calls import Project, finish
 from support.tables import run_sql
 
@@ -149,8 +155,11 @@ def chaos(
     seed: int,
     rows: int = 3000,
     pace: float = 0.004,
+    *,
+    hurt: "Callable[[random.Random, subprocess.Popen[str]], None] | None" = None,
+    direct: str = "",
 ) -> None:
-    """Rounds of run, cutover and rollback by processes that are killed at random, under load."""
+    """Rounds of run, cutover and rollback by processes that are killed, or ``hurt``, at random, under load. ``direct`` is how the writers reach the source, where the commands go another way."""
     (project.root / "moves").mkdir(exist_ok=True)
     more = "" if target is None else 'url_env = "ELSEWHERE"\n'
     switch = 'switch = "none"\n' if target else ""
@@ -169,8 +178,11 @@ def chaos(
                 try:
                     # The first kill comes before even a quick machine can be done; the others anywhere in the run.
                     process.wait(rng.uniform(0.1, 0.3) if attempt == 0 else rng.uniform(0.2, 1.6))
-                except Exception:
-                    os.kill(process.pid, signal.SIGKILL)
+                except subprocess.TimeoutExpired:
+                    if hurt is None:
+                        os.kill(process.pid, signal.SIGKILL)
+                    else:
+                        hurt(rng, process)
                     kills += 1
             answer = finish(process)
             if answer.code == 0:
@@ -180,7 +192,10 @@ def chaos(
                 assert "MOVE_INCOMPLETE" in answer.out, answer
         raise AssertionError(f"{arguments} does not come to an end: {answer}")
 
-    with Load([source, target] if target else source, rows, seed=seed, pace=pace) as load:
+    kind = Stubborn if hurt is not None else Writer
+    with Load(
+        [source, target] if target else direct or source, rows, seed=seed, pace=pace, kind=kind
+    ) as load:
         for _ in range(rounds):
             insist("run", "items", "--cutover")
             load.go_on(30)
@@ -188,7 +203,7 @@ def chaos(
             load.go_on(30)
         insist("run", "items", "--cutover")
         load.go_on(30)
-    load.check(target or source)
+    load.check(target or direct or source)
     assert kills > 0
 
 
@@ -207,6 +222,60 @@ def test_chaos_for_long(tmp_path, databases, across):
     source = databases()
     make(source, 20000)
     chaos(Project(tmp_path, source), source, databases() if across else None, 20, 11, rows=20000, pace=0.0)
+
+
+def servers_and_wires(
+    server, session_directory, postgres_label, tmp_path: Path, rounds: int, rows: int, pace: float
+) -> None:
+    """Chaos in which the process, the server and the wires are hurt in turn, on a server of its own."""
+    folder = session_directory / f"chaos-{uuid.uuid4().hex[:8]}"
+    cluster = Cluster.like(server, folder, session_directory, postgres_label)
+    hurts: list[str] = []
+
+    def hurt(rng: random.Random, process: "subprocess.Popen[str]") -> None:
+        kind = ("server", "wire", "process")[len(hurts) % 3]
+        hurts.append(kind)
+        if kind == "process":
+            os.kill(process.pid, signal.SIGKILL)
+        elif kind == "wire":
+            wire.cut()
+        else:
+            # As the server sees it: one of its processes is gone, so nothing in its memory is to be trusted, and all sessions end.
+            ours = cluster.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            os.kill(int(str(rng.choice(ours)[0])), signal.SIGKILL)
+
+    try:
+        cluster.start(synchronous_commit="on")
+        make(cluster.url(), rows)
+        with Relay(lambda: cluster.socket) as wire:
+            project = Project(tmp_path, cluster.url())
+            chaos(
+                project,
+                wire.url("postgres"),
+                None,
+                rounds,
+                5,
+                rows=rows,
+                pace=pace,
+                hurt=hurt,
+                direct=cluster.url(),
+            )
+        assert {"server", "wire", "process"} <= set(hurts)
+    finally:
+        cluster.remove()
+
+
+def test_chaos_of_servers_and_wires(server, session_directory, postgres_label, tmp_path: Path):
+    """The server dies under kill -9, wires are cut and processes killed in turn, while three writers keep a ledger of acknowledged writes and look what became of those that were not: none is missing, stale or resurrected."""
+    servers_and_wires(server, session_directory, postgres_label, tmp_path, 1, 3000, 0.004)
+
+
+@pytest.mark.soak
+def test_chaos_of_servers_and_wires_for_long(server, session_directory, postgres_label, tmp_path: Path):
+    """Twenty rounds of the same."""
+    servers_and_wires(server, session_directory, postgres_label, tmp_path, 20, 20000, 0.0)
 
 
 def test_a_worker_of_another_process_dies(databases, tmp_path):

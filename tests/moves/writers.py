@@ -32,6 +32,7 @@ class Writer(threading.Thread):
         self.stop_asked = threading.Event()
         self.error: BaseException | None = None
         self.held: dict[tuple[int, str], tuple[Any, ...]] = {}
+        self.pending: dict[tuple[int, str], tuple[Any, ...] | None] = {}
         self.next_unique = rows + 1 + number
         self.writes = self.refused = 0
         self.worst = 0.0
@@ -66,6 +67,7 @@ class Writer(threading.Thread):
 
         begin = time.monotonic()
         after: dict[tuple[int, str], tuple[Any, ...] | None] = {}
+        self.pending = after
         kind = self.rng.random()
         keys = list(self.held)
         with connection.transaction():
@@ -125,17 +127,63 @@ class Writer(threading.Thread):
                 self.held.pop(key, None)
             else:
                 self.held[key] = row
+        self.pending = {}
         self.writes += 1
         self.worst = max(self.worst, time.monotonic() - begin)
+
+
+class Stubborn(Writer):
+    """A writer whose server may die under it: it connects again, and looks what became of the write whose answer it did not get."""
+
+    def run(self) -> None:
+        try:
+            while not (self.stop_asked.is_set() and not self.pending):
+                try:
+                    with psycopg.connect(self.urls[0], autocommit=True, connect_timeout=10) as connection:
+                        self.settle(connection)
+                        while not self.stop_asked.wait(self.pace):
+                            self.write(connection)
+                except psycopg.errors.DatabaseError as error:
+                    # Nobody answers, the session was lost, or the table was exchanged under it.
+                    if not isinstance(error, psycopg.OperationalError) and error.sqlstate != "LG010":
+                        raise
+                    self.stop_asked.wait(0.02)
+        except BaseException as error:
+            self.error = error
+
+    def settle(self, connection: psycopg.Connection) -> None:
+        """The write that was cut off is there as a whole, or not at all."""
+        after, self.pending = self.pending, {}
+        try:
+            found: dict[tuple[int, str], tuple[Any, ...] | None] = dict.fromkeys(after)
+            for a, b in after:
+                for row in connection.execute(f"{SELECT} WHERE a = %s AND b = %s", (a, b)):
+                    found[a, b] = row
+        except BaseException:
+            self.pending = after
+            raise
+        assert found in (after, {k: self.held.get(k) for k in after}), (found, after)
+        for key, row in found.items():
+            if row is None:
+                self.held.pop(key, None)
+            else:
+                self.held[key] = row
 
 
 class Load:
     """Some writers at once."""
 
     def __init__(
-        self, url: "str | list[str]", rows: int, *, writers: int = 3, seed: int = 1, pace: float = 0.004
+        self,
+        url: "str | list[str]",
+        rows: int,
+        *,
+        writers: int = 3,
+        seed: int = 1,
+        pace: float = 0.004,
+        kind: type[Writer] = Writer,
     ) -> None:
-        self.writers = [Writer(url, i, writers, rows, seed, pace) for i in range(writers)]
+        self.writers = [kind(url, i, writers, rows, seed, pace) for i in range(writers)]
         for writer in self.writers:
             writer.load()
 
