@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from lockgate.errors import ConfigError, Refused
+from lockgate.errors import ConfigError
 from lockgate.indexes.build import seal
 from lockgate.indexes.declared import embedder_of, manifest_of, next_number
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
@@ -22,12 +22,12 @@ from lockgate.indexes.register import (
     read_alias,
     writing,
 )
-from lockgate.moves.dual import comparing, drive, into
-from lockgate.moves.dual.drive import DualPlanned
+from lockgate.moves.dual import beginning, comparing, drive, into
+from lockgate.moves.dual.beginning import DualPlanned
 from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.gates import diverged, unsettled
-from lockgate.moves.stages import OVER, Stage, why
+from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
@@ -141,19 +141,12 @@ def _unfit(move: OpenedIndex, stores: Stores, source: Side, serving: Generation,
 
 def start(move: OpenedIndex, operator: str) -> str:
     """planned → dual_write: a new generation, the side tables, then writers capture. Does nothing when the move is under way; returns the stage."""
-    before = ledger.read_if_there(move.home, move.name)
-    if before is not None and before.stage not in OVER:
-        row = move.row()
-        if row.stage == Stage.ROLLED_BACK:
-            ledger.step(move.home, move.name, row.stage, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": row.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
-            return Stage.DUAL_WRITE
-        return row.stage
+    if stage := beginning.under_way(move, operator):
+        return stage
     looked = _look(move)
     planned, manifest = looked.planned, looked.manifest
-    if planned.problems or manifest is None:
-        raise Refused(
-            f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
-        )  # fmt: skip
+    beginning.refuse_problems(move, planned)
+    assert manifest is not None
     if "://" not in move.places.source or move.places.source.startswith("postgres"):
         home.ensure(Target(move.places.source, source="source"))
     previous = looked.previous.generation if looked.previous is not None and not move.declared.one_way else ""
@@ -175,16 +168,7 @@ def start(move: OpenedIndex, operator: str) -> str:
     switch = pair.source.switch()
     epoch = (switch.epoch if switch is not None else 0) + 1
     told = {**msgspec.to_builtins(move.declared), "root": "", "generation": generation, "previous": previous}
-    with move.home.transaction():
-        drive.forget(move)
-        ledger.insert(
-            move.home,
-            {
-                "name": move.name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(told).decode(), "declaration_hash": move.declared.hash,
-                "source_oid": 0, "target_oid": 0, "same_database": False, "rows_estimate": planned.rows, "operator": operator, "epoch": epoch,
-            },
-        )  # fmt: skip
-        ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "generation": generation, "previous": previous, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
+    beginning.begin(move, planned, told, epoch, operator, generation=generation, previous=previous)
     drive.set_switch(move, pair.source, Switch("source", epoch, True))
     return Stage.DUAL_WRITE
 

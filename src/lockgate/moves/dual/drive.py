@@ -7,7 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.moves.dual import beginning
 from lockgate.moves.dual import pair as pairs
+from lockgate.moves.dual.beginning import DualPlanned
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, replica_problems
@@ -33,21 +35,6 @@ TURNED = (Stage.CUT_OVER, Stage.TAIL)
 """Stages in which the target serves and the way back is open."""
 PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
-
-
-class DualPlanned(msgspec.Struct, frozen=True, rename="camel"):
-    """What a dual-written move would do, and what stands in its way."""
-
-    name: str
-    source: str
-    target: str
-    target_exists: bool
-    key: tuple[str, ...]
-    columns: dict[str, str]
-    rows: int
-    problems: list[dict[str, str]]
-    steps: list[str]
-    notes: list[str]
 
 
 def plan(move: Opened) -> DualPlanned:
@@ -102,18 +89,10 @@ def _engine(url: str) -> str:
 
 def start(move: Opened, operator: str) -> str:
     """planned → dual_write: side tables on both sides, then writers capture. Does nothing when the move is under way; returns the stage."""
-    before = ledger.read_if_there(move.home, move.name)
-    if before is not None and before.stage not in OVER:
-        row = move.row()
-        if row.stage == Stage.ROLLED_BACK:
-            ledger.step(move.home, move.name, row.stage, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": row.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
-            return Stage.DUAL_WRITE
-        return row.stage
+    if stage := beginning.under_way(move, operator):
+        return stage
     planned = plan(move)
-    if planned.problems:
-        raise Refused(
-            f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
-        )  # fmt: skip
+    beginning.refuse_problems(move, planned)
     for url, option in zip(move.places.both, ("source", "target"), strict=True):
         if _engine(url) == "postgres":
             home.ensure(Target(url, source=option))
@@ -128,26 +107,11 @@ def start(move: Opened, operator: str) -> str:
         side.drop()
         side.create()
     epoch = max((s.epoch for s in (move.pair.source.switch(), move.pair.target.switch()) if s), default=0) + 1
-    with move.home.transaction():
-        forget(move)
-        ledger.insert(
-            move.home,
-            {
-                "name": move.name, "stage": Stage.DUAL_WRITE, "declaration": msgspec.json.encode(msgspec.to_builtins(move.declared)).decode(), "declaration_hash": move.declared.hash,
-                "source_oid": 0, "target_oid": 0, "same_database": False, "rows_estimate": planned.rows, "operator": operator, "epoch": epoch,
-            },
-        )  # fmt: skip
-        ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), {"source": planned.source, "target": planned.target, "key": list(planned.key), "epoch": epoch}, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
+    beginning.begin(move, planned, msgspec.to_builtins(move.declared), epoch, operator)
     # The target first: a writer that sees the move on the source finds the other side ready.
     set_switch(move, move.pair.target, Switch("source", epoch, True))
     set_switch(move, move.pair.source, Switch("source", epoch, True))
     return Stage.DUAL_WRITE
-
-
-def forget(move: Opened) -> None:
-    """Take what the ledger holds of an earlier move of this name away, but its events. Inside a transaction."""
-    for table in ("move", "move_range", "move_quarantine", "move_switch"):
-        move.home.run(f"DELETE FROM lockgate.{table} WHERE {'name' if table == 'move' else 'move'} = $1", move.name)  # fmt: skip
 
 
 def set_switch(move: Opened, side: Side, switch_: Switch) -> int:
