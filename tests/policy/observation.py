@@ -55,9 +55,15 @@ def rewritten(
     return found
 
 
-def observe(cursor: psycopg.Cursor[Any], sql: str) -> Observed:
-    """Run ``sql`` in the open transaction of ``cursor``, which the caller rolls back, and look."""
-    before = relations(cursor)
+def observe(
+    cursor: psycopg.Cursor[Any], sql: str, before: dict[int, tuple[str, int | None]] | None = None
+) -> Observed:
+    """Run ``sql`` in the open transaction of ``cursor``, which the caller rolls back, and look.
+
+    ``before`` are the relations, where the caller knows them: after a rollback they are what they were.
+    """
+    if before is None:
+        before = relations(cursor)
     cursor.execute(_SCANS)
     read_before = dict(cursor.fetchall())
     cursor.execute(sql)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from claims import claim, differences, model_of, more_than_seen
-from observation import observe
+from observation import observe, relations
 from psycopg import sql
 
 from lockgate.postgres.embedded import Embedded
@@ -55,6 +55,7 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
             cursor = connection.cursor()
             cursor.execute("SET client_min_messages = error")
             cursor.execute(setup)  # type: ignore[call-overload]
+            before = relations(cursor)
             for line in each.splitlines():
                 statement, _, only = line.partition("; -- ")
                 if not statement or only not in ("", "hidden", str(version)):
@@ -62,7 +63,7 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
                 # What a function planned before would lock less.
                 cursor.execute("DISCARD PLANS")
                 cursor.execute("BEGIN")
-                seen = observe(cursor, statement)
+                seen = observe(cursor, statement, before)
                 cursor.execute("ROLLBACK")
                 word, facts = claim(statement.removesuffix(";"), schema, version)
                 assert facts.understood, statement
