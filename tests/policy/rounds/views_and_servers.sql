@@ -31,7 +31,10 @@ create foreign table ft (id int, v text) server srv; create foreign table app.ft
 create view ftv as select * from ft; create materialized view ftm as select * from plain with no data;
 create table ftp (id int, k int) partition by list (k); create table ftp1 partition of ftp for values in (1); create foreign table ftp2 partition of ftp for values in (2) server srv;
 create foreign data wrapper own; create server srv2 foreign data wrapper own; create foreign table ft3 (id int) server srv2;
+create view ev_named (i, t) as select id, ten from ev;
 -- each
+select * from ev_named where t = 1;
+update ev_named set i = 5 where t = 2;
 select * from ev_all where ten = 1;
 select * from ev_two;
 select * from ev_two where id = 5;

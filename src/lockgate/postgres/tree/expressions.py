@@ -125,11 +125,11 @@ def expression_of_node(node: Any) -> Expression:
     )
 
 
-def query_of_node(node: Any, *, view: bool = False) -> tuple[Query, tuple[str, ...]]:
-    """The query of a decoded statement node, and the string literals in it; of a ``view`` also what it hands on."""
+def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, ...]]:
+    """The query of a decoded statement node, and the string literals in it; ``outputs`` is what a view hands on of it."""
     seen = _Seen()
-    if view and "SelectStmt" in node:
-        _select(node["SelectStmt"], seen, frozenset(), LockMode.AccessShareLock, (), (("*", "*"),))
+    if outputs and "SelectStmt" in node:
+        _select(node["SelectStmt"], seen, frozenset(), LockMode.AccessShareLock, (), outputs)
     else:
         _walk(node, seen, frozenset(), LockMode.AccessShareLock)
     columns, star = _output_columns(node)

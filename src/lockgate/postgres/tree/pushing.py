@@ -63,6 +63,14 @@ def translated(conditions: tuple[Condition, ...], outputs: Outputs) -> tuple[Con
     return tuple([condition for condition in found if condition is not None])
 
 
+def shown_as(select: Tree, aliases: tuple[str, ...]) -> Outputs:
+    """All outputs of a view, under the names that it gives them."""
+    if not aliases:
+        return (("*", "*"),)
+    names = [_named(item) for item in select.get("targetList", ())]
+    return () if "*" in names else tuple(zip(aliases, names, strict=False))
+
+
 def through(outer: Outputs, inner: Outputs) -> Outputs:
     """Outputs of a query inside a query: what the outer one hands on of what the inner one does."""
     if ("*", "*") in outer:

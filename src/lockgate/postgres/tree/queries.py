@@ -8,6 +8,7 @@ from msgspec import structs
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.conditions import strings
 from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
+from lockgate.postgres.tree.pushing import shown_as
 from lockgate.postgres.tree.wording import Unknown
 
 Tree = dict[str, Any]
@@ -115,8 +116,8 @@ def _create_as(node: Tree) -> w.CreateTableAs:
 
 
 def _view(node: Tree) -> w.CreateView:
-    query, _ = query_of_node(node["query"], view="aliases" not in node)
     aliases = tuple(strings(node.get("aliases", [])))
+    query, _ = query_of_node(node["query"], shown_as(node["query"].get("SelectStmt", {}), aliases))
     if aliases:
         query = structs.replace(query, columns=aliases)
     options = [item["DefElem"]["defname"] for item in node.get("options", ())]
