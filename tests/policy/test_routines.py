@@ -73,6 +73,17 @@ def test_what_is_known_raises_no_alarm(text: str) -> None:
     assert [each for each in told(text) if each.severity != "info"] == []
 
 
+def test_functions_that_call_each_other_many_times_end() -> None:
+    """Ten functions that each call the next ten times are not followed to the end, and it is said."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay("CREATE FUNCTION f0() RETURNS int LANGUAGE sql AS 'SELECT 1';")
+    for level in range(1, 11):
+        body = "; ".join([f"SELECT f{level - 1}()"] * 10)
+        judge.replay(f"CREATE FUNCTION f{level}() RETURNS int LANGUAGE sql AS '{body}';")
+    found = judge.judge(Source("f.sql", "SELECT f10();")).findings
+    assert any("than are followed" in each.message for each in found)
+
+
 def test_what_a_block_builds_is_in_the_model() -> None:
     """What a DO block or a procedure is sure to build is known to later statements, and so is a guarded CREATE."""
     judge = Judge(today=date(2030, 1, 1))

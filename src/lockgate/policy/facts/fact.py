@@ -53,11 +53,20 @@ class Facts(Struct):
 class Draft:
     """Facts while they are gathered."""
 
-    __slots__ = ("facts", "inside", "locks", "schema", "server")
+    __slots__ = ("facts", "inside", "locks", "runs", "schema", "server")
 
-    def __init__(self, schema: Schema, server: Server, kind: str, inside: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        server: Server,
+        kind: str,
+        inside: tuple[str, ...] = (),
+        runs: list[str] | None = None,
+    ) -> None:
         # The routines that are running, outermost first.
         self.inside = inside
+        # All that were run for the one statement of the file.
+        self.runs = [] if runs is None else runs
         self.schema = schema
         self.server = server
         self.facts = Facts(kind)

@@ -22,11 +22,15 @@ _DEFAULT_SERVER = Server()
 
 
 def facts_of(
-    statement: w.Statement, schema: Schema, server: Server = _DEFAULT_SERVER, inside: tuple[str, ...] = ()
+    statement: w.Statement,
+    schema: Schema,
+    server: Server = _DEFAULT_SERVER,
+    inside: tuple[str, ...] = (),
+    runs: list[str] | None = None,
 ) -> Facts:
     """The facts of ``statement`` on ``schema``, which is not changed."""
     kind, handler = _HANDLERS[type(statement)]
-    draft = Draft(schema, server, kind, inside)
+    draft = Draft(schema, server, kind, inside, runs)
     handler(draft, statement)
     return draft.facts
 

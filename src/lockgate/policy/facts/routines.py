@@ -17,6 +17,8 @@ from lockgate.postgres.tree.bodies import Step, steps_of
 from lockgate.postgres.tree.words import LockMode
 
 _DEEPEST = 12
+_MOST = 500
+"""Of runs of functions in one statement: each of a few that call the next several times is soon a billion."""
 
 
 def do_block(draft: Draft, word: w.DoBlock) -> None:
@@ -65,6 +67,10 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
             slight=not sure,
         )
         return
+    if len(draft.runs) >= _MOST:
+        draft.hide("more functions call each other than are followed")
+        return
+    draft.runs.append(key)
     (routine,) = words
     path = draft.schema.search_path
     if routine.search_path:
@@ -111,7 +117,7 @@ def _run(
             draft.hide(f"{label}: {step.closed}")
             continue
         inside = (*draft.inside, key) if key else draft.inside
-        inner = facts_of(step.statement, schema, draft.server, inside)
+        inner = facts_of(step.statement, schema, draft.server, inside, draft.runs)
         for name in unseen:
             inner.locks.pop(schema.resolve(w.Name("", name)), None)
         if not inner.understood:
