@@ -23,7 +23,7 @@ create function fill() returns trigger language plpgsql as 'begin new.nick := co
 """
 QUERIES = """
 UPDATE users SET email = $1 WHERE id = $2;
-INSERT INTO users (id, email, nick) VALUES ($1, $2, $3);
+INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, ''));
 """
 CHECK = "alter table users add constraint told check (nick is not null) not valid;"
 
@@ -192,7 +192,7 @@ def test_names_of_then_and_now() -> None:
 @pytest.mark.postgres("16", "18")
 def test_what_on_conflict_updates(rehearse: Callable[..., Rehearsal]) -> None:
     """An INSERT that satisfies the constraint meets an old row by its key, and what ON CONFLICT does to that one is refused; where it fills the row in, it goes on."""
-    insert = "INSERT INTO users (id, email, nick) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET email = excluded.email"
+    insert = "INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, '')) ON CONFLICT (id) DO UPDATE SET email = excluded.email"
     said, told, bad = answer(rehearse(BASE, CHECK, base=1, queries=f"{insert};"))
     assert (said, bad) == ("hold", [("1700000000001", "23514")])
     assert "NULL in nick" in told
@@ -203,7 +203,7 @@ def test_what_on_conflict_updates(rehearse: Callable[..., Rehearsal]) -> None:
 @pytest.mark.postgres("18")
 def test_where_no_row_is(rehearse: Callable[..., Rehearsal]) -> None:
     """Without any row nothing can be shown: the query that updates the table holds, and says so; an INSERT and a query of another table go on."""
-    asked = "UPDATE users SET email = $1 WHERE id = $2; UPDATE other SET id = $1; INSERT INTO users (id, email, nick) VALUES ($1, $2, $3);"
+    asked = "UPDATE users SET email = $1 WHERE id = $2; UPDATE other SET id = $1; INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, ''));"
     found = rehearse(f"{BASE} create table other (id int);", CHECK, base=1, queries=asked, rows=0)
     said, told, bad = answer(found)
     assert (said, bad) == ("hold", [("1700000000001", "")])

@@ -44,6 +44,11 @@ def likenesses_of(snapshot: Snapshot) -> Likenesses:
     }
 
 
+def percent(share: float) -> str:
+    """A share in words; one that is there is never told as 0%."""
+    return "less than 0.1%" if 0 < share < 0.001 else f"{share:.1%}".replace(".0%", "%")
+
+
 def different(likeness: Likeness, count: int) -> int:
     """How many values differ among ``count`` rows; 0 where that is unknown."""
     wanted = likeness.distinct if likeness.distinct > 0 else -likeness.distinct * count

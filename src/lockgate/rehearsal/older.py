@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.tables import Table, literal, quote
+from lockgate.postgres.tables import ColumnOf, Table, literal, quote
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.compatibility import BREAKS, HOLD
-from lockgate.rehearsal.likeness import Likenesses
+from lockgate.rehearsal.likeness import Likenesses, percent
 from lockgate.rehearsal.names import Named, as_now, figures, renaming, under
 from lockgate.rehearsal.values import candidates, chosen, expression
 
@@ -145,6 +145,13 @@ class OlderRows:
         """These tables are there: what is not known of them yet is what their rows could hold before."""
         self._before = {**{t.oid: t for t in tables}, **self._before}
 
+    def share(self, table: Table, column: ColumnOf) -> float | None:
+        """The share of production's rows that hold NULL in this column, None where nobody knows; whatever both are called by now."""
+        base = self._before.get(table.oid)
+        name = next((c.name for c in base.columns if c.number == column.number), "") if base else ""
+        known = self._like.get(base.key, {}).get(name) if base else None
+        return known.null_share if known else None
+
     def applied(self, statements: Iterable[tuple[str, str]]) -> None:
         """A file was applied: (kind, text) of its statements."""
         self._done += [(text, self._named or {}) for kind, text in statements if kind in TOUCHES_ROWS]
@@ -183,8 +190,7 @@ class OlderRows:
             if error is None:
                 continue
             if row.known:
-                share = f"{row.known:.1%}".replace(".0%", "%")
-                told = f"{error.message}; {share} of the rows of {constraint.key} hold {row.told}, and constraint {constraint.name} refuses any UPDATE of them"
+                told = f"{error.message}; {percent(row.known)} of the rows of {constraint.key} hold {row.told}, and constraint {constraint.name} refuses any UPDATE of them"
                 return Refusal(BREAKS, error.sqlstate, told)
             worst = worst or Refusal(
                 HOLD,

@@ -19,20 +19,24 @@ from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.compatibility import (
     BREAKS,
     COMPATIBLE,
+    HOLD,
     RECONNECT,
     Compatibility,
     Outcome,
     answer_of,
     proof_of,
+    worst,
 )
 from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.load import Work
-from lockgate.rehearsal.older import OlderRows
+from lockgate.rehearsal.nulls import Sent, Together, refusal, sendable
+from lockgate.rehearsal.older import OlderRows, Refusal
 from lockgate.rehearsal.parameters import absent_of, sets_of
 from lockgate.rehearsal.planning import Planned, plan
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
 from lockgate.rehearsal.standing import read_grantees, run_as
+from lockgate.rehearsal.trials import Trial, rolled_back
 
 _STALE = "0A000"
 """cached plan must not change result type"""
@@ -41,10 +45,6 @@ _TWICE = "23505"
 _OWN = 16_384
 """From this number on types are not the server's own."""
 _LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
-
-
-Trial = list[list[str | None]]
-"""The parameters of one call, or of two that follow each other in one transaction."""
 
 
 class _Subject:
@@ -58,6 +58,8 @@ class _Subject:
         self.sent: list[str] = []
         """The types that a driver sends: of the server's own types their number, of others nothing, so the server infers them anew."""
         self.sets: list[Trial] = []
+        self.nulls: list[Sent | Together] | None = None
+        """The NULLs that it could send where it first worked."""
         self.known = Known(frozenset(), frozenset())
         self.roles: dict[str, int] = {}
         """Role under which it works → how many rows that gave."""
@@ -70,7 +72,7 @@ class _Subject:
         types = f" ({', '.join(self.sent)})" if self.sent else ""
         return f"PREPARE {self.name}{types} AS {self.query.text}"
 
-    def execute(self, trial: "Trial") -> list[str]:
+    def execute(self, trial: Trial) -> list[str]:
         """The calls of a trial, in order."""
         texts = []
         for values in trial:
@@ -114,6 +116,7 @@ class Probe:
                     tables = self._tables(fresh)
                 subject.outcomes.append(self._one(fresh, subject, revision, tables or []))
             self._look_at_older(fresh, tables or [])
+            self._look_at_nulls(fresh, tables or [])
         finally:
             fresh.close()
 
@@ -155,6 +158,21 @@ class Probe:
                         last, answer=refused.answer, sqlstate=refused.sqlstate, message=refused.message
                     )
 
+    def _look_at_nulls(self, fresh: Wire, tables: list[Table]) -> None:
+        """What works with the values that were made may fail with the NULL that the release could send so far."""
+        for subject in self._subjects:
+            last = subject.outcomes[-1]
+            if subject.query.kind != "write" or last.answer not in (COMPATIBLE, RECONNECT, HOLD):
+                continue
+            if subject.nulls is None:
+                subject.nulls = sendable(
+                    fresh, subject.query, subject.sets, subject.execute, tables, self.older.share
+                )
+                continue
+            refused = refusal(fresh, subject.nulls)
+            if refused is not None:
+                subject.outcomes[-1] = _with(last, refused)
+
     # -- one query ----------------------------------------------------------------------------------
 
     def _one(self, fresh: Wire, subject: _Subject, revision: str, tables: list[Table]) -> Outcome:
@@ -186,7 +204,7 @@ class Probe:
         note = ""
         for trial in subject.sets:
             try:
-                _rolled_back(fresh, subject.execute(trial))
+                rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 if (
                     error.sqlstate == _TWICE
@@ -214,7 +232,7 @@ class Probe:
         new = [t for t in tables if t.oid not in subject.known.tables and t.kind == "r"]
         emptied = [f"DELETE FROM {table.quoted}" for table in reversed(new)]  # noqa: S608 - quoted by Table
         try:
-            _rolled_back(fresh, [*emptied, *subject.execute(trial)])
+            rolled_back(fresh, [*emptied, *subject.execute(trial)])
         except ServerError:
             raise error from None
         return f"fails for rows to which the new release refers from {', '.join(t.key for t in new)}"
@@ -275,7 +293,7 @@ class Probe:
         for calls in sets:
             trial = [[_evaluated(fresh, text) for text in expressions] for expressions in calls]
             try:
-                _rolled_back(fresh, subject.execute(trial))
+                rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 refused = refused or error
             else:
@@ -289,7 +307,7 @@ class Probe:
         warm, stale = self._warm, None
         if subject.warm:
             try:
-                _rolled_back(warm, subject.execute(subject.sets[0]))
+                rolled_back(warm, subject.execute(subject.sets[0]))
                 return None
             except ServerError as error:
                 stale = error
@@ -297,7 +315,7 @@ class Probe:
                 subject.warm = False
         try:
             warm.one(subject.prepare)
-            _rolled_back(warm, subject.execute(subject.sets[0]))
+            rolled_back(warm, subject.execute(subject.sets[0]))
             subject.warm = True
         except ServerError as error:
             # The same again after preparing it anew: the plan was not what is wrong.
@@ -329,17 +347,18 @@ class Probe:
         return wire
 
 
-def _rolled_back(wire: Wire, texts: list[str]) -> None:
-    """Run ``texts`` in a transaction that is rolled back; deferred constraints are looked at too."""
-    calls = [
-        Call("BEGIN"), *map(Call, texts), Call("SET CONSTRAINTS ALL IMMEDIATE"), Call("ROLLBACK"),
-    ]  # fmt: skip
-    try:
-        wire.batch(calls)
-    except ServerError:
-        if wire.alive and wire.in_transaction:
-            wire.batch([Call("ROLLBACK")], uncancellable=True)
-        raise
+def _with(last: Outcome, refused: Refusal) -> Outcome:
+    """The outcome, with what a NULL adds to it: a note, or a worse answer; of two that are as bad both are told."""
+    if refused.answer == COMPATIBLE:
+        note = "; ".join(filter(None, [last.note, refused.message]))
+        return msgspec.structs.replace(last, note=note)
+    if last.answer == refused.answer:
+        return msgspec.structs.replace(last, message=f"{last.message}; {refused.message}")
+    if worst([last.answer, refused.answer]) == last.answer:
+        return last
+    return msgspec.structs.replace(
+        last, answer=refused.answer, sqlstate=refused.sqlstate, message=refused.message
+    )
 
 
 def _writes_values(query: Query) -> bool:
