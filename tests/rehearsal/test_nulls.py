@@ -120,6 +120,14 @@ def test_between_the_files(rehearse: Callable[..., Rehearsal]) -> None:
 
 
 @pytest.mark.postgres("18")
+def test_where_production_stands(rehearse: Callable[..., Rehearsal]) -> None:
+    """A NOT NULL that the base has already is nothing that could refuse a release of today; from an empty history it is a file like others."""
+    files = (BASE, SET, "create table extra (id int primary key);")
+    answers = {base: rehearse(*files, base=base, queries=INSERT).compatibility["old"].answer for base in (0, 2)}  # fmt: skip
+    assert answers == {0: "hold", 2: "compatible"}
+
+
+@pytest.mark.postgres("18")
 def test_a_null_for_a_row_that_is_there(rehearse: Callable[..., Rehearsal]) -> None:
     """What only ON CONFLICT writes is tried on a row whose key is there already."""
     query = (
