@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError, LockgateError, Refused
-from lockgate.moves.backfill import next_rows, outside
+from lockgate.moves.backfill import next_rows
 from lockgate.moves.cuts import MOST_LEAVES, ROWS_AT_ONCE, differing_leaves, finer_cut, first_cut, groups
 from lockgate.moves.delta import Seen, lasting
 from lockgate.moves.stages import (
@@ -21,9 +21,10 @@ from lockgate.moves.stages import (
     Stage,
     why,
 )
+from lockgate.moves.throttle import MOST_REST, outside, rest
 from lockgate.moves.verify import differences
 from lockgate.postgres.moves import frozen
-from lockgate.postgres.moves.pressure import Bounds, Pressure, verdict
+from lockgate.postgres.moves.pressure import Bounds, Pressure, strain, verdict
 from lockgate.postgres.moves.switch import retired_name
 from lockgate.stores.ranges import runs, shift_for
 from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest
@@ -201,6 +202,18 @@ def test_what_cannot_be_read_waits():
     ):
         assert verdict(pressed, limits)
     assert verdict(Pressure(10, 0, 0.0, 500, 500, 500), Bounds(80, 5, 30)) == "", "0 switches them off"
+
+
+def test_near_a_bound_a_backfill_rests():
+    """Between half of a bound and the bound it rests ever longer between batches; figures that it does not raise, and bounds that are off, slow nothing."""
+    limits = Bounds(80, 5, 30, wal_mb=50)
+    assert strain(Pressure(79, 5, 3.0, 5, 500, 500), limits) == 0.1
+    assert strain(Pressure(10, 0, 24.0, 5), limits) == 0.8
+    assert strain(Pressure(10, 0, None, 45), limits) == 0.9
+    assert strain(Pressure(10, 0, 900.0), limits) == 1
+    assert strain(Pressure(10, 0, 900.0), Bounds(80, 5, 0)) == 0
+    assert [rest(s, 0.4) for s in (0.0, 0.5, 0.75, 1.0)] == [0.0, 0.0, 0.4, MOST_REST]
+    assert rest(0.6, 0.4) < rest(0.75, 0.4) < rest(0.9, 0.4) < rest(0.999, 60) == MOST_REST
 
 
 def test_outside_its_windows_a_backfill_waits():

@@ -15,29 +15,12 @@ from lockgate.postgres.link import Link
 from lockgate.postgres.moves.replica import Replica, unfit
 from lockgate.postgres.relation import ServerFacts
 from lockgate.postgres.target import Target
-from moves.hand import Hand, make
+from moves.hand import Hand
 from support.calls import Project
 from support.processes import until
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-
-
-@pytest.fixture
-def pair(server, session_directory, postgres_label):
-    """(primary, standby) with the table ``item`` in a database of its own."""
-    folder = session_directory / f"moves-{uuid.uuid4().hex[:8]}"
-    primary = Cluster.like(server, folder, session_directory, postgres_label)
-    standby = None
-    try:
-        primary.start()
-        standby = primary.standby(session_directory / f"{folder.name}s")
-        make(primary.url(), 1000)
-        yield primary, standby
-    finally:
-        for one in (standby, primary):
-            if one is not None:
-                one.remove()
 
 
 def reading(hand: Hand, url: str, seconds: int = 30) -> Hand:

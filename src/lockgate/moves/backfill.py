@@ -5,22 +5,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from datetime import datetime
 from typing import NamedTuple
 
-from lockgate.config.windows import parse_window
 from lockgate.errors import Busy, LockgateError
 from lockgate.moves import in_place, references
-from lockgate.moves.declaration import Declaration, LimitsPart
+from lockgate.moves.declaration import Declaration
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
-from lockgate.postgres.moves import batch, ledger, log
+from lockgate.moves.throttle import Held, Watch, held, rest
+from lockgate.postgres.moves import batch, ledger
 from lockgate.postgres.moves.dangling import Reference
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
-from lockgate.postgres.moves.pressure import Bounds, Gauge, verdict
+from lockgate.postgres.moves.pressure import Gauge
 from lockgate.postgres.moves.relay import quarantine
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.wire import ConnectionLost
@@ -39,11 +38,12 @@ class Work(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one worker did."""
+    """What one worker did. ``held``: it gave its place back because no batch may begin now, and is to be started again when one may."""
 
     ranges: int
     rows: int
     waited: str = ""
+    held: bool = False
 
 
 def next_rows(rows: int, seconds: float, most: int) -> int:
@@ -69,10 +69,11 @@ def work(order: Work) -> Outcome:
             if row.stage != Stage.BACKFILLING:
                 return Outcome(ranges, rows, f"the move is {row.stage}")
             move.stop_if_changed(row)
-            if reason := why_wait(move, gauges, order.declared.limits):
-                time.sleep(PAUSE)
+            now = held(move, gauges, order.declared.limits)
+            if now.reason:
                 if order.stop is None:
-                    return Outcome(ranges, rows, reason)
+                    return Outcome(ranges, rows, now.reason, held=True)
+                order.stop.wait(PAUSE)
                 continue
             piece = claim(move, task.mapping, size)
             if piece is None:
@@ -82,35 +83,13 @@ def work(order: Work) -> Outcome:
                 continue
             begin = time.monotonic()
             copied = copy(move, task, piece)
+            took = time.monotonic() - begin
             if copied is not None:
                 ranges, rows = ranges + 1, rows + copied.rows_source
-                size = next_rows(
-                    max(copied.rows_source, 1), time.monotonic() - begin, order.declared.limits.batch_rows
-                )
+                size = next_rows(max(copied.rows_source, 1), took, order.declared.limits.batch_rows)
+            if pause := rest(now.strain, took):
+                (order.stop or threading.Event()).wait(pause)
     return Outcome(ranges, rows)
-
-
-def why_wait(move: Opened, gauges: tuple[Gauge, ...], limits: LimitsPart) -> str:
-    """Why no batch may begin now: a server is under pressure, or it is not the time. Empty when one may."""
-    held = log.lag(move.home, move.name)
-    if held is not None and held > limits.max_slot_mb << 20:
-        return f"the slot holds {held >> 20} MB of the log back, more than {limits.max_slot_mb}"
-    bounds = Bounds(
-        limits.max_connections_percent, limits.max_lock_waiters, limits.max_replica_lag_seconds,
-        limits.max_wal_mb_per_second, limits.max_archive_backlog, limits.max_commit_ms,
-    )  # fmt: skip
-    for gauge in gauges:
-        seen = gauge.read()
-        if reason := verdict(seen, bounds) or outside(limits.windows, seen.now):
-            return reason
-    return ""
-
-
-def outside(windows: tuple[str, ...], now: datetime | None) -> str:
-    """Why ``now`` is not the time; empty inside one of ``windows``, or without any. A clock that cannot be read is not the time."""
-    if not windows or (now is not None and any(parse_window(w).holds(now) for w in windows)):
-        return ""
-    return f"outside its windows ({'; '.join(windows)})"
 
 
 def _over_the_cap(move: Opened) -> None:
@@ -274,9 +253,12 @@ def backfill(
     futures: list[Future[Outcome]] = [pool.submit(work, order) for _ in range(move.declared.limits.workers)]
     relay = None if move.declared.in_place else move.relay(task.mapping)
     gauges = tuple(Gauge(link) for link in move.links)
+    watch = Watch(move, clock=clock)
     error: BaseException | None = None
+    outcomes: list[Outcome] = []
+    given_back = 0
     try:
-        while not all(f.done() for f in futures):
+        while not all(f.done() for f in futures) or given_back:
             before = relayed
             if relay is not None:
                 # Busy: another process relays this move; that is as good.
@@ -284,12 +266,20 @@ def backfill(
                     relayed += relay.drain(move.declared.limits.relay_rows, most=20, seconds=2).entries
             job = ledger.job(move.home, move.name)
             part = job.get("progress")
-            waits = why_wait(move, gauges, move.declared.limits)
+            now = held(move, gauges, move.declared.limits)
             report(
-                f"waits: {waits}" if waits else "copying",
+                f"waits: {now.reason}" if now.reason else "copying",
                 float(part) if isinstance(part, (int, float)) else 0.0,
             )
-            _wait_some(futures, 0.1 if relayed > before else 0.4)
+            watch.see(now)
+            given_back = sum(_given_back(f) for f in futures)
+            if given_back and not now.reason:
+                gave = [f.result() for f in futures if _given_back(f)]
+                outcomes += gave
+                futures = [f for f in futures if not _given_back(f)]
+                futures += [pool.submit(work, order) for _ in gave]
+                given_back = 0
+            _wait_some(futures, stop, 0.1 if relayed > before else 0.4)
     except BaseException:
         stop.set()
         raise
@@ -298,7 +288,6 @@ def backfill(
             stop_all = isinstance(pool, ThreadPoolExecutor)
             assert stop_all
             pool.shutdown(wait=True)
-    outcomes = []
     for future in futures:
         try:
             outcomes.append(future.result())
@@ -308,18 +297,26 @@ def backfill(
     done = move.row().cursor_done and waiting == 0
     if error is not None and not (done and isinstance(error, ConnectionLost)):
         raise error
+    watch.see(Held())
     return Backfilled(
         done,
         sum(o.ranges for o in outcomes),
         sum(o.rows for o in outcomes),
         relayed,
-        next((o.waited for o in outcomes if o.waited), ""),
+        next((o.waited for o in outcomes if o.waited and not o.held), ""),
     )
 
 
-def _wait_some(futures: "list[Future[Outcome]]", seconds: float) -> None:
+def _given_back(future: "Future[Outcome]") -> bool:
+    """A worker that may not hold the place of an executor while it waits is gone, and is to be started again."""
+    return future.done() and future.exception() is None and future.result().held
+
+
+def _wait_some(futures: "list[Future[Outcome]]", stop: threading.Event, seconds: float) -> None:
     from concurrent.futures import FIRST_COMPLETED, wait
 
     pending = [f for f in futures if not f.done()]
     if pending:
         wait(pending, timeout=seconds, return_when=FIRST_COMPLETED)
+    elif any(_given_back(f) for f in futures):
+        stop.wait(seconds)

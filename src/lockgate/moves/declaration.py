@@ -37,7 +37,7 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say.
 
     ``replica_wait_seconds`` is how long a read waits for ``source.replica_env`` to be past the point that it needs. Beyond the ``max_`` values the backfill waits (0 switches WAL rate, archiver backlog in segments and commit latency off),
-    and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. With more than ``quarantine_rows`` refused rows the move is paused.
+    and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. What presses for ``max_wait_seconds`` ends the command, to be called again. With more than ``quarantine_rows`` refused rows the move is paused.
     """
 
     batch_rows: int = 10_000
@@ -55,6 +55,7 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_wal_mb_per_second: int = 0
     max_archive_backlog: int = 64
     max_commit_ms: int = 1_000
+    max_wait_seconds: int = 3_600
     quarantine_rows: int = 1_000
     windows: tuple[str, ...] = ()
 
@@ -212,7 +213,7 @@ def problems(d: Declaration) -> list[str]:
         ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
         ("max_wal_mb_per_second", 0, 1_000_000), ("max_archive_backlog", 0, 1_000_000), ("max_commit_ms", 0, 600_000), ("quarantine_rows", 0, 10_000_000),
         ("max_connections_percent", 1, 100), ("max_replica_lag_seconds", 0, 86_400), ("max_lock_waiters", 0, 10_000), ("replica_wait_seconds", 0, 86_400),
-        ("max_slot_mb", 1, 1_000_000),
+        ("max_slot_mb", 1, 1_000_000), ("max_wait_seconds", 0, 604_800),
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")

@@ -6,9 +6,9 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.moves.backfill import outside
 from lockgate.moves.declaration import Gates
 from lockgate.moves.stages import Stage
+from lockgate.moves.throttle import outside
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.ledger import MoveRow

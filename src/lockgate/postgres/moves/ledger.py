@@ -147,6 +147,17 @@ def pause(link: Link, name: str, reason: str, evidence: dict[str, object]) -> No
         event(link, name, "step", reason, evidence, before=row.stage, after="paused")
 
 
+def hold(link: Link, name: str, reason: str, *, event_too: bool) -> None:
+    """Write down why the backfill waits, or with an empty ``reason`` that it goes on. The stage stays: no cause has to be mended first."""
+    with link.transaction():
+        changed = link.run(
+            "UPDATE lockgate.move SET reason = $2 WHERE name = $1 AND stage = 'backfilling' AND reason <> $2",
+            name, reason,
+        )  # fmt: skip
+        if changed and event_too:
+            event(link, name, "throttle", reason or "the backfill goes on", {})
+
+
 # -- ranges -----------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """How hard the server is pressed now, in numbers; what cannot be read is None, and None pauses the backfill."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
@@ -12,10 +13,13 @@ from lockgate.postgres.sqlstate import ServerError
 
 EVERY = 1.0
 """Seconds between two looks: batches are about half as long, and a look costs a commit."""
+REMEMBERED = 4096
+"""So many places in the log are remembered with their time, to tell how old the one is that a standby stands at."""
 
 
 class Pressure(NamedTuple):
-    """``replica_lag`` in seconds: None when replicas are there and their lag cannot be read, 0.0 when there are none.
+    """``replica_lag`` in seconds: 0.0 when there are no replicas, None when the lag of one cannot be read: it is hidden from the role, still
+    catches up, or was there a while ago and is gone.
 
     ``wal_mb`` is MB of WAL in a second since the look before, ``archive_backlog`` segments that wait for the archiver (0
     without one), ``commit_ms`` what a small commit takes. ``now`` is the server's clock.
@@ -42,13 +46,19 @@ class Bounds(NamedTuple):
 
 
 class Gauge:
-    """Reads the pressure of one server, at most once every ``EVERY`` seconds."""
+    """Reads the pressure of one server, at most once every ``EVERY`` seconds.
+
+    The server knows the lag of a standby by its answers only, so that of one that hangs would stay as small as it was. Beside it stands
+    how long ago, as seen from here, the log was where the standby says it is.
+    """
 
     def __init__(self, link: Link, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self._clock = clock
         self._seen: tuple[float, Pressure] | None = None
         self._wal: tuple[float, float] | None = None
+        self._places: deque[tuple[float, float]] = deque()
+        self._standbys = 0
 
     def read(self) -> Pressure:
         """What was seen a moment ago, or a new look."""
@@ -59,7 +69,7 @@ class Gauge:
 
     def _look(self) -> Pressure:
         try:
-            connections, waiters, replicas, lag, hidden, wal, waiting, at = self._link.rows(
+            connections, waiters, lag, unread, standbys, replayed, wal, waiting, at = self._link.rows(
                 query("moves/pressure")
             )[0]
             begin = self._clock()
@@ -71,10 +81,20 @@ class Gauge:
             if self._link.alive:
                 raise
             return Pressure(None, None, None, None, None, None)
-        seen = float(lag or 0) if replicas else 0.0
+        behind = max(float(lag or 0), self._behind(float(wal), None if replayed is None else float(replayed)))
+        gone, self._standbys = standbys < self._standbys, max(standbys, self._standbys)
         return Pressure(
-            float(connections), int(waiters), None if hidden else seen, self._wal_rate(float(wal)), int(waiting), took, at
+            float(connections), int(waiters), None if unread or gone else behind, self._wal_rate(float(wal)), int(waiting), took, at
         )  # fmt: skip
+
+    def _behind(self, position: float, replayed: float | None) -> float:
+        """How long ago, at least, the log was where the standby that is furthest behind stands."""
+        now = self._clock()
+        if len(self._places) < REMEMBERED:
+            self._places.append((now, position))
+        while self._places and (replayed is None or self._places[0][1] <= replayed):
+            self._places.popleft()
+        return now - self._places[0][0] if self._places else 0.0
 
     def _wal_rate(self, position: float) -> float:
         before, self._wal = self._wal, (self._clock(), position)
@@ -100,3 +120,16 @@ def verdict(pressure: Pressure, bounds: Bounds) -> str:
         if value > limit:
             return f"{name}: {value:.0f} is above {limit:.0f}"
     return ""
+
+
+def strain(pressure: Pressure, bounds: Bounds) -> float:
+    """How near the figures that a slower backfill would lower are to their bounds: 0.0 to 1.0. Pure."""
+    figures = (
+        (pressure.replica_lag, bounds.replica_lag),
+        (pressure.wal_mb, bounds.wal_mb),
+        (pressure.archive_backlog, bounds.archive_backlog),
+        (pressure.commit_ms, bounds.commit_ms),
+    )
+    return max(
+        (min(1.0, value / limit) for value, limit in figures if limit and value is not None), default=0.0
+    )

@@ -117,7 +117,8 @@ SELECT m.name AS move, m.stage, m.round, m.rows_estimate, r.migrated_rows, r.ran
        CASE WHEN NOT m.cursor_done AND rate.rows_per_second > 0 AND m.rows_estimate > 0
             THEN GREATEST(0, m.rows_estimate - r.migrated_rows) / rate.rows_per_second END AS eta_seconds,
        r.last_checkpoint, r.last_error,
-       (SELECT count(*) FROM lockgate.move_quarantine q WHERE q.move = m.name) AS quarantined
+       (SELECT count(*) FROM lockgate.move_quarantine q WHERE q.move = m.name) AS quarantined,
+       m.reason -- of a pause, or why the backfill waits
   FROM lockgate.move m
   CROSS JOIN LATERAL (
     SELECT COALESCE(sum(x.rows_source) FILTER (WHERE x.state = 'copied'), 0)::bigint AS migrated_rows,
