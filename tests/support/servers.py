@@ -37,6 +37,8 @@ SETTINGS = {
 
 TEMPLATE = "lockgate_test_template"
 IDLE_SECONDS = 300.0
+SHARED_IDLE_SECONDS = 3600.0
+"""The shared servers outlive tests that work on a server of their own for many minutes, as the soak does."""
 _IN_USE = "in-use"
 _PLENTY = 4 * 1024**3
 _PREFIX = f"lockgate-tests-{os.getuid()}-"
@@ -88,7 +90,7 @@ def session_server(directory: Path, label: str) -> Embedded:
     found = binaries(label)
     assert found is not None, "this machine has no PostgreSQL of its own"
     home = directory / label
-    server = Embedded.ensure(home, binaries=found, idle_seconds=IDLE_SECONDS, settings=SETTINGS)
+    server = Embedded.ensure(home, binaries=found, idle_seconds=SHARED_IDLE_SECONDS, settings=SETTINGS)
     template(server)
     return server
 
