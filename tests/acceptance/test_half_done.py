@@ -114,3 +114,48 @@ def test_what_was_edited_in_is_judged(project: Project, half: str, database: str
     answer.error("POLICY_REFUSED")
     with psycopg.connect(database, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (2,)
+
+
+def drift_of(project: Project) -> tuple[str, str]:
+    """What ``verify`` says of the schema: the answer and its evidence."""
+    (check,) = [c for c in project.json("verify").document("verify")["checks"] if c["id"] == "schema-drift"]
+    return check["answer"], check["details"]
+
+
+def mend(url: str) -> None:
+    """Take away what made the second index fail."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE orders SET number = id")
+
+
+def test_what_it_did_is_no_drift_and_none_when_it_is_done(project: Project, half: str, database: str):
+    """The index of the first statement is told apart from drift while the file is half done, and belongs to the history once it is resumed."""
+    answer, evidence = drift_of(project)
+    assert answer == "pass"
+    assert "2 objects of a file that stopped half way are no drift" in evidence, (
+        "the built index and the invalid one"
+    )
+    mend(database)
+    project.ok("up", "up")
+    assert drift_of(project)[0] == "pass"
+    assert "schema-drift" not in {finding["id"] for finding in project.ok("doctor", "doctor")["findings"]}
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP INDEX orders_customer")
+    assert drift_of(project) == (
+        "fail",
+        "1 object differs from what the history left: removed: index public.orders_customer",
+    )
+
+
+def test_somebody_elses_change_stays_drift_beside_it(project: Project, half: str, database: str):
+    """A column and an index made by hand while a file is half done are drift, before it is resumed and after."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE orders ADD by_hand int; CREATE INDEX mine ON orders (by_hand)")
+    for _ in range(2):
+        answer, evidence = drift_of(project)
+        assert answer == "fail"
+        assert "column public.orders.by_hand" in evidence
+        assert "index public.mine" in evidence
+        assert "orders_customer" not in evidence
+        mend(database)
+        project.json("up")

@@ -98,6 +98,10 @@ def test_another_encoding_has_the_same_content(server):
         store = table_with(link, records)
         assert not store.is_generated("d__1", COLUMN)
         assert store.content("d__1") == expected(records)
+        link.run(f"ALTER TABLE lockgate_index.d__1 ADD {kept_column(*store.source_hash('d__1'))}")
+        assert store.content("d__1") == expected(records), (
+            "a dump of a database in UTF-8 brings its column along"
+        )
     finally:
         link.close()
         with psycopg.connect(server.url(), autocommit=True) as admin:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from lockgate.migrations.halfdone import begun_statements, made_by
 from lockgate.migrations.session import statement
 from lockgate.postgres.fingerprint import Change, Fingerprint, difference, digest_of, read_fingerprint
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
-from lockgate.record.words import counted
+from lockgate.record.words import agree, counted
 
 _MISSING = frozenset({"42P01", "3F000", "42703"})
 """No table, no schema, no column: lockgate never ran here, or in an older format."""
@@ -103,6 +104,7 @@ def compare(wire: Wire, mine: str = "") -> Drift:
         live = read_fingerprint(wire)
         drift = judge(recorded, live)
         moved = drift.verdict is Verdict.FAIL and read_recorded(wire, mine) != recorded
+        begun = begun_statements(wire) if drift.changes and not moved else []
     except ServerError as error:
         return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
     if moved:
@@ -112,7 +114,22 @@ def compare(wire: Wire, mine: str = "") -> Drift:
             recorded.digest,
             note="a run wrote the history while the schema was read; compare again",
         )
-    return drift
+    return without(drift, made_by(drift.changes, begun)) if begun else drift
+
+
+def without(drift: Drift, explained: frozenset[str]) -> Drift:
+    """``drift`` without the changes that a half-done file made: they are its own, and the history's once it is done. Pure."""
+    left = tuple(change for change in drift.changes if change.identity not in explained)
+    if drift.verdict is not Verdict.FAIL or len(left) == len(drift.changes):
+        return drift
+    own = f"{counted(len(drift.changes) - len(left), 'object')} of a file that stopped half way {agree(len(drift.changes) - len(left), 'is', 'are')} no drift"
+    if not left:
+        return Drift(Verdict.PASS, drift.digest, drift.expected, note=f"as the history left it; {own}")
+    named = (
+        f"{counted(len(left), 'object')} {agree(len(left), 'differs', 'differ')} from what the history left"
+    )
+    apart = {identity: pair for identity, pair in drift.apart.items() if identity not in explained}
+    return msgspec.structs.replace(drift, changes=left, note=f"{named}; {own}", apart=apart)
 
 
 def judge(recorded: Recorded, live: Fingerprint) -> Drift:

@@ -68,12 +68,7 @@ def look_for_drift(
             exit=Exit.REFUSED,
             details={"changes": [str(change) for change in seen.changes]},
         )
-    half = ", ".join(history.partial)
-    tell(
-        f"{named}. What {half} did before it stopped half way is among it, and is no drift"
-        if half
-        else f"{named}. It stays drift until it is undone or lockgate repair --accept-schema lets it stand"
-    )
+    tell(f"{named}. It stays drift until it is undone or lockgate repair --accept-schema lets it stand")
     return seen.apart
 
 

@@ -84,7 +84,8 @@ def verify(
 
 def _told(seen: drift.Drift) -> str:
     if seen.verdict is Verdict.PASS:
-        return f"the live schema is the one that the history left, {seen.digest[:12]}"
+        half = "" if seen.digest == seen.expected else f" ({seen.note})"
+        return f"the live schema is the one that the history left, {seen.digest[:12]}{half}"
     named = ", ".join(str(change) for change in seen.changes[:20])
     more = f" and {len(seen.changes) - 20} more" if len(seen.changes) > 20 else ""
     return f"{seen.note}: {named}{more}" if named else seen.note

@@ -119,7 +119,9 @@ class SearchTables:
 
     def _digest(self, physical: str) -> str:
         """The digest of a row's record as SQL: kept beside it, or made of it in a table of an older lockgate or in another encoding."""
-        if self.is_generated(physical, COLUMN):
+        if self._is_utf8() and self.is_generated(
+            physical, COLUMN
+        ):  # a dump restored in another encoding has other bytes
             return COLUMN
         return record_digest_sql(*self.source_hash(physical), utf8=self._is_utf8())
 

@@ -1,0 +1,62 @@
+"""Which changes of the schema a file made before it stopped half way: its journal says which statements were begun.
+
+Such a change is no drift. Nothing else is recorded at the moment of a kill, so it is told by names: the changed object is
+named in a statement of the journal, or has the name that PostgreSQL itself gives to what such a statement makes.
+"""
+
+import re
+from collections.abc import Iterable
+
+from lockgate.postgres.fingerprint import Change
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.wire import Wire
+
+_STEPS = """SELECT s.statement FROM lockgate.migration_step s
+ WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id) ORDER BY s.revision_id, s.number"""
+_TEXT = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_NAME = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
+_UNNAMED = re.compile(
+    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?ON\b|^\s*CREATE\s+TABLE\b", re.IGNORECASE
+)
+_GIVEN = frozenset({"index", "constraint", "sequence"})
+"""Kinds to which PostgreSQL gives a name that begins with that of their table."""
+
+
+def begun_statements(wire: Wire) -> list[str]:
+    """The statements that files without a history row have in the journal; none where there is no journal. Raises ``ServerError``."""
+    try:
+        return [row[0] or "" for row in wire.one(_STEPS).rows]
+    except ServerError as error:
+        if error.sqlstate in ("42P01", "3F000"):
+            return []
+        raise
+
+
+def made_by(changes: Iterable[Change], statements: Iterable[str]) -> frozenset[str]:
+    """The identities of those ``changes`` that one of ``statements`` made. Pure."""
+    known = [(names_in(text), bool(_UNNAMED.match(_TEXT.sub(" ", text)))) for text in statements]
+    return frozenset(c.identity for c in changes if any(_made(c.identity, names, un) for names, un in known))
+
+
+def _made(identity: str, names: frozenset[str], unnamed: bool) -> bool:
+    kind, _, rest = identity.partition(" ")
+    parts = _names(rest.partition("(")[0] if kind in ("function", "aggregate", "procedure") else rest)
+    if not parts:
+        return False
+    if (
+        kind in ("column", "constraint", "trigger", "policy", "rule")
+        and parts[-2:-1]
+        and parts[-2] not in names
+    ):
+        return False  # a like-named part of another table
+    own = parts[-1]
+    return own in names or (unnamed and kind in _GIVEN and any(own.startswith(f"{name}_") for name in names))
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The identifiers of a statement, as the catalogue spells them; strings, comments and bodies left out."""
+    return frozenset(_names(_TEXT.sub(" ", text)))
+
+
+def _names(text: str) -> list[str]:
+    return [quoted.replace('""', '"') if quoted else bare.lower() for quoted, bare in _NAME.findall(text)]
