@@ -5,6 +5,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
@@ -177,6 +178,19 @@ def test_administrator_without_superuser(roles, databases, server):
         run(database, "CREATE TABLE orders (id int)", user=roles.migrator)
         assert refused(database, roles.app, "INSERT INTO orders VALUES (1)") == ""
         assert refused(database, roles.app, "CREATE TABLE evil ()") == "42501"
+        # What this administrator itself made, lockgate's schema among it, goes to whom it belongs by the same script.
+        run(
+            database,
+            "CREATE SCHEMA shop; CREATE TABLE shop.adopted (id bigserial PRIMARY KEY); CREATE VIEW news AS SELECT 1 AS one",
+            user=admin,
+        )
+        run(database, "DROP SCHEMA lockgate CASCADE", user=roles.migrator)
+        first_up(database, roles, user=admin)
+        run(database, roles_sql(roles, name_of(database)), user=admin)
+        wider = msgspec.structs.replace(roles, schemas=("public", "shop"))
+        run(database, roles_sql(wider, name_of(database), adopt=True), user=admin)
+        first_up(database, roles)
+        assert refused(database, roles.migrator, "ALTER TABLE shop.adopted ADD more int") == ""
         left = {finding.id for finding in look(database, roles)}
         assert left <= {"migrator-blind"}  # it may not hand on pg_read_all_stats
     finally:
@@ -200,8 +214,6 @@ def test_wrong_database_is_refused(roles, database):
 
 def test_schemas_that_a_migration_makes_later(roles, database):
     """A listed schema that is not there yet is passed over; once a migration made it, doctor asks for another run, which completes it."""
-    import msgspec
-
     wider = msgspec.structs.replace(roles, schemas=("public", "shop"))
     install(database, wider)
     first_up(database, wider)
@@ -257,6 +269,7 @@ def test_adopting_what_others_made(roles, database):
         database,
         odd
         + "CREATE VIEW seen AS SELECT 1 AS one; CREATE SEQUENCE counter; CREATE TYPE pair AS (a int, b int); CREATE DOMAIN small AS int;"
+        " CREATE AGGREGATE rows_of(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = '0'); CREATE TABLE told (a int, b int); CREATE STATISTICS both_of ON a, b FROM told;"
         " CREATE FUNCTION f(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);"
         " CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9)",
     )

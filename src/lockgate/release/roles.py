@@ -44,18 +44,21 @@ BEGIN
                                                  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')))
       UNION ALL
       SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END,
-             pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), p.proowner, n.nspname, 'pg_proc'::regclass, p.oid
+             pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END), p.proowner, n.nspname, 'pg_proc'::regclass, p.oid
         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       UNION ALL
       SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, pg_catalog.format('%I.%I', n.nspname, t.typname), t.typowner, n.nspname, 'pg_type'::regclass, t.oid
         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
        WHERE t.typtype IN ('e', 'd', 'r')
           OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+      UNION ALL
+      SELECT 'STATISTICS', pg_catalog.format('%I.%I', n.nspname, s.stxname), s.stxowner, n.nspname, 'pg_statistic_ext'::regclass, s.oid
+        FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
     ) AS o
      WHERE o.nspname IN ({names})
        AND pg_catalog.pg_get_userbyid(o.owner) {others}
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
-     ORDER BY o.kind, o.name
+     ORDER BY o.kind <> 'SCHEMA', o.kind, o.name  -- who is to own what stands in a schema must be able to create there
   LOOP
     EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', thing.kind, thing.name, {to});
   END LOOP;
@@ -73,7 +76,7 @@ def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
     owner, migrator, app, reader = map(identifier, names.values())
     parts = [
         _HEAD.format(**{part: _comment(name) for part, name in names.items()}, database=_comment(database)),
-        "BEGIN;\n",
+        "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n",
         _right_database(database),
         *(_make_role(name, "NOLOGIN" if part == "owner" else "LOGIN") for part, name in names.items()),
         _administrator(roles.owner, roles.migrator),
@@ -81,8 +84,8 @@ def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
         _monitoring(roles.migrator),
         f"GRANT CONNECT ON DATABASE {identifier(database)} TO {owner}, {migrator}, {app}, {reader};\n"
         f"GRANT CREATE, TEMPORARY ON DATABASE {identifier(database)} TO {owner}, {migrator};\n",
-        *((_hand_over(roles.owner, roles.migrator, roles.schemas),) if adopt else ()),
         *(_schema(schema, roles) for schema in roles.schemas),
+        *((_hand_over(roles.owner, roles.migrator, roles.schemas),) if adopt else ()),
         _home(roles),
         "COMMIT;\n",
     ]
@@ -252,6 +255,7 @@ def _home(roles: Roles) -> str:
     migrator, app, reader = map(identifier, (roles.migrator, roles.app, roles.reader))
     return (
         f"CREATE SCHEMA IF NOT EXISTS lockgate AUTHORIZATION {migrator};\n"
+        f"GRANT USAGE, CREATE ON SCHEMA lockgate TO {migrator};\n"
         + _hand_over(roles.migrator, roles.owner, ("lockgate",))
         + f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n"

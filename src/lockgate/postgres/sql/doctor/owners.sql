@@ -17,13 +17,16 @@ WITH here AS (
       OR (c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                                              AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')))
   UNION ALL
-  SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END, p.oid::regprocedure::text, p.proowner, 'pg_proc'::regclass, p.oid, h.nspname
+  SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END, CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN pg_catalog.format('%I.%I(*)', h.nspname, p.proname) ELSE p.oid::regprocedure::text END, p.proowner, 'pg_proc'::regclass, p.oid, h.nspname
     FROM pg_catalog.pg_proc p JOIN here h ON h.oid = p.pronamespace
   UNION ALL
   SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid::regtype::text, t.typowner, 'pg_type'::regclass, t.oid, h.nspname
     FROM pg_catalog.pg_type t JOIN here h ON h.oid = t.typnamespace
    WHERE t.typtype IN ('e', 'd', 'r')
       OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+  UNION ALL
+  SELECT 'STATISTICS', pg_catalog.format('%I.%I', h.nspname, s.stxname), s.stxowner, 'pg_statistic_ext'::regclass, s.oid, h.nspname
+    FROM pg_catalog.pg_statistic_ext s JOIN here h ON h.oid = s.stxnamespace
 ), wrong AS (
   SELECT t.*, r.rolname, CASE WHEN r.rolname IN (SELECT pg_catalog.json_array_elements_text($4::json)) THEN 'owner-forbidden'
                               WHEN t.nspname = 'lockgate' THEN 'home-owner-wrong' ELSE 'owner-wrong' END AS finding
