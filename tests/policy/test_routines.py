@@ -96,6 +96,71 @@ def test_what_a_block_builds_is_in_the_model() -> None:
     assert "mood" in judge.schema.types
 
 
+_PROOF = "ALTER TABLE a ADD CONSTRAINT nn CHECK (n IS NOT NULL);"
+_MADE = "CREATE TABLE a (id int, n int NOT NULL);"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"BEGIN PERFORM 1/0; {_PROOF} EXCEPTION WHEN OTHERS THEN NULL; END",
+        f"BEGIN BEGIN {_PROOF} RAISE EXCEPTION 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END",
+        f"BEGIN LOOP IF random() < 2 THEN EXIT; END IF; {_PROOF} END LOOP; END",
+        f"<<b>> BEGIN LOOP EXIT b; END LOOP; {_PROOF} END",
+        f"BEGIN IF random() > 2 THEN {_PROOF} END IF; END",
+    ],
+)
+def test_what_may_be_undone_or_passed_over_proves_nothing(body: str) -> None:
+    """A CHECK of a block with a handler, or behind a way out of a loop or block, is no proof for a later SET NOT NULL."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay("CREATE TABLE a (id int, n int);")
+    found = judge.judge(
+        Source("f.sql", f"DO $$ {body} $$; ALTER TABLE a ALTER COLUMN n SET NOT NULL;")
+    ).findings
+    assert "col-set-not-null" in [each.id for each in found]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "SELECT f() LIMIT 0",
+        "SELECT * FROM f() WHERE false",
+        "SELECT f() IS NULL AND false",
+        "SELECT length(f()::text) + NULL",
+        "SELECT strict_f(NULL)",
+    ],
+)
+def test_a_function_that_may_not_be_called_proves_nothing(call: str) -> None:
+    """What the planner leaves out, or a NULL argument answers, builds no proof."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(
+        f"CREATE TABLE a (id int, n int); CREATE FUNCTION f() RETURNS void LANGUAGE sql AS '{_PROOF}';"
+        f"CREATE FUNCTION strict_f(x int) RETURNS void STRICT LANGUAGE sql AS '{_PROOF}';"
+    )
+    found = judge.judge(Source("f.sql", f"{call}; ALTER TABLE a ALTER COLUMN n SET NOT NULL;")).findings
+    assert "col-set-not-null" in [each.id for each in found]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"BEGIN IF random() > 2 THEN {_MADE} END IF; END",
+        "BEGIN CREATE TABLE IF NOT EXISTS a (id int, n int NOT NULL); END",
+        f"BEGIN {_MADE} EXCEPTION WHEN duplicate_table THEN NULL; END",
+    ],
+)
+def test_a_table_that_a_body_may_have_made_is_not_new(body: str) -> None:
+    """CREATE TABLE in a branch, with IF NOT EXISTS or under a handler tells of columns, and exempts the table of nothing."""
+    judge = Judge(today=date(2030, 1, 1))
+    found = judge.judge(
+        Source(
+            "f.sql", f"DO $$ {body} $$; CREATE INDEX i ON a (id); ALTER TABLE a ALTER COLUMN n SET NOT NULL;"
+        )
+    ).findings
+    assert {"idx-create-blocking", "col-set-not-null"} <= {each.id for each in found}
+    assert list(judge.schema.relations["a"].columns) == ["id", "n"]
+
+
 _BODY = """begin end if then elsif else loop while for in 1..3 exit when return query execute '1' select count(*)
 into i from t ; ; ; := = ( ) declare int exception others raise null perform f() $1 open c cursor case << >> , ."""
 _WORDS = st.sampled_from(_BODY.split())

@@ -9,7 +9,7 @@ import copy
 from lockgate.policy.facts.fact import Draft, Facts
 from lockgate.policy.model.built_in import built_in_functions
 from lockgate.policy.model.pruning import kept
-from lockgate.policy.model.replay import replay
+from lockgate.policy.model.replay import replay_step
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.watched import TABLES
 from lockgate.postgres.tree import words as w
@@ -72,6 +72,7 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
         return
     draft.runs.append(key)
     (routine,) = words
+    sure = sure and not routine.strict
     path = draft.schema.search_path
     if routine.search_path:
         draft.schema.search_path = [part for part in routine.search_path if part != "pg_catalog"]
@@ -131,8 +132,7 @@ def _run(
         if schema.search_path != draft.schema.search_path or not isinstance(step.statement, w.Dml):
             # What it makes is not there before it runs, so later steps see a model of their own.
             schema = _apart(schema) if schema is draft.schema else schema
-            if step.certain:
-                replay(schema, step.statement, -1)
+            replay_step(schema, step.statement, -1, certain=step.certain)
 
 
 def _take(draft: Draft, inner: Facts, schema: Schema) -> None:

@@ -280,7 +280,7 @@ def _select(schema: Schema, word: w.Dml, file: int) -> None:
 
 def _routine(schema: Schema, name: w.Name, file: int) -> None:
     words = schema.routines.get(schema.routine_key(name), ())
-    if len(words) == 1:
+    if len(words) == 1 and not words[0].strict:
         _body(schema, words[0], file)
 
 
@@ -290,12 +290,28 @@ def _body(schema: Schema, word: w.DoBlock | w.Routine, file: int) -> None:
         made = step.statement
         if isinstance(made, w.Dml | w.Call | w.DoBlock) or made is None:
             continue  # what a body calls in turn is left out: few build tables two calls away
-        new = isinstance(made, w.CreateTable | w.CreateType | w.CreateDomain) and (
-            schema.type_key(made.name.schema, made.name.name) not in schema.types
-            and schema.resolve(made.name) not in schema.relations
-        )
-        if step.certain or new:
+        replay_step(schema, made, file, certain=step.certain)
+
+
+def replay_step(schema: Schema, made: w.Statement, file: int, *, certain: bool) -> None:
+    """One statement of a body. What only may have been made is known by its columns, but it is neither new nor a proof."""
+    if not isinstance(made, w.CreateTable | w.CreateType | w.CreateDomain):
+        if certain:
             replay(schema, made, file)
+        return
+    key = schema.new_key(made.name, made.persistence) if isinstance(made, w.CreateTable) else ""
+    there = (
+        key in schema.relations if key else schema.type_key(made.name.schema, made.name.name) in schema.types
+    )
+    sure = certain and not (isinstance(made, w.CreateTable) and made.if_not_exists)
+    if sure or not there:
+        replay(schema, made, file if sure else -1)
+    if key and not sure and not there:
+        state = schema.relations[key]
+        for column in state.columns.values():
+            column.not_null = False
+        for constraint in state.constraints.values():
+            constraint.valid = constraint.valid and constraint.kind != "check"
 
 
 def _set(schema: Schema, word: w.SetVariable, _file: int) -> None:

@@ -39,13 +39,15 @@ def _select(node: Node) -> Iterator[str]:
         yield from _select(node["larg"])
         yield from _select(node["rarg"])
         return
+    if "limitCount" in node or "limitOffset" in node or "whereClause" in node or "havingClause" in node:
+        return  # none of its rows may be asked for
     for row in node.get("valuesLists", ()):
         for value in row["List"].get("items", ()):
             yield from _expression(value)
     tables = node.get("fromClause", [])
     if len(tables) == 1:
         yield from _table(tables[0])
-    elif not tables and "whereClause" not in node:
+    elif not tables:
         for item in node.get("targetList", ()):
             yield from _expression(item["ResTarget"].get("val"))
 
@@ -69,8 +71,14 @@ def _expression(node: Any) -> Iterator[str]:
     for kind, value in node.items():
         if kind == "FuncCall":
             yield called(value)
-            yield from _expression(value.get("args", []))
-        elif kind in ("CoalesceExpr", "BoolExpr"):
+            if not _null(value):
+                yield from _expression(value.get("args", []))
+        elif kind == "A_Expr" and _null(value):
+            continue  # NULL makes most of them NULL, and nothing else is worked out
+        elif kind == "BoolExpr":
+            # One FALSE or TRUE among the others may settle it beforehand.
+            yield from _expression(value.get("args", []) if value.get("boolop") == "NOT_EXPR" else [])
+        elif kind == "CoalesceExpr":
             yield from _expression(value.get("args", [])[:1])
         elif kind == "CaseExpr":
             first = value.get("args", [{}])[0].get("CaseWhen", {}).get("expr")
@@ -80,3 +88,7 @@ def _expression(node: Any) -> Iterator[str]:
                 yield from sure_calls(value.get("subselect"))
         elif kind not in ("SelectStmt", "ColumnRef", "TypeName"):
             yield from _expression(value)
+
+
+def _null(node: Node) -> bool:
+    return "'isnull': True" in repr(node)

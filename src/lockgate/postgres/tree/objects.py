@@ -161,6 +161,7 @@ def _create_function(node: Tree) -> w.CreateFunction:
             tuple([_type(item["argType"]) for item in arguments if _mode(item) not in ("OUT", "TABLE")]),
             _returned(node),
             tuple(options.get("set:search_path", "").split(", ")) if "set:search_path" in options else (),
+            options.get("strict") == "true" and bool(arguments),
         ),
     )
 

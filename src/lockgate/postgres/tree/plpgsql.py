@@ -48,8 +48,10 @@ def pieces_of(body: str, arguments: tuple[str, ...], returns: str, event: str) -
     at = text.find(_ACTION)
     if at < 0:
         return [Piece("", True, "its body is not read")]
+    # A block inside declares with the others, and may not be reached.
+    plain = text.count(b'"PLpgSQL_stmt_block"') == 1 and b'"exceptions"' not in text
     for match in _DEFAULT.finditer(text[:at]):
-        found.append(_expression(json.decode(match[1]), certain=True))
+        found.append(_expression(json.decode(match[1]), certain=plain))
     # What follows the action are the brackets that close the function.
     action = json.decode(text[at + len(_ACTION) : text.rindex(b"}}", 0, len(text))])
     _Walk(found, event).run([action], certain=True)
@@ -101,11 +103,14 @@ class _Walk:
                 self.found.append(_expression(node[name], certain=certain))
 
     def block(self, node: Node, certain: bool) -> bool:
-        after = self.run(node.get("body", []), certain=certain)
         handlers = node.get("exceptions", {}).get("PLpgSQL_exception_block", {}).get("exc_list", [])
+        if not handlers:
+            return self.run(node.get("body", []), certain=certain)
+        # Whatever raises in it takes back all of it, and the handler goes on.
+        self.run(node.get("body", []), certain=False)
         for handler in handlers:
             self.run(handler["PLpgSQL_exception"].get("action", []), certain=False)
-        return after
+        return certain and not _leaves(node)
 
     def assign(self, node: Node, certain: bool) -> bool:
         self._take(node, "expr", certain=certain)
@@ -129,6 +134,8 @@ class _Walk:
     def raise_(self, node: Node, certain: bool) -> bool:
         for item in node.get("params", ()):
             self.found.append(_expression(item, certain=certain))
+        for item in node.get("options", ()):
+            self._take(item["PLpgSQL_raise_option"], "expr", certain=certain)
         return certain and node.get("elog_level", 0) < _ERROR
 
     def exit(self, node: Node, certain: bool) -> bool:
@@ -162,7 +169,7 @@ class _Walk:
     def dynfors(self, node: Node, certain: bool) -> bool:
         self._dynamic(node, "query", certain)
         self.run(node.get("body", []), certain=False)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
     def _dynamic(self, node: Node, name: str, certain: bool) -> None:
         """EXECUTE of one literal is as good as the statement in it."""
@@ -212,12 +219,12 @@ class _Walk:
 
     def loop(self, node: Node, certain: bool) -> bool:
         self.run(node.get("body", []), certain=certain)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
     def while_(self, node: Node, certain: bool) -> bool:
         self._take(node, "cond", certain=certain)
         self.run(node.get("body", []), certain=False)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
     def fori(self, node: Node, certain: bool) -> bool:
         self._take(node, "lower", "upper", "step", certain=certain)
@@ -226,17 +233,17 @@ class _Walk:
             low is not None and high is not None and not node.get("reverse") and int(low[1]) <= int(high[1])
         )
         self.run(node.get("body", []), certain=certain and turns)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
     def fors(self, node: Node, certain: bool) -> bool:
         self._take(node, "query", certain=certain)
         self.run(node.get("body", []), certain=False)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
     def foreach_a(self, node: Node, certain: bool) -> bool:
         self._take(node, "expr", certain=certain)
         self.run(node.get("body", []), certain=False)
-        return certain and not _leaves(node)
+        return certain and not _leaves(node, loop=True)
 
 
 # Names of statements that are words of this language too.
@@ -244,10 +251,12 @@ for _name in ("assert", "raise", "return", "if", "while"):
     setattr(_Walk, _name, getattr(_Walk, f"{_name}_"))
 
 
-def _leaves(node: Any) -> bool:
-    """Whether somewhere below the body may return."""
+def _leaves(node: Any, *, loop: bool = False) -> bool:
+    """Whether the body may return below, or leave a loop or block around; ``loop``: what only leaves it does not count."""
     if isinstance(node, list):
-        return any(map(_leaves, node))
-    if isinstance(node, dict):
-        return "PLpgSQL_stmt_return" in node or any(map(_leaves, node.values()))
-    return False
+        return any(_leaves(item, loop=loop) for item in node)
+    if not isinstance(node, dict):
+        return False
+    if "PLpgSQL_stmt_exit" in node and not (loop and "label" not in node["PLpgSQL_stmt_exit"]):
+        return True
+    return "PLpgSQL_stmt_return" in node or any(_leaves(item, loop=loop) for item in node.values())

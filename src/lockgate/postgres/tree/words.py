@@ -333,6 +333,8 @@ class Routine(Word, frozen=True):
     returns: str = "void"
     # Of SET search_path.
     search_path: tuple[str, ...] = ()
+    # RETURNS NULL ON NULL INPUT: of a NULL among its arguments it does nothing.
+    strict: bool = False
 
 
 class CreateFunction(Word, frozen=True):
