@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lockgate.migrations.contract import prepare
 from lockgate.migrations.files import Migration
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.recipes import RECIPES, RecipeError, steps_of
-from lockgate.policy.recipes.names import expression_of, fitted, name_of, quote, split, table_of, type_of
+from lockgate.policy.recipes.names import expression_of, fitted, name_of, split, table_of, type_of
 from lockgate.postgres.tree import statements_of
 
 RENAME = {"table": "orders", "column": "note", "to": "remark", "type": "text"}

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from lockgate.policy.finding import Finding
 from lockgate.policy.model.schema import key_of
+from lockgate.policy.model.spelling import qualified, quote
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
 
@@ -138,7 +139,7 @@ def _not_valid(found: Finding, source: bytes, item: w.Located, result: Fixed) ->
     result.fixes.append(
         Fix(found.file, found.line, found.id, f"{name} NOT VALID, and a file that validates it")
     )
-    statement = f"ALTER TABLE {_quoted(word.name)} VALIDATE CONSTRAINT {_quoted_part(name)};\n"
+    statement = f"ALTER TABLE {qualified(word.name)} VALIDATE CONSTRAINT {quote(name)};\n"
     result.more.append((f"validate_{table}_{name}", f"-- lockgate: phase=expand\n{statement}"))
     return [(item.start + end, words)]
 
@@ -161,22 +162,3 @@ def _is(text: bytes, wanted: w.Statement) -> bool:
     except SyntaxProblem:
         return False
     return [item.statement for item in located] == [wanted]
-
-
-def _quoted(name: w.Name) -> str:
-    return ".".join(_quoted_part(part) for part in (name.schema, name.name) if part)
-
-
-def _quoted_part(part: str) -> str:
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", part):
-        return part if _plain(part) else f'"{part}"'
-    return '"' + part.replace('"', '""') + '"'
-
-
-def _plain(part: str) -> bool:
-    """Whether the grammar takes ``part`` for a name as it stands."""
-    try:
-        statements_of(f"ALTER TABLE {part} DROP CONSTRAINT {part}")
-    except SyntaxProblem:
-        return False
-    return True

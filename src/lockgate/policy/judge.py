@@ -12,7 +12,7 @@ from lockgate.policy.judging import Tree
 from lockgate.policy.model.environment import UNKNOWN
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Schema
-from lockgate.policy.phase import CONTRACT, EXPAND, takes_away
+from lockgate.policy.phase import CONTRACT, DIRECTIVE, EXPAND, takes_away
 from lockgate.policy.registry import (
     HAZARDS,
     NEED_ENVIRONMENT,
@@ -188,7 +188,8 @@ class Judge:
             severity = WARNING
             evidence += ALLOWED
         number = -1 if subject is None else len(file.judged)
-        return Finding(row.id, file.name, line, severity, phase, hit.message, hit.fix, evidence, number)
+        fix = _in_contract(hit.fix) if file.declared == CONTRACT else hit.fix
+        return Finding(row.id, file.name, line, severity, phase, hit.message, fix, evidence, number)
 
     def _suppress(self, findings: list[Finding], listed: list[Suppression], file: File) -> list[Finding]:
         """Take away what a valid allowance covers; report those that do not count or hide nothing."""
@@ -221,6 +222,14 @@ class Judge:
             f"PostgreSQL cannot parse this: {problem.message}",
         )
         return Judgement(source.name, source.phase or EXPAND, [finding], [])
+
+
+def _in_contract(fix: str) -> str:
+    """What is left to do in a file that is contract already: nothing, where the fix was that and the statement itself."""
+    if not fix.startswith(DIRECTIVE):
+        return fix
+    rest = fix.removeprefix(DIRECTIVE)
+    return rest if "\n" in rest else ""
 
 
 def _covers(item: Suppression, finding: Finding) -> bool:

@@ -6,6 +6,8 @@ from lockgate.policy.model.types import rewrites
 from lockgate.postgres.tree import words as w
 
 EXPAND, CONTRACT = "expand", "contract"
+DIRECTIVE = f"-- lockgate: phase={CONTRACT}\n"
+"""What the fix of a statement that belongs into a contract file begins with."""
 
 _DROPS = {
     "table",

@@ -7,6 +7,7 @@ from msgspec import Struct
 from lockgate.policy.facts import Facts, Server
 from lockgate.policy.model.environment import UNKNOWN, Environment
 from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.spelling import in_words, spelled
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode, Name
 
@@ -85,7 +86,7 @@ class Subject:
     statement is about. ``schema`` is the state *before* the statement and must not be changed.
     """
 
-    __slots__ = ("action", "facts", "file", "key", "line", "options", "schema", "statement", "table")
+    __slots__ = ("action", "facts", "file", "key", "line", "name", "options", "schema", "statement", "table")
 
     def __init__(
         self, statement: w.Statement, facts: Facts, line: int, file: File, schema: Schema, options: Options
@@ -102,8 +103,14 @@ class Subject:
             or getattr(statement, "target", None)
             or getattr(statement, "name", None)
         )
+        self.name = name if isinstance(name, Name) else None
         self.key = schema.resolve(name) if isinstance(name, Name) else ""
         self.table: Relation | None = schema.relations.get(self.key)
+
+    @property
+    def sql(self) -> str:
+        """The relation that the statement is about, as SQL spells it."""
+        return in_words(self.name, self.key) if self.name is not None else spelled(self.key)
 
     def is_new(self, key: str) -> bool:
         """Whether ``key`` was created by this same file: nobody uses it yet, and it holds little."""

@@ -1,17 +1,9 @@
 """Columns: NOT NULL with a proof, another name or type by a second column kept in step, and the drop."""
 
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.recipes.constraints import TABLE
 from lockgate.policy.recipes.declared import Declared, move_name
-from lockgate.policy.recipes.names import (
-    SYNC_TAG,
-    Table,
-    expression_of,
-    fitted,
-    name_of,
-    quote,
-    table_of,
-    type_of,
-)
+from lockgate.policy.recipes.names import SYNC_TAG, Table, expression_of, fitted, name_of, table_of, type_of
 from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
 
 VALUE = "{value}"

@@ -1,6 +1,7 @@
 """Constraints and indexes: added without a proof and proved in another file, or built beside the writes."""
 
-from lockgate.policy.recipes.names import Table, expression_of, fitted, name_of, names_of, quote, table_of
+from lockgate.policy.model.spelling import quote
+from lockgate.policy.recipes.names import Table, expression_of, fitted, name_of, names_of, table_of
 from lockgate.policy.recipes.recipe import Given, Parameter, Partitions, Recipe, RecipeError, Step
 
 TABLE = Parameter("table", "the table, with its schema where it has another than the search path's first")

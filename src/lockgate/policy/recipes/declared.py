@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from lockgate.policy.recipes.names import quote
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.recipes.recipe import RecipeError
 
 LONGEST_MOVE = 40

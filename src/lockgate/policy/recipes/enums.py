@@ -1,6 +1,7 @@
 """Labels of enum types."""
 
-from lockgate.policy.recipes.names import literal, table_of
+from lockgate.policy.model.spelling import literal
+from lockgate.policy.recipes.names import table_of
 from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
 
 

@@ -5,42 +5,16 @@ import re
 
 from msgspec import Struct
 
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.recipes.recipe import RecipeError
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
 
 _BARE = re.compile(r"[^\W\d][\w$]*")
 _NAME = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*')
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _LONGEST = 63
 SYNC_TAG = "$sync$"
 """The quotes around the bodies of generated functions."""
-# Words that are no column name without quotes: the reserved ones of PostgreSQL 18, and those that may only be functions or types.
-_RESERVED = frozenset(
-    """all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both case cast char
-    character check coalesce collate collation column concurrently constraint create cross current_catalog current_date
-    current_role current_schema current_time current_timestamp current_user dec decimal default deferrable desc distinct do
-    else end except exists extract false fetch float for foreign freeze from full grant greatest group grouping having ilike in
-    initially inner inout int integer intersect interval into is isnull join json_array json_exists json_object json_query
-    json_scalar json_serialize json_table json_value lateral leading least left like limit localtime localtimestamp merge_action
-    national natural nchar none normalize not notnull null nullif numeric offset on only or order out outer overlaps overlay
-    placing position precision primary real references returning right row select session_user setof similar smallint some
-    substring symmetric system_user table tablesample then time timestamp to trailing treat trim true union unique user using
-    values varchar variadic verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest
-    xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable json json_arrayagg json_objectagg""".split()  # noqa: SIM905 - a page of words is read more easily than a page of quotes
-)
-
-
-def quote(name: str) -> str:
-    """``name`` as SQL spells it, in quotes where it needs them."""
-    if _PLAIN.fullmatch(name) and name not in _RESERVED:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """``value`` as a text of SQL."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def name_of(key: str, value: str) -> str:

@@ -4,21 +4,11 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from lockgate.policy.model.spelling import literal, quote
 from lockgate.policy.recipes.columns import MOVE
 from lockgate.policy.recipes.constraints import TABLE
 from lockgate.policy.recipes.declared import Declared, move_name, same
-from lockgate.policy.recipes.names import (
-    SYNC_TAG,
-    Table,
-    fitted,
-    literal,
-    name_of,
-    names_of,
-    quote,
-    split,
-    table_of,
-    type_of,
-)
+from lockgate.policy.recipes.names import SYNC_TAG, Table, fitted, name_of, names_of, split, table_of, type_of
 from lockgate.policy.recipes.recipe import Given, Parameter, Recipe, RecipeError, Step
 
 

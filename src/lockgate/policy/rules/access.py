@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
+from lockgate.policy.model.spelling import qualified
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -57,7 +58,7 @@ def privilege_change(subject: Subject) -> Iterator[Hit]:
             f"whoever relies on {_privileges(word)} on {what} fails: {', '.join(word.grantees)} loses it at once"
         )
     elif "public" in word.grantees and word.privileges not in (("execute",), ("usage",)):
-        names = ", ".join(name.name for name in word.names)
+        names = ", ".join(qualified(name) for name in word.names)
         yield Hit(
             f"every role, also those made later, gets {_privileges(word)} on {what}",
             f"GRANT {_privileges(word).upper()} ON {names} TO …;" if names else "",
@@ -127,5 +128,5 @@ def security_advice(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"readers of {word.name.name} see {', '.join(open_)} with the rights of the view's owner, "
             "past row security",
-            f"CREATE VIEW {word.name.name} WITH (security_invoker) AS …;",
+            f"CREATE VIEW {qualified(word.name)} WITH (security_invoker) AS …;",
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.schema import Schema
+from lockgate.policy.model.spelling import literal, quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Judged, Subject
 from lockgate.postgres.tree import words as w
@@ -162,7 +163,10 @@ def no_analyze(tree: Tree) -> Iterator[tuple[File, Hit]]:
                     yield (
                         file,
                         Hit(
-                            f"the statistics of {key} are old then", f"ANALYZE {key};", key, line=judged.line
+                            f"the statistics of {key} are old then",
+                            f"ANALYZE {spelled(key)};",
+                            key,
+                            line=judged.line,
                         ),
                     )
 
@@ -198,7 +202,7 @@ def sequence_reset(tree: Tree) -> Iterator[Hit]:
             if column is not None and (column.identity or column.sequence):
                 yield Hit(
                     f"the sequence of {key}.{name} does not know the values that are written here",
-                    f"SELECT setval(pg_get_serial_sequence('{key}', '{name}'), (SELECT max({name}) FROM {key}));",  # noqa: S608 - advice, never run
+                    f"SELECT setval(pg_get_serial_sequence({literal(spelled(key))}, {literal(name)}), (SELECT max({quote(name)}) FROM {spelled(key)}));",  # noqa: S608 - advice, never run
                     key,
                     line=judged.line,
                 )
@@ -265,6 +269,6 @@ def by_position(subject: Subject) -> Iterator[Hit]:
     assert isinstance(word, w.Dml)
     if word.kind != "insert" or word.columns or not word.query.star:
         return
-    names = ", ".join(subject.table.columns) if subject.table is not None else ""
-    fix = f"INSERT INTO {subject.key} ({names}) SELECT {names} FROM …;" if names else ""  # noqa: S608 - advice, never run
+    names = quoted(subject.table.columns) if subject.table is not None else ""
+    fix = f"INSERT INTO {subject.sql} ({names}) SELECT {names} FROM …;" if names else ""  # noqa: S608 - advice, never run
     yield Hit(f"which value goes into which column of {subject.key} depends on their order", fix, subject.key)

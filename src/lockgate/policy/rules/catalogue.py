@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, WARNING, Hazard
 from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -166,7 +167,7 @@ def replication(subject: Subject) -> Iterator[Hit]:
             if not any(constraint.kind == "primary" for constraint in state.constraints.values()):
                 yield Hit(
                     f"{key} has no primary key: UPDATE and DELETE on it fail once it is published",
-                    f"ALTER TABLE {key} REPLICA IDENTITY FULL;",
+                    f"ALTER TABLE {spelled(key)} REPLICA IDENTITY FULL;",
                     key,
                     ERROR,
                 )
@@ -177,7 +178,7 @@ def replication(subject: Subject) -> Iterator[Hit]:
         if published.all_tables or published.tables.get(subject.key) == ():
             yield Hit(
                 f"subscribers of {publication} need {subject.key}.{added[0]} before this runs, or they stop",
-                f"ALTER TABLE {subject.key} ADD COLUMN {added[0]} …;  -- on each subscriber first",
+                f"ALTER TABLE {subject.sql} ADD COLUMN {quote(added[0])} …;  -- on each subscriber first",
                 subject.key,
             )
 
@@ -204,10 +205,10 @@ def publication_column(subject: Subject) -> Iterator[Hit]:
     for publication, published in subject.schema.publications.items():
         columns = published.tables.get(subject.key)
         if columns and action.column.name not in columns:
-            listed = ", ".join((*columns, action.column.name))
+            listed = quoted((*columns, action.column.name))
             yield Hit(
                 f"{publication} does not send {subject.key}.{action.column.name}",
-                f"ALTER PUBLICATION {publication} SET TABLE {subject.key} ({listed});",
+                f"ALTER PUBLICATION {quote(publication)} SET TABLE {subject.sql} ({listed});",
                 subject.key,
             )
 

@@ -1,8 +1,11 @@
 """Hazards of family B: columns that go, are renamed, retyped or get NOT NULL."""
 
+import shlex
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, Hazard
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.spelling import quote, type_sql
 from lockgate.policy.model.types import index_survives, rewrites
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
@@ -36,7 +39,7 @@ def drop(subject: Subject) -> Iterator[Hit]:
     if not subject.new:
         yield Hit(
             f"a release that still names {subject.key}.{action.column} fails once this is applied",
-            f"-- lockgate: phase=contract\nALTER TABLE {subject.key} DROP COLUMN {action.column};",
+            f"-- lockgate: phase=contract\nALTER TABLE {subject.sql} DROP COLUMN {quote(action.column)};",
         )
 
 
@@ -63,8 +66,21 @@ def rename(subject: Subject) -> Iterator[Hit]:
     if word.kind == "column" and not subject.new:
         yield Hit(
             f"whoever uses {subject.key}.{word.sub} fails once it is called {word.new}",
-            f"lockgate new --recipe rename-column   # {subject.key}.{word.sub} → {word.new}",
+            _renaming(subject, word),
         )
+
+
+def _renaming(subject: Subject, word: w.Rename) -> str:
+    """The recipe with the user's own names, as a shell takes it. It reads the files, so this one must not be among them."""
+    column = subject.table.columns.get(word.sub) if subject.table is not None else None
+    told = {
+        "table": subject.sql,
+        "column": quote(word.sub),
+        "to": quote(word.new),
+        "type": type_sql(column.type) if column is not None and column.type.name else "TYPE",
+    }
+    given = " ".join(f"--set {shlex.quote(f'{key}={value}')}" for key, value in told.items())
+    return f"# take the rename out of {subject.file.name} first: the recipe reads the files\nlockgate new --recipe rename-column {given}"
 
 
 @rule(
@@ -95,7 +111,7 @@ def type_rewrite(subject: Subject) -> Iterator[Hit]:
     before = column.type.name if column is not None else "a type that no file shows"
     yield Hit(
         f"from {before} to {action.type.name} writes {subject.key} and its indexes again",
-        f"ALTER TABLE {subject.key} ADD COLUMN {action.column}_new {action.type.name};\n-- then a move, and a swap",
+        f"ALTER TABLE {subject.sql} ADD COLUMN {quote(f'{action.column}_new')} {type_sql(action.type)};\n-- then a move, and a swap",
         subject.key,
     )
 
@@ -156,12 +172,12 @@ def set_not_null(subject: Subject) -> Iterator[Hit]:
         subject.table is not None and subject.schema.proves_not_null(subject.table, action.column)
     ):
         return
-    name = f"{subject.key}_{action.column}_present"
+    name = f"{bare(subject.key)}_{action.column}_present"
     yield Hit(
         f"all of {subject.key} is read under {_AX} to prove that {action.column} holds no NULL",
-        f"ALTER TABLE {subject.key} ADD CONSTRAINT {name} CHECK ({action.column} IS NOT NULL) NOT VALID;\n"
-        f"-- next file:\nALTER TABLE {subject.key} VALIDATE CONSTRAINT {name};\n"
-        f"-- then:\nALTER TABLE {subject.key} ALTER COLUMN {action.column} SET NOT NULL;\n"
-        f"ALTER TABLE {subject.key} DROP CONSTRAINT {name};",
+        f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} CHECK ({quote(action.column)} IS NOT NULL) NOT VALID;\n"
+        f"-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};\n"
+        f"-- then:\nALTER TABLE {subject.sql} ALTER COLUMN {quote(action.column)} SET NOT NULL;\n"
+        f"ALTER TABLE {subject.sql} DROP CONSTRAINT {quote(name)};",
         subject.key,
     )

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import Hazard
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.spelling import beside, literal, quote, spelled, type_sql
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
@@ -42,11 +44,12 @@ def volatile_default(subject: Subject) -> Iterator[Hit]:
         return
     if is_volatile(column.default, subject.schema):
         what = ", ".join(column.default.functions)
+        (call,) = [f"{spelled(name)}()" for name in column.default.functions] if "," not in what else ["…"]
         yield Hit(
             f"{what}() is computed for every row, so {subject.key} is written again",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};\n"
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
             f"-- fill in batches (a move), then:\n"
-            f"ALTER TABLE {subject.key} ALTER COLUMN {column.name} SET DEFAULT {what}();",
+            f"ALTER TABLE {subject.sql} ALTER COLUMN {quote(column.name)} SET DEFAULT {call};",
             subject.key,
         )
 
@@ -74,7 +77,7 @@ def not_null_without_default(subject: Subject) -> Iterator[Hit]:
     yield Hit(
         f"{subject.key}.{column.name} is NOT NULL and has no default: rows that exist, and inserts of the previous "
         "release, have no value for it",
-        f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};",
+        f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};",
     )
 
 
@@ -103,11 +106,12 @@ def serial(subject: Subject) -> Iterator[Hit]:
     """A serial pseudo-type."""
     column = _added(subject)
     if column is not None and column.type.serial:
+        sequence = beside(subject.key, f"{bare(subject.key)}_{column.name}_seq")
         yield Hit(
             f"numbering the rows writes {subject.key} again",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};\n"
-            f"CREATE SEQUENCE {subject.key}_{column.name}_seq OWNED BY {subject.key}.{column.name};\n"
-            f"ALTER TABLE {subject.key} ALTER COLUMN {column.name} SET DEFAULT nextval('{subject.key}_{column.name}_seq');",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
+            f"CREATE SEQUENCE {sequence} OWNED BY {subject.sql}.{quote(column.name)};\n"
+            f"ALTER TABLE {subject.sql} ALTER COLUMN {quote(column.name)} SET DEFAULT nextval({literal(sequence)});",
             subject.key,
         )
 
@@ -134,7 +138,7 @@ def identity(subject: Subject) -> Iterator[Hit]:
     if column is not None and column.identity:
         yield Hit(
             f"numbering the rows writes {subject.key} again",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};",
             subject.key,
         )
 
@@ -161,7 +165,7 @@ def generated_stored(subject: Subject) -> Iterator[Hit]:
     if column is not None and column.generated == "s":
         yield Hit(
             f"computing {column.name} writes {subject.key} again",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};",
             subject.key,
         )
 
@@ -190,10 +194,10 @@ def constrained_domain(subject: Subject) -> Iterator[Hit]:
         return
     state = subject.schema.user_type(column.type)
     if state is not None and state.kind == "domain" and state.constrained:
-        base = state.base.name if state.base else "…"
+        base = type_sql(state.base) if state.base else "…"
         yield Hit(
             f"the domain {state.key} has constraints, so {subject.key} is written again",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {base};",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {base};",
             subject.key,
         )
 
@@ -223,8 +227,8 @@ def inline_check(subject: Subject) -> Iterator[Hit]:
     ):
         yield Hit(
             f"the CHECK of {column.name} reads all of {subject.key} under {_AX}",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};\n"
-            f"ALTER TABLE {subject.key} ADD CONSTRAINT {column.name}_check CHECK (…) NOT VALID;",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column.name}_check')} CHECK (…) NOT VALID;",
             subject.key,
         )
 
@@ -249,12 +253,12 @@ def inline_unique(subject: Subject) -> Iterator[Hit]:
     """UNIQUE or PRIMARY KEY inside the definition."""
     column = _added(subject)
     if column is not None and any(c.kind in ("unique", "primary") for c in column.constraints):
-        index = f"{subject.key}_{column.name}_key"
+        index = f"{bare(subject.key)}_{column.name}_key"
         yield Hit(
             f"the index of {column.name} is built under {_AX} on {subject.key}",
-            f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};\n"
-            f"CREATE UNIQUE INDEX CONCURRENTLY {index} ON {subject.key} ({column.name});\n"
-            f"ALTER TABLE {subject.key} ADD CONSTRAINT {index} UNIQUE USING INDEX {index};",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
+            f"CREATE UNIQUE INDEX CONCURRENTLY {quote(index)} ON {subject.sql} ({quote(column.name)});\n"
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(index)} UNIQUE USING INDEX {quote(index)};",
             subject.key,
         )
 
@@ -283,8 +287,8 @@ def inline_references(subject: Subject) -> Iterator[Hit]:
             other = subject.schema.resolve(constraint.references)
             yield Hit(
                 f"{subject.key} is locked against all use and {other} against writes at the same time",
-                f"ALTER TABLE {subject.key} ADD COLUMN {column.name} {column.type.name};\n"
-                f"ALTER TABLE {subject.key} ADD CONSTRAINT {column.name}_fkey FOREIGN KEY ({column.name}) "
-                f"REFERENCES {other} NOT VALID;",
+                f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
+                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column.name}_fkey')} FOREIGN KEY ({quote(column.name)}) "
+                f"REFERENCES {spelled(other)} NOT VALID;",
                 subject.key,
             )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.model.schema import Column
+from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
 from lockgate.policy.model.types import rewrites
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.policy.registry import rule
@@ -47,13 +48,13 @@ def drop_dependents(subject: Subject) -> Iterator[Hit]:
         if state is not None and ({action.column, "*"} & set(state.source_columns)):
             yield Hit(
                 f"the view {view} uses {subject.key}.{action.column} and {how}",
-                f"DROP VIEW {view};   -- or build it anew without {action.column}",
+                f"DROP VIEW {spelled(view)};   -- or build it anew without {action.column}",
             )
     for column in table.columns.values():
         if action.column in column.reads:
             yield Hit(
                 f"the generated column {column.name} reads {subject.key}.{action.column} and {how}",
-                f"ALTER TABLE {subject.key} DROP COLUMN {column.name};",
+                f"ALTER TABLE {subject.sql} DROP COLUMN {quote(column.name)};",
             )
     for child, name in table.referenced_by:
         other = subject.schema.relations.get(child)
@@ -61,7 +62,7 @@ def drop_dependents(subject: Subject) -> Iterator[Hit]:
         if constraint is not None and action.column in constraint.ref_columns and child != subject.key:
             yield Hit(
                 f"the foreign key {name} of {child} points to {subject.key}.{action.column} and {how}",
-                f"ALTER TABLE {child} DROP CONSTRAINT {name};",
+                f"ALTER TABLE {spelled(child)} DROP CONSTRAINT {quote(name)};",
             )
 
 
@@ -94,8 +95,8 @@ def drop_index_lost(subject: Subject) -> Iterator[Hit]:
             name = f"{subject.key.rpartition('.')[2]}_{'_'.join(rest)}_idx"
             yield Hit(
                 f"the index {index.key} on ({', '.join(name or '…' for name in index.columns)}) goes with {action.column}",
-                f"-- lockgate: transaction=off\nCREATE {unique}INDEX CONCURRENTLY {name} ON {subject.key} "
-                f"({', '.join(rest)});",
+                f"-- lockgate: transaction=off\nCREATE {unique}INDEX CONCURRENTLY {quote(name)} ON {subject.sql} "
+                f"({quoted(rest)});",
                 subject.key,
             )
 
@@ -161,17 +162,12 @@ def type_narrowing(subject: Subject) -> Iterator[Hit]:
     column = _column(subject, action.column)
     if column is None or subject.new or not narrows(column.type, action.type):
         return
-    before, after = _text(column.type), _text(action.type)
+    before, after = type_sql(column.type), type_sql(action.type)
     yield Hit(
         f"values of {subject.key}.{action.column} ({before}) that do not fit {after} make it fail or are cut",
-        f"SELECT count(*) FROM {subject.key} WHERE {action.column}::{after}::{before} IS DISTINCT FROM {action.column};",  # noqa: S608 - advice, never run
+        f"SELECT count(*) FROM {subject.sql} WHERE {quote(action.column)}::{after}::{before} IS DISTINCT FROM {quote(action.column)};",  # noqa: S608 - advice, never run
         subject.key,
     )
-
-
-def _text(type: w.TypeName) -> str:
-    mods = f"({','.join(map(str, type.mods))})" if type.mods else ""
-    return f"{type.schema + '.' if type.schema else ''}{type.name}{mods}{'[]' if type.array else ''}"
 
 
 @rule(
@@ -201,7 +197,7 @@ def type_using(subject: Subject) -> Iterator[Hit]:
     if column is None or rewrites(subject.schema, column, action):
         yield Hit(
             f"USING computes {subject.key}.{action.column} anew for every row, with no way back",
-            f"ALTER TABLE {subject.key} ADD COLUMN {action.column}_new {_text(action.type)};\n-- then a move, and a swap",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(f'{action.column}_new')} {type_sql(action.type)};\n-- then a move, and a swap",
             subject.key,
         )
 
@@ -232,15 +228,15 @@ def collation_change(subject: Subject) -> Iterator[Hit]:
     if column is None or subject.new or action.collation == column.collation:
         return
     lost = [index.key for index in subject.schema.indexes_reading(subject.key, action.column)]
-    new = f'"{action.collation}"' if action.collation else "the default collation"
+    new = spelled(action.collation) if action.collation else "the default collation"
     table = subject.key.rpartition(".")[2]
     built = f"; built again under {_AX}: {', '.join(lost)}" if lost else ""
     yield Hit(
         f"{subject.key}.{action.column} sorts by {new} from then on{built}",
-        f"CREATE INDEX CONCURRENTLY {table}_{action.column}_sorted_idx ON {subject.key} ({action.column} COLLATE {new});"
+        f"CREATE INDEX CONCURRENTLY {quote(f'{table}_{action.column}_sorted_idx')} ON {subject.sql} ({quote(action.column)} COLLATE {new});"
         if action.collation
-        else f"ALTER TABLE {subject.key} ALTER COLUMN {action.column} TYPE {_text(action.type)} "
-        f'COLLATE "{column.collation}";',
+        else f"ALTER TABLE {subject.sql} ALTER COLUMN {quote(action.column)} TYPE {type_sql(action.type)} "
+        f"COLLATE {spelled(column.collation)};",
         subject.key,
         severity=ERROR if lost else "",
     )
@@ -271,7 +267,7 @@ def drop_not_null(subject: Subject) -> Iterator[Hit]:
     if not subject.new and (column is None or column.not_null):
         yield Hit(
             f"a release that reads {subject.key}.{action.column} may meet NULL once this is applied",
-            f"{_CONTRACT}ALTER TABLE {subject.key} ALTER COLUMN {action.column} DROP NOT NULL;",
+            f"{_CONTRACT}ALTER TABLE {subject.sql} ALTER COLUMN {quote(action.column)} DROP NOT NULL;",
         )
 
 

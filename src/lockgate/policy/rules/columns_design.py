@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.schema import Relation
+from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -41,9 +42,9 @@ def add_json(subject: Subject) -> Iterator[Hit]:
             old = subject.action is not None and not subject.new
             yield Hit(
                 f"SELECT DISTINCT and GROUP BY cannot compare {subject.key}.{column.name}",
-                f"ALTER TABLE {subject.key} ADD COLUMN {column.name} jsonb;"
+                f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} jsonb;"
                 if old
-                else f"{column.name} jsonb",
+                else f"{quote(column.name)} jsonb",
                 severity=WARNING if old else INFO,
             )
 
@@ -69,7 +70,7 @@ def add_sti_type(subject: Subject) -> Iterator[Hit]:
         if column.name == "type" and column.type.name in ("text", "varchar") and not subject.new:
             yield Hit(
                 f"where Rails reads {subject.key}, {column.name} names a class",
-                f"ALTER TABLE {subject.key} ADD COLUMN kind {column.type.name};",
+                f"ALTER TABLE {subject.sql} ADD COLUMN kind {type_sql(column.type)};",
             )
 
 
@@ -218,7 +219,7 @@ def order_padding(subject: Subject) -> Iterator[Hit]:
     if saved >= _WASTE:
         yield Hit(
             f"each row of {subject.key} spends {saved} bytes on padding that another order saves",
-            f"CREATE TABLE {subject.key} ({', '.join(column.name for column in best)})",
+            f"-- the columns of {subject.sql} in this order:\n-- {quoted(column.name for column in best)}",
         )
 
 
@@ -261,7 +262,7 @@ def int_key_exhaustion(tree: Tree) -> Iterator[tuple[File, Hit]]:
                     tree.files[-1],
                     Hit(
                         f"{state.key}.{name} ({_WIDTHS[column.type.name]}) has used at least {share:.0%} of its numbers",
-                        f"ALTER TABLE {state.key} ADD COLUMN {name}_new bigint;\n-- then a move, and a swap",
+                        f"ALTER TABLE {spelled(state.key)} ADD COLUMN {quote(f'{name}_new')} bigint;\n-- then a move, and a swap",
                         state.key,
                         severity=ERROR if share >= 0.9 else "",
                         line=1,

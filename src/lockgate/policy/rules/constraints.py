@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -48,11 +50,11 @@ def fk_validating(subject: Subject) -> Iterator[Hit]:
     if constraint is None or constraint.references is None or constraint.not_valid or not constraint.enforced:
         return
     other = subject.schema.resolve(constraint.references)
-    name = _named(constraint, f"{subject.key}_{'_'.join(constraint.columns)}_fkey")
+    name = _named(constraint, f"{bare(subject.key)}_{'_'.join(constraint.columns)}_fkey")
     yield Hit(
         f"writes to {subject.key} and {other} wait while every row of {subject.key} is checked",
-        f"ALTER TABLE {subject.key} ADD CONSTRAINT {name} FOREIGN KEY ({', '.join(constraint.columns)}) "
-        f"REFERENCES {other} NOT VALID;\n-- next file:\nALTER TABLE {subject.key} VALIDATE CONSTRAINT {name};",
+        f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} FOREIGN KEY ({quoted(constraint.columns)}) "
+        f"REFERENCES {spelled(other)} NOT VALID;\n-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};",
         subject.key,
     )
 
@@ -127,11 +129,11 @@ def check_validating(subject: Subject) -> Iterator[Hit]:
     """A CHECK that is proved at once."""
     constraint = _added(subject, "check")
     if constraint is not None and not constraint.not_valid and constraint.enforced:
-        name = _named(constraint, f"{subject.key}_check")
+        name = _named(constraint, f"{bare(subject.key)}_check")
         yield Hit(
             f"all of {subject.key} is read under {_AX}",
-            f"ALTER TABLE {subject.key} ADD CONSTRAINT {name} CHECK (…) NOT VALID;\n"
-            f"-- next file:\nALTER TABLE {subject.key} VALIDATE CONSTRAINT {name};",
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} CHECK (…) NOT VALID;\n"
+            f"-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};",
             subject.key,
         )
 
@@ -163,7 +165,7 @@ def validate_same_transaction(subject: Subject) -> Iterator[Hit]:
     if constraint.created_file == subject.file.number:
         yield Hit(
             f"{subject.key} stays locked by ADD CONSTRAINT {action.name} while it is read",
-            f"-- a file of its own:\nALTER TABLE {subject.key} VALIDATE CONSTRAINT {action.name};",
+            f"-- a file of its own:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(action.name)};",
             subject.key,
         )
 
@@ -192,12 +194,12 @@ def unique_direct(subject: Subject) -> Iterator[Hit]:
 
 
 def _prepared(subject: Subject, constraint: w.Constraint, kind: str, label: str) -> Hit:
-    name = _named(constraint, f"{subject.key}_{label}")
+    name = _named(constraint, f"{bare(subject.key)}_{label}")
     return Hit(
         f"the index {name} is built under {_AX} on {subject.key}",
-        f"-- lockgate: transaction=off\nCREATE UNIQUE INDEX CONCURRENTLY {name} ON {subject.key} "
-        f"({', '.join(constraint.columns)});\n-- next file:\n"
-        f"ALTER TABLE {subject.key} ADD CONSTRAINT {name} {kind} USING INDEX {name};",
+        f"-- lockgate: transaction=off\nCREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {subject.sql} "
+        f"({quoted(constraint.columns)});\n-- next file:\n"
+        f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} {kind} USING INDEX {quote(name)};",
         subject.key,
     )
 
@@ -252,7 +254,7 @@ def pk_nullable_index(subject: Subject) -> Iterator[Hit]:
         if not subject.schema.proves_not_null(subject.table, column):
             yield Hit(
                 f"all of {subject.key} is read under {_AX} to prove that {column} holds no NULL",
-                f"ALTER TABLE {subject.key} ADD CONSTRAINT {column}_present CHECK ({column} IS NOT NULL) NOT VALID;",
+                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column}_present')} CHECK ({quote(column)} IS NOT NULL) NOT VALID;",
                 subject.key,
             )
 
@@ -312,7 +314,7 @@ def notvalid_forgotten(tree: Tree) -> Iterator[tuple[File, Hit]]:
                             file,
                             Hit(
                                 f"{constraint.name} of {state.key} is NOT VALID and no later file validates it",
-                                f"ALTER TABLE {state.key} VALIDATE CONSTRAINT {constraint.name};",
+                                f"ALTER TABLE {spelled(state.key)} VALIDATE CONSTRAINT {quote(constraint.name)};",
                                 line=judged.line,
                             ),
                         )

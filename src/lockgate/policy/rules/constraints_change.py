@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.schema import Constraint
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -63,7 +65,7 @@ def validate_while_blocking(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"{', '.join(tables)} stay locked ({', '.join(held[key].name for key in tables)}) while all of "
             f"{subject.key} is read",
-            f"-- a file of its own:\nALTER TABLE {subject.key} VALIDATE CONSTRAINT {action.name};",
+            f"-- a file of its own:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(action.name)};",
             subject.key,
         )
 
@@ -169,10 +171,10 @@ def drop_pk_replica(subject: Subject) -> Iterator[Hit]:
         published = any(
             book.all_tables or subject.key in book.tables for book in subject.schema.publications.values()
         )
-        how = f"USING INDEX {spare[0]}" if spare else "FULL"
+        how = f"USING INDEX {quote(bare(spare[0]))}" if spare else "FULL"
         yield Hit(
             f"without {constraint.name} a subscriber cannot tell the rows of {subject.key} apart",
-            f"ALTER TABLE {subject.key} REPLICA IDENTITY {how};",
+            f"ALTER TABLE {subject.sql} REPLICA IDENTITY {how};",
             severity=ERROR if published else "",
         )
 
@@ -234,7 +236,7 @@ def check_drops_proof(subject: Subject) -> Iterator[Hit]:
     if lost:
         yield Hit(
             f"{lost} proved that {subject.key}.{action.column} holds no NULL, and it is gone: all rows are read again",
-            f"ALTER TABLE {subject.key} ALTER COLUMN {action.column} SET NOT NULL;\n"
-            f"ALTER TABLE {subject.key} DROP CONSTRAINT {lost};",
+            f"ALTER TABLE {subject.sql} ALTER COLUMN {quote(action.column)} SET NOT NULL;\n"
+            f"ALTER TABLE {subject.sql} DROP CONSTRAINT {quote(lost)};",
             subject.key,
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.model.volatility import VOLATILE
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Subject
@@ -184,7 +185,7 @@ def fk_no_index(tree: Tree) -> Iterator[tuple[File, Hit]]:
                             f"a DELETE on {tree.schema.resolve(constraint.references)} reads all of {state.key}: "
                             f"no index begins with ({columns})",
                             "-- lockgate: transaction=off\n"
-                            f"CREATE INDEX CONCURRENTLY {name} ON {state.key} ({columns});",
+                            f"CREATE INDEX CONCURRENTLY {quote(name)} ON {spelled(state.key)} ({quoted(constraint.columns)});",
                             state.key,
                             severity=INFO if quiet else "",
                             line=judged.line,

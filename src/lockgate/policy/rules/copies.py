@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from lockgate.policy.hazard import WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.spelling import quote, spelled
 from lockgate.policy.phase import CONTRACT
 from lockgate.policy.registry import rule
 from lockgate.policy.rules.batches import plain
@@ -196,7 +197,7 @@ def before_n1(tree: Tree) -> Iterator[tuple[File, Hit]]:
                     Hit(
                         f"{table}.{before[2]} came with {before[0].name}:{before[1]}, in the same release in which "
                         f"{column} goes",
-                        f"-- lockgate: phase={CONTRACT}\nALTER TABLE {table} DROP COLUMN {column};",
+                        f"-- a file of a later release:\n-- lockgate: phase={CONTRACT}\nALTER TABLE {spelled(table)} DROP COLUMN {quote(column)};",
                         line=judged.line,
                     ),
                 )

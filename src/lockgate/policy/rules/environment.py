@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.environment import Environment, Life
+from lockgate.policy.model.spelling import quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -135,7 +136,7 @@ def wraparound(subject: Subject) -> Iterator[Hit]:
         if mode >= LockMode.ShareUpdateExclusiveLock and life.age > around.freeze_max_age:
             yield Hit(
                 f"{key} is {life.age:,} transactions old; autovacuum to prevent wraparound does not give way",
-                f"VACUUM (FREEZE) {key};",
+                f"VACUUM (FREEZE) {spelled(key)};",
                 key,
             )
 
@@ -237,7 +238,7 @@ def role_owner(subject: Subject) -> Iterator[Hit]:
         if state is not None and state.owner and state.owner not in (around.role, *around.memberships):
             yield Hit(
                 f"{key} belongs to {state.owner}, and {around.role} is no member of it",
-                f"GRANT {state.owner} TO {around.role};",
+                f"GRANT {quote(state.owner)} TO {quote(around.role)};",
                 key,
             )
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, Hazard
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.spelling import beside, in_words, keys_sql, made_name, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -35,9 +37,9 @@ def create_blocking(subject: Subject) -> Iterator[Hit]:
     assert isinstance(word, w.CreateIndex)
     if word.concurrently or subject.new or (subject.table is not None and subject.table.kind == "p"):
         return
-    keys = ", ".join(key.column or "(…)" for key in word.keys)
+    keys = keys_sql(word)
     unique = "UNIQUE " if word.unique else ""
-    fix = f"CREATE {unique}INDEX CONCURRENTLY {word.name} ON {subject.key} ({keys});".replace("  ", " ")
+    fix = f"CREATE {unique}INDEX CONCURRENTLY{made_name(word)} ON {subject.sql} ({keys});"
     yield Hit(
         f"writes to {subject.key} wait while the index {word.name or ''} is built".replace("  ", " "),
         f"In a file of its own, with -- lockgate: transaction=off\n{fix}",
@@ -68,9 +70,15 @@ def partitioned_parent(subject: Subject) -> Iterator[Hit]:
     if word.only or subject.new or subject.table is None or subject.table.kind != "p":
         return
     children = subject.schema.descendants(subject.key)
-    steps = [f"CREATE INDEX {word.name} ON ONLY {subject.key} (…);"]
-    steps += [f"CREATE INDEX CONCURRENTLY {child}_{word.name} ON {child} (…);" for child in children]
-    steps += [f"ALTER INDEX {word.name} ATTACH PARTITION {child}_{word.name};" for child in children]
+    columns = [key.column for key in word.keys if key.column]
+    name = word.name or "_".join([bare(subject.key), *columns, "idx"])
+    own = {child: f"{bare(child)}_{name}" for child in children}
+    steps = [f"CREATE INDEX {quote(name)} ON ONLY {subject.sql} (…);"]
+    steps += [f"CREATE INDEX CONCURRENTLY {quote(own[child])} ON {spelled(child)} (…);" for child in children]
+    steps += [
+        f"ALTER INDEX {beside(subject.key, name)} ATTACH PARTITION {beside(child, own[child])};"
+        for child in children
+    ]
     yield Hit(
         f"writes to {subject.key} and its {len(children)} partitions wait while the index is built on each of them",
         "\n".join(steps),
@@ -108,7 +116,7 @@ def drop_blocking(subject: Subject) -> Iterator[Hit]:
             continue
         yield Hit(
             f"all access to {table or 'the table of ' + key} waits while {key} is dropped",
-            f"In a file of its own, with -- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {key};",
+            f"In a file of its own, with -- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {in_words(name, key)};",
             table,
         )
 
@@ -134,7 +142,7 @@ def reindex_blocking(subject: Subject) -> Iterator[Hit]:
     word = subject.statement
     assert isinstance(word, w.Reindex)
     if not word.concurrently and not subject.is_new(subject.key):
-        what = f"{word.kind.upper()} CONCURRENTLY {subject.key}"
+        what = f"{word.kind.upper()} CONCURRENTLY {subject.sql}"
         yield Hit(f"writes wait while {subject.key} is indexed again", f"REINDEX {what};", subject.key)
 
 

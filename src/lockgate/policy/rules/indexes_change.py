@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.replay_indexes import built_index
-from lockgate.policy.model.schema import Index, key_of, schema_of
+from lockgate.policy.model.schema import Index
+from lockgate.policy.model.spelling import beside, keys_sql, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Judged, Subject
 from lockgate.postgres.tree import words as w
@@ -42,9 +43,9 @@ def invalid_leftover(subject: Subject) -> Iterator[Hit]:
     if word.concurrently and word.if_not_exists and not _dropped_before(subject, word.name):
         yield Hit(
             f"when a build of {word.name} fails, the retry skips the invalid index that it left",
-            f"DROP INDEX CONCURRENTLY IF EXISTS {key_of(schema_of(subject.key), word.name)};\n-- next file:\n"
-            f"CREATE {'UNIQUE ' if word.unique else ''}INDEX CONCURRENTLY {word.name} ON {subject.key} "
-            f"({', '.join(key.column or '(…)' for key in word.keys)});",
+            f"DROP INDEX CONCURRENTLY IF EXISTS {beside(subject.key, word.name)};\n-- next file:\n"
+            f"CREATE {'UNIQUE ' if word.unique else ''}INDEX CONCURRENTLY {quote(word.name)} ON {subject.sql} "
+            f"({keys_sql(word)});",
         )
 
 
@@ -154,9 +155,10 @@ def unique_duplicates(subject: Subject) -> Iterator[Hit]:
         if plain and set(index.columns) <= set(columns):
             return
     keys = ", ".join(column or "…" for column in columns)
+    listed = ", ".join(quote(column) if column else "…" for column in columns)
     yield Hit(
         f"{name or 'the unique index'} fails at the end of its build if {subject.key} holds two equal ({keys})",
-        f"SELECT {keys}, count(*) FROM {subject.key} GROUP BY {keys} HAVING count(*) > 1 LIMIT 10;",  # noqa: S608 - advice, never run
+        f"SELECT {listed}, count(*) FROM {subject.sql} GROUP BY {listed} HAVING count(*) > 1 LIMIT 10;",  # noqa: S608 - advice, never run
     )
 
 
@@ -187,9 +189,9 @@ def exists_other_definition(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"{there.key} is there already, on {there.table} ({', '.join(c or '…' for c in there.columns)}): "
             "nothing is built",
-            f"{_OFF}CREATE INDEX CONCURRENTLY {word.name}_2 ON {subject.key} "
-            f"({', '.join(c or '(…)' for c in asked.columns)});\n"
-            f"-- next file:\nDROP INDEX CONCURRENTLY {there.key};",
+            f"{_OFF}CREATE INDEX CONCURRENTLY {quote(f'{word.name}_2')} ON {subject.sql} "
+            f"({', '.join(quote(c) if c else '(…)' for c in asked.columns)});\n"
+            f"-- next file:\nDROP INDEX CONCURRENTLY {spelled(there.key)};",
         )
 
 
@@ -230,7 +232,7 @@ def drop_backs_constraint(subject: Subject) -> Iterator[Hit]:
         if index.constraint:
             yield Hit(
                 f"{index.key} cannot be dropped: the constraint {index.constraint} of {index.table} requires it",
-                f"ALTER TABLE {index.table} DROP CONSTRAINT {index.constraint};",
+                f"ALTER TABLE {spelled(index.table)} DROP CONSTRAINT {quote(index.constraint)};",
             )
             continue
         for child, key in table.referenced_by if table is not None else ():
@@ -240,7 +242,7 @@ def drop_backs_constraint(subject: Subject) -> Iterator[Hit]:
                 how = "takes" if word.cascade else "is refused because of"
                 yield Hit(
                     f"dropping {index.key} {how} the foreign key {key} of {child}",
-                    f"ALTER TABLE {child} DROP CONSTRAINT {key};",
+                    f"ALTER TABLE {spelled(child)} DROP CONSTRAINT {quote(key)};",
                 )
 
 
@@ -275,16 +277,16 @@ def replace(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 young = table is not None and table.created_file == file.number
                 if young or file.place - before.place > 1:
                     continue
-                keys = ", ".join(key.column or "(…)" for key in word.keys)
+                keys = keys_sql(word)
                 where = tree.schema.resolve(word.table)
-                schema = schema_of(where)
+                new = f"{word.name}_new"
                 yield (
                     before,
                     Hit(
                         f"queries have no {word.name} from here until it is built again",
-                        f"CREATE INDEX CONCURRENTLY {word.name}_new ON {where} ({keys});\n"
-                        f"DROP INDEX CONCURRENTLY {key_of(schema, word.name)};\n"
-                        f"ALTER INDEX {key_of(schema, word.name)}_new RENAME TO {word.name};",
+                        f"CREATE INDEX CONCURRENTLY {quote(new)} ON {spelled(where)} ({keys});\n"
+                        f"DROP INDEX CONCURRENTLY {beside(where, word.name)};\n"
+                        f"ALTER INDEX {beside(where, new)} RENAME TO {quote(word.name)};",
                         line=drop.line,
                     ),
                 )

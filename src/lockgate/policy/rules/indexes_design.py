@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.model.environment import Environment, Life
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay_indexes import built_index
 from lockgate.policy.model.schema import Index
+from lockgate.policy.model.spelling import keys_sql, literal, made_name, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -52,10 +54,10 @@ def too_many_columns(subject: Subject) -> Iterator[Hit]:
             severity=ERROR,
         )
     elif len(word.keys) > _MANY_COLUMNS and not word.unique:
-        first = ", ".join(key.column or "(…)" for key in word.keys[:_MANY_COLUMNS])
+        first = keys_sql(word, _MANY_COLUMNS)
         yield Hit(
             f"{word.name} has {len(word.keys)} key columns; every write to {subject.key} maintains them",
-            f"CREATE INDEX CONCURRENTLY {word.name} ON {subject.key} ({first});",
+            f"CREATE INDEX CONCURRENTLY{made_name(word)} ON {subject.sql} ({first});",
         )
 
 
@@ -98,7 +100,7 @@ def redundant(subject: Subject) -> Iterator[Hit]:
 def _outdone(made: Index, other: Index) -> Hit:
     return Hit(
         f"{made.key} makes {other.key} ({', '.join(other.columns)}) needless",
-        f"-- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {other.key};",
+        f"-- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {spelled(other.key)};",
     )
 
 
@@ -159,7 +161,7 @@ def too_many(subject: Subject) -> Iterator[Hit]:
     if count >= _MANY_INDEXES:
         yield Hit(
             f"{subject.key} has {count} indexes already",
-            f"SELECT indexrelname FROM pg_stat_user_indexes WHERE relname = '{subject.key.rpartition('.')[2]}' AND idx_scan = 0;",  # noqa: S608 - advice, never run
+            f"SELECT indexrelname FROM pg_stat_user_indexes WHERE relname = {literal(bare(subject.key))} AND idx_scan = 0;",  # noqa: S608 - advice, never run
         )
 
 
@@ -227,7 +229,7 @@ def write_hot(subject: Subject) -> Iterator[Hit]:
     if fresh and made.method != "brin":
         yield Hit(
             f"{subject.key} has {writes:.0f} writes a second; those to {', '.join(fresh)} write every index from then on",
-            f"SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = '{subject.key.rpartition('.')[2]}';",  # noqa: S608 - advice, never run
+            f"SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = {literal(bare(subject.key))};",  # noqa: S608 - advice, never run
             subject.key,
         )
 
@@ -255,7 +257,7 @@ def extension_types(subject: Subject) -> Iterator[Hit]:
     """Column types come from the model."""
     word = subject.statement
     assert isinstance(word, w.CreateIndex)
-    make = f"CREATE INDEX CONCURRENTLY {word.name} ON {subject.key} USING"
+    make = f"CREATE INDEX CONCURRENTLY{made_name(word)} ON {subject.sql} USING"
     for key in word.keys:
         column = subject.table.columns.get(key.column) if subject.table is not None else None
         if column is None or column.type.array:
@@ -264,21 +266,21 @@ def extension_types(subject: Subject) -> Iterator[Hit]:
         if word.method == "gin" and kind == "jsonb" and not key.opclass:
             yield Hit(
                 f"if {key.column} is only searched by @>, jsonb_path_ops makes {word.name} smaller and faster",
-                f"{make} gin ({key.column} jsonb_path_ops);",
+                f"{make} gin ({quote(key.column)} jsonb_path_ops);",
             )
         elif word.method == "btree" and kind in _NO_ORDER and not word.unique:
             yield Hit(
                 f"a btree on the {kind} {key.column} serves only equality of whole values",
-                f"{make} gin ({key.column});",
+                f"{make} gin ({quote(key.column)});",
             )
         elif word.method == "ivfflat" and subject.new:
             yield Hit(
                 f"{word.name} learns its lists from the rows that are there, and {subject.key} has none yet",
-                f"{make} hnsw ({key.column} {key.opclass});",
+                f"{make} hnsw ({quote(key.column)} {key.opclass});",
                 severity=WARNING,
             )
         elif word.method == "ivfflat":
             yield Hit(
                 f"IVFFlat on {key.column} loses recall as rows change; HNSW does not need to be built again",
-                f"{make} hnsw ({key.column} {key.opclass});",
+                f"{make} hnsw ({quote(key.column)} {key.opclass});",
             )

@@ -199,7 +199,7 @@ def wide_window(subject: Subject) -> Iterator[Hit]:
     if first and between:
         yield Hit(
             f"{subject.key} is locked since line {first}",
-            f"ALTER TABLE {subject.key} …, …;",
+            f"ALTER TABLE {subject.sql} …, …;",
             subject.key,
         )
 

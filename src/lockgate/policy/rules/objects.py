@@ -38,7 +38,7 @@ def matview_refresh(subject: Subject) -> Iterator[Hit]:
     if not word.concurrently and not subject.new:
         yield Hit(
             f"readers of {subject.key} wait until it is filled again",
-            f"REFRESH MATERIALIZED VIEW CONCURRENTLY {subject.key};",
+            f"REFRESH MATERIALIZED VIEW CONCURRENTLY {subject.sql};",
             subject.key,
         )
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
+from lockgate.policy.model.spelling import in_words, qualified, quote
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -60,7 +61,7 @@ def replaced(subject: Subject) -> Iterator[Hit]:
             ):
                 yield Hit(
                     f"whoever still calls {key} fails",
-                    f"-- lockgate: phase=contract\nDROP {word.kind.upper()} {key};",
+                    f"-- lockgate: phase=contract\nDROP {word.kind.upper()} {in_words(name, key)};",
                 )
         return
     assert isinstance(word, w.CreateFunction)
@@ -114,7 +115,7 @@ def definer_path(subject: Subject) -> Iterator[Hit]:
         kind = "PROCEDURE" if word.procedure else "FUNCTION"
         yield Hit(
             f"{word.name.name} runs with its owner's rights and finds names by the caller's search path",
-            f"ALTER {kind} {word.name.name} SET search_path = pg_catalog, pg_temp;",
+            f"ALTER {kind} {qualified(word.name)} SET search_path = pg_catalog, pg_temp;",
         )
 
 
@@ -182,6 +183,6 @@ def extension_change(subject: Subject) -> Iterator[Hit]:
     elif not word.version:
         yield Hit(
             f"which version of {word.name} is installed depends on the server",
-            f"CREATE EXTENSION IF NOT EXISTS {word.name} SCHEMA {word.schema or '…'} VERSION '…';",
+            f"CREATE EXTENSION IF NOT EXISTS {quote(word.name)} SCHEMA {quote(word.schema) if word.schema else '…'} VERSION '…';",
             severity=INFO,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import WARNING, Hazard
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -77,4 +78,4 @@ def search_path(subject: Subject) -> Iterator[Hit]:
         named = [word.name.schema]
     for name in named:
         if name not in subject.schema.schemas and name not in _CATALOGUES and not name.startswith("pg_"):
-            yield Hit(f"no earlier file creates the schema {name}", f"CREATE SCHEMA {name};")
+            yield Hit(f"no earlier file creates the schema {quote(name)}", f"CREATE SCHEMA {quote(name)};")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.spelling import beside, in_words, qualified, quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -48,20 +49,23 @@ def drop(subject: Subject) -> Iterator[Hit]:
         others = [
             other for other in subject.facts.locks if other != key and other in subject.schema.relations
         ]
-        also = f"; {', '.join(others)} are locked too" if others else ""
+        also = f"; {', '.join(others)} {'are' if len(others) > 1 else 'is'} locked too" if others else ""
         yield Hit(
-            f"whoever still uses {key} fails{also}", f"-- lockgate: phase=contract\nDROP TABLE {key};", key
+            f"whoever still uses {key} fails{also}",
+            f"-- lockgate: phase=contract\nDROP TABLE {in_words(name, key)};",
+            key,
         )
 
 
 def _owned(subject: Subject, word: w.Drop) -> Iterator[Hit]:
     closure = closure_of(subject.schema, word.kind, word.names, (), cascade=word.cascade)
     roles = ", ".join(name.name for name in word.names)
+    listed = quoted([name.name for name in word.names])
     gone = [key for key in closure.gone if key in subject.schema.relations and not subject.is_new(key)]
     told = f": {', '.join(gone)}" if gone else ", which the files and the snapshot do not tell"
     yield Hit(
         f"everything that {roles} owns goes{told}",
-        f"-- lockgate: phase=contract\nREASSIGN OWNED BY {roles} TO CURRENT_USER;\nDROP OWNED BY {roles};",
+        f"-- lockgate: phase=contract\nREASSIGN OWNED BY {listed} TO CURRENT_USER;\nDROP OWNED BY {listed};",
     )
 
 
@@ -86,10 +90,14 @@ def rename(subject: Subject) -> Iterator[Hit]:
     word = subject.statement
     assert isinstance(word, w.Rename | w.SetSchema)
     if word.kind == "table" and not subject.new and subject.key not in subject.schema.indexes:
-        new = word.new if isinstance(word, w.Rename) else f"{word.schema}.{word.name.name}"
+        if isinstance(word, w.Rename):
+            new, change, there = word.new, f"RENAME TO {quote(word.new)}", beside(subject.key, word.new)
+        else:
+            new, change = f"{word.schema}.{word.name.name}", f"SET SCHEMA {quote(word.schema)}"
+            there = qualified(w.Name(word.schema, word.name.name))
         yield Hit(
             f"whoever uses {subject.key} fails once it is called {new}",
-            f"ALTER TABLE {subject.key} RENAME TO {new};\nCREATE VIEW {subject.key} AS TABLE {new};",
+            f"ALTER TABLE {subject.sql} {change};\nCREATE VIEW {subject.sql} AS TABLE {there};",
         )
 
 
@@ -148,8 +156,8 @@ def create_partition_of(subject: Subject) -> Iterator[Hit]:
     if not subject.is_new(parent):
         yield Hit(
             f"all access to {parent} waits for it",
-            f"CREATE TABLE {subject.key} (LIKE {parent} INCLUDING ALL);\n"
-            f"ALTER TABLE {parent} ATTACH PARTITION {subject.key} FOR VALUES …;",
+            f"CREATE TABLE {subject.sql} (LIKE {spelled(parent)} INCLUDING ALL);\n"
+            f"ALTER TABLE {spelled(parent)} ATTACH PARTITION {subject.sql} FOR VALUES …;",
             parent,
         )
 
@@ -207,7 +215,7 @@ def detach(subject: Subject) -> Iterator[Hit]:
         key = subject.schema.resolve(action.partition)
         yield Hit(
             f"all access to {subject.key} waits for it",
-            f"-- lockgate: transaction=off\nALTER TABLE {subject.key} DETACH PARTITION {key} CONCURRENTLY;",
+            f"-- lockgate: transaction=off\nALTER TABLE {subject.sql} DETACH PARTITION {spelled(key)} CONCURRENTLY;",
             subject.key,
         )
 

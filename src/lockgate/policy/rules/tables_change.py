@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay_alter import SELF
+from lockgate.policy.model.spelling import in_words, qualified, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
 _SETUP = "CREATE TABLE orders (id bigint PRIMARY KEY, tenant text);"
 _AX = "AccessExclusiveLock"
+_RELATIONS = {"table": "TABLE", "view": "VIEW", "matview": "MATERIALIZED VIEW", "sequence": "SEQUENCE"}
 
 
 @rule(
@@ -47,16 +50,21 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
         if schema.schemas.get(name.name, -1) != subject.file.number:
             yield Hit(
                 f"CASCADE also takes whatever lies in {name.name}, which neither the files nor the snapshot tell",
-                f"DROP SCHEMA {name.name};",
+                f"DROP SCHEMA {quote(name.name)};",
             )
     if gone or lost:
         views = [key for key in gone if key in schema.relations and schema.relations[key].kind in "vm"]
         kinds = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
-        drops = [f"DROP {kinds[schema.relations[key].kind]} {key};" for key in reversed(views)]
-        names = ", ".join(name.name for name in word.names)
+        drops = [f"DROP {kinds[schema.relations[key].kind]} {spelled(key)};" for key in reversed(views)]
+        names = ", ".join(
+            in_words(name, schema.resolve(name)) if word.kind in _RELATIONS else qualified(name)
+            for name in word.names
+        )
         yield Hit(
             f"CASCADE also takes {', '.join(dict.fromkeys([*gone, *lost]))}",
-            "\n".join([*drops, f"DROP {word.kind.upper().replace('_', ' ')} {names};"]),
+            "\n".join(
+                [*drops, f"DROP {_RELATIONS.get(word.kind, word.kind.upper().replace('_', ' '))} {names};"]
+            ),
         )
 
 
@@ -119,7 +127,11 @@ def replica_identity(subject: Subject) -> Iterator[Hit]:
         return
     table = subject.table
     primary = [c.index for c in table.constraints.values() if c.kind == "primary"] if table else []
-    fix = f"ALTER TABLE {subject.key} REPLICA IDENTITY USING INDEX {primary[0]};" if primary else ""
+    fix = (
+        f"ALTER TABLE {subject.sql} REPLICA IDENTITY USING INDEX {quote(bare(primary[0]))};"
+        if primary
+        else ""
+    )
     if action.kind == "f":
         yield Hit(f"each UPDATE and DELETE of {subject.key} logs the whole old row", fix)
     else:
@@ -152,7 +164,7 @@ def row_security(tree: Tree) -> Iterator[Hit]:
                 if word.create and state is not None and state.kind in "rp" and not state.row_security:
                     yield Hit(
                         f"policy {word.name} does nothing while row security of {state.key} is off",
-                        f"ALTER TABLE {state.key} ENABLE ROW LEVEL SECURITY;",
+                        f"ALTER TABLE {spelled(state.key)} ENABLE ROW LEVEL SECURITY;",
                         severity=INFO,
                         line=judged.line,
                     )
@@ -173,8 +185,8 @@ def _switched(key: str, what: str, policies: bool, line: int) -> Iterator[Hit]:
         who = "everyone but its owner" if what == "enable" else "everyone, its owner included,"
         yield Hit(
             f"{who} sees no row of {key}: it has no policy",
-            f"CREATE POLICY {key.rpartition('.')[2]}_rows ON {key} USING (…);\n"
-            f"ALTER TABLE {key} {what.upper()} ROW LEVEL SECURITY;",
+            f"CREATE POLICY {quote(f'{bare(key)}_rows')} ON {spelled(key)} USING (…);\n"
+            f"ALTER TABLE {spelled(key)} {what.upper()} ROW LEVEL SECURITY;",
             line=line,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.schema import Relation
+from lockgate.policy.model.spelling import qualified, quote, spelled, type_sql
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -161,7 +162,8 @@ def exists_drift(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"{state.key} exists already and {', '.join(found)}; this statement does not change it",
             "\n".join(
-                f"ALTER TABLE {state.key} ADD COLUMN {column.name} {column.type.name};" for column in missing
+                f"ALTER TABLE {spelled(state.key)} ADD COLUMN {quote(column.name)} {type_sql(column.type)};"
+                for column in missing
             ),
         )
 
@@ -202,7 +204,7 @@ def habits(tree: Tree) -> Iterator[Hit]:
             if not keyed and not state.parents and state.kind in "rp":
                 yield Hit(
                     f"{state.key} has no primary key",
-                    f"ALTER TABLE {state.key} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;",
+                    f"ALTER TABLE {spelled(state.key)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;",
                     line=judged.line,
                 )
             for name in (word.name.name, *(column.name for column in word.columns)):
@@ -234,7 +236,7 @@ def autovacuum_off(subject: Subject) -> Iterator[Hit]:
         if option.lower().endswith("autovacuum_enabled") and value.lower() in _OFF:
             yield Hit(
                 f"dead rows of {subject.key} pile up from now on",
-                f"ALTER TABLE {subject.key} SET (autovacuum_vacuum_scale_factor = 0.02);",
+                f"ALTER TABLE {subject.sql} SET (autovacuum_vacuum_scale_factor = 0.02);",
             )
 
 
@@ -262,10 +264,9 @@ def copied(subject: Subject) -> Iterator[Hit]:
         return
     sources = [key for key in sources_of(subject, word.query) if not subject.is_new(key)]
     if sources:
-        new = word.name.name
         yield Hit(
             f"this file's transaction lasts until all is read: {', '.join(sources)}",
-            f"CREATE TABLE {new} (LIKE {sources[0]});\n-- then a move that copies in batches",
+            f"CREATE TABLE {qualified(word.name)} (LIKE {spelled(sources[0])});\n-- then a move that copies in batches",
             largest(subject, sources),
         )
 

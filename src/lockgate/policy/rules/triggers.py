@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.model.environment import Environment, Life
+from lockgate.policy.model.spelling import quote
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -73,7 +74,7 @@ def trigger_toggle(subject: Subject) -> Iterator[Hit]:
     assert isinstance(action, w.ToggleTrigger)
     if subject.new:
         return
-    back = f"ALTER TABLE {subject.key} ENABLE TRIGGER {action.name or ('USER' if action.user else 'ALL')};"
+    back = f"ALTER TABLE {subject.sql} ENABLE TRIGGER {quote(action.name) if action.name else 'USER' if action.user else 'ALL'};"
     if action.enable:
         yield Hit(
             f"writes to {subject.key} wait for it; rows written while it was off stay as they are",
@@ -88,7 +89,7 @@ def trigger_toggle(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"foreign keys and deferred keys of {subject.key} are not checked for any session from now on, and "
             "switching them on again does not look at the rows",
-            f"-- only the file's own triggers:\nALTER TABLE {subject.key} DISABLE TRIGGER USER;",
+            f"-- only the file's own triggers:\nALTER TABLE {subject.sql} DISABLE TRIGGER USER;",
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import Hazard
+from lockgate.policy.model.spelling import qualified, quote
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -84,8 +85,8 @@ def domain_add_check(subject: Subject) -> Iterator[Hit]:
         name = word.constraint.name if word.constraint is not None else ""
         yield Hit(
             f"writes to {', '.join(tables)} wait while each is read",
-            f"ALTER DOMAIN {word.name.name} ADD CONSTRAINT {name} CHECK (…) NOT VALID;\n"
-            f"-- next file:\nALTER DOMAIN {word.name.name} VALIDATE CONSTRAINT {name};",
+            f"ALTER DOMAIN {qualified(word.name)} ADD CONSTRAINT {quote(name)} CHECK (…) NOT VALID;\n"
+            f"-- next file:\nALTER DOMAIN {qualified(word.name)} VALIDATE CONSTRAINT {quote(name)};",
         )
 
 

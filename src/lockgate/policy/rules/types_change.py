@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.model.schema import UserType
+from lockgate.policy.model.spelling import beside, in_words, literal, qualified, spelled, type_sql
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
@@ -18,10 +19,6 @@ def _old_type(subject: Subject, name: w.Name) -> tuple[str, UserType | None]:
     key = subject.schema.type_key(name.schema, name.name)
     state = subject.schema.types.get(key)
     return ("", state) if state is not None and state.created_file == subject.file.number else (key, state)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 @rule(
@@ -49,10 +46,10 @@ def enum_ordering(subject: Subject) -> Iterator[Hit]:
     if not key or (state is not None and word.value in state.labels):
         return
     last = state.labels[-1] if state is not None and state.labels else ""
-    after = f" AFTER {_quoted(last)}" if last else ""
+    after = f" AFTER {literal(last)}" if last else ""
     yield Hit(
-        f"{_quoted(word.value)} sorts after every other label of {key}",
-        f"ALTER TYPE {key} ADD VALUE {_quoted(word.value)}{after};" if after else "",
+        f"{literal(word.value)} sorts after every other label of {key}",
+        f"ALTER TYPE {spelled(key)} ADD VALUE {literal(word.value)}{after};" if after else "",
     )
 
 
@@ -78,10 +75,10 @@ def enum_rename_or_drop(subject: Subject) -> Iterator[Hit]:
     if isinstance(word, w.AlterEnum) and word.renamed_from:
         key, _ = _old_type(subject, word.name)
         if key:
-            old, new = _quoted(word.renamed_from), _quoted(word.value)
+            old, new = literal(word.renamed_from), literal(word.value)
             yield Hit(
                 f"whoever still writes or compares {old} of {key} fails",
-                f"ALTER TYPE {key} ADD VALUE {new} AFTER {old};",
+                f"ALTER TYPE {spelled(key)} ADD VALUE {new} AFTER {old};",
             )
     elif isinstance(word, w.Drop) and word.kind in ("type", "domain"):
         for name in word.names:
@@ -89,7 +86,7 @@ def enum_rename_or_drop(subject: Subject) -> Iterator[Hit]:
             if key and not (word.if_exists and state is None):
                 yield Hit(
                     f"whoever still uses the type {key} fails",
-                    f"-- lockgate: phase=contract\nDROP {word.kind.upper()} {key};",
+                    f"-- lockgate: phase=contract\nDROP {word.kind.upper()} {in_words(name, key)};",
                 )
 
 
@@ -126,7 +123,7 @@ def enum_recreate(subject: Subject) -> Iterator[Hit]:
     yield Hit(
         f"{subject.key} is written again under {_AX} to turn {action.column} from {source.key} into {action.type.name}",
         "\n".join(
-            f"ALTER TYPE {_first_name(subject, source.key)} ADD VALUE {_quoted(label)};" for label in added
+            f"ALTER TYPE {_first_name(subject, source.key)} ADD VALUE {literal(label)};" for label in added
         )
         if kept
         else "",
@@ -139,8 +136,8 @@ def _first_name(subject: Subject, key: str) -> str:
     for judged in subject.earlier():
         word = judged.statement
         if isinstance(word, w.Rename) and word.kind == "type" and word.new == key.rpartition(".")[2]:
-            return word.name.name
-    return key
+            return beside(key, word.name.name)
+    return spelled(key)
 
 
 @rule(
@@ -163,10 +160,11 @@ def create_enum(subject: Subject) -> Iterator[Hit]:
     assert isinstance(word, w.CreateType)
     if word.kind == "enum":
         name = word.name.name
+        several = qualified(w.Name(word.name.schema, f"{name}s"))
         yield Hit(
             f"labels of {name} can never be removed in place",
-            f"CREATE TABLE {name}s (name text PRIMARY KEY);\n"
-            f"INSERT INTO {name}s (name) VALUES {', '.join(f'({_quoted(label)})' for label in word.labels)};"
+            f"CREATE TABLE {several} (name text PRIMARY KEY);\n"
+            f"INSERT INTO {several} (name) VALUES {', '.join(f'({literal(label)})' for label in word.labels)};"
             if word.labels
             else "",
         )
@@ -226,5 +224,5 @@ def create_constrained_domain(subject: Subject) -> Iterator[Hit]:
     if word.constraints or word.not_null:
         yield Hit(
             f"adding a column of {word.name.name} to a table writes the table again: its values must be checked",
-            f"CREATE DOMAIN {word.name.name} AS {word.base.name};\n-- and a CHECK on each table that uses it",
+            f"CREATE DOMAIN {qualified(word.name)} AS {type_sql(word.base)};\n-- and a CHECK on each table that uses it",
         )

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.spelling import beside, in_words, qualified, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.rules.tables_design import largest, sources_of
 from lockgate.policy.subject import Hit, Subject
@@ -44,7 +46,7 @@ def replace(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"the server refuses it: {subject.key} has the columns {', '.join(before)}, and these must stay, "
             "in that order",
-            f"CREATE VIEW {subject.key}_2 AS …;",
+            f"CREATE VIEW {beside(subject.key, f'{bare(subject.key)}_2')} AS …;",
             severity=ERROR,
         )
     else:
@@ -87,14 +89,14 @@ def drop(tree: Tree) -> Iterator[Hit]:
                 if key in later and file.transactional:
                     yield Hit(
                         f"{key} is locked until the end of the file and loses its privileges",
-                        f"CREATE OR REPLACE VIEW {key} AS …;" if word.kind == "view" else "",
+                        f"CREATE OR REPLACE VIEW {spelled(key)} AS …;" if word.kind == "view" else "",
                         severity=WARNING,
                         line=judged.line,
                     )
                     continue
                 yield Hit(
                     f"whoever still uses {key} fails",
-                    f"-- lockgate: phase=contract\nDROP {_KINDS[word.kind]} {key};",
+                    f"-- lockgate: phase=contract\nDROP {_KINDS[word.kind]} {in_words(name, key)};",
                     line=judged.line,
                 )
 
@@ -131,8 +133,8 @@ def filled(subject: Subject) -> Iterator[Hit]:
     if sources:
         yield Hit(
             f"this file's transaction lasts until all is read: {', '.join(sources)}",
-            f"CREATE MATERIALIZED VIEW {word.name.name} AS … WITH NO DATA;\n"
-            f"-- after the migration:\nREFRESH MATERIALIZED VIEW {word.name.name};",
+            f"CREATE MATERIALIZED VIEW {qualified(word.name)} AS … WITH NO DATA;\n"
+            f"-- after the migration:\nREFRESH MATERIALIZED VIEW {qualified(word.name)};",
             largest(subject, sources),
         )
 
