@@ -117,9 +117,32 @@ def test_what_depends_on_rows(rehearse: Callable[..., Rehearsal]) -> None:
     (row,) = [c for c in found.checks if c.id == "rows:1700000000001"]
     assert (str(row.answer), row.reason_code) == ("hold", "DATA_DEPENDENT")
     assert "fails on tables that hold made-up rows and was applied without these" in row.details
+    assert "lockgate rehearse --rows 0" in row.details
     assert answers(found)["applies"] == "pass"
     assert found.verdict == "fail"  # the policy refuses a CHECK that scans
     assert not [c for c in rehearse(TABLE, change, base=1, rows=0).checks if c.id.startswith("rows")]
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("pending", "count"),
+    [
+        ("check (a ~ '^[A-Z]{3}-[0-9]{4}$')", "SELECT count(*) FROM t WHERE NOT (a ~ '^[A-Z]{3}-[0-9]{4}$'::text)"),
+        ("check (a is not null and b > 1000000000)", "SELECT count(*) FROM t WHERE NOT (a IS NOT NULL AND b > 1000000000)"),
+        ("foreign key (b) references p (id)", "SELECT count(*) FROM t c WHERE c.b IS NOT NULL AND NOT EXISTS (SELECT FROM p p WHERE p.id = c.b)"),
+    ],
+)  # fmt: skip
+def test_not_valid_then_validate(rehearse: Callable[..., Rehearsal], pending: str, count: str) -> None:
+    """What one file adds NOT VALID and the next validates passes on rows made to satisfy it, with the query that counts production's which do not, at production size and under load too."""
+    tables = "create table p (id int primary key); create table t (id int primary key, a text, b int);"
+    files = (tables, f"alter table t add constraint kept {pending} not valid;", "alter table t validate constraint kept;")  # fmt: skip
+    schema = Schema({"t": Relation("t", "r", rows=5_000), "p": Relation("p", "r", rows=500)})
+    taken = Snapshot("1", 18, "2026-01-01T00:00:00Z", schema, schema_rev=str(FIRST))
+    for more in ({}, {"clients": 2, "scaling": Scaling(taken, 1_000, 1)}):
+        found = rehearse(*files, base=1, **more)
+        assert (found.verdict, found.reason) == ("pass", "")
+        assert found.rows.rows["t"] == 20
+        assert [n for n in found.notes if n.startswith(f"{FIRST + 2} validates kept of t") and n.endswith(f"Count them first: {count}")]  # fmt: skip
 
 
 @pytest.mark.postgres("18")

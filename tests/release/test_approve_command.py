@@ -1,13 +1,15 @@
 """Approvals from end to end: given on the command line, demanded by `up` and by `release`."""
 
 import json
+import re
+import shlex
 import tarfile
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
-from release.conftest import PROTECTED, SHA
+from release.conftest import ENV, PROTECTED, SHA
 from release.stage import Service, service
 from support.calls import Project, validate
 
@@ -61,6 +63,44 @@ def test_a_protected_environment_wants_a_rehearsal(make: Callable[..., Project])
     proof.write_text(whole)
     done = project.ok("up", "up", "--env", "production")
     assert any("rehearsed at" in e["detail"] for e in done["timeline"])
+
+
+def _as_told(project: Project, told: str) -> dict:
+    """Call `status` and `rehearse` with the words of an answer's `next`; what the rehearsal says."""
+    calls = [shlex.split(c) for c in re.findall(r"lockgate (status [^>]*|rehearse [^;]*)", told)]
+    status = next(c for c in calls if c[0] == "status")
+    (project.root / "status.json").write_text(
+        project.json(*[w for w in status if w not in ("--format", "json")]).out
+    )
+    return project.json(*next(c for c in calls if c[0] == "rehearse")).document("rehearse")
+
+
+def test_not_valid_then_validate_goes_through(make: Callable[..., Project]):
+    """A CHECK that is added NOT VALID and validated in the next file is released by following the words; a file that fails on made-up rows only, by the rehearsal without them that is named."""
+    project = make(BACKUP + ENV + "[release]\nrehearsal = true\n")
+    project.ok("up", "up", "--env", "production")
+    add = "ALTER TABLE customers ADD CONSTRAINT mail CHECK (email ~ '^[a-z]+@shop[.]test$') NOT VALID;\n"
+    project.write("mail", add)
+    project.write("proven", "ALTER TABLE customers VALIDATE CONSTRAINT mail;\n")
+    missing = project.json("release", "--sha", SHA, "--env", "production").error("REHEARSAL_MISSING")
+    found = _as_told(project, str(missing["next"]))
+    assert found["verdict"] == "pass", found
+    assert any("SELECT count(*) FROM customers WHERE NOT" in note for note in found["notes"])
+    project.ok("release", "release", "resume", SHA, "--env", "production")
+    project.write(
+        "always",
+        "-- lockgate: transaction=off\nCREATE UNIQUE INDEX CONCURRENTLY never ON customers ((id * 0));\n",
+    )
+    second = SHA[::-1]
+    missing = project.json("release", "--sha", second, "--env", "production").error("REHEARSAL_MISSING")
+    held = _as_told(project, str(missing["next"]))
+    assert held["reasonCode"] == "DATA_DEPENDENT", held
+    answer = project.json("release", "resume", second, "--env", "production")
+    assert answer.code == 5, answer
+    told = answer.error("REHEARSAL_HELD")["next"]
+    assert "--rows 0" in told
+    assert _as_told(project, told)["verdict"] == "pass"
+    project.ok("release", "release", "resume", second, "--env", "production")
 
 
 def test_a_job_far_from_the_artifacts_reads_the_journal(make: Callable[..., Project], database: str):

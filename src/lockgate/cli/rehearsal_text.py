@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lockgate.cli.output import Output
+from lockgate.record.reasons import reason
 from lockgate.record.words import counted
 from lockgate.rehearsal.waiting import (
     EVERYBODY,
@@ -57,6 +58,8 @@ def show(output: Output, rehearsal: "Rehearsal", pages: Iterable[str] = ()) -> N
         output.say(f"wrote     {path}")
     told = output.mark(rehearsal.verdict, _KIND[rehearsal.verdict])
     output.say(f"verdict   {told}{' ' + rehearsal.reason_code if rehearsal.reason_code else ''}")
+    if rehearsal.verdict == "hold":
+        output.say(f"next      {reason(rehearsal.reason_code).next}")
 
 
 # -- statements -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from lockgate.errors import Interrupted, LockgateError, RunFailed
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.policy.finding import StatementFacts
+from lockgate.postgres.breaking import Breakable, fails_to_validate, read_breakable
 from lockgate.postgres.fingerprint import Shape, read_shape
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.target import Target
@@ -47,6 +48,12 @@ class Course:
         self._claims = claims
         self._refused: dict[str, LockgateError] = {}
         """Revision → why the file did not apply on made-up rows."""
+        self._mended: set[str] = set()
+        """Revisions that could not VALIDATE what our rows from before it broke."""
+        self._satisfied: dict[str, Breakable] = {}
+        """What was NOT VALID when rows were made to satisfy it, by oid."""
+        self.proven: list[Breakable] = []
+        """What was validated on rows that were made to satisfy it."""
         self._new_tables = True
 
     def run(self, *, asked: bool) -> bool:
@@ -64,6 +71,8 @@ class Course:
                 raise
             except LockgateError as error:
                 revision = str(error.details.get("revision") or log.in_flight or "")
+                if self._mend(revision, error):
+                    continue
                 if _depends_on_rows(error) and self._filling.rows and revision not in self._refused:
                     self._refused[revision] = error
                     self._filling.clear()
@@ -79,6 +88,32 @@ class Course:
         told = f"{counted(len(self.files), 'file')} applied" if self.pending else "nothing is pending"
         self.checks.append(passed("applies", told))
         return True
+
+    def _mend(self, revision: str, error: LockgateError) -> bool:
+        """Where our rows break what the file is to VALIDATE: fill the tables anew, as production's are cleaned by then; True to try again.
+
+        The constraint is there since an earlier file, so the new rows satisfy it as every row does that comes after it.
+        """
+        tried = revision in self._mended or revision in self._refused
+        of_it = fails_to_validate(error.details.get("statement"), error.details.get("sqlstate"))
+        pending = read_breakable(self._wire) if of_it and self._filling.rows and not tried else []
+        if not pending:
+            return False
+        self._mended.add(revision)
+        self._satisfied |= {one.oid: one for one in pending}
+        self._filling.clear()
+        self._filling.fill()
+        return True
+
+    def _of_validated(self, revision: str) -> None:
+        """Say what has to be so of production's rows, for ours were made so."""
+        left = {one.oid for one in read_breakable(self._wire)}
+        for oid in self._satisfied.keys() - left:
+            one = self._satisfied.pop(oid)
+            self.proven.append(one)
+            self.notes.append(
+                f"{revision} validates {one.name} of {one.table}, and the made-up rows were made to satisfy that: rows that break it make VALIDATE fail in production. Count them first: {one.count}"
+            )
 
     def _observe(self, log: Log) -> None:
         observe(self._target, self.stage, log, self._claims.facts, self.observed)
@@ -103,6 +138,8 @@ class Course:
         self.files[file.revision] = file
         if file.revision in self._refused:
             self._of_rows(file.revision, self._refused[file.revision])
+        elif self._satisfied:
+            self._of_validated(file.revision)
         statements = self.stage.prepared[file.revision].statements
         self._probe.older.applied((s.kind, s.text) for s in statements)
         self._new_tables = self._new_tables or self._may_make_tables(file.revision)
@@ -124,7 +161,7 @@ class Course:
             self.checks.append(
                 held(
                     f"rows:{revision}",
-                    f"{told}. Production's rows may do better",
+                    f"{told}. Production's rows may do better: count there what it would refuse; lockgate rehearse --rows 0 proves the files without made-up rows",
                     "DATA_DEPENDENT",
                 )
             )

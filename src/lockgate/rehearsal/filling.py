@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
@@ -10,7 +11,7 @@ from lockgate.postgres.tables import Table, prepare_reading, read_tables
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.likeness import Likenesses
-from lockgate.rehearsal.rows import NOTHING_KNOWN, backfill, fill, in_order, inserted
+from lockgate.rehearsal.rows import NOTHING_KNOWN, backfill, fill, in_order, inserted, speaks_of
 
 _WAYS: tuple[dict[str, bool], ...] = (
     {},
@@ -36,12 +37,15 @@ class Filling:
         seed: int,
         wanted: Mapping[str, int] | None = None,
         like: Likenesses | None = None,
+        promised: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        """``promised`` are checks of tables that files have yet to bring and to validate: the rows satisfy them where the columns are there."""
         self._wire = wire
         self._rows = rows
         self._seed = seed
         self._wanted = dict(wanted or {})
         self._like = like or {}
+        self._promised = promised or {}
         self._prepared = False
         self._choices = Choices(seed)
         self._done: set[int] = set()
@@ -57,12 +61,29 @@ class Filling:
             prepare_reading(self._wire)
             self._prepared = True
         for found in in_order(read_tables(self._wire, self._done, prepared=True)):
-            table = self._choices.settle(self._wire, [found])[0]
+            table = self._choices.settle(self._wire, [self._with_promises(found)])[0]
             count = self._wanted.get(table.key, self._rows)
             self._done.add(table.oid)
             if not count:
                 continue
             self._fill(table, count)
+
+    def _with_promises(self, table: Table) -> Table:
+        """The table with the checks that it will have, as far as its columns know what they speak of."""
+        for check in self._promised.get(table.key, ()):
+            try:
+                self._wire.one(f"SELECT {check} FROM {table.quoted} LIMIT 0")  # noqa: S608
+            except ServerError:
+                continue
+            named = [column for column in table.columns if speaks_of(check, column)]
+            table = replace(
+                table,
+                checks=(*table.checks, check),
+                columns=tuple(
+                    replace(c, checks=(*c.checks, check)) if named == [c] else c for c in table.columns
+                ),
+            )
+        return table
 
     def _fill(self, table: Table, count: int) -> None:
         """Fill one table. Rows that a migration put in are better than ours: the statement itself sees to that."""

@@ -1,5 +1,6 @@
 """Has this very plan been rehearsed, did it pass, and is that fresh? What ``up`` asks before a protected environment."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -13,11 +14,29 @@ MAX_AGE = timedelta(days=7)
 
 
 class Proof(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer: pass opens; ``reason_code`` and ``details`` tell why it is not pass, or what passed when."""
+    """The answer: pass opens; ``reason_code`` and ``details`` tell why it is not pass, or what passed when.
+
+    ``cause`` is the reason code of the rehearsal itself, where there is one that did not pass.
+    """
 
     answer: Verdict
     details: str
     reason_code: str = ""
+    cause: str = ""
+
+    def next(self, environment: str = "") -> str:
+        """What to type: the rehearsal on top of what is applied, and where the same one would hold again, what is to be different."""
+        place = f" --env {shlex.quote(environment)}" if environment else ""
+        call = (
+            f"lockgate status{place} --format json > status.json; lockgate rehearse --from-status status.json"
+        )
+        if self.cause == "DATA_DEPENDENT":
+            return f"Count in production the rows that the file would refuse; where there are none, rehearse without made-up rows: {call} --rows 0"
+        if self.reason_code == "REHEARSAL_HELD":
+            return f"Mend what checks[] in rehearsal.json names; what depends on the rows of production is shown by lockgate snapshot: {call} --snapshot snapshot.json"
+        if self.reason_code == "REHEARSAL_FAILED":
+            return f"Mend what checks[] in rehearsal.json names, then {call}"
+        return call
 
 
 class _Rehearsed(msgspec.Struct, rename="camel"):
@@ -76,6 +95,7 @@ def judge(
             Verdict.HOLD if held else Verdict.FAIL,
             f"the rehearsal of {found.generated_at} did not pass: {found.reason_code or found.verdict}",
             "REHEARSAL_HELD" if held else "REHEARSAL_FAILED",
+            found.reason_code,
         )
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if now - at > max_age or at - now > timedelta(hours=1):

@@ -16,6 +16,7 @@ from lockgate.migrations.plan import Plan
 from lockgate.migrations.progress import AppliedFile, Event, Log
 from lockgate.policy.model.schema import Schema
 from lockgate.policy.subject import Options
+from lockgate.postgres.breaking import Breakable, fails_to_validate
 from lockgate.postgres.fingerprint import read_fingerprint
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.scratch import Ground
@@ -74,6 +75,8 @@ class Rehearsing:
         self.checks: list[Check] = []
         self.notes: list[str] = []
         self.digest = ""
+        self.promised: dict[str, tuple[str, ...]] = {}
+        """Table → the checks that files bring and validate: what production's rows satisfy by then."""
         self.bases = Bases(ground, self.stage, wish.plan, self.tell)
         self._listener = listener
         self._started = time.monotonic()
@@ -124,6 +127,7 @@ class Rehearsing:
         compatibility = probe.answers(whole=whole)
         self.checks += [_check_of(name, found) for name, found in compatibility.items()]
         traces = self._traces(course.observed, claims, course.files)
+        self.promised = _promised(course.proven)
         impact = self._impact(claims) if whole and wish.scaling is not None else None
         self.notes += [*course.notes, *self.bases.notes, *unnamed(wish.releases)]
         self.notes += [f"{table} holds no rows: {why}" for table, why in sorted(filling.empty.items())]
@@ -196,7 +200,8 @@ class Rehearsing:
         """What it costs at production size, and whether the estimates of the files hold."""
         assert self.wish.scaling is not None
         found, why = measure(
-            self.ground, self.bases.make, self.stage, self.pending, claims.facts, self.wish.scaling,
+            self.ground, self.bases.make, self.stage, self.pending, claims.facts,
+            msgspec.structs.replace(self.wish.scaling, promised=self.promised),
             lambda observed, files: self._traces(observed, claims, files),
             lambda event: self.tell(event.status, event.detail),
         )  # fmt: skip
@@ -223,6 +228,7 @@ class Rehearsing:
             seed=wish.seed,
             wanted={} if wish.scaling is None else wish.scaling.wanted(),
             like=None if wish.scaling is None else likenesses_of(wish.scaling.snapshot),
+            promised=self.promised,
         )
         probe = Probe(target, wish.releases, seed=wish.seed)
         try:
@@ -249,6 +255,10 @@ class Rehearsing:
         except RunFailed as error:
             if isinstance(error, Interrupted):
                 raise
+            if fails_to_validate(error.details.get("statement"), error.details.get("sqlstate")):
+                # That the file applies to rows as they are by then is proven; at the base nothing can be made to satisfy it.
+                self.notes.append(f"no figures of the load: {error.message}")
+                return None
             self.checks.append(
                 failed("load", f"the files do not apply under load: {error.message}", error.code)
             )
@@ -306,6 +316,15 @@ def _check_of(name: str, found: Compatibility) -> Check:
     return passed(
         f"compatibility:{name}", f"all {counted(len(found.queries), 'query')} work at every revision{note}"
     )
+
+
+def _promised(proven: list[Breakable]) -> dict[str, tuple[str, ...]]:
+    """Table → the expressions of its checks among these constraints."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in proven:
+        if one.check:
+            found[one.table] = (*found.get(one.table, ()), one.check)
+    return found
 
 
 def _applied(target: Target, stage: Stage) -> None:

@@ -66,7 +66,7 @@ def fill(
         if bare and (column.default or not column.not_null):
             left_out.append(column)
             continue
-        drawn = mixed and any(_names(c, column) for c in conditions)
+        drawn = mixed and any(speaks_of(c, column) for c in conditions)
         if column.name in foreign:
             made = _from_parent(column, *foreign[column.name], table)
             if drawn and made is not None and not column.not_null:
@@ -89,11 +89,11 @@ def fill(
         _join(number, f, _parents(f, like, count)) for number, f in enumerate(table.foreign) if number in used
     ]
     # What is left out is NULL; of what the server fills in by itself nothing can be said here.
-    conditions = tuple(c for c in conditions if not any(_names(c, x) for x in left_out if _filled(x)))
+    conditions = tuple(c for c in conditions if not any(speaks_of(c, x) for x in left_out if _filled(x)))
     nulls = [
         f"NULL::{x.type} AS {quote(x.name)}"
         for x in left_out
-        if not _filled(x) and any(_names(c, x) for c in conditions)
+        if not _filled(x) and any(speaks_of(c, x) for c in conditions)
     ]
     wanted = count * (_TRIES if conditions else 1)
     wanted = max(wanted, _MIXED) if mixed else wanted
@@ -125,7 +125,8 @@ def _filled(column: ColumnOf) -> bool:
     return column.default or column.generated or column.identity or column.sequence
 
 
-def _names(condition: str, column: ColumnOf) -> bool:
+def speaks_of(condition: str, column: ColumnOf) -> bool:
+    """Whether the condition speaks of the column."""
     return re.search(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)', condition) is not None
 
 

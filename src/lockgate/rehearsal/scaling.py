@@ -23,11 +23,15 @@ SMALLER = 10
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """What is to be extrapolated: to which snapshot, from how many rows of the largest table, with which seed."""
+    """What is to be extrapolated: to which snapshot, from how many rows of the largest table, with which seed.
+
+    ``promised`` are checks that the files bring and validate, which production's rows satisfy by then.
+    """
 
     snapshot: Snapshot
     most: int
     seed: int
+    promised: Mapping[str, tuple[str, ...]] = {}
 
     def wanted(self, most: int = 0) -> dict[str, int]:
         """Table → how many rows it gets, at most ``most`` (or the largest scale)."""
@@ -70,9 +74,7 @@ def measure(
         wanted = scaling.wanted(most)
         try:
             scales.append(
-                _scale(
-                    ground, make_base(), stage, pending, facts, wanted, most, scaling.seed, like, traces, tell
-                )
+                _scale(ground, make_base(), stage, pending, facts, wanted, most, scaling, like, traces, tell)
             )
         except Interrupted:
             raise
@@ -91,7 +93,7 @@ def _scale(
     facts: dict[tuple[str, int], StatementFacts],
     wanted: Mapping[str, int],
     most: int,
-    seed: int,
+    scaling: Scaling,
     like: Likenesses,
     traces: Callable[
         [dict[tuple[str, int], Observation], dict[str, AppliedFile]], tuple[MigrationTrace, ...]
@@ -106,7 +108,9 @@ def _scale(
     place = {revision: number for number, revision in enumerate(pending)}
     try:
         tell(Event("", "filling", f"{counted(len(wanted), 'table')} with up to {most} rows"))
-        filling = Filling(wire, rows=20, seed=seed, wanted=wanted, like=like)
+        filling = Filling(
+            wire, rows=20, seed=scaling.seed, wanted=wanted, like=like, promised=scaling.promised
+        )
         filling.fill()
         wire.one("ANALYZE")
         wire.one("CHECKPOINT") if ground.ours else None

@@ -128,7 +128,7 @@ def refuse_papers(plan: Plan, target: Target, papers: Papers | None) -> tuple[st
             raise Refused(
                 papers.rehearsal.details,
                 papers.rehearsal.reason_code,
-                next=f"lockgate status --env {target.environment} --format json > status.json; lockgate rehearse --from-status status.json",
+                next=papers.rehearsal.next(target.environment),
                 exit=Exit.HOLD if papers.rehearsal.answer is Verdict.HOLD else Exit.REFUSED,
                 details=details,
             )

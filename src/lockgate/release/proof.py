@@ -85,14 +85,19 @@ def read_ci_results(names: Sequence[str], root: Path, sha: str) -> list[str]:
     return told
 
 
-def refuse_not_rehearsed(settings: Settings, plan_hash: str, now: datetime, server_version: int) -> str:
+def refuse_not_rehearsed(
+    settings: Settings, plan_hash: str, now: datetime, server_version: int, environment: str = ""
+) -> str:
     """Refuse without a rehearsal of this very plan that passed lately on this major version; returns what it says."""
     from lockgate.rehearsal.proof import fresh
 
     found = fresh(settings, plan_hash, now=now, server_version=server_version)
     if found.answer is not Verdict.PASS:
         raise Refused(
-            found.details, found.reason_code, exit=Exit.HOLD if found.answer is Verdict.HOLD else Exit.REFUSED
+            found.details,
+            found.reason_code,
+            next=found.next(environment),
+            exit=Exit.HOLD if found.answer is Verdict.HOLD else Exit.REFUSED,
         )
     return found.details
 

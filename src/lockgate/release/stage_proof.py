@@ -65,7 +65,7 @@ def prove(course: Course, budget: Budget) -> Ended:
         if release.rehearsal:
             assert course.facts is not None
             told["rehearsal"] = proof.refuse_not_rehearsed(
-                course.settings, course.plan.hash, datetime.now(UTC), course.facts.version
+                course.settings, course.plan.hash, datetime.now(UTC), course.facts.version, course.place
             )
         if course.environment is not None and course.environment.same_plan_on:
             told["staged"] = _staged(course, course.environment.same_plan_on)

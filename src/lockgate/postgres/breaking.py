@@ -1,0 +1,38 @@
+"""The rows that VALIDATE CONSTRAINT would fail on: which constraints are NOT VALID, and the query that counts what breaks each."""
+
+import re
+
+import msgspec
+
+from lockgate.postgres.queries import query
+from lockgate.postgres.wire import Wire
+
+_VALIDATES = re.compile(r"\bvalidate\s+constraint\b", re.I)
+_OF_ROWS = frozenset({"23502", "23503", "23514"})
+
+
+class Breakable(msgspec.Struct, frozen=True):
+    """A constraint that holds for new rows only. ``table`` as reports show it; ``check`` is the expression of a CHECK, else ""."""
+
+    oid: str
+    table: str
+    name: str
+    count: str
+    check: str
+
+
+def read_breakable(wire: Wire) -> list[Breakable]:
+    """The constraints of this database that its old rows may break."""
+    return [Breakable(*(field or "" for field in row)) for row in wire.one(query("breaking")).rows]
+
+
+def fails_to_validate(statement: object, sqlstate: object) -> bool:
+    """Whether this statement was refused because rows break a constraint that it was to prove. Pure."""
+    return sqlstate in _OF_ROWS and _VALIDATES.search(str(statement)) is not None
+
+
+def named_in(statement: str, constraints: list[Breakable]) -> list[Breakable]:
+    """Those that ``statement`` validates, by their names. Pure."""
+    names = re.findall(r'\bvalidate\s+constraint\s+("(?:[^"]|"")+"|\w+)', statement, re.I)
+    wanted = {n[1:-1].replace('""', '"') if n.startswith('"') else n.lower() for n in names}
+    return [one for one in constraints if one.name in wanted]
