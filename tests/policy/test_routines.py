@@ -96,6 +96,52 @@ def test_what_a_block_builds_is_in_the_model() -> None:
     assert "mood" in judge.schema.types
 
 
+_HIDING = """
+CREATE FUNCTION dropping() RETURNS void LANGUAGE sql AS 'DROP TABLE orders';
+CREATE FUNCTION through() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM dropping(); END';
+CREATE PROCEDURE less() LANGUAGE plpgsql AS 'BEGIN ALTER TABLE orders DROP COLUMN note; END';
+CREATE FUNCTION indexing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN CREATE INDEX i ON orders (note); RETURN NULL; END';
+CREATE TRIGGER t AFTER INSERT ON audit FOR EACH ROW EXECUTE FUNCTION indexing();
+CREATE FUNCTION perhaps(b bool) RETURNS void LANGUAGE plpgsql AS 'BEGIN IF b THEN DROP TABLE orders; END IF; END';
+CREATE FUNCTION scratch() RETURNS void LANGUAGE plpgsql AS
+  'BEGIN CREATE TEMP TABLE x (a int); CREATE INDEX xi ON x (a); INSERT INTO x VALUES (1); DROP TABLE x; END';
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "id", "phase"),
+    [
+        ("SELECT dropping();", "tab-drop", "contract"),
+        ("SELECT through();", "tab-drop", "contract"),
+        ("CALL less();", "col-drop", "contract"),
+        ("INSERT INTO audit VALUES ('x');", "idx-create-blocking", "expand"),
+        ("SELECT perhaps(true);", "tab-drop", "contract"),
+        ("DO $$ BEGIN LOCK orders; END $$;", "do-block-hidden-ddl", "expand"),
+        ("DO $$ BEGIN REINDEX TABLE orders; END $$;", "idx-reindex-blocking", "expand"),
+        ("DO $$ BEGIN ALTER  TABLE orders ADD extra int; END $$;", "do-block-hidden-ddl", "expand"),
+        ("DO $$ BEGIN DELETE FROM orders; END $$;", "dml-no-where", "expand"),
+        ("DO $$ BEGIN ALTER SYSTEM SET work_mem = 1; END $$;", "rep-forbidden-statements", "expand"),
+        ("DO $$ BEGIN DROP TABLE orders; EXCEPTION WHEN OTHERS THEN NULL; END $$;", "tab-drop", "contract"),
+    ],
+)
+def test_the_rules_and_the_phase_look_into_bodies(text: str, id: str, phase: str) -> None:
+    """A statement of a body is an error at the line of its call, and makes the file what its phase is."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(_BASE + _HIDING)
+    judgement = judge.judge(Source("f.sql", f"SELECT 1;\n{text}", "expand"))
+    assert ("error", 2) in [(each.severity, each.line) for each in judgement.findings if each.id == id]
+    misplaced = [each for each in judgement.findings if each.id == "phase-contract-in-expand"]
+    assert (judgement.phase, bool(misplaced)) == (phase, phase == "contract")
+
+
+def test_a_temporary_table_of_a_body_is_nobodys() -> None:
+    """What a function makes, fills and drops for itself is no error and takes nothing away."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(_BASE + _HIDING)
+    judgement = judge.judge(Source("f.sql", "SELECT scratch();", "expand"))
+    assert [each for each in judgement.findings if each.severity == "error"] == []
+
+
 _PROOF = "ALTER TABLE a ADD CONSTRAINT nn CHECK (n IS NOT NULL);"
 _MADE = "CREATE TABLE a (id int, n int NOT NULL);"
 

@@ -5,7 +5,7 @@ from datetime import date
 from msgspec import Struct, structs
 
 from lockgate.policy import rules  # noqa: F401 - fills the registry
-from lockgate.policy.facts import Facts, facts_of
+from lockgate.policy.facts import Course, Facts, facts_of
 from lockgate.policy.finding import Finding, StatementFacts
 from lockgate.policy.hazard import ERROR, WARNING, Hazard
 from lockgate.policy.judging import Tree
@@ -102,12 +102,18 @@ class Judge:
         shown: list[StatementFacts] = []
         taken: list[tuple[int, str]] = []
         for item in located:
-            facts = facts_of(item.statement, self.schema, self.options.server)
+            inside = _Inside(self, file, item.line)
+            course = Course(number, inside.look)
+            facts = facts_of(item.statement, self.schema, self.options.server, course=course)
             away = takes_away(item.statement, facts, self.schema, number)
             if away:
                 taken.append((item.line, away))
+            taken += [(item.line, told) for told in inside.taken]
             subject = Subject(item.statement, facts, item.line, file, self.schema, self.options)
-            self._apply_rules(subject, away, findings)
+            own: list[Finding] = []
+            self.apply_rules(subject, away or "".join(inside.taken[:1]), own)
+            findings += own
+            findings += inside.beside(own)
             replay(self.schema, item.statement, number)
             file.judged.append(Judged(item.statement, facts, item.line))
             shown.append(_shown(source.name, item.line, facts))
@@ -139,7 +145,8 @@ class Judge:
             findings = [found for found in findings if found not in covered]
         return findings
 
-    def _apply_rules(self, subject: Subject, away: str, findings: list[Finding]) -> None:
+    def apply_rules(self, subject: Subject, away: str, findings: list[Finding]) -> None:
+        """Judge one statement."""
         statement = subject.statement
         kind = type(statement)
         asked = self._asked.get(kind)
@@ -230,6 +237,39 @@ def _in_contract(fix: str) -> str:
         return fix
     rest = fix.removeprefix(DIRECTIVE)
     return rest if "\n" in rest else ""
+
+
+_OF_EVERY = frozenset(row.id for row, _ in ON_EVERY) - {"rep-forbidden-statements"} | {"do-block-hidden-ddl"}
+"""What is said once, of the statement around."""
+
+
+class _Inside:
+    """What bodies run inside one statement, judged as if it stood in the file."""
+
+    def __init__(self, judge: Judge, file: File, line: int) -> None:
+        self.judge, self.file, self.line = judge, file, line
+        self.taken: list[str] = []
+        self._found: list[Finding] = []
+
+    def look(self, where: str, statement: w.Statement, facts: Facts, schema: Schema) -> None:
+        """Ask the rules and the phase about a step of ``where``."""
+        if isinstance(statement, w.Dml) and statement.kind == "select":
+            return  # what its functions do is a step of theirs
+        away = takes_away(statement, facts, schema, self.file.number)
+        if away and f"{away} in {where}" not in self.taken:
+            self.taken.append(f"{away} in {where}")
+        found: list[Finding] = []
+        subject = Subject(statement, facts, self.line, self.file, schema, self.judge.options)
+        self.judge.apply_rules(subject, away, found)
+        for one in found:
+            told = structs.replace(one, message=f"{where}: {one.message}", fix="")
+            if one.id not in _OF_EVERY and told not in self._found:
+                self._found.append(told)
+
+    def beside(self, own: list[Finding]) -> list[Finding]:
+        """The findings of the steps that those of the statement itself do not say already."""
+        said = {(one.id, one.message) for one in own}
+        return [one for one in self._found if (one.id, one.message) not in said]
 
 
 def _covers(item: Suppression, finding: Finding) -> bool:

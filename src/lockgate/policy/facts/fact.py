@@ -9,10 +9,12 @@
   out, but for an UPDATE or DELETE without WHERE.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct, field
 
 from lockgate.policy.model.schema import Relation, Schema
-from lockgate.postgres.tree.words import LockMode, Name
+from lockgate.postgres.tree.words import LockMode, Name, Statement
 
 
 class Server(Struct, frozen=True):
@@ -28,6 +30,17 @@ class Hidden(Struct, frozen=True):
 
     why: str
     slight: bool = False
+
+
+class Change(Struct, frozen=True):
+    """A statement of a body that changes the schema, or that holds writers up: what, and whose body it is.
+
+    ``certain``: it runs whenever the statement around it does.
+    """
+
+    what: str
+    where: str
+    certain: bool = True
 
 
 class Facts(Struct):
@@ -48,12 +61,25 @@ class Facts(Struct):
     hidden: list["Hidden"] = field(default_factory=list)
     # Relations it names that the model has never met: their dependants are unknown.
     unknown: list[str] = field(default_factory=list)
+    # Of what runs inside it, what no body should do in silence.
+    changes: list[Change] = field(default_factory=list)
+
+
+class Course(Struct):
+    """How far one statement of a file is followed into bodies, and who looks at what runs there."""
+
+    # The number of the file, whose own tables are new.
+    file: int = -1
+    # Of each step before it runs: whose body it is of, the statement, its facts and the model then.
+    look: Callable[[str, Statement, Facts, Schema], None] | None = None
+    # The routines that were run.
+    runs: list[str] = field(default_factory=list)
 
 
 class Draft:
     """Facts while they are gathered."""
 
-    __slots__ = ("facts", "inside", "locks", "runs", "schema", "server")
+    __slots__ = ("course", "facts", "inside", "locks", "schema", "server")
 
     def __init__(
         self,
@@ -61,12 +87,11 @@ class Draft:
         server: Server,
         kind: str,
         inside: tuple[str, ...] = (),
-        runs: list[str] | None = None,
+        course: Course | None = None,
     ) -> None:
         # The routines that are running, outermost first.
         self.inside = inside
-        # All that were run for the one statement of the file.
-        self.runs = [] if runs is None else runs
+        self.course = course or Course()
         self.schema = schema
         self.server = server
         self.facts = Facts(kind)
@@ -100,6 +125,11 @@ class Draft:
         hidden = Hidden(why, slight)
         if hidden not in self.facts.hidden:
             self.facts.hidden.append(hidden)
+
+    def change(self, change: Change) -> None:
+        """Note that a body changes the schema."""
+        if change not in self.facts.changes:
+            self.facts.changes.append(change)
 
     def see(self, text: str) -> None:
         """Note what other sessions will see."""

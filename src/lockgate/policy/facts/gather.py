@@ -14,7 +14,7 @@ from lockgate.policy.facts import (
     tables,
     writes,
 )
-from lockgate.policy.facts.fact import Draft, Facts, Server
+from lockgate.policy.facts.fact import Course, Draft, Facts, Server
 from lockgate.policy.model.schema import Schema
 from lockgate.postgres.tree import words as w
 
@@ -26,11 +26,11 @@ def facts_of(
     schema: Schema,
     server: Server = _DEFAULT_SERVER,
     inside: tuple[str, ...] = (),
-    runs: list[str] | None = None,
+    course: Course | None = None,
 ) -> Facts:
     """The facts of ``statement`` on ``schema``, which is not changed."""
     kind, handler = _HANDLERS[type(statement)]
-    draft = Draft(schema, server, kind, inside, runs)
+    draft = Draft(schema, server, kind, inside, course)
     handler(draft, statement)
     return draft.facts
 

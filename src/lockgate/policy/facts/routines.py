@@ -6,7 +6,7 @@ together, and every body that no file has, is told as hidden.
 
 import copy
 
-from lockgate.policy.facts.fact import Draft, Facts
+from lockgate.policy.facts.fact import Change, Draft, Facts
 from lockgate.policy.model.built_in import built_in_functions
 from lockgate.policy.model.pruning import kept
 from lockgate.policy.model.replay import replay_step
@@ -67,10 +67,10 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
             slight=not sure,
         )
         return
-    if len(draft.runs) >= _MOST:
+    if len(draft.course.runs) >= _MOST:
         draft.hide("more functions call each other than are followed")
         return
-    draft.runs.append(key)
+    draft.course.runs.append(key)
     (routine,) = words
     sure = sure and not routine.strict
     path = draft.schema.search_path
@@ -118,9 +118,15 @@ def _run(
             draft.hide(f"{label}: {step.closed}")
             continue
         inside = (*draft.inside, key) if key else draft.inside
-        inner = facts_of(step.statement, schema, draft.server, inside, draft.runs)
+        inner = facts_of(step.statement, schema, draft.server, inside, draft.course)
         for name in unseen:
             inner.locks.pop(schema.resolve(w.Name("", name)), None)
+        if draft.course.look is not None:
+            draft.course.look(label, step.statement, inner, schema)
+        if _changes(step.statement, inner, schema, draft.course.file):
+            draft.change(Change(inner.kind, label, sure and step.certain))
+        for change in inner.changes:
+            draft.change(Change(change.what, change.where, change.certain and sure and step.certain))
         if not inner.understood:
             draft.hide(f"{label}: {inner.kind.lower()}")
         elif sure and step.certain:
@@ -132,7 +138,31 @@ def _run(
         if schema.search_path != draft.schema.search_path or not isinstance(step.statement, w.Dml):
             # What it makes is not there before it runs, so later steps see a model of their own.
             schema = _apart(schema) if schema is draft.schema else schema
-            replay_step(schema, step.statement, -1, certain=step.certain)
+            replay_step(schema, step.statement, draft.course.file, certain=step.certain)
+
+
+_QUIET = (w.Dml, w.Call, w.DoBlock, w.SetVariable, w.TransactionControl, w.Utility)
+"""What changes no schema by itself; what such a step calls has steps of its own."""
+
+
+def _changes(statement: w.Statement, inner: Facts, schema: Schema, file: int) -> bool:
+    """Whether a step is DDL of more than a temporary table, or keeps writers from a table that is not new."""
+    if isinstance(statement, w.LockTable):
+        states = [schema.relations.get(key) for key in inner.locks]
+        old = any(state is None or file < 0 or state.created_file != file for state in states)
+        return old and max(inner.locks.values(), default=0) >= LockMode.ShareLock
+    temporary = isinstance(statement, w.CreateTable | w.CreateTableAs) and statement.persistence == "t"
+    return not (isinstance(statement, _QUIET) or temporary or _of_temporary(statement, schema))
+
+
+def _of_temporary(statement: w.Statement, schema: Schema) -> bool:
+    """Whether all that the statement names are temporary tables."""
+    names = (
+        getattr(statement, "names", ())
+        or [getattr(statement, part) for part in ("table", "name", "target") if hasattr(statement, part)][:1]
+    )
+    keys = [schema.resolve(name) for name in names if isinstance(name, w.Name)]
+    return bool(keys) and all(key.startswith("pg_temp.") for key in keys)
 
 
 def _take(draft: Draft, inner: Facts, schema: Schema) -> None:

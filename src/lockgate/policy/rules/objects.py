@@ -69,8 +69,8 @@ def trigger_create(subject: Subject) -> Iterator[Hit]:
     Hazard(
         id="do-block-hidden-ddl",
         name="Code that hides what it does",
-        detects="DO or CALL; a function or trigger that runs with a statement and whose body no file has, or whose locks hang on rows, on a branch or on SQL that is put together.",
-        effect="What is sure to run inside is among the locks of the statement; no rule looks at it, and the rest cannot be read from the files.",
+        detects="DO or CALL; a function or trigger that runs with a statement and whose body no file has, or whose locks hang on rows, on a branch or on SQL that is put together, or that changes the schema.",
+        effect="Who reads the file does not see what is done; what is sure to run inside is among the locks of the statement, and the rest cannot be read from the files.",
         severity=WARNING,
         workaround="Plain statements.",
         by_target=True,
@@ -82,20 +82,23 @@ def trigger_create(subject: Subject) -> Iterator[Hit]:
     on=(w.DoBlock, w.Call, w.Dml, w.CreateTableAs, w.Refresh, w.AlterTable, w.Truncate),
 )
 def hidden(subject: Subject) -> Iterator[Hit]:
-    """DO and CALL, where DDL words in the body make it an error; whatever else may lock more than it claims."""
-    word = subject.statement
+    """DO and CALL, where DDL in the body makes it an error; whatever else may lock more than it claims."""
+    word, changes = subject.statement, subject.facts.changes
     if not isinstance(word, w.DoBlock | w.Call):
         for found in subject.facts.hidden:
             severity = "info" if found.slight else ""
             yield Hit(f"its locks are not all known: {found.why}", severity=severity)
+        for where in dict.fromkeys(change.where for change in changes if change.certain):
+            kinds = dict.fromkeys(change.what for change in changes if change.where == where)
+            yield Hit(f"{where} runs {', '.join(kinds)}, which the file does not show", severity="error")
         return
-    body = word.body.lower() if isinstance(word, w.DoBlock) else ""
-    ddl = any(
+    body = " ".join(word.body.lower().split()) if isinstance(word, w.DoBlock) else ""
+    ddl = bool(changes) or any(
         verb in body
         for verb in ("alter table", "create table", "create index", "drop ", "truncate", "execute ")
     )
     unknown = "".join(f"; {found.why}" for found in subject.facts.hidden)
     yield Hit(
-        f"{subject.facts.kind} hides {'DDL' if ddl else 'what it does'} from every rule{unknown}",
+        f"{subject.facts.kind} hides {'DDL' if ddl else 'what it does'}{unknown}",
         severity="error" if ddl else "",
     )
