@@ -246,7 +246,9 @@ def test_doctor(shop: Project, database: str):
 def test_roles(shop: Project, databases):
     """roles prints SQL that an administrator can run, twice."""
     sql = shop.ok("roles", "roles", "--database", "app")["sql"]
-    assert sql.strip() == shop.text("roles").out.strip()
+    assert sql.strip() == shop.text("roles", "--database", "app").out.strip()
+    assert "current_database() <> 'app'" in sql
+    assert "current_database() <> 'app'" not in shop.ok("roles", "roles")["sql"]  # the database of the target
     for role in ("app_owner", "app_migrator", "app_reader"):
         assert role in sql
 

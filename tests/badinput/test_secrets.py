@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import postgast
 import psycopg
 import pytest
 from asking import ask, made_nothing, told
@@ -343,11 +345,36 @@ EVIL = "x\"; DROP TABLE victim; --'$$\\"
 
 def test_names_in_the_roles_script_are_quoted():
     """Role, schema and database names that hold SQL stay names: the script has the same statements as with plain names."""
-    plain = [s.kind for s in split(roles_sql(Roles(), "app"))]
+    plain = _words_of(roles_sql(Roles(), "app"))
     evil = Roles(
         owner=EVIL + "o", migrator=EVIL + "m", app=EVIL + "a", reader=EVIL + "r", schemas=(EVIL + "s",)
     )
-    assert [s.kind for s in split(roles_sql(evil, EVIL))] == plain
+    assert _words_of(roles_sql(evil, EVIL)) == plain
+
+
+def _words_of(script: str) -> list[str]:
+    """What the one DO block of the script is made of, as PostgreSQL's own parsers read it: kinds, and the kind of each SQL in it."""
+    (block,) = split(script)
+    body = re.search(r"\nDO (\$\w*\$)\n(.*)\n\1;", script, re.DOTALL)
+    assert body is not None
+    assert block.kind == "do_stmt"
+    text = f"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS {body[1]}{body[2]}{body[1]}"
+    found: list[str] = []
+
+    def walk(node: object) -> None:
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if key == "query" and isinstance(value, str):
+                verb = value.split()[0]
+                whole = ("ALTER", "CREATE", "GRANT", "REVOKE", "SELECT", "SET")
+                sql = value if verb in whole else f"SELECT {value}"
+                found.extend(s.kind for s in split(sql))
+            elif isinstance(value, dict | list):
+                found.append(str(key))
+                walk(value)
+
+    walk(postgast.parse_plpgsql(text))
+    assert len(found) > 20
+    return found
 
 
 def test_the_operator_is_data(project: Project, database: str):

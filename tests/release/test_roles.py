@@ -22,6 +22,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.release.roles import home_grants, identifier, literal, roles_sql
 from support import servers
+from support.calls import Project
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_administrator_without_superuser(roles, databases, server):
         run(database, roles_sql(wider, name_of(database), adopt=True), user=admin)
         first_up(database, roles)
         assert refused(database, roles.migrator, "ALTER TABLE shop.adopted ADD more int") == ""
-        left = {finding.id for finding in look(database, roles)}
+        left = {finding.id for finding in look(database, wider)}
         assert left <= {"migrator-blind"}  # it may not hand on pg_read_all_stats
     finally:
         with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -210,6 +211,53 @@ def test_wrong_database_is_refused(roles, database):
         assert connection.execute(
             "SELECT count(*) FROM pg_roles WHERE rolname = %s", [roles.owner]
         ).fetchone() == (0,)
+
+
+def test_wrong_database_is_one_error_in_psql(roles, database, postgres_label):
+    """psql without any option, in the wrong database, prints one error that names both databases."""
+    found = servers.binaries(postgres_label)
+    assert found is not None
+    command = [str(found.bindir / "psql"), "-X", "-q", database]
+    done = subprocess.run(command, input=roles_sql(roles, "other"), text=True, capture_output=True)
+    errors = [line for line in done.stderr.splitlines() if "ERROR:" in line]
+    assert len(errors) == 1, done.stderr
+    assert f"this is database {name_of(database)}, the script is for other" in errors[0]
+
+
+def test_tables_in_a_schema_that_is_not_listed(roles, database):
+    """doctor names a schema with tables that [roles] does not list, as an error while the migrator cannot work there, with the setting that mends it."""
+    install(database, roles)
+    first_up(database, roles)
+    install(database, roles)
+    run(
+        database,
+        'CREATE SCHEMA "Shop"; CREATE TABLE "Shop".items (id int); CREATE SCHEMA empty; CREATE SCHEMA lockgate_index; CREATE TABLE lockgate_index.a (id int)',
+    )
+    (found,) = look(database, roles)
+    assert (found.id, found.severity) == ("schema-unreachable", "error")
+    assert found.next.startswith(
+        '[roles] schemas = ["public", "Shop"] in lockgate.toml, then lockgate roles --database'
+    )
+    wider = msgspec.structs.replace(roles, schemas=("public", "Shop"))
+    run(database, roles_sql(wider, name_of(database), adopt=True))
+    assert look(database, wider) == []
+    (left,) = look(database, roles)
+    assert (left.id, left.severity) == ("schema-unlisted", "warning")
+
+
+@pytest.mark.parametrize(
+    "statement", ['ALTER TABLE "Shop".items ADD more int', 'CREATE TABLE "Shop".more (id int PRIMARY KEY)']
+)
+def test_up_into_a_schema_that_is_not_listed_names_the_setting(roles, database, tmp_path, statement):
+    """up as the migrator refuses before it begins, and its next command is the setting, not the script that would not help."""
+    install(database, roles)
+    first_up(database, roles)
+    install(database, roles)
+    run(database, 'CREATE SCHEMA "Shop"; CREATE TABLE "Shop".items (id int)')
+    project = Project(tmp_path, as_user(database, roles.migrator))
+    project.write("shop", f"{statement};\n")
+    error = project.run("up", "--format", "json").error("PRIVILEGE")
+    assert '[roles] schemas = ["public", "Shop"] in lockgate.toml' in error["next"]
 
 
 def test_schemas_that_a_migration_makes_later(roles, database):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,6 +58,13 @@ class Roles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app: str = "app"
     reader: str = "app_reader"
     schemas: tuple[str, ...] = ("public",)
+
+    def with_schemas(self, more: Iterable[str]) -> str:
+        """The setting, as ``lockgate.toml`` has it, that lists ``more`` schemas, too."""
+        listed = dict.fromkeys((*self.schemas, *more))
+        # A JSON string is a TOML string, too, but for DEL.
+        quoted = (msgspec.json.encode(name).decode().replace("\x7f", "\\u007f") for name in listed)
+        return f"[roles] schemas = [{', '.join(quoted)}]"
 
 
 class EmbeddedServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
     "run-silent": Kind("warning", "run {0} ({1} by {2} on {3}) holds its locks and gave no sign of life for {6} s", "sessions {4} and {5}, started {7} s ago", "Look at its process on {3}; when it is gone: SELECT pg_terminate_backend({4}), pg_terminate_backend({5});"),
     "run-live": Kind("info", "run {0} ({1} by {2} on {3}) is under way", "sessions {4} and {5}, started {7} s ago, last heartbeat {6} s ago"),
     # -- roles
-    "roles-absent": Kind("info", "none of the four roles of [roles] exists: whoever connects does everything", "{0}", "lockgate roles --database {1} | psql {2}"),
+    "roles-absent": Kind("info", "none of the four roles of [roles] exists: whoever connects does everything", "{0}", "lockgate roles --database {1} | psql -v ON_ERROR_STOP=1 {2}"),
     "roles-equal": Kind("error", "{0} and {1} are one role ({2}): the application could change the schema", "[roles] in lockgate.toml", "Give each its own name in lockgate.toml, then lockgate roles"),
     "role-missing": Kind("warning", "the {0} role {1} does not exist", "pg_roles", "lockgate roles prints the SQL that makes it"),
     "role-too-strong": Kind("error", "the {0} role {1} is {2}", "pg_roles", "{3}"),
@@ -85,6 +85,8 @@ KINDS: dict[str, Kind] = {
     "migrator-lacks": Kind("error", "the migrator {1} lacks {2}", "has_*_privilege, pg_has_role", "{3}"),
     "migrator-blind": Kind("warning", "the migrator {1} cannot see other sessions' states, so it cannot name blockers or count who waits behind it", "{2}", "{3}"),
     "schema-missing": Kind("info", "the schema {1} of [roles] does not exist yet, so no grants stand on it", "pg_namespace", "lockgate roles again, once a migration has made it"),
+    "schema-unlisted": Kind("warning", "tables stand in schemas that are not in [roles] schemas, so lockgate roles grants nothing there: {0}", "pg_class, [roles] in lockgate.toml", "{1} in lockgate.toml, then {2}"),
+    "schema-unreachable": Kind("error", "tables stand in schemas that are not in [roles] schemas, and the migrator may not use or change what is there: {0}", "has_schema_privilege, pg_has_role", "{1} in lockgate.toml, then {2}"),
     "home-owner-wrong": Kind("error", "objects of the schema lockgate ({1}) belong to {0}, not to the migrator: its lockgate up cannot write or change them", "{2}", "{3}"),
     "owner-forbidden": Kind("error", "{0} owns objects ({1}) and can change them", "{2}", "{3}"),
     "owner-wrong": Kind("warning", "objects ({1}) belong to {0}, neither owner nor migrator: migrations cannot alter them", "{2}", "{3}"),
@@ -276,12 +278,29 @@ def _roles(wire: Wire, roles: Roles, address: str) -> list[Finding]:
     if not missing & {"owner", "migrator"}:
         nobodies = _json((roles.app, roles.reader))
         # The script of the roles hands over lockgate's own tables, and with --adopt all others: one command, however many.
-        script = f"lockgate roles --database {_database(wire)}{{0}} | psql {address or _database(wire)}"
+        script = f"lockgate roles --database {_database(wire)}{{0}} | psql -v ON_ERROR_STOP=1 {address or _database(wire)}"
         for finding in _rows_to_findings(wire, "owners", roles.owner, roles.migrator, schemas, nobodies):
             adopt = "" if finding.id == "home-owner-wrong" else " --adopt"
             whole = finding.next if finding.next and adopt else script.format(adopt)
             found.append(msgspec.structs.replace(finding, next=whole))
+    found += _unlisted(wire, roles, address)
     return found + _settings(wire, list(names.values()))
+
+
+def _unlisted(wire: Wire, roles: Roles, address: str) -> Iterator[Finding]:
+    """The schemas with tables that the script of the roles passes over, one finding for those that stop a migration."""
+    try:
+        rows = _ask(wire, "unlisted", roles.migrator, _json(roles.schemas))
+    except _Impossible as impossible:
+        yield impossible.finding
+        return
+    setting = roles.with_schemas(name for _, name in rows)
+    script = (
+        f"lockgate roles --database {_database(wire)} | psql -v ON_ERROR_STOP=1 {address or _database(wire)}"
+    )
+    for kind in sorted({kind for kind, _ in rows}):
+        names = ", ".join(name for found, name in rows if found == kind)
+        yield KINDS[kind].finding(kind, (names, setting, script))
 
 
 def _database(wire: Wire) -> str:

@@ -15,6 +15,8 @@ class Lack(msgspec.Struct, frozen=True):
     code: str
     message: str
     fix: str
+    schema: str = ""
+    """The schema that the role may not use or create in, where it is that."""
 
 
 def find_lacks(wire: Wire, files: Iterable[Iterable[Statement]]) -> list[Lack]:
@@ -68,6 +70,14 @@ def _lack(kind: str, name: str, role: str, why: str, owner: str) -> Lack:
             "PRIVILEGE",
             f"role {role} may not create in schema {name or 'public'}",
             f'GRANT CREATE ON SCHEMA "{name or "public"}" TO "{role}";',
+            name or "public",
+        )
+    if why == "schema":
+        return Lack(
+            "PRIVILEGE",
+            f"role {role} may not use schema {owner}, where {name} is",
+            f'GRANT USAGE, CREATE ON SCHEMA "{owner}" TO "{role}";',
+            owner,
         )
     return Lack(
         "PRIVILEGE",

@@ -93,7 +93,7 @@ _ROWS: tuple[Reason, ...] = (
     Reason("RESTORE_TARGET_EXISTS", "A backup is restored into a new database only, and this one exists.", UNTOUCHED, "Give another name with --into.", Exit.REFUSED),
     Reason("POLICY_REFUSED", "A pending file holds what the policy does not let pass.", UNTOUCHED, "Change the file as its fix says, or allow the finding with a reason and an end date; lockgate check tells the same without a database.", Exit.REFUSED),
     Reason("EXTENSION_MISSING", "A file needs an extension that this server does not have.", UNTOUCHED, "Install it on the server, or point the URL at one that has it.", Exit.REFUSED),
-    Reason("PRIVILEGE", "The role lacks a privilege that the command needs.", UNTOUCHED, "lockgate roles prints the SQL that grants it.", Exit.PRIVILEGE),
+    Reason("PRIVILEGE", "The role lacks a privilege that the command needs.", UNTOUCHED, "lockgate roles prints the SQL that grants it, in the schemas that [roles] schemas of lockgate.toml lists: add the schema where it is missing there.", Exit.PRIVILEGE),
     # -- taking over ------------------------------------------------------------------------------
     Reason("LOCK_BUSY", "Another runner holds the migration lock.", UNTOUCHED, "Wait for it, or look at the named process; then lockgate up", Exit.BUSY),
     Reason("POOLED_CONNECTION", "The connection goes through a transaction pooler, where session locks do not hold.", UNTOUCHED, "Point the URL at PostgreSQL itself, not at the pooler.", Exit.REFUSED),

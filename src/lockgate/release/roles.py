@@ -25,6 +25,7 @@ _HEAD = """\
 -- lockgate roles: owner {owner}, migrator {migrator}, app {app}, reader {reader}, for the database {database}.
 -- Run it in that database as a superuser, or as the database's owner with CREATEROLE. It can be run again, and has to be
 -- after the first `lockgate up` and after a migration has made a new schema; `lockgate doctor` says so.
+-- With psql: psql -v ON_ERROR_STOP=1 -f FILE DATABASE; it is one statement, so that all of it is done or nothing.
 -- Passwords are not its business: \\password in psql, or the provider's own logins.
 """
 
@@ -66,7 +67,7 @@ END"""
 
 
 def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
-    """The script for ``database``: plain SQL in one transaction, idempotent, for PostgreSQL 14 to 18, psql or any driver.
+    """The script for ``database``: plain SQL in one statement, idempotent, for PostgreSQL 14 to 18, psql or any driver.
 
     With ``adopt`` the owner gets what stands in the listed schemas and belongs to neither owner nor migrator. Roles that exist keep their attributes; ``doctor`` names those that are too strong. Raises ``ConfigError`` for a name
     that no role can have, and for two roles of one name.
@@ -74,9 +75,9 @@ def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
     names = {"owner": roles.owner, "migrator": roles.migrator, "app": roles.app, "reader": roles.reader}
     _validate(names, roles.schemas, database)
     owner, migrator, app, reader = map(identifier, names.values())
+    head = _HEAD.format(**{part: _comment(name) for part, name in names.items()}, database=_comment(database))
     parts = [
-        _HEAD.format(**{part: _comment(name) for part, name in names.items()}, database=_comment(database)),
-        "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n",
+        "SET LOCAL search_path = pg_catalog, pg_temp;\n",
         _right_database(database),
         *(_make_role(name, "NOLOGIN" if part == "owner" else "LOGIN") for part, name in names.items()),
         _administrator(roles.owner, roles.migrator),
@@ -87,9 +88,9 @@ def roles_sql(roles: Roles, database: str, *, adopt: bool = False) -> str:
         *(_schema(schema, roles) for schema in roles.schemas),
         *((_hand_over(roles.owner, roles.migrator, roles.schemas),) if adopt else ()),
         _home(roles),
-        "COMMIT;\n",
     ]
-    return "\n".join(parts)
+    # One statement: in another database its first line is the only error, whatever sends it.
+    return head + "\n" + _do("BEGIN\n" + "\n".join(parts) + "END")
 
 
 def home_grants(roles: Roles) -> str:
@@ -97,6 +98,10 @@ def home_grants(roles: Roles) -> str:
 
     Nothing is granted to a role that does not exist, and nothing where the schema has no tables yet.
     """
+    return _do(_home_grants(roles))
+
+
+def _home_grants(roles: Roles) -> str:
     lines = []
     own = [
         "INSERT, UPDATE, DELETE ON lockgate.instance",
@@ -114,15 +119,15 @@ def home_grants(roles: Roles) -> str:
         lines.append(f"  IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN")
         lines += [f"    GRANT {grant} TO {identifier(role)};" for grant in grants]
         lines.append("  END IF;")
-    body = "\n".join(
+    return "\n".join(
         [
             "BEGIN",
-            "  IF pg_catalog.to_regclass('lockgate.write_intent') IS NULL THEN RETURN; END IF;",
+            "  IF pg_catalog.to_regclass('lockgate.write_intent') IS NOT NULL THEN",
             *lines,
+            "  END IF;",
             "END",
         ]
     )
-    return _do(body)
 
 
 def identifier(name: str) -> str:
@@ -170,8 +175,13 @@ def _do(body: str) -> str:
     return f"DO {tag}\n{body}\n{tag};\n"
 
 
+def _block(body: str) -> str:
+    """``body`` as a block inside of the script's own."""
+    return f"{body};\n"
+
+
 def _right_database(database: str) -> str:
-    return _do(
+    return _block(
         "BEGIN\n"
         f"  IF pg_catalog.current_database() <> {literal(database)} THEN\n"
         f"    RAISE EXCEPTION 'this is database %, the script is for %', pg_catalog.current_database(), {literal(database)};\n"
@@ -180,7 +190,7 @@ def _right_database(database: str) -> str:
 
 
 def _make_role(name: str, login: str) -> str:
-    return _do(
+    return _block(
         "BEGIN\n"
         f"  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(name)}) THEN\n"
         f"    CREATE ROLE {identifier(name)} {login} INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;\n"
@@ -193,14 +203,14 @@ def _administrator(owner: str, migrator: str) -> str:
     usage = " AND ".join(f"pg_catalog.pg_has_role({literal(name)}, 'USAGE')" for name in (owner, migrator))
     return (
         "-- An administrator who is no superuser hands objects only to roles that it is a member of.\n"
-        + _do(
+        + _block(
             f"BEGIN\n  IF NOT (pg_catalog.current_setting('is_superuser') = 'on' OR ({usage})) THEN\n    GRANT {both} TO CURRENT_USER;\n  END IF;\nEND"
         )
     )
 
 
 def _monitoring(migrator: str) -> str:
-    return "-- Without it the migrator cannot see who blocks it, nor count who waits behind it.\n" + _do(
+    return "-- Without it the migrator cannot see who blocks it, nor count who waits behind it.\n" + _block(
         "BEGIN\n"
         f"  IF NOT pg_catalog.pg_has_role({literal(migrator)}, 'pg_read_all_stats', 'USAGE') THEN\n"
         f"    GRANT pg_read_all_stats TO {identifier(migrator)};\n"
@@ -231,13 +241,13 @@ def _schema(schema: str, roles: Roles) -> str:
             "BEGIN",
             f"  IF pg_catalog.to_regnamespace({literal(name)}) IS NULL THEN",
             f"    RAISE NOTICE 'schema % does not exist yet: run this again when a migration has made it', {literal(schema)};",
-            "    RETURN;",
+            "  ELSE",
+            *(f"    {line}" for line in lines),
             "  END IF;",
-            *(f"  {line}" for line in lines),
             "END",
         ]
     )
-    return _do(body)
+    return _block(body)
 
 
 def _hand_over(to: str, beside: str, schemas: tuple[str, ...]) -> str:
@@ -248,7 +258,7 @@ def _hand_over(to: str, beside: str, schemas: tuple[str, ...]) -> str:
     names = ", ".join(literal(schema) for schema in schemas)
     others = f"NOT IN ({literal(to)}, {literal(beside)})"
     text = _HAND_OVER.format(to=literal(to), names=names, others=others)
-    return _do(text)
+    return _block(text)
 
 
 def _home(roles: Roles) -> str:
@@ -259,5 +269,5 @@ def _home(roles: Roles) -> str:
         + _hand_over(roles.migrator, roles.owner, ("lockgate",))
         + f"GRANT USAGE ON SCHEMA lockgate TO {app}, {reader};\n"
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA lockgate GRANT SELECT ON TABLES TO {app}, {reader};\n"
-        + home_grants(roles)
+        + _block(_home_grants(roles))
     )

@@ -91,7 +91,7 @@ def _privileges(course: Course, wire: Wire) -> str:
     if course.settings.job.provider == "command":
         return "the job has a role of its own: it asks for itself"
     assert course.facts is not None
-    refuse_lacks(wire, course.facts.user, course.plan, course.prepared)
+    refuse_lacks(wire, course.facts.user, course.plan, course.prepared, course.settings.roles)
     return f"{course.facts.user} can run the files, as far as the catalogue tells"
 
 

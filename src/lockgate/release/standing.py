@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lockgate.config import Settings
+from lockgate.config import Roles, Settings
 from lockgate.errors import Refused
 from lockgate.migrations.files import Migration
 from lockgate.migrations.history import History
@@ -72,16 +72,21 @@ def look_for_drift(
     return seen.apart
 
 
-def refuse_lacks(wire: Wire, user: str, plan: Plan, prepared: "Mapping[str, Prepared]") -> None:
-    """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs."""
+def refuse_lacks(wire: Wire, user: str, plan: Plan, prepared: "Mapping[str, Prepared]", roles: Roles) -> None:
+    """Refuse what the role cannot do anyway, with the grant that it lacks, before the first statement runs.
+
+    Where it is a schema that ``roles`` does not list, the setting comes next: without it no later table has its grants.
+    """
     from lockgate.postgres.preflight import find_lacks
 
     lacks = find_lacks(wire, (prepared[revision].statements for revision, _ in plan.pending))
     if lacks:
         told = "".join(f"\n  {lack.message}\n    fix: {lack.fix}" for lack in lacks)
+        unlisted = sorted({lack.schema for lack in lacks if lack.schema} - set(roles.schemas))
+        setting = f"{roles.with_schemas(unlisted)} in lockgate.toml, then lockgate roles prints the SQL that grants it."
         raise Refused(
             f"the role {user} cannot run these files:{told}",
             lacks[0].code,
-            next=lacks[0].fix,
+            next=setting if lacks[0].schema in unlisted else lacks[0].fix,
             details={"lacks": [msgspec.to_builtins(lack) for lack in lacks]},
         )

@@ -307,7 +307,7 @@ class Run:
         self._vetting.prepare(plan)
         prepared = self._vetting.prepared
         judged = of_the_rest(guard, history, self._vetting.judge(plan, history, guard.facts))
-        refuse_lacks(guard.work, guard.facts.user, plan, prepared)
+        refuse_lacks(guard.work, guard.facts.user, plan, prepared, self.settings.roles)
         self._apart |= look_for_drift(
             guard,
             history,

@@ -2,12 +2,16 @@
 SELECT need.kind, need.name, current_user::text,
        CASE need.kind
          WHEN 'extension' THEN CASE WHEN a.name IS NULL THEN 'missing' ELSE 'privilege' END
-         ELSE 'privilege'
+         ELSE CASE WHEN closed.nspname IS NULL THEN 'privilege' ELSE 'schema' END
        END,
-       COALESCE(pg_catalog.pg_get_userbyid(c.relowner)::text, '')
+       COALESCE(closed.nspname::text, pg_catalog.pg_get_userbyid(c.relowner)::text, '')
   FROM unnest($1::text[], $2::text[]) AS need(kind, name)
   LEFT JOIN pg_catalog.pg_available_extensions a ON need.kind = 'extension' AND a.name = need.name
-  LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE need.kind WHEN 'own' THEN pg_catalog.to_regclass(need.name) END
+  -- to_regclass raises where the role may not look into the schema.
+  LEFT JOIN LATERAL (SELECT s.nspname FROM pg_catalog.pg_namespace s
+                      WHERE CASE WHEN need.kind = 'own' AND pg_catalog.cardinality(pg_catalog.parse_ident(need.name)) = 2
+                                 THEN s.nspname = (pg_catalog.parse_ident(need.name))[1] AND NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE') END) AS closed ON true
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN need.kind = 'own' AND closed.nspname IS NULL THEN pg_catalog.to_regclass(need.name) END
   LEFT JOIN pg_catalog.pg_namespace n ON need.kind = 'create' AND n.nspname = COALESCE(NULLIF(need.name, ''), pg_catalog.current_schema())
  WHERE CASE need.kind
          WHEN 'extension' THEN a.name IS NULL OR (a.installed_version IS NULL AND pg_catalog.current_setting('is_superuser') = 'off'
@@ -16,6 +20,6 @@ SELECT need.kind, need.name, current_user::text,
          WHEN 'schema' THEN NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
                             AND pg_catalog.to_regnamespace(pg_catalog.quote_ident(need.name)) IS NULL
          WHEN 'create' THEN n.oid IS NOT NULL AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
-         WHEN 'own' THEN c.oid IS NOT NULL AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
+         WHEN 'own' THEN closed.nspname IS NOT NULL OR c.oid IS NOT NULL AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
        END
  ORDER BY 1, 2
