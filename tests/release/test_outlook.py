@@ -103,6 +103,14 @@ def test_rows_that_stood_in_the_way_can_be_mended():
         f"Mend the rows that are named, then lockgate release resume {SHA} --env {ENV}; or: "
     )
     assert "--sha NEW-SHA" in said
+    rest = msgspec.structs.replace(
+        o, applied=("1",), rehearsed=True, finds="SELECT * FROM t WHERE NOT (a > 0)"
+    )
+    said = next_of("MIGRATION_EXECUTION_FAILED", "", rest, "23514")
+    assert said.startswith(
+        f"Mend the rows that SELECT * FROM t WHERE NOT (a > 0) finds, then lockgate status --env {ENV} --format json > status.json; "
+        f"lockgate rehearse --from-status status.json; lockgate release resume {SHA} --env {ENV}; or: "
+    )
     seen = situation("failed", "MIGRATION_EXECUTION_FAILED", applied=("1",))
     failed = {"migrate": StepRow(6, "migrate", "failed", 1, 1.0, "", "", 0.0, evidence={"sqlstate": "23505"})}
     way = ways_back(msgspec.structs.replace(seen, steps=failed)).ways[0]

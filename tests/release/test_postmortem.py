@@ -35,6 +35,10 @@ def mended(make: Callable[..., Project], database: str) -> Project:
     project.write("validate", "ALTER TABLE orders VALIDATE CONSTRAINT known;\n")
     failed = project.json("release", "--sha", SHA, "--env", "production")
     assert failed.code == 3, failed
+    finds = "Mend the rows that SELECT * FROM orders WHERE NOT (customer_id > 0) finds, then lockgate release resume"
+    assert failed.error("MIGRATION_EXECUTION_FAILED")["next"].startswith(finds)
+    ways = project.json("release", "recover", "--env", "production").out
+    assert "mend the rows that SELECT * FROM orders WHERE NOT (customer_id > 0) finds" in ways
     with psycopg.connect(database, autocommit=True) as session:
         session.execute("UPDATE orders SET customer_id = 1")
     project.ok("release", "release", "resume", "--env", "production")

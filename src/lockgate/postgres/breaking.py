@@ -36,3 +36,11 @@ def named_in(statement: str, constraints: list[Breakable]) -> list[Breakable]:
     names = re.findall(r'\bvalidate\s+constraint\s+("(?:[^"]|"")+"|\w+)', statement, re.I)
     wanted = {n[1:-1].replace('""', '"') if n.startswith('"') else n.lower() for n in names}
     return [one for one in constraints if one.name in wanted]
+
+
+def rows_in_the_way(wire: Wire, statement: object, sqlstate: object) -> str:
+    """The SELECT that finds the rows on which ``statement`` failed to validate, or several; "" where the constraint is not known."""
+    if not fails_to_validate(statement, sqlstate):
+        return ""
+    found = named_in(str(statement), read_breakable(wire))
+    return " and ".join(one.count.replace("SELECT count(*)", "SELECT *", 1) for one in found)

@@ -27,6 +27,10 @@ CAME = "cameToTheDatabase"
 """In the evidence of the step ``migrate``: whether a job that failed left a run in the database."""
 
 
+REHEARSE = "lockgate status --format json > status.json; lockgate rehearse --from-status status.json"
+"""The rehearsal of what is still to do, on top of what is applied."""
+
+
 def in_the_file(code: str, migrate: Mapping[str, Any] | None) -> bool:
     """Whether only a changed file mends it, by the code and the evidence of the step ``migrate``: a job that never came so far read none."""
     return code in IN_THE_FILE and (migrate or {}).get(CAME) is not False
@@ -35,6 +39,11 @@ def in_the_file(code: str, migrate: Mapping[str, Any] | None) -> bool:
 def of_the_data(code: str, sqlstate: str) -> bool:
     """Whether rows stood in the way of a statement (not null, foreign key, unique, check, exclusion): mending them lets the same file pass."""
     return code == "MIGRATION_EXECUTION_FAILED" and sqlstate.startswith("23")
+
+
+def named(finds: str) -> str:
+    """The rows that have to be mended, in words."""
+    return f"the rows that {finds} finds" if finds else "the rows that are named"
 
 
 class Outlook(msgspec.Struct, frozen=True):
@@ -51,6 +60,10 @@ class Outlook(msgspec.Struct, frozen=True):
     known: bool = True
     protected: bool = False
     notes: tuple[str, ...] = ()
+    finds: str = ""
+    """The SELECT that finds the rows that stood in the way, where it is known."""
+    rehearsed: bool = False
+    """A rehearsal is demanded: the rest of a plan is another plan than the whole."""
 
 
 def state_of(code: str, own: str, o: Outlook) -> str:
@@ -70,11 +83,9 @@ def next_of(code: str, own: str, o: Outlook, sqlstate: str = "") -> str:
         approve = (
             f"have the new plan approved (lockgate approve --env {o.environment}), " if o.protected else ""
         )
-        rows = (
-            f"{whole('Mend the rows that are named, then lockgate release resume', o.environment, o.sha)}; or: "
-            if of_the_data(code, sqlstate)
-            else ""
-        )
+        rehearse = f"{REHEARSE}; " if o.rehearsed and o.applied else ""
+        mend = f"Mend {named(o.finds)}, then {rehearse}lockgate release resume"
+        rows = f"{whole(mend, o.environment, o.sha)}; or: " if of_the_data(code, sqlstate) else ""
         return rows + whole(
             f"Mend the file in a new commit (it is not applied), {approve}then lockgate release --sha NEW-SHA",
             o.environment,

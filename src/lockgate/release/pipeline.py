@@ -18,6 +18,7 @@ from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Event, Log
 from lockgate.postgres import releases
 from lockgate.postgres.alarm import Alarm
+from lockgate.postgres.breaking import fails_to_validate, rows_in_the_way
 from lockgate.postgres.releases import ReleaseRow
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
@@ -354,7 +355,7 @@ class Release:
         report.elapsed_seconds = elapsed
         if course is not None:
             if failure is not None:
-                stand = self._outlook(course)
+                stand = self._outlook(course, failure)
                 failure.state = state_of(failure.code, failure.state, stand)
                 failure.next = next_of(
                     failure.code, failure.next, stand, str(failure.details.get("sqlstate", ""))
@@ -374,7 +375,7 @@ class Release:
         return Released(report, checks, path, self.key, steps, bool(course and course.handed_off))
 
     @staticmethod
-    def _outlook(course: Course) -> Outlook:
+    def _outlook(course: Course, failure: LockgateError) -> Outlook:
         """What stands now, read from the history where the release came far enough to have changed it."""
         steps = {name: msgspec.to_builtins(row) for name, row in course.prior.items()}
         steps |= {told["name"]: told for told in course.told}
@@ -384,7 +385,8 @@ class Release:
         footing = stages_after.footing_of(course) if at and moved else Footing(True)
         return Outlook(
             course.place, course.sha, at, tuple(steps.values()), len(wanted), footing.applied, footing.partial, footing.known,
-            course.target.protected, tuple(course.notes),
+            course.target.protected, tuple(course.notes), _finds(course, failure),
+            course.settings.release.rehearsal or bool(course.environment and course.target.protected and course.environment.require_rehearsal),
         )  # fmt: skip
 
     def _write(
@@ -430,6 +432,21 @@ def unfinished(target: Target, limits: Limits, sha: str = "") -> ReleaseRow:
             "NO_RELEASE",
         )
     return ours[0]
+
+
+def _finds(course: Course, failure: LockgateError) -> str:
+    """The query for the rows on which a VALIDATE failed; "" where it cannot be told."""
+    statement, sqlstate = failure.details.get("statement"), failure.details.get("sqlstate")
+    if not fails_to_validate(statement, sqlstate):
+        return ""
+    try:
+        wire = course.connect()
+        try:
+            return rows_in_the_way(wire, statement, sqlstate)
+        finally:
+            wire.close()
+    except (LockgateError, ServerError, Cancelled):
+        return ""
 
 
 def _refused(error: ServerError) -> LockgateError:

@@ -8,7 +8,8 @@ import msgspec
 from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
 from lockgate.record.words import agree, counted
-from lockgate.release.outlook import IN_THE_CALL, in_the_file, of_the_data
+from lockgate.release.calls import whole
+from lockgate.release.outlook import IN_THE_CALL, REHEARSE, in_the_file, named, of_the_data
 
 WRONG = frozenset(
     {"ROLLOUT_FAILED", "API_SMOKE_ASSERTION_FAILED", "API_SMOKE_RUNTIME_ERROR", "WATCH_FAILED", "VERIFY_FAILED"}
@@ -38,6 +39,10 @@ class Situation(msgspec.Struct, frozen=True):
     variable: str = ""
     without_down: tuple[str, ...] = ()
     """The applied files that no ``down`` can undo."""
+    finds: str = ""
+    """The SELECT that finds the rows that stood in the way of the migration, where it is known."""
+    rehearsed: bool = False
+    """A rehearsal is demanded: the rest of a plan is another plan than the whole."""
 
     @property
     def harmless(self) -> bool:
@@ -140,9 +145,10 @@ def _resume(s: Situation, env: str) -> Way:
     migrate = s.steps.get("migrate")
     if migrate is not None and of_the_data(code, str(migrate.evidence.get("sqlstate", ""))):
         return Way(
-            "resume", "Mend the rows that are named, and go on", True, f"rows stood in its way: {s.release.message}",
+            "resume", f"Mend {'the rows that stand in the way' if s.finds else named('')}, and go on", True, f"rows stood in its way: {s.release.message}",
             [
-                "# mend the rows that are named, where they are wrong and the file is right",
+                f"# mend {named(s.finds)}, where they are wrong and the file is right",
+                *(whole(REHEARSE, s.release.environment).split("; ") if s.rehearsed and s.applied else ()),
                 f"lockgate release resume {s.release.sha}{env}",
             ],
         )  # fmt: skip

@@ -8,8 +8,9 @@ from lockgate.migrations.history import read_history
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import releases
 from lockgate.postgres.backups import read_backups
+from lockgate.postgres.breaking import rows_in_the_way
 from lockgate.postgres.guard import RELEASE_KEY, Guard
-from lockgate.postgres.releases import ReleaseRow
+from lockgate.postgres.releases import ReleaseRow, StepRow
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -57,9 +58,17 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
             _live(wire),
             settings.env[target.environment].url_env if target.environment else "",
             _without_down(settings, applied),
+            _finds(wire, steps),
+            own.release.rehearsal
+            or (target.protected and settings.env[target.environment].require_rehearsal),
         )
     finally:
         wire.close()
+
+
+def _finds(wire: Wire, steps: dict[str, StepRow]) -> str:
+    evidence = steps["migrate"].evidence if "migrate" in steps else {}
+    return rows_in_the_way(wire, evidence.get("statement"), evidence.get("sqlstate"))
 
 
 def _goes_back(row: ReleaseRow, release: ReleaseRow) -> bool:
