@@ -27,9 +27,10 @@ def test_every_row_is_a_rule_or_excused():
 
 
 def test_what_is_no_row_is_of_the_engine():
-    """Hazards beyond the catalogue are those that judging itself brings about."""
+    """Hazards beyond the catalogue are those that judging itself brings about, and what was met in the field since."""
+    met = {"function-body-left-behind"}
     beyond = {"not-understood", "phase-contract-in-expand", "suppression-unknown", "suppression-useless"}
-    assert set(HAZARDS) - set(ROWS) == beyond
+    assert set(HAZARDS) - set(ROWS) == beyond | met
 
 
 def test_reasons_say_something():

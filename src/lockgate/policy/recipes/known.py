@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Relation, Schema, schema_of
+from lockgate.policy.model.users import users_of_column, users_of_relation
 from lockgate.policy.recipes.names import Table, name_of, names_of, split, table_of
 from lockgate.policy.recipes.recipe import Partitions, RecipeError
 from lockgate.postgres.tree import SyntaxProblem, statements_of
@@ -28,6 +29,13 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "add-index": ("columns",),
     "split-table": ("key", "columns"),
     "partition-table": ("key", "by", "columns"),
+}
+# Recipe → the parameter that names columns of `table` that go in the end.
+_DROPPED: Mapping[str, str] = {
+    "rename-column": "column",
+    "change-type": "column",
+    "drop-column": "column",
+    "split-table": "columns",
 }
 # What a migration selects as a matter of course, and what changes no table.
 _HARMLESS = frozenset(
@@ -131,6 +139,7 @@ def judge(recipe: str, values: Mapping[str, str], known: Known) -> list[str]:
             notes += _columns(known, state, key, _named(recipe, key, values[key]), values[key])
         if recipe in ("rename-column", "change-type") and values.get("to"):
             _new(known, state, name_of("to", values["to"]))
+        notes += _users(known, state, recipe, values)
     if recipe == "add-foreign-key":
         other, told = _table(known, "references", values["references"])
         notes += told
@@ -138,6 +147,24 @@ def judge(recipe: str, values: Mapping[str, str], known: Known) -> list[str]:
             given = values.get("references_column") or "id"
             notes += _columns(known, other, "references_column", names_of("references_column", given), given)
     return notes
+
+
+def _users(known: Known, state: Relation, recipe: str, values: Mapping[str, str]) -> list[str]:
+    """The functions that use what the contract file takes away: the server would say nothing until they run."""
+    if recipe == "drop-table":
+        found = [(use, state.key) for use in users_of_relation(known.schema, state.key)]
+    else:
+        columns = _named(recipe, _DROPPED[recipe], values[_DROPPED[recipe]]) if recipe in _DROPPED else []
+        found = [
+            (use, f"{state.key}.{column}")
+            for column in columns
+            for use in users_of_column(known.schema, state.key, column, dropped=True)
+        ]
+    return [
+        f"the function {use.routine}(){f', which {use.fired} runs,' if use.fired else ''} {'uses' if use.sure else 'may use'} "
+        f"{what}: CREATE OR REPLACE FUNCTION without it before you promote the file that drops it"
+        for use, what in found
+    ]
 
 
 def _named(recipe: str, key: str, value: str) -> list[str]:

@@ -4,6 +4,7 @@ from lockgate.policy.registry import HAZARDS as HAZARDS
 from lockgate.policy.rules import access as access
 from lockgate.policy.rules import backfill as backfill
 from lockgate.policy.rules import batches as batches
+from lockgate.policy.rules import bodies as bodies
 from lockgate.policy.rules import catalogue as catalogue
 from lockgate.policy.rules import columns as columns
 from lockgate.policy.rules import columns_add as columns_add

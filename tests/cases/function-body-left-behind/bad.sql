@@ -1,0 +1,2 @@
+-- lockgate: phase=contract
+ALTER TABLE orders DROP COLUMN note;
