@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -11,12 +12,16 @@ import pytest
 from lockgate.config import Migrations
 from lockgate.errors import Refused
 from lockgate.migrations.limits import Limits
+from lockgate.policy.facts import Server
+from lockgate.policy.judge import Judge, Source
 from lockgate.policy.model import snapshot as files
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Schema
+from lockgate.policy.subject import Options
 from lockgate.postgres.snapshot import Catalogue, RelationRow, ServerRow
 from lockgate.postgres.target import Target
 from lockgate.postgres.tree import statements_of
+from lockgate.postgres.tree.blanking import blanked
 from lockgate.record.reasons import Exit
 from lockgate.release.snapshot import snapshot_of, take
 
@@ -91,6 +96,11 @@ def plain(schema: Schema) -> dict[str, Any]:
     }
     shape["schemas"] = sorted(shape["schemas"])
     shape["extensions"].pop("plpgsql", None)
+    # A snapshot keeps no data of a body.
+    shape["routines"] = {
+        key: msgspec.to_builtins([blanked(routine) for routine in made])
+        for key, made in schema.routines.items()
+    }
     for group in ("relations", "indexes", "types"):
         shape[group] = {key: _plain(value) for key, value in shape[group].items()}
     return shape
@@ -248,3 +258,38 @@ def test_rows_of_a_partitioned_table_are_not_known_when_one_partition_is_not() -
     model = snapshot_of(Catalogue(server, rows, [], [], [], [], []), AT).schema
     assert model.relations["p"].rows == -1
     assert model.relations["p"].bytes == 20
+
+
+_CANARY = "kan4rienvogel"
+_SECRETS = f"""
+CREATE TABLE orders (id bigint PRIMARY KEY, note text);
+CREATE SEQUENCE s;
+CREATE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS $f$
+DECLARE k text := '{_CANARY}'; n bigint := 4111111111111111;
+BEGIN -- {_CANARY}
+  /* a /* {_CANARY} */ b */
+  IF TG_OP = 'INSERT' THEN LOCK TABLE orders IN SHARE MODE; END IF;
+  RAISE NOTICE '{_CANARY} % and %', k, n USING HINT = '{_CANARY}';
+  PERFORM E'\\'{_CANARY}', $q${_CANARY}$q$, U&'{_CANARY}', 'it''s {_CANARY}'::text, nextval('s');
+  EXECUTE 'CREATE ROLE x PASSWORD ''{_CANARY}''';
+  INSERT INTO orders VALUES (1, '{_CANARY}');
+  RETURN NULL;
+END $f$;
+CREATE TRIGGER t AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION one();
+CREATE FUNCTION two() RETURNS text LANGUAGE sql AS $$ SELECT '{_CANARY}' $$;
+CREATE FUNCTION three() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT '{_CANARY}' || nextval('s'); END;
+CREATE PROCEDURE four() LANGUAGE sql AS $$ LOCK TABLE orders IN SHARE MODE; DELETE FROM orders WHERE note = '{_CANARY}' $$;
+"""
+
+
+def test_a_snapshot_holds_no_constant_of_a_body(database: str) -> None:
+    """A word that stands in bodies as constant, text, number or comment is not in the file; their locks are claimed all the same."""
+    version = run(database, [_SECRETS])
+    written = files.write(taken(database))
+    assert _CANARY.encode() not in written
+    assert b"4111111111111111" not in written
+    judge = Judge(Options(server=Server(version)), today=date(2030, 1, 1), schema=files.read(written).schema)
+    (called,) = judge.judge(Source("f.sql", "CALL four();")).statements
+    assert called.locks["orders"] == "ShareLock"
+    told = judge.judge(Source("g.sql", "INSERT INTO orders VALUES (2);")).findings
+    assert any("put together from text" in each.message for each in told)

@@ -31,6 +31,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.blanking import blanked
 from lockgate.record.reasons import Exit
 from lockgate.release.look import connect_patiently
 
@@ -351,7 +352,7 @@ def _part(schema: Schema, row: PartRow) -> None:
         schema.functions[key_of(row.schema, row.name)] = row.detail
     elif row.what == "routine":
         key = key_of(row.schema, row.name)
-        made = _parsed(row.detail, w.CreateFunction).routine
+        made = blanked(_parsed(row.detail, w.CreateFunction).routine)
         schema.routines[key] = (*schema.routines.get(key, ()), made)
     elif row.what == "publication":
         schema.publications[row.name] = Published(all_tables=row.detail == "all")

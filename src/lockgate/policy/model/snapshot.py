@@ -1,7 +1,7 @@
 """The catalogue snapshot: what `lockgate snapshot` writes of a live database, and what the model starts from.
 
-The file holds the schema with row estimates and sizes, what the server around it is like, and no row of data: CI
-needs no credentials to judge against it. ``schema`` is the model itself as JSON, so whatever the model learns to
+The file holds the schema with row estimates and sizes, what the server around it is like, and no row of data, nor
+a constant of a function's body (``postgres/tree/blanking.py``): CI needs no credentials to judge against it. ``schema`` is the model itself as JSON, so whatever the model learns to
 know, a snapshot can say. Every key below ``schema`` and ``environment`` may be left out; what is not said is not
 known, and no rule judges by it.
 

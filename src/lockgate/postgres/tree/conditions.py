@@ -26,6 +26,10 @@ def strings(items: list[Tree]) -> list[str]:
     return [item["String"].get("sval", "") for item in items if "String" in item]
 
 
+BLANK = "⟨blank⟩"
+"""What stands in a kept body where a constant stood (``blanking.py``)."""
+
+
 def datum(node: Any) -> str:
     """A constant as a text: ``n:5``, ``s:a``, ``b:true``, ``null``, ``min`` and ``max`` of bounds; ``?`` for anything else."""
     while isinstance(node, dict) and "TypeCast" in node:
@@ -40,6 +44,8 @@ def datum(node: Any) -> str:
         return "?"
     if value.get("isnull"):
         return "null"
+    if BLANK in value.get("sval", {}).get("sval", ""):
+        return "?"
     if "sval" in value:
         return f"s:{value['sval'].get('sval', '')}"
     if "ival" in value:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, json
 
+from lockgate.postgres.tree.conditions import BLANK
 from lockgate.postgres.tree.library import SyntaxProblem, plpgsql_tree
 
 Node = dict[str, Any]
@@ -176,7 +177,7 @@ class _Walk:
         if name not in node:
             return
         literal = _LITERAL.fullmatch(_text(node[name]))
-        if literal:
+        if literal and BLANK not in literal[1]:
             self.found.append(Piece(literal[1].replace("''", "'"), certain))
         else:
             self.found.append(_expression(node[name], certain=certain))
