@@ -132,3 +132,30 @@ def test_a_hash_of_labels_is_known_to_the_server_alone() -> None:
     assert ["only the server knows" in found.why for found in facts.hidden] == [True]
     _, facts = claim("SELECT * FROM hm WHERE k = 1", schema, 16)
     assert not facts.hidden
+
+
+def test_a_value_that_is_rounded_on_its_way_in_goes_nowhere_known(schema: Schema) -> None:
+    """9.5 becomes 10 in an integer column, which another partition holds: the table alone is claimed."""
+    state = schema.relations["m"]
+    assert route(schema, state, {"a": "n:9", "b": "n:1"}) == ["m1", "m1x"]
+    assert route(schema, state, {"a": "n:9.5", "b": "n:1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("SELECT a FROM (SELECT a FROM m UNION ALL SELECT a FROM plain) q WHERE a = 5", {"m1"}),
+        (
+            "SELECT a FROM (SELECT a FROM m EXCEPT SELECT a FROM plain) q WHERE a = 5",
+            {"m1", "m2", "m3", "md"},
+        ),
+        (
+            "SELECT a FROM (SELECT a FROM m UNION ALL (SELECT a FROM plain EXCEPT SELECT 1)) q WHERE a = 5",
+            {"m1", "m2", "m3", "md"},
+        ),
+    ],
+)
+def test_no_condition_goes_into_except(schema: Schema, query: str, found: set[str]) -> None:
+    """The planner pushes conditions through UNION, and nothing into arms of which one is taken from another."""
+    _, facts = claim(query, schema, 16)
+    assert set(facts.locks) & {"m1", "m2", "m3", "md"} == found

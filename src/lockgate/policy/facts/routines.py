@@ -21,6 +21,15 @@ _MOST = 500
 """Of runs of functions in one statement: each of a few that call the next several times is soon a billion."""
 
 
+_LOCKING = frozenset({
+    "brin_desummarize_range", "brin_summarize_new_values", "brin_summarize_range", "cursor_to_xml",
+    "database_to_xml", "gin_clean_pending_list", "pg_clear_attribute_stats", "pg_clear_relation_stats",
+    "pg_restore_attribute_stats", "pg_restore_relation_stats", "query_to_xml", "query_to_xml_and_xmlschema",
+    "schema_to_xml", "table_to_xml", "ts_rewrite", "ts_stat",
+})  # fmt: skip
+"""Functions of PostgreSQL's own that lock a relation, or run a query, which stands in a text."""
+
+
 def do_block(draft: Draft, word: w.DoBlock) -> None:
     """Its statements, as far as they can be read. No rule looks at them, so it stays marked as opaque."""
     draft.facts.opaque = True
@@ -50,10 +59,12 @@ def call(draft: Draft, name: str, *, sure: bool) -> None:
     key = draft.schema.routine_key(w.Name(schema, plain))
     if key in draft.schema.functions:
         run_routine(draft, key, sure=sure)
+    elif schema in ("", "pg_catalog") and plain in _LOCKING:
+        draft.hide(f"{plain}() locks or runs what its arguments name")
     elif schema in ("", "pg_catalog") and plain in built_in_functions():
         return
     else:
-        draft.hide(f"{name}() is made by none of the files", slight=not sure)
+        draft.hide(f"{name}() is made by none of the files")
 
 
 def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: tuple[str, ...] = ()) -> None:
@@ -63,8 +74,7 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
         return  # what it does is claimed once
     if len(words) != 1:
         draft.hide(
-            f"there are {len(words)} functions {key}()" if words else f"no file has the body of {key}()",
-            slight=not sure,
+            f"there are {len(words)} functions {key}()" if words else f"no file has the body of {key}()"
         )
         return
     if len(draft.course.runs) >= _MOST:
@@ -95,7 +105,7 @@ def fire(draft: Draft, state: Relation, event: str, *, rows: bool, columns: tupl
         if trigger.routine in draft.schema.functions:
             run_routine(draft, trigger.routine, sure=sure, event=event, unseen=trigger.transitions)
         elif trigger.function not in built_in_functions():
-            draft.hide(f"no file has the body of {trigger.function}()", slight=True)
+            draft.hide(f"no file has the body of {trigger.function}()")
 
 
 # -- bodies ----------------------------------------------------------------------------------------

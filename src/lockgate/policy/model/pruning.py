@@ -8,10 +8,12 @@ slot that belongs to no partition belongs to the default one. What cannot be tol
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
-from lockgate.policy.model.datums import NULL, Comparable, comparable, fits, ordered
+from lockgate.policy.model.datums import INTEGERS, NULL, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
 from lockgate.policy.model.schema import Relation, Schema
-from lockgate.postgres.tree.words import Condition, Either, Test
+from lockgate.postgres.tree.words import Condition, Either, Test, TypeName
+
+_SCALED = frozenset({"numeric", "timestamp", "timestamptz"})
 
 
 def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
@@ -49,7 +51,7 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
         bounds = bounds_of(schema, state) if state.children else None
         if bounds is None:
             break
-        values = values_of(tuple([row.get(key, "?") for key in bounds.keys]), bounds.kinds)
+        values = values_of(tuple([_stored(state, key, row) for key in bounds.keys]), bounds.kinds)
         slots = _at(bounds, values) if values is not None else None
         names = {bounds.owners[slot] or state.default_partition for slot in slots or ()}
         below = schema.relations.get(names.pop()) if len(names) == 1 else None
@@ -58,6 +60,14 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
         found.append(below.key)
         state = below
     return found
+
+
+def _stored(state: Relation, key: str, row: Mapping[str, str]) -> str:
+    """The value as the column keeps it; one that may be rounded on the way in is not known."""
+    value, column = row.get(key, "?"), state.columns.get(key)
+    kind = column.type if column is not None else TypeName("")
+    rounds = kind.name in INTEGERS or (bool(kind.mods) and kind.name in _SCALED)
+    return "?" if rounds and any(mark in value[2:] for mark in ".eE") else value
 
 
 def only_the_server_knows(schema: Schema, state: Relation, columns: Collection[str]) -> bool:

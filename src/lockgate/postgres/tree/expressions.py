@@ -331,6 +331,8 @@ def _select(
     outputs: Outputs = (),
 ) -> None:
     """A SELECT; ``given`` is what the query around it asks of its rows, ``outputs`` what that one hands on of them."""
+    if _excepts(node):
+        given, outputs = (), ()  # the planner pushes nothing into any arm
     scope = Scope(node, given, outputs)
     ctes = _with(node, seen, ctes, scope)
     locked = _locked_names(node)
@@ -349,6 +351,13 @@ def _select(
         elif key not in ("withClause", "lockingClause", "intoClause") and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, LockMode.AccessShareLock)
     seen.scopes.pop()
+
+
+def _excepts(node: dict[str, Any]) -> bool:
+    """Whether the arms of a set operation are set against each other by EXCEPT, at any depth."""
+    if "larg" not in node:
+        return False
+    return node.get("op") == "SETOP_EXCEPT" or _excepts(node["larg"]) or _excepts(node["rarg"])
 
 
 def _locked_names(node: dict[str, Any]) -> set[str] | None:
