@@ -58,6 +58,11 @@ _CASES = {
     "a parsed body": ("CREATE FUNCTION f() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(note) FROM orders; END;", _RENAME, "SELECT f();", ""),
     "a dropped function": ("CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1';\n" + _plain("PERFORM g();"), "DROP FUNCTION g();", "SELECT f();", "error"),
     "a renamed function": ("CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1';\n" + _plain("PERFORM g();"), "ALTER FUNCTION g() RENAME TO h;", "SELECT f();", "error"),
+    "dropped by a DO block": (_plain("UPDATE orders SET note = 'x';"), f"DO $$ BEGIN {_DROP} END $$;", "SELECT f();", "error"),
+    "a view that CASCADE takes": ("CREATE VIEW v AS TABLE lines;\n" + _plain("PERFORM count(*) FROM v;"), "DROP TABLE lines CASCADE;", "SELECT f();", "error"),
+    "a schema that goes": ("CREATE SCHEMA s; CREATE TABLE s.t (a int);\n" + _plain("PERFORM count(*) FROM s.t;"), "DROP SCHEMA s CASCADE;", "SELECT f();", "error"),
+    "a renamed schema": ("CREATE SCHEMA s; CREATE TABLE s.t (a int);\n" + _plain("PERFORM count(*) FROM s.t;"), "ALTER SCHEMA s RENAME TO z;", "SELECT f();", "error"),
+    "a renamed column of a view": ("CREATE VIEW v AS TABLE lines;\n" + _plain("PERFORM total FROM v;"), "ALTER VIEW v RENAME COLUMN total TO whole;", "SELECT f();", "error"),
     "replaced in the same file": (_plain("UPDATE orders SET note = 'x';"), _plain("UPDATE orders SET qty = 1;").replace("CREATE", "CREATE OR REPLACE") + _DROP, "SELECT f();", ""),
     "dropped in the same file": (_plain("UPDATE orders SET note = 'x';"), f"DROP FUNCTION f();\n{_DROP}", "SELECT 1;", ""),
     "added anew": (_plain("UPDATE orders SET note = 'x';"), f"{_DROP}\nALTER TABLE orders ADD COLUMN note text;", "SELECT f();", ""),
@@ -93,7 +98,7 @@ def test_the_server_agrees(case: tuple[str, str, str, str], url: str) -> None:
     setup, text, then, severity = case
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS s CASCADE; CREATE SCHEMA public"
+            "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS s, z CASCADE; CREATE SCHEMA public"
         )
         connection.execute(_BASE + setup)
     # A session that has not compiled the function yet, as every new one.

@@ -7,12 +7,13 @@ from msgspec import Struct
 from lockgate.policy.hazard import WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.names import bare
-from lockgate.policy.model.schema import Schema, key_of
+from lockgate.policy.model.schema import Schema, key_of, schema_of
 from lockgate.policy.model.spelling import spelled
 from lockgate.policy.model.users import Use, users_of_column, users_of_function, users_of_relation
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Judged
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.bodies import steps_of
 
 _SETUP = """CREATE TABLE orders (id bigint PRIMARY KEY, note text);
 CREATE TABLE audit (what text);
@@ -39,7 +40,7 @@ class _Gone(Struct, frozen=True):
     Hazard(
         id="function-body-left-behind",
         name="Function left behind by what it uses",
-        detects="DROP, RENAME or SET SCHEMA of a column, a table, a view or a function that the body of a function of an earlier file uses by name.",
+        detects="DROP, RENAME or SET SCHEMA (of it, or of its schema) of a column, a table, a view or a function that the body of a function of an earlier file uses by name.",
         effect="The server keeps no dependency of a body that is text: it says nothing, and every call fails from then on; where a trigger runs it, every write of its table does.",
         workaround="CREATE OR REPLACE FUNCTION first, so that the body no longer uses it; where nobody can tell (SQL put together from text, records, equal names), look.",
         source="observed",
@@ -56,7 +57,7 @@ def left_behind(tree: Tree) -> Iterator[Hit]:
     if not schema.routines:
         return
     for judged in file.judged:
-        for gone in _taken(schema, judged):
+        for gone in dict.fromkeys(gone for word in _words(judged) for gone in _taken(schema, judged, word)):
             for use in _users(schema, gone):
                 what = f"{gone.key}()" if gone.routine else gone.key
                 what = f"{what}.{gone.column}" if gone.column else what
@@ -86,8 +87,15 @@ def _users(schema: Schema, gone: _Gone) -> list[Use]:
     return users_of_column(schema, gone.key, gone.column, dropped=gone.how == "dropped")
 
 
-def _taken(schema: Schema, judged: Judged) -> Iterator[_Gone]:
-    word, line = judged.statement, judged.line
+def _words(judged: Judged) -> Iterator[w.Statement]:
+    """The statement, and those of a DO block."""
+    yield judged.statement
+    if isinstance(judged.statement, w.DoBlock):
+        yield from (step.statement for step in steps_of(judged.statement) if step.statement is not None)
+
+
+def _taken(schema: Schema, judged: Judged, word: w.Statement) -> Iterator[_Gone]:
+    line = judged.line
     if isinstance(word, w.AlterTable):
         for action in word.actions:
             if isinstance(action, w.DropColumn):
@@ -97,9 +105,15 @@ def _taken(schema: Schema, judged: Judged) -> Iterator[_Gone]:
     elif isinstance(word, (w.Rename, w.SetSchema)) and word.kind in (*_RELATIONS, *_ROUTINES):
         how = f"called {word.new} then" if isinstance(word, w.Rename) else f"in {word.schema} then"
         yield _whole(schema, judged, word.name, word.kind, how)
-    elif isinstance(word, w.Drop) and word.kind in (*_RELATIONS, *_ROUTINES):
-        for name in word.names:
+    elif isinstance(word, w.Rename) and word.kind == "schema":
+        for key in [key for key in schema.relations if schema_of(key) == word.new]:
+            yield _Gone(line, f"called {word.new}.{bare(key)} then", key_of(word.sub, bare(key)))
+    elif isinstance(word, w.Drop):
+        for name in word.names if word.kind in (*_RELATIONS, *_ROUTINES) else ():
             yield _whole(schema, judged, name, word.kind, "dropped")
+        # What CASCADE takes was locked, too.
+        for key in judged.facts.locks if word.cascade else ():
+            yield _Gone(line, "dropped", key)
 
 
 def _whole(schema: Schema, judged: Judged, name: w.Name, kind: str, how: str) -> _Gone:
