@@ -158,8 +158,9 @@ def chaos(
     *,
     hurt: "Callable[[random.Random, subprocess.Popen[str]], None] | None" = None,
     direct: str = "",
+    times: int = 4,
 ) -> None:
-    """Rounds of run, cutover and rollback by processes that are killed, or ``hurt``, at random, under load. ``direct`` is how the writers reach the source, where the commands go another way."""
+    """Rounds of run, cutover and rollback by processes that are killed, or ``hurt``, at random and so many ``times`` a command, under load. ``direct`` is how the writers reach the source, where the commands go another way."""
     (project.root / "moves").mkdir(exist_ok=True)
     more = "" if target is None else 'url_env = "ELSEWHERE"\n'
     switch = 'switch = "none"\n' if target else ""
@@ -174,7 +175,7 @@ def chaos(
         nonlocal kills
         for attempt in range(60):
             process = project.start("move", *arguments, "--format", "json", **environ)
-            if attempt < 4:
+            if attempt < times:
                 try:
                     # The first kill comes before even a quick machine can be done; the others anywhere in the run.
                     process.wait(rng.uniform(0.1, 0.3) if attempt == 0 else rng.uniform(0.2, 1.6))

@@ -139,7 +139,9 @@ class Stubborn(Writer):
         try:
             while not (self.stop_asked.is_set() and not self.pending):
                 try:
-                    with psycopg.connect(self.urls[0], autocommit=True, connect_timeout=10) as connection:
+                    with psycopg.connect(
+                        self.urls[self.serving], autocommit=True, connect_timeout=10
+                    ) as connection:
                         self.settle(connection)
                         while not self.stop_asked.wait(self.pace):
                             self.write(connection)
@@ -147,6 +149,8 @@ class Stubborn(Writer):
                     # Nobody answers, the session was lost, or the table was exchanged under it.
                     if not isinstance(error, psycopg.OperationalError) and error.sqlstate != "LG010":
                         raise
+                    if error.sqlstate == "LG010":
+                        self.serving = (self.serving + 1) % len(self.urls)
                     self.stop_asked.wait(0.02)
         except BaseException as error:
             self.error = error

@@ -47,7 +47,7 @@ def parent(pid: int) -> int:
 def with_word(word: str) -> list[int]:
     """The living processes that have ``word`` in one of their command line's words."""
     found = []
-    for pid in _pids():
+    for pid in living():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
@@ -60,7 +60,7 @@ def with_word(word: str) -> list[int]:
 def working_in(directory: Path) -> list[int]:
     """The living processes whose working directory is ``directory``."""
     found = []
-    for pid in _pids():
+    for pid in living():
         try:
             same = Path(f"/proc/{pid}/cwd").samefile(directory)
         except OSError:
@@ -70,5 +70,6 @@ def working_in(directory: Path) -> list[int]:
     return found
 
 
-def _pids() -> list[int]:
+def living() -> list[int]:
+    """The process ids that are in use."""
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]

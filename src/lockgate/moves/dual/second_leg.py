@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lockgate.errors import LockgateError, Unreachable
+from lockgate.postgres.wire import ConnectionLost
 from lockgate.record.points import point
 from lockgate.stores.making import Unmade
 from lockgate.stores.side import Op, Side
@@ -15,18 +16,20 @@ ATTEMPTS = 5
 
 
 class Carried(NamedTuple):
-    """Operations whose second leg was done, and those that failed and wait. ``away``: the other store did not take part, so that no operation is to blame."""
+    """Operations whose second leg was done, and those that failed and wait. ``away``: the other store did not take part, so that no operation is to blame. ``lost``: its session is gone."""
 
     done: int
     failed: int
     error: str = ""
     away: bool = False
     failing: frozenset[str] = frozenset()
+    lost: bool = False
 
     def plus(self, other: "Carried") -> "Carried":
         """Both together."""
         return Carried(
-            self.done + other.done, self.failed + other.failed, other.error or self.error, self.away or other.away, self.failing | other.failing
+            self.done + other.done, self.failed + other.failed, other.error or self.error, self.away or other.away, self.failing | other.failing,
+            self.lost or other.lost,
         )  # fmt: skip
 
 
@@ -62,8 +65,8 @@ def carry(origin: Side, destination: Side, ops: Sequence[Op]) -> Carried:
         return total.plus(carry(origin, destination, ops))
     try:
         counts = write_images(destination, ops, names)
-    except (Locked, Unreachable) as error:
-        return _failed(origin, ops, error.message, away=True)
+    except (Locked, Unreachable, ConnectionLost) as error:
+        return _failed(origin, ops, error.message, away=True)._replace(lost=not isinstance(error, Locked))
     except LockgateError as error:
         # Data that is refused is the row's fault. Anything else may be, so that one bad row keeps nobody back, but it is not held against the row.
         if len(ops) == 1:

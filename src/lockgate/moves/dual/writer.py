@@ -19,10 +19,12 @@ from lockgate.moves.transforms import load_all
 from lockgate.stores.making import Image, Texts
 from lockgate.stores.neutral import canonical_key, of_python
 from lockgate.stores.side import Op, Side, Switch
-from lockgate.stores.speaking import Speaker
+from lockgate.stores.speaking import Speaker, speak
 
 BEAT_SECONDS = 5.0
 """So often a writer shows that it lives, when it writes."""
+AWAY_SECONDS = 5.0
+"""A store that did not take part in a second leg is left alone for so long."""
 PATIENCE = 10.0
 """So long a write waits while the sides are being exchanged."""
 
@@ -143,8 +145,7 @@ class DualWriter:
     @contextmanager
     def transaction(self) -> Iterator[Write]:
         """A transaction on the side that serves; after it has committed, the second legs. Raises ``Busy`` (``MOVE_LOCK``) when the sides are being exchanged for too long."""
-        pair = self._pair()
-        side, other, switch = self._begin(pair)
+        side, other, switch = self._begin()
         captured = switch is not None and switch.active
         if not captured:
             with self._lock:
@@ -179,7 +180,7 @@ class DualWriter:
 
     def beat(self) -> None:
         """Show that this process lives and writes by way of this class. Writes do so themselves; idle processes call it now and then."""
-        side, _, switch = self._begin(self._pair())
+        side, _, switch = self._begin()
         side.speaker.rollback()
         if switch is not None and switch.active:
             self._show(side)
@@ -213,8 +214,13 @@ class DualWriter:
         return open_pair(self.declared, self.places, "writer")
 
     def _forget(self) -> None:
-        """The session may be lost: the next write opens another."""
+        """The session may be lost: the next write opens another, and looks at both sides anew unless one of them is away."""
         pair: Pair | None = getattr(self._own, "pair", None)
+        if pair is not None and getattr(self._own, "away", None) is not None:
+            serving, _ = pair.of(getattr(self._own, "serves", "source"))
+            with suppress(LockgateError):  # the next write tries again
+                self._again(serving)
+            return
         if pair is not None:
             self._own.pair = None
             with self._lock:
@@ -223,8 +229,15 @@ class DualWriter:
             with suppress(LockgateError):
                 pair.close()
 
-    def _begin(self, pair: Pair) -> tuple[Side, Side, Switch | None]:
+    def _begin(self) -> tuple[Side, Side, Switch | None]:
         """Open a transaction on the side that serves and hold its switch until the transaction ends."""
+        try:
+            return self._begun(self._pair())
+        except LockgateError:
+            self._forget()  # a session that was lost while it was idle shows here
+            raise
+
+    def _begun(self, pair: Pair) -> tuple[Side, Side, Switch | None]:
         deadline = self._clock() + PATIENCE
         wanted = getattr(self._own, "serves", "source")
         while True:
@@ -254,14 +267,46 @@ class DualWriter:
 
     def _after(self, side: Side, other: Side, ops: list[Op]) -> None:
         """The second legs. Whatever goes wrong here, the write is done: the relay brings it over."""
+        reached = self._reached(other)
+        if reached is None:
+            self.failed += len(ops)
+            self._beat_now_and_then(side)
+            return
         try:
-            done = carry(side, other, ops)
-            self.failed += done.failed
+            done = carry(side, reached, ops)
         except LockgateError:
             self.failed += len(ops)
             self._forget()
             return
+        self.failed += done.failed
+        if done.lost:
+            self._own.away = self._clock()
         self._beat_now_and_then(side)
+
+    def _reached(self, other: Side) -> Side | None:
+        """The other side, in a new session when it was away; None while it is left alone: writes must not wait for its time-outs."""
+        away: float | None = getattr(self._own, "away", None)
+        if away is None:
+            return other
+        if self._clock() - away < AWAY_SECONDS:
+            return None
+        try:
+            again = self._again(other)
+        except LockgateError:
+            self._own.away = self._clock()
+            return None
+        self._own.away = None
+        return again
+
+    def _again(self, side: Side) -> Side:
+        """``side`` in a new session, in its place in this thread's pair."""
+        pair: Pair = self._own.pair
+        which = "source" if side is pair.source else "target"
+        speaker = speak(getattr(self.places, which), f"move {self.declared.name} writer", which)
+        again = side.by(speaker)
+        setattr(pair, which, again)
+        side.speaker.close()
+        return again
 
     def _beat_now_and_then(self, side: Side) -> None:
         if self._clock() - self._beaten >= BEAT_SECONDS:
