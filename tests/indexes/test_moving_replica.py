@@ -11,7 +11,7 @@ from lockgate.indexes.moving import drive
 from lockgate.indexes.moving.opened import OpenedIndex, opened_index
 from lockgate.moves.dual.into import parse_index
 from lockgate.moves.dual.pair import Urls, replica_url
-from moves.test_replica import pair  # noqa: F401 - the fixture
+from moves.conftest import pair  # noqa: F401 - the fixture
 from support.processes import until
 from support.tables import run_sql
 

@@ -13,7 +13,7 @@ from lockgate.moves.dual.copy import backfill
 from lockgate.moves.dual.declaration import Place as Named
 from lockgate.moves.dual.declaration import problems
 from lockgate.moves.dual.pair import Urls, urls
-from moves.test_replica import pair  # noqa: F401 - the fixture
+from moves.conftest import pair  # noqa: F401 - the fixture
 from stores.conftest import TABLES, Place
 from stores.hand import Hand, row
 from support.processes import until
