@@ -9,7 +9,7 @@ import pytest
 from lockgate.errors import LockgateError
 from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill, retry
-from lockgate.moves.dual.second_leg import drain
+from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.stores.side import REFUSALS
 from stores.hand import LIMITS, Hand, row
 from support.processes import until
@@ -63,7 +63,7 @@ def test_retries_are_bounded(hand, database: str):
     waiting(move, 500, 501)
     for _ in range(REFUSALS):
         assert move.call(drive.relay).failed == 2
-    assert move.call(drive.relay) == (0, 0, "", False, frozenset())
+    assert move.call(drive.relay) == Carried(0, 0)
     held = run_sql(database, "SELECT key, message FROM lockgate.move_quarantine ORDER BY key")
     assert [k for k, _ in held] == [["i:500"], ["i:501"]]
     assert "not these" in held[0][1]
