@@ -146,3 +146,33 @@ def test_dead_release_shows_its_pause(make: Callable[..., Project], database: st
     assert f"lockgate release resume {SHA} --env production" in told["release-abandoned"]["next"]
     project.ok("release", "release", "resume", "--env", "production")
     assert running_workers(project.root) == 3
+
+
+def test_what_is_told_of_a_dead_release(make: Callable[..., Project]):
+    """Of a release that was killed after its first file, `status` and the postmortem say that it died, what it left, and one next command; nothing is claimed that nobody wrote down, nor what came later."""
+    project = make(CONFIG)
+    assert hurt(project, "release:migrate:acted", "release", "--sha", SHA, "--env", "production").code == -9
+    project.write("later", "CREATE TABLE later (id int);\n")
+    seen = project.run("status", "--env", "production").out
+    assert f"release   {SHA[:12]} died, last sign of life 20" in seen
+    assert f"next: lockgate release resume {SHA} --env production" in seen
+    assert "lockgate up" not in seen
+    way = project.run("release", "recover", "--env", "production").out
+    assert "died, last sign of life 20" in way
+    made = project.ok("postmortem", "postmortem", "new", SHA, "--env", "production")
+    page = (project.root / made["file"]).read_text()
+    first, second = sorted(p.name[:13] for p in project.directory.glob("*.sql"))[:2]
+    for told in (
+        "- Last sign of life: 20",
+        "- Outcome: fail: it died, for no end of it is written down; its last step, migrate, had begun",
+        "- Failed step: migrate: it began and did not end",
+        f"- Durably changed: migration {first} is applied, migration {second} is applied\n",
+    ):
+        assert told in page, page
+    assert "State of the world" not in page
+    project.ok("release", "release", "--sha", "b" * 40, "--env", "production")
+    (project.root / made["file"]).unlink()
+    project.ok("postmortem", "postmortem", "new", SHA, "--env", "production")
+    again = (project.root / made["file"]).read_text()
+    resume = f"- Told to do next: lockgate release resume {SHA} --env production\n"
+    assert again == page.replace(resume, "- Told to do next: nothing\n")

@@ -281,14 +281,14 @@ def recover_command(sha: str, choose: str, actor: str | None, **shared_options: 
     if choose:
         refuse_application_role()
     target, limits = session.target(), Limits.of(session.settings.migrations)
-    recovery = ways_back(read_situation(target, session.settings, limits, sha))
+    situation = read_situation(target, session.settings, limits, sha)
+    recovery = ways_back(situation)
     if choose:
         record(target, limits, recovery, choose, actor or operator_name())
     session.output.json({"command": "release recover", **msgspec.to_builtins(recovery), "chosen": choose})
     say, mark = session.output.say, session.output.mark
-    say(
-        f"release {recovery.release_key} of {recovery.sha[:12]}: {recovery.state} {recovery.reason_code}".rstrip()
-    )
+    state = f"died, last sign of life {situation.died}" if situation.died else recovery.state
+    say(f"release {recovery.release_key} of {recovery.sha[:12]}: {state} {recovery.reason_code}".rstrip())
     say(f"writes  {recovery.writes_lost}")
     say(f"workers {recovery.workers}")
     told = {

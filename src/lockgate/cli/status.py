@@ -57,7 +57,9 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         if steps or looked.history.partial
         else {}
     )
-    release = newest_release(target, Limits.of(session.settings.migrations)) if looked.facts.home else None
+    release, died = (
+        newest_release(target, Limits.of(session.settings.migrations)) if looked.facts.home else (None, "")
+    )
     held = first_held(target, looked, plan, files, session.settings)
     clean = not plan.pending and not plan.obstacles and not files.problems and not looked.history.partial
     output.json(
@@ -75,7 +77,8 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
     if release is not None:
         code = f" {release.reason_code}" if release.reason_code else ""
         when = release.finished_at or f"since {release.started_at}"
-        output.say(f"release   {release.sha[:12]} {release.state}{code}, {when}, by {release.operator}")
+        state = f"died, last sign of life {died}" if died else f"{release.state}{code}, {when}"
+        output.say(f"release   {release.sha[:12]} {state}, by {release.operator}")
     rows = looked.history.rows if everything else looked.history.rows[-10:]
     table = [
         (
@@ -108,9 +111,10 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
         output.say(f"{output.mark(obstacle.code, 'bad')}: {obstacle.message}")
     for item in files.problems[:20]:
         output.say(f"{output.mark(item.id, 'bad')}: {item.file}: {item.message}")
+    resume = f"lockgate release resume {release.sha}" if release is not None else ""
     output.say(
         f"{len(looked.history.rows)} applied, {len(plan.pending)} pending"
-        + ("" if clean or plan.obstacles else f"; next: {_next(plan, held)}")
+        + (f"; next: {resume}" if died else "" if clean or plan.obstacles else f"; next: {_next(plan, held)}")
     )
     if check and plan.pending:
         from lockgate.record.reasons import reason

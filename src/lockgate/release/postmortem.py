@@ -11,10 +11,10 @@ import msgspec
 
 from lockgate.config import Settings
 from lockgate.errors import ConfigError
-from lockgate.migrations.history import read_history
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import releases
 from lockgate.postgres.releases import ReleaseRow, StepRow
+from lockgate.postgres.remains import lives, read_remains
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.reasons import REASONS
@@ -51,7 +51,7 @@ def from_journal(target: Target, settings: Settings, sha: str) -> dict[str, Any]
     wire = connect_patiently(target, "postmortem", Limits.of(settings.migrations), None)
     try:
         rows = releases.read_releases(wire, "sha = $1 AND environment = $2", sha, target.environment)
-        row = next((r for r in rows if r.state not in _ENDED_WELL), None)
+        row = next((r for r in rows if r.state not in _ENDED_WELL and not lives(wire, r)), None)
         return None if row is None else _document(wire, row, settings.of(target.environment))
     finally:
         wire.close()
@@ -61,16 +61,24 @@ def _document(wire: Wire, row: ReleaseRow, settings: Settings) -> dict[str, Any]
     steps = releases.read_steps(wire, row.release_key)
     evidence = {step.name: step.evidence for step in steps}
     backup = evidence.get("backup", {})
-    applied = {one.revision for one in read_history(wire).rows}
+    remains = read_remains(wire, row.release_key, map(str, evidence.get("candidate", {}).get("wanted", [])))
     details = msgspec.json.decode(wire.value(_DETAILS, row.release_key) or "{}", type=dict[str, Any])
+    # An end writes its details; where a newer release took over, the row alone does not tell whether there was one.
+    unended = not details or (bool(steps) and steps[-1].state == "running")
+    died = row.state == "running" or (row.state == "superseded" and unended)
     runs = wire.one(_RUN, row.sha).rows
     reason, known = row.message, REASONS.get(row.reason_code)
-    if not row.reason_code and steps:
-        reason = f"no end of it is written down; its last step was {steps[-1].name}"
+    if died:
+        reason = f"it died, for no end of it is written down; {_step_of(steps)}"
     told = (known.next if known else "") or "lockgate release resume"
+    if died:
+        # What an earlier attempt of it was told, before it was resumed, is not of this one.
+        details, told = {}, "lockgate release resume" if row.state == "running" else ""
     n = settings.notify
     return {
-        "generatedAt": row.finished_at or row.started_at,
+        "generatedAt": remains.last if died else row.finished_at or remains.last,
+        "died": died,
+        "half": list(remains.half),
         "headSha": row.sha,
         "environment": row.environment,
         "releaseKey": row.release_key,
@@ -82,7 +90,7 @@ def _document(wire: Wire, row: ReleaseRow, settings: Settings) -> dict[str, Any]
         "state": details.get("state", ""),
         "next": details.get("next") or whole(told, row.environment, row.sha),
         "steps": [msgspec.to_builtins(step) for step in steps],
-        "migrations": [r for r in evidence.get("candidate", {}).get("wanted", []) if r in applied],
+        "migrations": list(remains.applied),
         "backup": dict(backup) if "backupId" in backup else {},
         "approvals": list(evidence.get("approvals", {}).get("used", [])),
         "notes": list(details.get("notes", [])),
@@ -92,6 +100,13 @@ def _document(wire: Wire, row: ReleaseRow, settings: Settings) -> dict[str, Any]
         "pager": n.pager,
         "channel": n.channel,
     }
+
+
+def _step_of(steps: list[StepRow]) -> str:
+    if not steps:
+        return "it had not begun its first step"
+    last = steps[-1]
+    return f"its last step, {last.name}, {'had begun' if last.state == 'running' else 'was ' + last.state}"
 
 
 def _timeline(steps: list[StepRow]) -> list[dict[str, str]]:
@@ -115,21 +130,25 @@ def page(release: dict[str, Any], later: list[dict[str, Any]]) -> str:
     """
     facts = incident(release)
     failed = next((s for s in release["steps"] if s["name"] == facts["failedStep"]), None)
+    died, changed = release.get("died", False), [*facts["durablyChanged"], *release.get("half", ())]
+    approved = ", ".join(a["approver"] for a in release["approvals"])
+    # Who approved is written down when that step ends; before it, nobody can say that nobody did.
+    asked = any(s["name"] == "approvals" and s["state"] in ("done", "skipped") for s in release["steps"])
     call = [*release["owners"], *(one for one in (release["pager"], release["channel"]) if one)]
     lines = [
         f"# Postmortem: release {release['headSha'][:12]}" + (f" to {release['environment']}" if release["environment"] else ""), "",
         "Write it within 48 hours. It is about causes, not about people.", "",
         "## Facts", "",
         f"- Release: {release['releaseKey']}, run {release['runId'] or 'none'}, plan {release['planHash'][:12] or 'none'}",
-        f"- Ended: {release['generatedAt']}",
-        f"- Outcome: {release['status']} {release['reasonCode']}: {release['reason']}",
-        f"- Failed step: {failed['name'] + ': ' + failed['message'] if failed else 'none'}",
-        f"- State of the world: {release['state'] or 'not told'}",
-        f"- Durably changed: {', '.join(facts['durablyChanged']) or 'nothing'}",
+        f"- {'Last sign of life' if died else 'Ended'}: {release['generatedAt']}",
+        f"- Outcome: {' '.join(filter(None, (release['status'], release['reasonCode'])))}: {release['reason']}",
+        *([f"- Failed step: {failed['name']}: {failed['message'] or 'it began and did not end'}"] if failed else []),
+        *([f"- State of the world: {release['state']}"] if release["state"] else []),
+        f"- Durably changed: {', '.join(changed) or 'nothing'}",
         f"- Traffic: {facts['traffic']}",
         f"- Workers: {facts['workers']}",
         f"- Backup: {facts['backupId'] or 'none'}",
-        f"- Approved by: {', '.join(a['approver'] for a in release['approvals']) or 'nobody was asked'}",
+        *([f"- Approved by: {approved or 'nobody was asked'}"] if approved or asked else []),
         f"- Owners: {', '.join(call) or 'TODO'}",
         f"- First word to others was due: {facts['nextUpdateDue']}",
         f"- Told to do next: {release['next'] or 'nothing'}",

@@ -43,6 +43,8 @@ class Situation(msgspec.Struct, frozen=True):
     """The SELECT that finds the rows that stood in the way of the migration, where it is known."""
     rehearsed: bool = False
     """A rehearsal is demanded: the rest of a plan is another plan than the whole."""
+    died: str = ""
+    """The last sign of life of a release that is shown as running and that nobody runs."""
 
     @property
     def harmless(self) -> bool:

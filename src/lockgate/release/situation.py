@@ -11,6 +11,7 @@ from lockgate.postgres.backups import read_backups
 from lockgate.postgres.breaking import rows_in_the_way
 from lockgate.postgres.guard import RELEASE_KEY, Guard
 from lockgate.postgres.releases import ReleaseRow, StepRow
+from lockgate.postgres.remains import lives, read_remains
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -61,6 +62,9 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
             _finds(wire, steps),
             own.release.rehearsal
             or (target.protected and settings.env[target.environment].require_rehearsal),
+            read_remains(wire, release.release_key, ()).last
+            if release.state == "running" and not lives(wire, release)
+            else "",
         )
     finally:
         wire.close()
@@ -76,18 +80,23 @@ def _goes_back(row: ReleaseRow, release: ReleaseRow) -> bool:
     return row.state == "succeeded" and row.sequence < release.sequence and row.sha != release.sha
 
 
-def newest_release(target: Target, limits: Limits) -> ReleaseRow | None:
-    """The newest release of the target's environment, by sequence; None where there was none. One that changed nothing is told, too."""
+def newest_release(target: Target, limits: Limits) -> tuple[ReleaseRow | None, str]:
+    """The newest release of the target's environment, by sequence; None where there was none. One that changed nothing is told, too.
+
+    Beside it the last sign of life of one that is shown as running and that nobody runs, else "".
+    """
     wire = connect_patiently(target, "look", limits, None)
     try:
         found = releases.read_releases(wire, "environment = $1", target.environment, most=1)
+        dead = bool(found) and found[0].state == "running" and not lives(wire, found[0])
+        last = read_remains(wire, found[0].release_key, ()).last if dead else ""
     except ServerError as error:
         if error.sqlstate == "42501":
-            return None  # a role that may read the history only
+            return None, ""  # a role that may read the history only
         raise
     finally:
         wire.close()
-    return found[0] if found else None
+    return (found[0] if found else None), last
 
 
 def _without_down(settings: Settings, applied: tuple[str, ...]) -> tuple[str, ...]:
