@@ -16,6 +16,7 @@ from lockgate.moves.dual.pair import Urls, urls
 from moves.conftest import pair  # noqa: F401 - the fixture
 from stores.conftest import TABLES, Place
 from stores.hand import Hand, row
+from support.calls import Project
 from support.processes import until
 from support.tables import run_sql
 
@@ -80,6 +81,28 @@ def test_copied_and_compared_from_the_standby(pair, places, database: str, colum
         database, "SELECT evidence ->> 'replica' <> '' FROM lockgate.move_event WHERE to_stage = 'reconciled'"
     ) == [(True,)]
     assert move.call(turning.turn, forward=True).serves == "target"
+
+
+def test_the_way_back_needs_no_replica(pair, places, database: str, tmp_path: Path):  # noqa: F811
+    """Once the variable of the replica is gone, pause, resume, status, cutover, rollback and abort work all the same; what reads much is refused and names it."""
+    primary, standby = pair
+    move = reading(pair, places("sqlite"), database)
+    until(lambda: standby.execute("SELECT 1 FROM t WHERE id = 200"))
+    project = Project(tmp_path, database)
+    here = {"ONE": primary.url(), "OTHER": move.places.target}
+    (tmp_path / "moves").mkdir()
+    (tmp_path / "moves" / "things.toml").write_text(
+        'kind = "dual-write"\nwriters = 0\n[source]\ntable = "t"\nurl_env = "ONE"\nreplica_env = "READ"\n[target]\ntable = "t"\nurl_env = "OTHER"\n'
+    )
+    for command in (("pause", "things", "--reason", "x"), ("resume", "things"), ("cutover", "things"), ("rollback", "things"), ("abort", "things")):  # fmt: skip
+        if command[0] in ("pause", "cutover"):
+            project.environ |= {**here, "READ": standby.url()}
+            project.ok("move", "move", "run", "things")
+            del project.environ["READ"]
+            for reads in (("verify", "things"), ("backfill", "things"), ("run", "things")):
+                assert "READ is not set" in project.json("move", *reads).error("MOVE_DECLARATION")["message"]
+        project.ok("move", "move", *command)
+        project.ok("move", "move", "status", "things")
 
 
 def test_a_standby_that_stays_behind(pair, places, database: str):  # noqa: F811

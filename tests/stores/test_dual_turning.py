@@ -9,6 +9,7 @@ from lockgate.errors import LockgateError
 from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.comparing import unlike
 from lockgate.moves.dual.copy import backfill
+from lockgate.moves.gates import key_words, note_barred, taken
 from lockgate.record import points
 from stores.hand import Hand
 from support.tables import run_sql
@@ -108,6 +109,61 @@ def test_a_difference_is_taken_by_name(hand, database: str):
         database, "SELECT evidence -> 'accepted' FROM lockgate.move_event WHERE to_stage = 'rolled_back'"
     )
     assert told == [([name],)]
+
+
+def test_what_a_comparison_found_is_taken_by_name(hand, database: str):
+    """Rows that verify finds after the cutover hold the rollback until each is named: the refusal tells who serves, what --repair would write where, and which keys are left; then the source keeps its own row, and the record names what was taken."""
+    move = proven(hand, "postgres", "postgres")
+    move.call(turning.turn, forward=True)
+    before = move.state("source")
+    with move.open() as opened_:
+        opened_.pair.target.speaker.do("UPDATE t SET u = 'out of band' WHERE id IN (7, 8)")
+    for found in (refused(move, drive.reconcile), refused(move, turning.turn, forward=False)):
+        assert found.code == "MOVE_DIVERGED"
+        assert (found.state or "").startswith("The target serves")
+        assert "verify things --repair writes the target's rows into the source" in (found.next or "")
+        assert "rollback things --accept KEY" in (found.next or "")
+    assert refused(move, turning.turn, forward=False, accept=("7",)).details["keys"] == ["8"]
+    assert move.call(turning.turn, forward=False, accept=("8", "7")).serves == "source"
+    assert move.state("source") == before
+    told = run_sql(
+        database, "SELECT evidence -> 'accepted' FROM lockgate.move_event WHERE to_stage = 'rolled_back'"
+    )
+    assert told == [(["7", "8"],)]
+    assert refused(move, turning.turn, forward=True).code == "MOVE_STAGE", "forward it needs a proof"
+
+
+def test_no_two_keys_have_one_name():
+    """Commas in values, NULL and the word NULL, a text that looks like a list: each key has a name of its own, which a person may type with spaces and bare numbers."""
+    keys = [("a,b", "c"), ("a", "b,c"), (None,), ("NULL",), ("null",), ("[null]",), ("7",), ("7", None), ("7", "NULL")]  # fmt: skip
+    assert len({key_words(key) for key in keys}) == len(keys)
+    for key in keys:
+        assert taken(keys, [key_words(key)]) == ([key_words(key)], [k for k in keys if k != key])
+    assert taken([("1", "b c")], ['[1,  "b c"]'])[1] == []
+    assert taken([("[x",)], ["[x"])[1] == [("[x",)], "such a text is named as a list, as it is told"
+
+
+def test_keys_of_earlier_calls_count_into_the_time_of_the_barrier(hand):
+    """Very many keys that earlier calls left are compared behind the barrier only as long as block_ms allows: the call is refused with the way out, the old side serves on, and after a comparison of everything the next one passes."""
+    move = proven(hand, "postgres", "sqlite")
+    move.call(lambda m: note_barred(m.home, m.name, [(str(k),) for k in range(1, 2 * turning.PAGE + 2)]))
+    looks: list[float] = []
+
+    def clock() -> float:
+        looks.append(move.declared.limits.block_ms / 2000)
+        return sum(looks)
+
+    late = refused(move, turning.turn, forward=True, clock=clock)
+    assert (late.code, "earlier calls" in late.message) == ("MOVE_LOCK", True)
+    assert "move verify things" in (late.next or "")
+    with move.open() as opened_:
+        held = opened_.pair.source.switch()
+        assert held is not None
+        assert held.serves == "source"
+    with move.writer() as writer:
+        writer.put({"id": 7, "u": "goes on"})
+    move.call(drive.reconcile)
+    assert move.call(turning.turn, forward=True).serves == "target"
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["cutover", "rollback"])

@@ -447,7 +447,7 @@ def test_a_diverged_move_is_not_cut_over(places, database: str, tmp_path: Path, 
     )
     told = project.json("move", "finish", "things", "--now").error("MOVE_DIVERGED")["next"]
     assert told == "lockgate move verify things --repair"
-    assert project.json("move", "rollback", "things").error("MOVE_DIVERGED")["next"] == told
+    assert project.json("move", "rollback", "things").error("MOVE_DIVERGED")["next"].startswith(told)
     assert project.ok("move", "move", "verify", "things")["stage"] == "tail", "it was compared, and is equal"
     assert project.ok("move", "move", "rollback", "things", "--accept", "7")["serves"] == "source"
 

@@ -37,6 +37,7 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
     from lockgate.moves.dual import declaration
     from lockgate.moves.dual.opened import opened
     from lockgate.moves.dual.pair import urls
+    from lockgate.moves.stages import READS
     from lockgate.postgres.moves import home
     from lockgate.release.roles import home_grants
 
@@ -47,7 +48,7 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
     target = session.target()
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
-    places = urls(declared, dict(os.environ), reads=True)
+    places = urls(declared, dict(os.environ), reads=purpose in READS)
     with stoppable(f"the move {declared.name}"), opened(declared, target, places, purpose) as move:
         yield move
 
@@ -135,13 +136,16 @@ def tried_again(session: Session, move: "Opened", rows: int) -> bool:
 
 def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.cli.waiting import Waiting
-    from lockgate.moves.dual.drive import abort, reconcile
+    from lockgate.moves.dual.drive import TURNED, abort, reconcile
 
     with Waiting(session.output) as waiting, aborting(session, move, abort):
         done = reconcile(move, repair=bool(options.get("repair")), report=waiting.show, operator=operator())
     v = done.verified
     result = {"rows": {"source": v.source_rows, "target": v.target_rows}, "inFlight": done.in_flight, "repaired": done.repaired, "lane": v.comparison.lane, "seconds": round(v.seconds, 3)}  # fmt: skip
-    answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again" if done.repaired else ""))  # fmt: skip
+    way = (
+        "from the target into the source" if move.row().stage in TURNED else "from the source into the target"
+    )
+    answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again {way}" if done.repaired else ""))  # fmt: skip
 
 
 def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:

@@ -23,6 +23,7 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     from lockgate.indexes.moving.opened import opened_index
     from lockgate.moves.dual import into
     from lockgate.moves.dual.pair import Urls, replica_url
+    from lockgate.moves.stages import READS
     from lockgate.postgres.moves import home
     from lockgate.release.roles import home_grants
 
@@ -31,7 +32,9 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
     environ = dict(os.environ)
-    places = Urls(into.source_url(declared, environ), "", replica_url(declared, environ))
+    places = Urls(
+        into.source_url(declared, environ), "", replica_url(declared, environ) if purpose in READS else ""
+    )
     with stoppable(f"the move {declared.name}"), opened_index(declared, target, places, purpose) as move:
         yield move
 
@@ -104,7 +107,11 @@ def _verify(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> N
         "contentRoot": {"source": done.source.root, "target": done.held.root}, "indexHash": done.index_hash, "lane": "content", "seconds": round(done.seconds, 3),
     }  # fmt: skip
     words = f"equal: {counted(done.source.records, 'row')} in the source, {counted(done.held.records, 'record')} in the index, {counted(done.differing, 'change')} in flight"
-    words += f", {counted(done.repaired, 'row')} written again" if done.repaired else ""
+    words += (
+        f", {counted(done.repaired, 'row')} written again from the table into the index"
+        if done.repaired
+        else ""
+    )
     dual.answer(session, "verify", move, result, f"{words}; sealed as {done.index_hash}")
 
 

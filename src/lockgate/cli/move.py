@@ -58,7 +58,11 @@ def _address(value: str, option: str, session: Session) -> str:
 )
 @click.option("--columns", metavar="A,B", default="", help="Columns to compare (default: all).")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), default=100_000, show_default=True, help="List so many differences at most.")  # fmt: skip
-@click.option("--repair", is_flag=True, help="With NAME: copy again what differs, through the outbox.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="With NAME: copy again what differs, through the outbox, from the side that serves over the other; after the cutover that is the target's row into the source (an index: the table's rows into both generations).",
+)
 def verify_command(
     name: str | None,
     source: str | None,

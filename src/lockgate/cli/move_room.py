@@ -18,9 +18,10 @@ def open_move(session: Session, name: str, purpose: str, *, make: bool = False) 
     from lockgate.cli.waiting import stoppable
     from lockgate.moves import declaration
     from lockgate.moves.opened import opened, where
+    from lockgate.moves.stages import READS
 
     declared = declaration.read(session.settings, name)
-    places = where(declared, session.target(), dict(os.environ))
+    places = where(declared, session.target(), dict(os.environ), reads=purpose in READS)
     if make:
         from lockgate.postgres.moves import home
         from lockgate.release.roles import home_grants

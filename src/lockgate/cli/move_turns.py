@@ -59,7 +59,7 @@ def cutover_command(name: str, **shared_options: Any) -> None:
     "--accept",
     metavar="KEY",
     multiple=True,
-    help="Go back though this row differs behind the barrier (moves that the application writes). Repeatable; it goes into the record.",
+    help="Go back though this row differs, behind the barrier or by the last move verify (moves that the application writes). A key of several columns is a list: '[\"a\", 1]'. Repeatable; it goes into the record.",
 )
 def rollback_command(name: str, accept: tuple[str, ...], **shared_options: Any) -> None:
     """Switch back to the source with everything that was written since the cutover."""

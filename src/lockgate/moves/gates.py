@@ -1,6 +1,6 @@
 """What has to be shown before a cutover: the proof, and what ``[gates]`` of a declaration asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -73,10 +73,14 @@ def refuse_unproven_end(home: Link, row: MoveRow, *, way_back: bool, now: bool, 
 
 
 class Unsettled(NamedTuple):
-    """What earlier calls left open: ``keys`` that the next switch has to find equal, and what a comparison of everything ``found``."""
+    """What earlier calls left open: ``keys`` that the next switch has to find equal, and what a comparison of everything ``found``.
+
+    ``whole`` are the keys of that comparison; None where it did not record all of them.
+    """
 
     keys: list[Texts]
     found: str
+    whole: list[Texts] | None = None
 
 
 def unsettled(home: Link, row: MoveRow) -> Unsettled:
@@ -84,19 +88,44 @@ def unsettled(home: Link, row: MoveRow) -> Unsettled:
 
     What was carried waits no more, so a second call would compare nothing of it and let it pass.
     """
-    rows = home.rows(f"SELECT kind, reason, (evidence -> 'keys')::text {_UNSETTLED} ORDER BY id", row.name, row.started_at)  # fmt: skip
-    keys = {tuple(key) for _, _, named in rows if named for key in msgspec.json.decode(named)}
-    whole = [reason for kind, reason, named in rows if kind == "divergence" and not named]
-    return Unsettled(sorted(keys, key=str), str(whole[-1]) if whole else "")
+    rows = home.rows(f"SELECT kind, reason, (evidence -> 'keys')::text, (evidence -> 'unlikeKeys')::text {_UNSETTLED} ORDER BY id", row.name, row.started_at)  # fmt: skip
+    keys = {tuple(key) for _, _, listed, _ in rows if listed for key in msgspec.json.decode(listed)}
+    whole = [(str(reason), found) for kind, reason, listed, found in rows if kind == "divergence" and not listed]  # fmt: skip
+    if not whole:
+        return Unsettled(sorted(keys, key=str), "")
+    reason, found = whole[-1]
+    return Unsettled(sorted(keys, key=str), reason, [tuple(k) for k in msgspec.json.decode(found)] if found else None)  # fmt: skip
 
 
-def refuse_unproven_back(row: MoveRow, left: Unsettled) -> None:
-    """Raise ``MOVE_DIVERGED`` when a comparison of everything found differences after the cutover: going back would lose them."""
-    if left.found:
-        raise LockgateError(
-            f"the last comparison of the move {row.name} found that both sides differ: {left.found}", "MOVE_DIVERGED",
-            state="The target serves; the source may miss what was written since the cutover.", next=f"lockgate move verify {row.name} --repair",
-        )  # fmt: skip
+class Tail(NamedTuple):
+    """The words for a difference that was found after the switch: ``serves`` is what people use now, ``repairs`` what ``--repair`` writes, and whether there is a way ``back``."""
+
+    serves: str
+    repairs: str
+    back: bool = True
+
+    def next(self, name: str) -> str:
+        """The ways on."""
+        way = f"lockgate move verify {name} --repair writes {self.repairs}"
+        if self.back:
+            way += f"; or lockgate move rollback {name} --accept KEY, for each of these keys, goes back and leaves them as they are"
+        return way
+
+
+def refuse_unproven_back(row: MoveRow, left: Unsettled, accept: Collection[str], tail: Tail) -> list[Texts]:
+    """The keys to compare behind the barrier. Raises ``MOVE_DIVERGED`` when a comparison of everything found differences after
+    the cutover: going back would lose them, unless a person has accepted each of these keys by name."""
+    if not left.found:
+        return left.keys
+    rest = None if left.whole is None else taken(left.whole, accept)[1]
+    if left.whole and not rest:
+        return [*left.keys, *(k for k in left.whole if k not in left.keys)]
+    raise LockgateError(
+        f"the last comparison of the move {row.name} found that both sides differ: {left.found}", "MOVE_DIVERGED",
+        state=f"{tail.serves}; the other side may miss what was written since the cutover.",
+        details={} if rest is None else {"unlike": len(rest), "keys": [key_words(k) for k in rest[:50]]},
+        next=tail._replace(back=tail.back and rest is not None).next(row.name),
+    )  # fmt: skip
 
 
 def note_barred(home: Link, name: str, keys: Sequence[Texts]) -> None:
@@ -106,20 +135,65 @@ def note_barred(home: Link, name: str, keys: Sequence[Texts]) -> None:
 
 
 def key_words(key: Texts) -> str:
-    """A key as people read and name it: its value, or its values with commas between them."""
-    return ",".join("NULL" if part is None else part for part in key)
+    """A key as people read and name it: its value, or its values as a list of JSON, so that no two keys have one name.
+
+    What could be taken for such a list, and NULL, which is no value, are lists too.
+    """
+    if len(key) == 1 and key[0] is not None and not key[0].startswith("["):
+        return key[0]
+    return msgspec.json.encode(list(key)).decode()
 
 
-def diverged(home: Link, name: str, gates: Gates, words: str, evidence: dict[str, object], operator: str = "") -> NoReturn:  # fmt: skip
-    """Write down that both sides differ, pause the move where ``[gates]`` says so, and raise ``MOVE_DIVERGED``."""
+def named(key: str) -> str:
+    """A key as a person typed it → as ``key_words`` says it: spaces between values, and numbers without quotes, are no difference."""
+    if key.startswith("["):
+        try:
+            parts = msgspec.json.decode(key)
+        except msgspec.DecodeError:
+            return key
+        return key_words(tuple(p if p is None or isinstance(p, str) else msgspec.json.encode(p).decode() for p in parts))  # fmt: skip
+    return key
+
+
+def taken(unlike: Sequence[Texts], accept: Collection[str]) -> tuple[list[str], list[Texts]]:
+    """(the names of those keys that a person has accepted, the keys that nobody has)."""
+    words = {named(key) for key in accept}
+    return [key_words(k) for k in unlike if key_words(k) in words], [k for k in unlike if key_words(k) not in words]  # fmt: skip
+
+
+NAMED = 1000
+"""So many keys of a comparison are recorded, and can be accepted by name; where more differ, a rollback is no matter of single rows."""
+
+
+def in_evidence(unexplained: Sequence[Texts], *, truncated: bool = False) -> dict[str, object]:
+    """The keys that a comparison of everything found, for the record; nothing where these are not all of them."""
+    return {} if truncated or len(unexplained) > NAMED else {"unlikeKeys": [list(k) for k in unexplained]}
+
+
+def diverged(
+    home: Link, name: str, gates: Gates, words: str, evidence: dict[str, object], operator: str = "", tail: Tail | None = None
+) -> NoReturn:  # fmt: skip
+    """Write down that both sides differ, pause the move where ``[gates]`` says so, and raise ``MOVE_DIVERGED``.
+
+    ``tail`` has the words where the move has switched already; nothing pauses it then.
+    """
     ledger.event(home, name, "divergence", words, evidence, operator=operator)
     if gates.on_divergence == "pause":
         ledger.pause(home, name, words, evidence)
-    raise LockgateError(words, "MOVE_DIVERGED", details=evidence)
+    if tail is not None:
+        raise LockgateError(words, "MOVE_DIVERGED", details=evidence, state=f"{tail.serves}; nothing was changed.", next=tail.next(name))  # fmt: skip
+    raise LockgateError(words, "MOVE_DIVERGED", details=evidence, next=f"lockgate move verify {name} --repair copies again what differs.")  # fmt: skip
 
 
 def unlike_after_drain(
-    home: Link, name: str, gates: Gates, unlike: Sequence[Texts], *, turned: bool, operator: str = ""
+    home: Link,
+    name: str,
+    gates: Gates,
+    unlike: Sequence[Texts],
+    tail: Tail,
+    *,
+    turned: bool,
+    operator: str = "",
 ) -> NoReturn:
     """Raise ``MOVE_DIVERGED`` for keys that differ behind the barrier; they are written down by name, so that the next call compares them again.
 
@@ -133,7 +207,7 @@ def unlike_after_drain(
     ledger.event(home, name, "divergence", words, evidence, operator=operator)
     raise LockgateError(
         words, "MOVE_DIVERGED", details={"unlike": len(unlike), "keys": [key_words(k) for k in unlike[:50]]},
-        state="Nothing was switched; the next call compares these keys again.", next=f"lockgate move verify {name} --repair",
+        state="Nothing was switched; the next call compares these keys again.", next=tail.next(name),
     )  # fmt: skip
 
 

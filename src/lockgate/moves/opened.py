@@ -41,8 +41,8 @@ class Where(NamedTuple):
         return (self.source,) if self.target is None else (self.source, self.target)
 
 
-def where(declared: Declaration, source: Target, environ: "dict[str, str] | object") -> Where:
-    """The databases that ``declared`` names, with URLs from ``environ``. Raises ``ConfigError``."""
+def where(declared: Declaration, source: Target, environ: "dict[str, str] | object", *, reads: bool = True) -> Where:  # fmt: skip
+    """The databases that ``declared`` names, with URLs from ``environ``, a replica only for who ``reads`` much. Raises ``ConfigError``."""
 
     def of(variable: str, key: str, never: str) -> Target | None:
         if not variable:
@@ -55,7 +55,8 @@ def where(declared: Declaration, source: Target, environ: "dict[str, str] | obje
         return Target(url, source=variable)
 
     target = of(declared.target.url_env, "target.url_env", "another target is never taken instead")
-    return Where(source, target, of(declared.source.replica_env, "source.replica_env", "or take it out to read from the primary"))  # fmt: skip
+    replica = declared.source.replica_env if reads else ""
+    return Where(source, target, of(replica, "source.replica_env", "or take it out to read from the primary"))  # fmt: skip
 
 
 class Opened:

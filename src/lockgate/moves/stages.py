@@ -58,6 +58,8 @@ SOURCE_SERVES = frozenset(set(Stage) - {_S.CUT_OVER, _S.TAIL, _S.FINISHED})
 """Stages in which the source takes the writes."""
 OVER = frozenset({_S.FINISHED, _S.ABORTED})
 """Stages after which the name may be used again."""
+READS = frozenset({"plan", "start", "backfill", "verify", "run"})
+"""Commands that read much, from the replica where one is declared; the others, the way back above all, work without it."""
 FORWARD_CAPTURED = frozenset(
     {_S.DUAL_WRITE, _S.BACKFILLING, _S.RECONCILED, _S.SHADOWING, _S.READY, _S.PAUSED, _S.ROLLED_BACK}
 )

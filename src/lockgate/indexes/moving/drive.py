@@ -26,7 +26,7 @@ from lockgate.moves.dual import beginning, comparing, drive, into
 from lockgate.moves.dual.beginning import DualPlanned
 from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
-from lockgate.moves.gates import diverged, unsettled
+from lockgate.moves.gates import Tail, diverged, in_evidence, unsettled
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
@@ -219,10 +219,19 @@ def reconcile(
     evidence: dict[str, object] = {
         "rowsSource": mine.records, "rowsTarget": index.records, "contentRootSource": mine.root, "contentRootTarget": index.root, "differing": differing,
         "inFlight": differing - len(left) - repaired, "repaired": repaired, "unexplained": [target.id_of(k) for k in left[:50]],
+        **in_evidence(left),
     }  # fmt: skip
     if left:
         words = f"{counted(len(left), 'record')} of {target.fed.row.physical} {agree(len(left), 'differs', 'differ')} from the rows of {source.table.name} and no write in flight explains it"
-        diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
+        diverged(
+            move.home,
+            move.name,
+            move.declared.gates,
+            words,
+            evidence,
+            operator,
+            tail_of(move) if turned else None,
+        )
     sealed = seal_now(move, operator)
     if turned:
         drive.proven_again(move, evidence | {"indexHash": sealed}, operator)
@@ -230,6 +239,11 @@ def reconcile(
     evidence |= {"indexHash": sealed, "seconds": round(time.monotonic() - begin, 3)}
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return IndexReconciled(mine, index, differing - repaired, repaired, sealed, time.monotonic() - begin)
+
+
+def tail_of(move: OpenedIndex) -> Tail:
+    """The words for what is found to differ after the swap: the table is the origin of either generation."""
+    return Tail("The new generation serves", "the table's rows into both generations", move.pair.target.older is not None)  # fmt: skip
 
 
 def seal_now(move: OpenedIndex, operator: str) -> str:

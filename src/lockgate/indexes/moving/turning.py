@@ -10,7 +10,7 @@ from lockgate.errors import Refused
 from lockgate.indexes.carry import limits_of, refuse_drift
 from lockgate.indexes.figures import figures
 from lockgate.indexes.gold import read_gold
-from lockgate.indexes.moving.drive import INDEX_WAIT, caught_up, differing_keys, seal_now
+from lockgate.indexes.moving.drive import INDEX_WAIT, caught_up, differing_keys, seal_now, tail_of
 from lockgate.indexes.moving.opened import OpenedIndex, embedder_key
 from lockgate.indexes.register import Generation, find_generation, read_alias, writing
 from lockgate.indexes.swap import Swapped, previous_of, recover, swap
@@ -19,12 +19,12 @@ from lockgate.indexes.watching import Look
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import drive
 from lockgate.moves.gates import (
-    key_words,
     note_barred,
     refuse_outside,
     refuse_unproven,
     refuse_unproven_back,
     refuse_unproven_end,
+    taken,
     unlike_after_drain,
     unsettled,
 )
@@ -62,8 +62,7 @@ def turn(
     if not forward:
         why(Stage(row.stage), after)
     left = unsettled(move.home, row)
-    if not forward:
-        refuse_unproven_back(row, left)
+    keys = left.keys if forward else refuse_unproven_back(row, left, accept, tail_of(move))
     # What it costs to catch up is paid before anybody waits.
     before = caught_up(move).done
     if forward:
@@ -72,7 +71,7 @@ def turn(
     reason = why(Stage(row.stage), after)
     link, name = move.pair.target.link, move.declared.index.name
     with writing(link, name, INDEX_WAIT), move.pair.target.still():
-        carried, checked, accepted = _carried(move, left.keys, accept, operator, forward=forward, begun=begun)
+        carried, checked, accepted = _carried(move, keys, accept, operator, forward=forward, begun=begun)
         carried += before
         look: Look | None = None
         if forward:
@@ -146,10 +145,9 @@ def _carried(
     unlike = differing_keys(source, coming, list(keys.values())) if keys else []
     waiting = {key_id(op.key) for op in source.waiting(1_000_000)} if unlike else set()
     unlike = [k for k in unlike if key_id(k) not in waiting]
-    accepted = [key_words(k) for k in unlike if key_words(k) in accept]
-    unlike = [k for k in unlike if key_words(k) not in accept]
+    accepted, unlike = taken(unlike, accept)
     if unlike:
-        unlike_after_drain(move.home, move.name, move.declared.gates, unlike, turned=begun or not forward, operator=operator)  # fmt: skip
+        unlike_after_drain(move.home, move.name, move.declared.gates, unlike, tail_of(move), turned=begun or not forward, operator=operator)  # fmt: skip
     return carried, len(keys), accepted
 
 

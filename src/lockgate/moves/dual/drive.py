@@ -17,7 +17,9 @@ from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.trying import Tried, tried
 from lockgate.moves.gates import (
+    Tail,
     diverged,
+    in_evidence,
     refuse_unproven_end,
 )
 from lockgate.moves.stages import OVER, Stage, why
@@ -33,6 +35,7 @@ from lockgate.stores.speaking import Locked, speak
 
 TURNED = (Stage.CUT_OVER, Stage.TAIL)
 """Stages in which the target serves and the way back is open."""
+TAIL = Tail("The target serves", "the target's rows into the source")
 PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
 
@@ -171,10 +174,13 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": len(found.differing) - len(unexplained) - repaired, "repaired": repaired,
         "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "replica": redact(move.places.replica), "seconds": round(found.seconds, 3),
+        **in_evidence([texts_of(d.key) for d in unexplained], truncated=found.truncated),
     }  # fmt: skip
     if unexplained or found.truncated:
         words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
-        diverged(move.home, move.name, move.declared.gates, words, evidence, operator)
+        diverged(
+            move.home, move.name, move.declared.gates, words, evidence, operator, TAIL if turned else None
+        )
     if turned:
         proven_again(move, evidence, operator)
         return DualReconciled(found, len(found.differing) - repaired, (), repaired)

@@ -7,17 +7,17 @@ from typing import NamedTuple
 from lockgate.errors import Busy, Refused
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual.comparing import unlike
-from lockgate.moves.dual.drive import drained, refuse_failed, refuse_incomplete, set_switch
+from lockgate.moves.dual.drive import TAIL, drained, refuse_failed, refuse_incomplete, set_switch
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.gates import (
-    key_words,
     note_barred,
     refuse_outside,
     refuse_unproven,
     refuse_unproven_back,
     refuse_unshadowed,
+    taken,
     unlike_after_drain,
     unsettled,
 )
@@ -37,7 +37,8 @@ def turn(
     """Cutover or rollback. The barrier goes up on the side that serves, in a row that every writer holds while it writes;
     then drain, compare, open the other side. Cut off anywhere, the same call goes on from what the switches say.
 
-    ``accept`` names keys (as ``key_words`` says them) that may differ: the word of a person who wants to go back all the same.
+    ``accept`` names keys (as ``key_words`` says them) that may differ, also where a comparison of everything has found
+    them: the word of a person who wants to go back all the same.
     """
     row = move.row()
     wanted = "target" if forward else "source"
@@ -78,14 +79,13 @@ def turn(
     opening: Switch | None = None
     if opened_ is None or (opened_.serves, opened_.epoch) != (wanted, epoch):
         left = unsettled(move.home, row)
-        if not forward:
-            refuse_unproven_back(row, left)
+        keys = left.keys if forward else refuse_unproven_back(row, left, accept, TAIL)
         _shrink(move, serving, coming)
         attempts = set_switch(move, serving, Switch("barred", row.epoch, True))
         begin = clock()
         point("dual:barred")
         try:
-            done = _under_barrier(move, serving, coming, left.keys, accept, begin, clock)
+            done = _under_barrier(move, serving, coming, keys, accept, begin, clock)
         except BaseException:
             set_switch(move, serving, Switch("source" if forward else "target", row.epoch, True))
             raise
@@ -140,6 +140,10 @@ def _shrink(move: Opened, serving: Side, coming: Side) -> None:
     raise Refused(f"the outbox does not shrink below {counted(move.declared.limits.outbox_rows, 'operation')}: writers are faster than the relay", "MOVE_LOCK")  # fmt: skip
 
 
+PAGE = 500
+"""So many rows are compared behind the barrier before the clock is asked again."""
+
+
 class Behind(NamedTuple):
     """What was done behind the barrier: operations carried, rows compared, and keys that differ with the word of a person."""
 
@@ -153,6 +157,10 @@ def _under_barrier(
 ) -> Behind:  # fmt: skip
     """Nothing new comes: carry all that waits, then compare exactly the keys that were carried, and those that an earlier call ``left``."""
     limits = move.declared.limits
+
+    def late() -> bool:
+        return (clock() - begin) * 1000 > limits.block_ms
+
     keys: dict[str, Texts] = {key_id(key): key for key in left}
     count = 0
     while ops := serving.waiting(limits.relay_rows):
@@ -162,13 +170,20 @@ def _under_barrier(
         done = drain(serving, coming, limits.relay_rows, most=1)
         refuse_failed(serving, coming.speaker.where, done)
         count += done.done
-        if (clock() - begin) * 1000 > limits.block_ms:
+        if late():
             raise Busy(f"draining behind the barrier took longer than {limits.block_ms} ms", "MOVE_LOCK")
     refuse_failed(serving, coming.speaker.where, Carried(0, 0))
     chosen = list(keys.values())
-    differ = unlike(serving, coming, chosen) if chosen and serving.given else []
-    known = [key_words(k) for k in differ if key_words(k) in accept]
-    differ = [k for k in differ if key_words(k) not in accept]
+    differ: list[Texts] = []
+    for low in range(0, len(chosen) if serving.given else 0, PAGE):
+        # What earlier calls left may be much, and writers wait for it as they do for the drain.
+        if late():
+            raise Busy(
+                f"comparing {counted(len(chosen), 'row')} behind the barrier took longer than {limits.block_ms} ms, {counted(len(left), 'row')} of earlier calls among them", "MOVE_LOCK",
+                next=f"lockgate move verify {move.name} compares all rows while writers go on, and leaves none of these; then call it again.",
+            )  # fmt: skip
+        differ += unlike(serving, coming, chosen[low : low + PAGE])
+    known, differ = taken(differ, accept)
     if differ:
-        unlike_after_drain(move.home, move.name, move.declared.gates, differ, turned=serving is not move.pair.source)  # fmt: skip
+        unlike_after_drain(move.home, move.name, move.declared.gates, differ, TAIL, turned=serving is not move.pair.source)  # fmt: skip
     return Behind(count, len(chosen), known)
