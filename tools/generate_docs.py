@@ -293,6 +293,7 @@ VARIABLES: dict[str, str] = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "The same for spans alone.",
     "OTEL_SDK_DISABLED": "`true` switches spans off.",
     "OTEL_SERVICE_NAME": "What the spans are of; `lockgate` unless set.",
+    "LOCKGATE_LIFELINE": "Set by a release for its child: the inherited pipe by whose end `up` hears that the release is gone. Hand it and open descriptors on; never set it.",
     "LOCKGATE_RELEASE_SHA": "The sha of the release that an `up` belongs to; a release sets it for its child, a job on a platform may.",
     "TRACEPARENT": "The W3C parent of the spans, such as that of the CI job.",
     "NO_COLOR": "Any text switches colour off.",

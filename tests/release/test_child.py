@@ -1,14 +1,18 @@
 """The migration in a child process: the history has the last word, and a child that outlives its time is ended."""
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from release.conftest import ENV, SHA
-from release.stage import running_workers, workers_toml
-from support.calls import Project, validate
+from release.stage import PYTHON, running_workers, workers_toml
+from support.calls import COMMAND, Project, validate
+from support.processes import until
+from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
 RELEASE = ("release", "--sha", SHA, "--env", "production")
@@ -89,3 +93,59 @@ def test_why_a_child_failed(make: Callable[..., Project]):
     assert recovery["recommended"] == "resume"
     project.configure(ENV + child())
     project.ok("release", "release", "resume", SHA, "--env", "production")
+
+
+RUNNING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
+"""The statement of the slow migration is under way."""
+
+
+def killed(project: Project, database: str) -> None:
+    """A release whose own process alone gets ``kill -9`` while its migration sleeps."""
+    with subprocess.Popen(
+        [*COMMAND, *RELEASE], cwd=project.root, env={**os.environ, **project.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:  # fmt: skip
+        until(lambda: run_sql(database, RUNNING))
+        process.kill()
+
+
+def test_a_child_ends_with_its_release(make: Callable[..., Project], database: str):
+    """kill -9 of the release: its child cancels the statement, rolls back and records that it was stopped; nothing runs on, and a resume does the rest."""
+    project = make()
+    project.configure(ENV + workers_toml(project.root) + child())
+    run_sql(database, "CREATE TABLE wait (seconds float8)", "INSERT INTO wait VALUES (600)")
+    project.write("slow", "CREATE TABLE slow AS SELECT 1 AS id FROM pg_sleep((SELECT seconds FROM wait));\n")
+    killed(project, database)
+    ended = "SELECT state, reason_code FROM lockgate.run WHERE kind = 'up' AND state <> 'running'"
+    until(lambda: run_sql(database, ended))
+    assert run_sql(database, ended) == [("cancelled", "CANCELLED")]
+    until(lambda: not run_sql(database, RUNNING))
+    run_sql(database, "UPDATE wait SET seconds = 0")
+    project.ok("release", "release", "resume", SHA, "--env", "production")
+    assert [m["state"] for m in left(project)["migrations"]] == ["applied"] * 3
+    assert running_workers(project.root) == 3
+
+
+def test_workers_wait_for_a_migration_whose_release_is_dead(make: Callable[..., Project], database: str):
+    """A migration that outlives the release that began it, and hears nothing of its death: recover says who runs it, neither resume nor the workers go on (75, with the next command); once it is over they do."""
+    project = make()
+    # A program in between that hands nothing on.
+    start = [PYTHON, "-c", "import subprocess, sys, os; subprocess.run([sys.executable, '-m', 'lockgate', 'up', '--env', 'production'], env={**os.environ, 'LOCKGATE_LIFELINE': ''})"]  # fmt: skip
+    project.configure(ENV + workers_toml(project.root) + child(start=start))
+    project.write("slow", "CREATE TABLE slow AS SELECT 1 AS id FROM pg_sleep(600);\n")
+    killed(project, database)
+    recovery = project.ok("release-recover", "release", "recover", "--env", "production")
+    assert recovery["recommended"] == "wait"
+    assert "server process" in recovery["migrating"]
+    assert "a migration runs still" in project.text("release", "recover", "--env", "production").out
+    resume = ("release", "workers", "resume", "--env", "production", "--reason", "x")
+    busy = project.json(*resume).error("LOCK_BUSY")
+    assert (busy["exitCode"], "release workers resume --env production" in busy["next"]) == (75, True)
+    busy = project.json("release", "resume", SHA, "--env", "production", "--lock-wait", "0").error(
+        "LOCK_BUSY"
+    )
+    assert (busy["exitCode"], f"release resume {SHA}" in busy["next"]) == (75, True)
+    assert running_workers(project.root) == 0
+    run_sql(database, RUNNING.replace("SELECT 1", "SELECT pg_cancel_backend(pid)"))
+    until(lambda: not project.ok("release-recover", "release", "recover", "--env", "production")["migrating"])
+    project.ok("release-workers", *resume)
+    assert running_workers(project.root) == 3

@@ -291,9 +291,11 @@ def recover_command(sha: str, choose: str, actor: str | None, **shared_options: 
     say(f"release {recovery.release_key} of {recovery.sha[:12]}: {state} {recovery.reason_code}".rstrip())
     say(f"writes  {recovery.writes_lost}")
     say(f"workers {recovery.workers}")
+    if recovery.migrating:
+        say(mark(f"a migration runs still: {recovery.migrating}", "warn"))
     told = {
         "none": f"it {recovery.state if recovery.state == 'succeeded' else 'is superseded'}: nothing has to be recovered; the ways back on purpose:",
-        "wait": "a release is under way: wait for it.",
+        "wait": "a release, or its migration, is under way: wait for it.",
         "call": "no way can be taken from here: call the owners.",
     }
     if recovery.recommended in told:

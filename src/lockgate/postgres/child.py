@@ -76,11 +76,13 @@ def run(
     folder: Path | None = None,
     stdin: bytes | None = None,
     listener: Callable[[str], None] | None = None,
+    inherits: Sequence[int] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Finished:
     """Run a program to its end, or until ``seconds`` are over or a signal asks us to stop; then its whole group is ended.
 
-    Raises ``LockgateError`` (``COMMAND_FAILED``) when the program is not there. ``listener`` hears lines of stderr.
+    Raises ``LockgateError`` (``COMMAND_FAILED``) when the program is not there. ``listener`` hears lines of stderr;
+    ``inherits`` are descriptors that it gets.
     """
     begun = clock()
     try:
@@ -92,6 +94,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=tuple(inherits),
         )
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) else str(error)

@@ -58,11 +58,13 @@ class Budget:
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
         stdin: bytes | None = None,
+        inherits: Sequence[int] = (),
     ) -> Finished:
         """Run a program for at most ``most`` seconds or what is left. Raises ``Interrupted`` when a signal ended it."""
         limit = self.left if most is None else min(most, self.left)
         done = run(
-            arguments, seconds=max(0.1, limit), environ=environ, alarm=self.alarm, folder=folder, stdin=stdin, clock=self.clock
+            arguments, seconds=max(0.1, limit), environ=environ, alarm=self.alarm, folder=folder, stdin=stdin,
+            inherits=inherits, clock=self.clock
         )  # fmt: skip
         if done.stopped == "signal":
             self.hear()

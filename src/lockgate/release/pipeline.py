@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from lockgate.config import Settings, seconds
-from lockgate.errors import ConfigError, LockgateError, Refused, RunFailed
+from lockgate.errors import Busy, ConfigError, LockgateError, Refused, RunFailed
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Event, Log
 from lockgate.postgres import releases
@@ -27,7 +27,7 @@ from lockgate.record.points import point
 from lockgate.record.reasons import Exit, reason
 from lockgate.record.tracing import span
 from lockgate.record.verdict import Verdict
-from lockgate.release import artifact, record, stage_proof, stages_after, stages_before
+from lockgate.release import artifact, record, stage_proof, stages_after, stages_before, under_way
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.budget import Budget
 from lockgate.release.calls import whole
@@ -196,6 +196,8 @@ class Release:
             ),
         )
         try:
+            if self.prior is not None:
+                self._await_migration(course, lease, alarm)
             lease.write(
                 lambda w: releases.begin_release(
                     w, lease.token, self.key, self.sha, course.place, course.operator, host,
@@ -210,6 +212,26 @@ class Release:
             raise
         point("release:leased")
         return lease
+
+    def _await_migration(self, course: Course, lease: Lease, alarm: Alarm) -> None:
+        """A release that died may have left its migration running; what is gone on with is what that leaves. Raises ``Busy``.
+
+        A job on a platform that ran when the release died is not waited for here: the step goes on to ask after it.
+        """
+        steps = lease.write(lambda w: releases.read_steps(w, self.key))
+        running = any(s.name == "migrate" and s.state == "running" for s in steps)
+        if running and course.settings.job.provider not in ("in-process", "child"):
+            return
+        wire = course.connect("resume")  # not the lease's: that one has to beat meanwhile
+        try:
+            holder = under_way.wait_for_migration(
+                wire, self.lock_wait, self.limits.clock, alarm.sleep,
+                lambda who: self.steps_log.tell("waiting", f"a migration runs still: {who}"),
+            )  # fmt: skip
+        finally:
+            wire.close()
+        if holder:
+            raise Busy(f"a migration runs still: {holder}", next=f"Wait for it, or end it; then lockgate release resume {self.sha}", details={"holder": holder})  # fmt: skip
 
     # -- the walk ---------------------------------------------------------------------------------
 
@@ -299,7 +321,7 @@ class Release:
             if pause is None or pause.state not in ("pausing", "paused"):
                 return
             provider = provider_of(course.settings.workers, course.root, course.connect)
-            resumption = may_resume(stages_after.footing_of(course))
+            resumption = may_resume(stages_after.footing_of(course, under_way.PATIENCE))
             before = str(pause.detail.get("before", ""))
             if resumption.answer is Verdict.PASS and provider is not None:
                 # No alarm: after a signal, too, the workers are let go; only time bounds it.

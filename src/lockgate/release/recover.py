@@ -45,6 +45,8 @@ class Situation(msgspec.Struct, frozen=True):
     """A rehearsal is demanded: the rest of a plan is another plan than the whole."""
     died: str = ""
     """The last sign of life of a release that is shown as running and that nobody runs."""
+    migrating: str = ""
+    """Who runs a migration in the database now, also one whose release is dead; "" when nobody does."""
 
     @property
     def harmless(self) -> bool:
@@ -73,6 +75,7 @@ class Recovery(msgspec.Struct, frozen=True, rename="camel"):
     ways: list[Way]
     writes_lost: str
     workers: str
+    migrating: str
 
 
 def ways_back(s: Situation) -> Recovery:
@@ -92,6 +95,7 @@ def ways_back(s: Situation) -> Recovery:
         ways,
         lost,
         _workers(s, env),
+        s.migrating,
     )
 
 
@@ -101,6 +105,8 @@ def _first(s: Situation, possible: set[str]) -> str:
         return "wait"
     if s.release.state in ("succeeded", "superseded"):
         return "none"
+    if s.migrating:
+        return "wait"
     if s.harmless:
         order = ["resume", "forward"]
     elif s.release.reason_code in WRONG:
@@ -144,6 +150,8 @@ def _resume(s: Situation, env: str) -> Way:
     if s.release.state in ("succeeded", "superseded"):
         told = "it succeeded" if s.release.state == "succeeded" else "a newer release took over"
         return Way("resume", title, False, f"{told}: there is nothing to go on with")
+    if s.migrating:
+        return Way("resume", title, False, f"a migration runs still: {s.migrating}; wait for it, or end it first")  # fmt: skip
     migrate = s.steps.get("migrate")
     if migrate is not None and of_the_data(code, str(migrate.evidence.get("sqlstate", ""))):
         return Way(

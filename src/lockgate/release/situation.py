@@ -17,6 +17,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.release.look import connect_patiently
 from lockgate.release.recover import Recovery, Situation
+from lockgate.release.under_way import migration_under_way
 
 
 def read_situation(target: Target, settings: Settings, limits: Limits, sha: str = "") -> Situation:
@@ -65,6 +66,7 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
             read_remains(wire, release.release_key, ()).last
             if release.state == "running" and not lives(wire, release)
             else "",
+            migration_under_way(wire),
         )
     finally:
         wire.close()

@@ -21,6 +21,7 @@ from lockgate.release.budget import Budget
 from lockgate.release.course import Course, utc
 from lockgate.release.job import Platform, Polled, fill
 from lockgate.release.job_verdict import Said, judge_job
+from lockgate.release.lifeline import lifeline
 from lockgate.release.look import look
 from lockgate.release.outlook import CAME
 from lockgate.release.steps import Ended, done
@@ -41,7 +42,8 @@ def apart(course: Course, budget: Budget) -> Ended:
 def _in_a_child(course: Course, budget: Budget) -> Polled:
     """``job.start`` in a process group of its own, else ``lockgate up`` of this very program; one that outlives its time is ended.
 
-    SIGTERM lets ``up`` cancel its statement and write its end; what is left a few seconds later is killed.
+    SIGTERM lets ``up`` cancel its statement and write its end; what is left a few seconds later is killed. When this
+    process dies before it, ``up`` does the same by itself.
     """
     job, target = course.settings.job, course.target
     environ = {SHA_VARIABLE: course.sha, "LOCKGATE_ACTOR": course.operator}
@@ -58,12 +60,14 @@ def _in_a_child(course: Course, budget: Budget) -> Polled:
     course.log.tell("started", f"{job.name}: {execution}")
     point("release:migrate:started")
     limit = seconds(job.timeout)
-    ended = budget.run(
-        fill(job.start, {**course.values(), "execution": execution}) if job.start else words,
-        most=limit,
-        environ=environ,
-        folder=course.root,
-    )
+    with lifeline() as (inherited, named):
+        ended = budget.run(
+            fill(job.start, {**course.values(), "execution": execution}) if job.start else words,
+            most=limit,
+            environ=environ | named,
+            folder=course.root,
+            inherits=(inherited,),
+        )
     over = ended.stopped == "timeout"
     said = Said.RUNNING if over else (Said.SUCCEEDED if ended.ok else Said.FAILED)
     word = f"stopped after {ended.seconds:g} s" if over else f"exit {ended.code}"

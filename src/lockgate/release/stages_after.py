@@ -1,5 +1,6 @@
 """The steps from the migration on: migrate, verify, rollout, smoke, watch, resume."""
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,10 +20,11 @@ from lockgate.release.budget import Budget
 from lockgate.release.course import Course
 from lockgate.release.instances import wait_for_rollout
 from lockgate.release.job import fill
-from lockgate.release.look import look
+from lockgate.release.look import connect_patiently, look
 from lockgate.release.operator import new_identity
 from lockgate.release.proof import pressure_checks
 from lockgate.release.steps import Ended, done, skipped
+from lockgate.release.under_way import wait_for_migration
 from lockgate.release.up import Run
 from lockgate.release.verify import Check, verify
 from lockgate.release.workers import provider_of
@@ -260,7 +262,7 @@ def resume(course: Course, budget: Budget) -> Ended:
             f"workers are {pause.state} since {pause.paused_at} (release {pause.release_key}), and no [workers] are configured",
             "WORKERS_HELD",
         )
-    resumption = may_resume(footing_of(course))
+    resumption = may_resume(footing_of(course, course.lock_wait))
     if resumption.answer is not Verdict.PASS:
         raise RunFailed(f"the workers stay stopped: {resumption.why}", "WORKERS_HELD")
     provider.resume(budget, str(pause.detail.get("before", "")))
@@ -269,9 +271,10 @@ def resume(course: Course, budget: Budget) -> Ended:
     return done(f"workers resumed: {resumption.why}")
 
 
-def footing_of(course: Course) -> Footing:
-    """What workers would stand on now, read from the history."""
+def footing_of(course: Course, patience: float | None = None) -> Footing:
+    """What workers would stand on now, read from the history; with ``patience`` a migration that runs is waited for so long, and told."""
     try:
+        migrating = _migrating(course, patience) if patience is not None else ""
         looked = look(course.target, course.limits)
     except (LockgateError, Cancelled):
         return Footing(False)
@@ -289,7 +292,17 @@ def footing_of(course: Course) -> Footing:
         looked.history.partial,
         rolled_out=course.rolled_out or _stands(course, "rollout"),
         complete=len(applied) == len(wanted),
+        migrating=migrating,
     )
+
+
+def _migrating(course: Course, patience: float) -> str:
+    # No alarm: it is asked on the way out after a signal, too.
+    wire = connect_patiently(course.target, "release step", course.limits, None)
+    try:
+        return wait_for_migration(wire, patience, course.limits.clock, time.sleep)
+    finally:
+        wire.close()
 
 
 def _stands(course: Course, name: str) -> bool:

@@ -1,9 +1,11 @@
 """The workers by hand: what an operator does on the way back from a release, under the same lease and in the same row."""
 
+import shlex
+
 import msgspec
 
 from lockgate.config import Settings, seconds
-from lockgate.errors import ConfigError
+from lockgate.errors import Busy, ConfigError
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import releases
 from lockgate.postgres.alarm import Alarm
@@ -12,6 +14,7 @@ from lockgate.postgres.target import Target
 from lockgate.release.budget import Budget
 from lockgate.release.lease import Lease
 from lockgate.release.look import connect_patiently
+from lockgate.release.under_way import migration_under_way
 from lockgate.release.workers import Provider, provider_of, wait_until_stopped
 
 KEY = "by-hand"
@@ -59,13 +62,20 @@ def pause(target: Target, settings: Settings, limits: Limits, alarm: Alarm, acto
 
 
 def resume(target: Target, settings: Settings, limits: Limits, alarm: Alarm, actor: str, reason: str) -> Seen:
-    """Let them go, whoever paused them: a person answers for it that they fit the schema. Raises ``Busy``, ``ConfigError``."""
+    """Let them go, whoever paused them: a person answers for it that they fit the schema. Raises ``Busy``, also while a migration runs, and ``ConfigError``."""
     own, provider = _provider(target, settings, limits, alarm)
     budget = Budget("resume", seconds(own.workers.timeout), alarm, limits.clock)
     with _Leased(target, limits, alarm, actor) as lease:
         row = lease.write(releases.read_pause)
         if row is None or row.state == "resumed":
             raise ConfigError("nobody paused the workers", "USAGE", next="lockgate release workers status")
+        holder = lease.write(migration_under_way)
+        if holder:
+            env = f" --env {shlex.quote(target.environment)}" if target.environment else ""
+            raise Busy(
+                f"a migration runs still: {holder}", details={"holder": holder}, state="The workers stay paused.",
+                next=f"Wait for it, or end it; lockgate release recover{env} tells when it is over; then lockgate release workers resume{env} --reason TEXT",
+            )  # fmt: skip
         provider.resume(budget, _before(row))
         lease.write(
             lambda wire: releases.set_pause(wire, lease.token, "resumed", detail={"why": reason, "by": actor})

@@ -16,6 +16,8 @@ class Footing(msgspec.Struct, frozen=True):
     rolled_out: bool = False
     """Whether the release's own workers may be running already: they fit the schema when the whole plan is there."""
     complete: bool = False
+    migrating: str = ""
+    """Who runs a migration in this database still; what it will leave, nobody knows."""
 
 
 class Resumption(msgspec.Struct, frozen=True):
@@ -31,6 +33,8 @@ def may_resume(footing: Footing) -> Resumption:
         return Resumption(
             Verdict.HOLD, "the history cannot be read, so nobody knows which schema they would meet"
         )
+    if footing.migrating:
+        return Resumption(Verdict.HOLD, f"a migration runs still: {footing.migrating}")
     if footing.partial:
         return Resumption(
             Verdict.FAIL, f"{', '.join(footing.partial)} stopped half way: the schema is neither old nor new"
