@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from lockgate.cli.main import app
+from lockgate.postgres.backups import BackupRow
 from lockgate.postgres.releases import PauseRow, ReleaseRow, StepRow
 from lockgate.record.reasons import REASONS, ROLLED_BACK, UNTOUCHED
 from lockgate.release.calls import _CALL, whole
@@ -202,3 +203,14 @@ def test_files_without_a_down_section_cannot_be_undone():
 def test_what_is_mended_outside_is_followed_by_the_resume(code: str, own: str, told: str):
     """An approval, a backup or free room does not end the release: the next command behind it does; where a resume would mean the same refused call, none is told."""
     assert next_of(code, own, Outlook(ENV, SHA, "proof")) == told
+
+
+def test_a_restore_after_a_success_brings_another_sha():
+    """A release that succeeded is gone back from because it is wrong: after the restore a newer sha is named, not its own."""
+    kept = BackupRow(
+        **dict.fromkeys(BackupRow.__struct_fields__, "")
+        | {"backup_id": "b1", "provider": "pg_dump", "detail": {}}
+    )
+    way = next(w for w in ways_back(situation("succeeded", backup=kept)).ways if w.id == "restore")
+    assert way.commands[-1].startswith(f"lockgate release --sha NEW-SHA --env {ENV} ")
+    assert SHA not in way.commands[-1]

@@ -120,7 +120,8 @@ def test_a_failing_smoke_fails_the_release(make: Callable[..., Project]):
         )
         answer = project.json("release", "--sha", SHA, "--env", "production", SMOKE_TOKEN=TOKEN)
         assert answer.code == 3
-        answer.error("API_SMOKE_ASSERTION_FAILED")
+        told = answer.error("API_SMOKE_ASSERTION_FAILED")["next"]
+        assert f"deploy/{SHA}/api-smoke.json; lockgate release recover" in told
         folder = project.root / ".artifacts" / "deploy" / SHA
         incident = json.loads((folder / "incident.json").read_text())
         validate("incident", incident)

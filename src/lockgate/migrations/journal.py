@@ -124,7 +124,7 @@ class JournalRunner:
             "SELECT pg_catalog.min(started_at)::text FROM lockgate.migration_step WHERE revision_id = $1",
             m.revision,
         )
-        return self._record(attempts + 1 + self._retries, started)
+        return self._record(attempts + 1 + self._retries, started, "since the first attempt" if rows else "")
 
     def _match(self, rows: dict[int, StepRow]) -> None:
         """The journal must fit the file. A statement that did not succeed may have been edited; a done one may not."""
@@ -292,7 +292,7 @@ class JournalRunner:
 
     # -- the end ------------------------------------------------------------------------------------
 
-    def _record(self, attempts: int, started_at: str | None) -> bool:
+    def _record(self, attempts: int, started_at: str | None, note: str) -> bool:
         """Write the history row; True when the session has to be made anew."""
         m = self.prepared.migration
         calls = [
@@ -314,7 +314,7 @@ class JournalRunner:
         except ConnectionLost as lost:
             raise InDoubt(lost.message, self.prepared, row[0] or "") from None
         self.log.in_flight = ""
-        self.log.done(AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts))
+        self.log.done(AppliedFile(m.revision, m.name, "applied", int(row[2] or 0), attempts, note))
         return reset or self._reset
 
     def _done_call(self, number: int, item: Statement) -> Call:

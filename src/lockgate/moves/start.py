@@ -15,6 +15,7 @@ from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like
 from lockgate.postgres.quoting import literal, qualified
 from lockgate.postgres.relation import Relation, find
+from lockgate.record.words import agree
 
 
 def start(move: Opened, operator: str) -> str:
@@ -180,7 +181,7 @@ def rollback_document(move: Opened) -> str:
         )
     return head + (
         f"1. Before the cutover the source serves: `lockgate move abort {move.name}` takes capture down; nothing is lost.\n"
-        f"2. After it, for {d.rollback_hours:g} hours: `lockgate move rollback {move.name}`. The reverse feed is drained, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
+        f"2. After it, for {d.rollback_hours:g} {agree(d.rollback_hours, 'hour', 'hours')}: `lockgate move rollback {move.name}`. The reverse feed is drained, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
         f"3. `lockgate move status {move.name}` shows until when, the reverse outbox, and who serves.\n"
         f"4. `lockgate move finish {move.name}` ends the window for good.\n"
         f"\nCheckpoints stand in lockgate.move_event: SELECT * FROM lockgate.move_event WHERE move = {literal(move.name)} ORDER BY id;\n"

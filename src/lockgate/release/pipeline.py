@@ -381,7 +381,7 @@ class Release:
                 failure.state = state_of(failure.code, failure.state, stand)
                 failure.next = next_of(
                     failure.code, failure.next, stand, str(failure.details.get("sqlstate", ""))
-                )
+                ).replace("in api-smoke.json", f"in {artifact.folder(self.root, self.sha)}/api-smoke.json")
             record.fill_report(course, report, failure)
         path = self._write(course, report, failure, previous)
         steps = [record.told_step(t) for t in course.told] if course is not None else []

@@ -261,7 +261,9 @@ def _restore(s: Situation, env: str) -> Way:
         f"# point {s.variable or 'the URL of this environment'} at {into}",
         f"lockgate status{env}",
         f"lockgate verify{env}    # what is pending there comes with the release",
-        f"lockgate release --sha {s.release.sha}{env}    # when the cause is mended; else the newer sha that mends it",
+        f"lockgate release --sha NEW-SHA{env}    # the newer sha that mends what was wrong"
+        if s.release.state == "succeeded"
+        else f"lockgate release --sha {s.release.sha}{env}    # when the cause is mended; else the newer sha that mends it",
     ]
     return Way(
         "restore", title, True, f"{b.provider} {b.backup_id}, LSN {b.lsn}, verified by {b.verified_by}", lines

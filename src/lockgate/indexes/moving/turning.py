@@ -31,6 +31,7 @@ from lockgate.moves.gates import (
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage, why
 from lockgate.postgres.moves import ledger, switch
 from lockgate.record.points import point
+from lockgate.record.words import agree
 from lockgate.stores.making import Texts
 from lockgate.stores.side import key_id
 
@@ -257,7 +258,7 @@ def rollback_document(move: OpenedIndex) -> str:
         )
     return head + (
         f"1. Before the cutover generation {older.fed.row.generation} serves: `lockgate move abort {d.name}` ends the feeding; nothing is lost.\n"
-        f"2. After it, for {d.rollback_hours:g} hours: `lockgate move rollback {d.name}`. What waits is carried into both generations, then the alias goes back. It can be called again if it is cut off.\n"
+        f"2. After it, for {d.rollback_hours:g} {agree(d.rollback_hours, 'hour', 'hours')}: `lockgate move rollback {d.name}`. What waits is carried into both generations, then the alias goes back. It can be called again if it is cut off.\n"
         f"3. `lockgate move run {d.name} --relay SECONDS` carries what the applications wrote; `lockgate move status {d.name}` shows what waits.\n"
         f"4. `lockgate move finish {d.name}` ends the window, and with it the feeding: from there on the application or a build keeps the index current.\n"
     )

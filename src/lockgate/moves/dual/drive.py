@@ -331,7 +331,7 @@ def rollback_document(move: Opened) -> str:
         return head + f"This move is one-way: before the cutover `lockgate move abort {d.name}` ends it; after it there is no way back.\n"  # fmt: skip
     return head + (
         f"1. Before the cutover the source serves: `lockgate move abort {d.name}` ends dual writing; nothing is lost.\n"
-        f"2. After it, for {d.rollback_hours:g} hours: `lockgate move rollback {d.name}`. What waits is carried, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
+        f"2. After it, for {d.rollback_hours:g} {agree(d.rollback_hours, 'hour', 'hours')}: `lockgate move rollback {d.name}`. What waits is carried, the changed keys are compared, the source serves again. It can be called again if it is cut off.\n"
         f"3. `lockgate move run {d.name} --relay SECONDS` carries what the applications could not; `lockgate move status {d.name}` shows until when.\n"
         f"4. `lockgate move finish {d.name}` ends the window for good.\n"
     )
