@@ -284,6 +284,7 @@ VARIABLES: dict[str, str] = {
     "LOCKGATE_SERVICE": "The service, where the contract names none.",
     "LOCKGATE_SECRETS_REVISION": "The revision of the secrets that the process has; `lockgate gate secrets revision` makes it.",
     "LOCKGATE_INDEX_HASHES": "The index generations that the process has loaded, as `name=hash,name=hash`.",
+    "PGDATABASE": "The database of `lockgate roles` where the URL names none, as for every client of libpq.",
     "LOCKGATE_HEALTH_TOKEN": "Who bears it may read the details of `/readyz` and `/startupz`.",
     "LOCKGATE_TEST_URL": "The server on which the pytest plugin makes its databases.",
     "LOCKGATE_STORE_KEY": "The key of an index store's server: a token of Qdrant, Chroma or Milvus; for OpenSearch and Elasticsearch `user:password`, or the whole value of `Authorization`. A place is recorded, so it holds no key.",
