@@ -146,6 +146,58 @@ def test_a_temporary_table_of_a_body_is_nobodys() -> None:
     assert [each for each in judgement.findings if each.severity == "error"] == []
 
 
+_MISSED = """
+CREATE TABLE other (id int PRIMARY KEY);
+CREATE FUNCTION big() RETURNS int LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; RETURN 1; END';
+CREATE FUNCTION bigt() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; RETURN NEW; END';
+CREATE TABLE base (id int PRIMARY KEY, v int);
+CREATE TRIGGER r BEFORE INSERT OR UPDATE ON base FOR EACH ROW EXECUTE FUNCTION bigt();
+CREATE VIEW shown AS SELECT id, v FROM base;
+CREATE VIEW instead AS SELECT id FROM orders;
+CREATE TRIGGER i INSTEAD OF INSERT ON instead FOR EACH ROW EXECUTE FUNCTION bigt();
+CREATE TABLE part (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TRIGGER p BEFORE INSERT ON part1 FOR EACH ROW EXECUTE FUNCTION bigt();
+CREATE TABLE ruled (id int);
+CREATE RULE r AS ON INSERT TO ruled DO ALSO INSERT INTO base VALUES (1, 1);
+CREATE SCHEMA s2; CREATE TABLE s2.other (id int);
+CREATE FUNCTION path() RETURNS void LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; END';
+ALTER FUNCTION path() SET search_path = s2, public;
+CREATE FUNCTION unclear() RETURNS void LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; END';
+ALTER FUNCTION unclear() SET search_path FROM CURRENT;
+CREATE FUNCTION by_default(x int DEFAULT big()) RETURNS int LANGUAGE sql AS 'SELECT x';
+CREATE FUNCTION raising() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'x' USING HINT = big()::text; END $$;
+CREATE FUNCTION subscript() RETURNS void LANGUAGE plpgsql AS 'DECLARE a int[]; BEGIN a[big()] := 3; END';
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "relation"),
+    [
+        ("INSERT INTO shown VALUES (1, 1);", "other"),
+        ("UPDATE shown SET v = 1 WHERE id = 1;", "other"),
+        ("INSERT INTO instead VALUES (1);", "other"),
+        ("INSERT INTO part VALUES (1, 1);", "other"),
+        ("UPDATE part SET id = 3 WHERE id = 11;", "other"),
+        ("INSERT INTO ruled VALUES (1);", "other"),
+        ("SELECT path();", "s2.other"),
+        ("SELECT unclear();", "unclear()"),
+        ("SELECT by_default();", "other"),
+        ("SELECT raising();", "other"),
+        ("SELECT subscript();", "other"),
+    ],
+)
+def test_no_body_is_missed_in_silence(text: str, relation: str) -> None:
+    """Views, INSTEAD OF, triggers of a partition, rules, a search path of later, defaults, RAISE and subscripts: claimed or told."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(_BASE + _MISSED)
+    judgement = judge.judge(Source("f.sql", text))
+    told = [each.message for each in judgement.findings if each.severity in ("warning", "error")]
+    assert judgement.statements[0].locks.get(relation) == "AccessExclusiveLock" or any(
+        relation in each for each in told
+    )
+
+
 _PROOF = "ALTER TABLE a ADD CONSTRAINT nn CHECK (n IS NOT NULL);"
 _MADE = "CREATE TABLE a (id int, n int NOT NULL);"
 

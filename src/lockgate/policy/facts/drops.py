@@ -79,7 +79,7 @@ def truncate(draft: Draft, word: w.Truncate) -> None:
         if state is None:
             draft.rewrite(key)
             continue
-        fire(draft, state, "truncate", rows=False)
+        fire(draft, state.triggers.values(), "truncate", rows=False)
         if state.has_storage:
             draft.storage(key)
         if word.restart:

@@ -5,12 +5,13 @@ together, and every body that no file has, is told as hidden.
 """
 
 import copy
+from collections.abc import Iterable
 
 from lockgate.policy.facts.fact import Change, Draft, Facts
 from lockgate.policy.model.built_in import built_in_functions
 from lockgate.policy.model.pruning import kept
 from lockgate.policy.model.replay import replay_step
-from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.schema import Schema, Trigger
 from lockgate.policy.model.watched import TABLES
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.bodies import Step, steps_of
@@ -83,6 +84,8 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
     draft.course.runs.append(key)
     (routine,) = words
     sure = sure and not routine.strict
+    for name in routine.defaults:
+        call(draft, name, sure=False)  # who calls it may give the argument
     path = draft.schema.search_path
     if routine.search_path:
         draft.schema.search_path = [part for part in routine.search_path if part != "pg_catalog"]
@@ -92,16 +95,24 @@ def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: 
         draft.schema.search_path = path
 
 
-def fire(draft: Draft, state: Relation, event: str, *, rows: bool, columns: tuple[str, ...] = ()) -> None:
-    """The triggers of a table on ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets."""
-    for trigger in state.triggers.values():
+def fire(
+    draft: Draft,
+    triggers: Iterable[Trigger],
+    event: str,
+    *,
+    rows: bool,
+    columns: tuple[str, ...] = (),
+    certain: bool = True,
+) -> None:
+    """Those of the triggers that are for ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets."""
+    for trigger in triggers:
         if not trigger.events:  # a snapshot of before
             draft.hide(f"nobody says what fires {trigger.name}", slight=True)
-        if event not in trigger.events or trigger.instead or not trigger.enabled:
+        if event not in trigger.events or not trigger.enabled:
             continue
         if event == "update" and trigger.columns and columns and not set(columns) & set(trigger.columns):
             continue
-        sure = not trigger.hesitates and (rows or not trigger.row)
+        sure = certain and not trigger.hesitates and (rows or not trigger.row)
         if trigger.routine in draft.schema.functions:
             run_routine(draft, trigger.routine, sure=sure, event=event, unseen=trigger.transitions)
         elif trigger.function not in built_in_functions():

@@ -58,10 +58,68 @@ def _fired(draft: Draft, target: str, word: w.Dml) -> None:
         _fire(draft, target, event, columns=word.columns if event == "update" else ())
 
 
-def _fire(draft: Draft, key: str, event: str, *, rows: bool = False, columns: tuple[str, ...] = ()) -> None:
+def _fire(
+    draft: Draft,
+    key: str,
+    event: str,
+    *,
+    rows: bool = False,
+    columns: tuple[str, ...] = (),
+    certain: bool = True,
+    above: tuple[str, ...] = (),
+) -> None:
+    """The triggers of a relation, of the table behind a view, of partitions, and of what rules write."""
     state = draft.schema.relations.get(key)
-    if state is not None and state.kind != "v" and not any(guard.rule for guard in state.guards.values()):
-        fire(draft, state, event, rows=rows, columns=columns)
+    if state is None or key in above:
+        return
+    above = (*above, key)
+    if any(guard.rule for guard in state.guards.values()):
+        certain = False
+        for rule in _rules(state, event):
+            _by_rule(draft, rule, above)
+    fire(draft, state.triggers.values(), event, rows=rows, columns=columns, certain=certain)
+    if state.kind == "v" and not _taken_over(state, event):
+        alone = len(state.sources) == 1
+        for source, _ in state.sources:
+            _fire(draft, source, event, rows=rows, certain=certain and alone, above=above)
+    elif event != "insert" or state.kind == "p":
+        _below(draft, state, event, columns)
+
+
+def _below(draft: Draft, state: Relation, event: str, columns: tuple[str, ...]) -> None:
+    """Row triggers that only partitions or children have; which of them get a row, the rows say."""
+    events = [event]
+    if (
+        event == "update"
+        and state.kind == "p"
+        and (not columns or set(columns) & set(state.partition_columns))
+    ):
+        events += ["delete", "insert"]  # a row moves to another partition
+        for moved in events[1:]:
+            rowwise = [trigger for trigger in state.triggers.values() if trigger.row]
+            fire(draft, rowwise, moved, rows=False, certain=False)
+    known = {(trigger.name, trigger.routine) for trigger in state.triggers.values()}
+    for key in draft.schema.descendants(state.key):
+        below = draft.schema.relations.get(key)
+        own = [] if below is None else [at for at in below.triggers.values() if at.row]
+        for each in events:
+            fire(
+                draft,
+                [at for at in own if (at.name, at.routine) not in known],
+                each,
+                rows=False,
+                columns=columns,
+                certain=False,
+            )
+
+
+def _by_rule(draft: Draft, rule: w.CreateRule, above: tuple[str, ...]) -> None:
+    for insert in rule.inserts:
+        _fire(draft, draft.schema.resolve(insert.target), "insert", certain=False, above=above)
+    for access in rule.accesses:
+        if access.mode == LockMode.RowExclusiveLock and not access.insert:
+            for event in ("update", "delete"):
+                _fire(draft, draft.schema.resolve(access.name), event, certain=False, above=above)
 
 
 def _is_target(draft: Draft, access: w.Access, target: str) -> bool:

@@ -6,6 +6,8 @@ Replay never judges and never fails: a statement on something the model does not
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
 from lockgate.policy.model.drops import closure_of, servers_of
 from lockgate.policy.model.forgetting import forget, forget_guard
@@ -236,6 +238,23 @@ def _function(schema: Schema, word: w.CreateFunction, _file: int) -> None:
     schema.routines[key] = (*others, made)
 
 
+def _alter_function(schema: Schema, word: w.AlterFunction, _file: int) -> None:
+    """What runs with another search path is another body; where nobody can tell which, none is known."""
+    key = schema.routine_key(word.name)
+    known = () if word.unclear else schema.routines.get(key, ())
+    if key in schema.functions:
+        schema.routines[key] = tuple(
+            [
+                structs.replace(
+                    routine,
+                    search_path=word.search_path or routine.search_path,
+                    strict=routine.strict or word.strict,
+                )
+                for routine in known
+            ]
+        )
+
+
 def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
     if word.table is None:
         return
@@ -348,6 +367,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateSchema: _create_schema,
     w.CreateExtension: _extension,
     w.CreateFunction: _function,
+    w.AlterFunction: _alter_function,
     w.CreateServer: _server,
     w.CreateStatistics: _statistics,
     w.Publication: _publication,

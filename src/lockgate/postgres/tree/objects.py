@@ -162,7 +162,31 @@ def _create_function(node: Tree) -> w.CreateFunction:
             _returned(node),
             tuple(options.get("set:search_path", "").split(", ")) if "set:search_path" in options else (),
             options.get("strict") == "true" and bool(arguments),
+            _called_by_default(arguments),
         ),
+    )
+
+
+def _called_by_default(arguments: list[Tree]) -> tuple[str, ...]:
+    """The functions that defaults of arguments call."""
+    defaults = [{"ResTarget": {"val": item["defexpr"]}} for item in arguments if "defexpr" in item]
+    return query_of_node({"SelectStmt": {"targetList": defaults}})[0].functions if defaults else ()
+
+
+def _alter_function(node: Tree) -> w.AlterFunction:
+    settings = [
+        item["DefElem"].get("arg", {}).get("VariableSetStmt", {})
+        for item in node.get("actions", ())
+        if item["DefElem"]["defname"] == "set"
+    ]
+    known = all(setting.get("kind") == "VAR_SET_VALUE" for setting in settings)
+    paths = [setting for setting in settings if setting.get("name") == "search_path"]
+    options = _function_options({"options": node.get("actions", ())})
+    return w.AlterFunction(
+        name_of_parts(strings(node["func"]["objname"])),
+        tuple(options.get("set:search_path", "").split(", ")) if paths and known else (),
+        options.get("strict") == "true",
+        not known,
     )
 
 
@@ -270,6 +294,7 @@ READERS: dict[str, Callable[[Tree], w.Statement]] = {
     "CreateDomainStmt": _create_domain,
     "AlterDomainStmt": _alter_domain,
     "CreateFunctionStmt": _create_function,
+    "AlterFunctionStmt": _alter_function,
     "CreateExtensionStmt": _create_extension,
     "AlterExtensionStmt": _alter_extension,
     "CreateStatsStmt": _statistics,

@@ -328,7 +328,7 @@ _UTILITIES = {
     "CreatePLangStmt": "CREATE LANGUAGE", "CreateRoleStmt": "CREATE ROLE", "AlterRoleStmt": "ALTER ROLE",
     "AlterRoleSetStmt": "ALTER ROLE SET", "DropRoleStmt": "DROP ROLE", "CreateOpClassStmt": "CREATE OPERATOR CLASS",
     "CreateOpFamilyStmt": "CREATE OPERATOR FAMILY", "AlterOpFamilyStmt": "ALTER OPERATOR FAMILY",
-    "ClosePortalStmt": "CLOSE", "FetchStmt": "FETCH", "AlterFunctionStmt": "ALTER FUNCTION",
+    "ClosePortalStmt": "CLOSE", "FetchStmt": "FETCH",
     "AlterOperatorStmt": "ALTER OPERATOR", "AlterTypeStmt": "ALTER TYPE SET", "NotifyStmt": "NOTIFY",
     "ListenStmt": "LISTEN", "UnlistenStmt": "UNLISTEN", "LoadStmt": "LOAD",
     "AlterDatabaseRefreshCollStmt": "ALTER DATABASE REFRESH COLLATION", "AlterDatabaseSetStmt": "ALTER DATABASE SET",

@@ -75,7 +75,10 @@ def _expression(expression: Node, *, certain: bool) -> Piece:
     query, mode = str(inner.get("query", "")), inner.get("parseMode", 0)
     if mode in (3, 4, 5):  # an assignment
         match = _TARGET.match(query)
+        target = match[0].rstrip().removesuffix("=").removesuffix(":") if match else ""
         query = query[match.end() :] if match else query
+        # What stands between brackets of the target is worked out, too.
+        query += f", {target}" if "[" in target else ""
         mode = 2
     return Piece(f"SELECT {query}" if mode == 2 else query, certain)
 

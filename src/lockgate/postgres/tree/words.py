@@ -335,6 +335,8 @@ class Routine(Word, frozen=True):
     search_path: tuple[str, ...] = ()
     # RETURNS NULL ON NULL INPUT: of a NULL among its arguments it does nothing.
     strict: bool = False
+    # Functions that the defaults of its arguments call.
+    defaults: tuple[str, ...] = ()
 
 
 class CreateFunction(Word, frozen=True):
@@ -522,6 +524,15 @@ class Utility(Word, frozen=True):
     name: str = ""
 
 
+class AlterFunction(Word, frozen=True):
+    """ALTER FUNCTION or PROCEDURE: the search path that it sets. ``unclear``: what it sets is not in the text."""
+
+    name: Name
+    search_path: tuple[str, ...] = ()
+    strict: bool = False
+    unclear: bool = False
+
+
 class NotUnderstood(Word, frozen=True):
     """A statement we have no word for. It blocks."""
 
@@ -533,7 +544,7 @@ Statement: TypeAlias = (
     CreateTable | CreateTableAs | CreateView | CreateIndex | AlterTable | Rename | SetSchema | Drop | Truncate
     | ReassignOwned | MoveAll | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
     | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateServer | CreateStatistics | Dml | Refresh | Reindex
-    | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call
+    | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call | AlterFunction
     | TransactionControl | Utility | NotUnderstood
 )  # fmt: skip
 
