@@ -12,6 +12,7 @@ from lockgate.indexes.moving.opened import OpenedIndex, opened_index
 from lockgate.moves.dual.into import parse_index
 from lockgate.moves.dual.pair import Urls, replica_url
 from moves.conftest import pair  # noqa: F401 - the fixture
+from support.calls import Project
 from support.processes import until
 from support.tables import run_sql
 
@@ -32,7 +33,7 @@ class Reading(Hand):
 
 
 def test_copied_and_compared_from_the_standby(pair, tmp_path: Path, database: str):  # noqa: F811
-    """The generation holds what the table holds, and the rows were read on the standby; the primary in its place is refused by the plan."""
+    """The generation holds what the table holds, and the rows were read on the standby; the primary in its place is refused by the plan; once the variable is gone the move is still paused, shown and aborted."""
     primary, standby = pair
     run_sql(
         primary.url(),
@@ -56,3 +57,8 @@ def test_copied_and_compared_from_the_standby(pair, tmp_path: Path, database: st
             == [(True,)]
         )
     )
+    project = Project(tmp_path, database)
+    project.environ["APP"] = primary.url()
+    assert "READ is not set" in project.json("move", "verify", "into").error("MOVE_DECLARATION")["message"]
+    for command in (("pause", "into", "--reason", "x"), ("status",), ("abort", "into")):
+        project.ok("move", "move", *command)

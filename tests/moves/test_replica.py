@@ -252,3 +252,14 @@ def test_commands_with_a_replica(pair, tmp_path):
     assert primary.execute("SELECT count(*) FROM lockgate.history_event WHERE kind = 'move'") == [(1,)]
     assert project.ok("move", "move", "rollback", "items")["serves"] == "source"
     assert project.ok("move", "move", "abort", "items")["stage"] == "aborted"
+
+
+def test_only_what_reads_much_needs_the_variable(database: str):
+    """The databases of a move by triggers are found without the replica's variable by commands that read nothing from it, and refused to those that do."""
+    hand = Hand(database, database)
+    source = msgspec.structs.replace(hand.declared.source, replica_env="READ")
+    declared = msgspec.structs.replace(hand.declared, source=source)
+    around = {declared.target.url_env: database} if declared.target.url_env else {}
+    assert where(declared, hand.places.source, around, reads=False).replica is None
+    with pytest.raises(ConfigError, match="READ is not set"):
+        where(declared, hand.places.source, around)

@@ -108,10 +108,11 @@ def killed(project: Project, database: str) -> None:
         process.kill()
 
 
-def test_a_child_ends_with_its_release(make: Callable[..., Project], database: str):
-    """kill -9 of the release: its child cancels the statement, rolls back and records that it was stopped; nothing runs on, and a resume does the rest."""
+@pytest.mark.parametrize("start", [None, ["sh", "-c", f"{PYTHON} -m lockgate up --env production; true"]], ids=["up", "a shell around it"])  # fmt: skip
+def test_a_child_ends_with_its_release(make: Callable[..., Project], database: str, start: list[str] | None):
+    """kill -9 of the release: its child, also one that a shell started, cancels the statement, rolls back and records that it was stopped; nothing runs on, and a resume does the rest."""
     project = make()
-    project.configure(ENV + workers_toml(project.root) + child())
+    project.configure(ENV + workers_toml(project.root) + child(start=start))
     run_sql(database, "CREATE TABLE wait (seconds float8)", "INSERT INTO wait VALUES (600)")
     project.write("slow", "CREATE TABLE slow AS SELECT 1 AS id FROM pg_sleep((SELECT seconds FROM wait));\n")
     killed(project, database)

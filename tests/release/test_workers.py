@@ -150,6 +150,7 @@ FOOTING = [
         Footing(True, ("1", "2"), ("2",), (), True, False),
         Verdict.FAIL,
     ),
+    ("a migration that runs still", Footing(True, migrating="server process 7"), Verdict.HOLD),
 ]
 
 
