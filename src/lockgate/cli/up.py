@@ -58,7 +58,7 @@ def command(
     from lockgate.migrations.progress import Log
     from lockgate.postgres.alarm import Alarm
     from lockgate.release.authorise import refuse_application_role
-    from lockgate.release.lifeline import VARIABLE, follow
+    from lockgate.release.lifeline import follow
     from lockgate.release.operator import new_identity
     from lockgate.release.project import read_files
     from lockgate.release.up import Run
@@ -81,7 +81,7 @@ def command(
     files = read_files(session.settings)
     target = session.target()
     with Alarm() as alarm, Progress(session.output) as progress:
-        follow(alarm, os.environ.pop(VARIABLE, None))
+        follow(alarm, os.environ.get("LOCKGATE_LIFELINE"))
         run = Run(
             target,
             files,
