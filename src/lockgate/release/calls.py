@@ -16,7 +16,7 @@ _TARGETED = (
     "queries capture",
     "readonly (?:discard|drain|intents|off|on|retry|status)",
     "release (?:bundle|resume|recover|continue|replay|show|workers)",
-    "release|gate(?! secrets)|snapshot|plan|up|status|verify|doctor|down|baseline|repair|parity|bootstrap|metrics|serve|run|instances|approve|runbook",
+    "release|gate(?! secrets)|snapshot|plan|up|status|verify|doctor|down|baseline|repair|parity|bootstrap|metrics|serve|run|instances|approve|runbook|roles",
 )
 """Commands that take ``--env`` and ``--config``, the longer names first; all but those below take ``--database-url``, too."""
 _OF_AN_ENVIRONMENT = {"parity", "runbook"}
@@ -24,7 +24,7 @@ _OF_AN_ENVIRONMENT = {"parity", "runbook"}
 _UNTARGETED = (
     "gate (?:contract|secrets revision)",
     "gold (?:lint|sample)",
-    "init|new|promote|check|explain|rehearse|roles|drift|embedded|demo",
+    "init|new|promote|check|explain|rehearse|drift|embedded|demo",
 )
 """Commands that take ``--config`` only."""
 _REST = r"(?P<rest>(?:(?!\blockgate )(?:[^;,.|`\n]|[.,](?=\S)))*)"
