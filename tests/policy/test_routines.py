@@ -166,6 +166,14 @@ ALTER FUNCTION path() SET search_path = s2, public;
 CREATE FUNCTION unclear() RETURNS void LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; END';
 ALTER FUNCTION unclear() SET search_path FROM CURRENT;
 CREATE FUNCTION by_default(x int DEFAULT big()) RETURNS int LANGUAGE sql AS 'SELECT x';
+CREATE FUNCTION fine(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; RETURN true; END';
+CREATE DOMAIN dom AS int CHECK (fine(VALUE));
+CREATE TABLE domt (a dom, b int CHECK (fine(b)));
+CREATE FUNCTION same(int, text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; RETURN true; END';
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = text, FUNCTION = same);
+CREATE TYPE pair AS (a int);
+CREATE FUNCTION paired(int) RETURNS pair LANGUAGE plpgsql AS 'BEGIN LOCK TABLE other; RETURN ROW(1)::pair; END';
+CREATE CAST (int AS pair) WITH FUNCTION paired(int);
 CREATE FUNCTION raising() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'x' USING HINT = big()::text; END $$;
 CREATE FUNCTION subscript() RETURNS void LANGUAGE plpgsql AS 'DECLARE a int[]; BEGIN a[big()] := 3; END';
 """
@@ -184,11 +192,16 @@ CREATE FUNCTION subscript() RETURNS void LANGUAGE plpgsql AS 'DECLARE a int[]; B
         ("SELECT unclear();", "unclear()"),
         ("SELECT by_default();", "other"),
         ("SELECT raising();", "other"),
+        ("INSERT INTO domt (a) VALUES (1);", "other"),
+        ("UPDATE domt SET b = 2 WHERE b = 1;", "other"),
+        ("SELECT 1::dom;", "other"),
+        ("SELECT 1 === 'a';", "other"),
+        ("SELECT 1::pair;", "other"),
         ("SELECT subscript();", "other"),
     ],
 )
 def test_no_body_is_missed_in_silence(text: str, relation: str) -> None:
-    """Views, INSTEAD OF, triggers of a partition, rules, a search path of later, defaults, RAISE and subscripts: claimed or told."""
+    """Views, INSTEAD OF, triggers of a partition, rules, a search path of later, defaults, domains, operators, casts, RAISE: claimed or told."""
     judge = Judge(today=date(2030, 1, 1))
     judge.replay(_BASE + _MISSED)
     judgement = judge.judge(Source("f.sql", text))

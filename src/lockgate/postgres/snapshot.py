@@ -110,6 +110,8 @@ class TypeRow(Struct, frozen=True):
     base: str
     labels: list[str]
     constraints: dict[str, bool]
+    # Of a domain: its checks as the server writes them.
+    checks: list[str] = []
 
 
 class PartRow(Struct, frozen=True):

@@ -108,6 +108,7 @@ def schema_of_rows(catalogue: Catalogue) -> Schema:
             row.constraints,
             row.not_null,
             owner=row.owner,
+            functions=tuple([name for at in row.checks for name in _plain(_checked(at).functions)]),
         )
     _indexes(schema, catalogue)
     _constraints(schema, catalogue.constraints)
@@ -306,13 +307,16 @@ def _constraints(schema: Schema, rows: list[ConstraintRow]) -> None:
         state.constraints[made.name] = made
 
 
+def _checked(definition: str) -> w.Expression:
+    """The expression of a CHECK as the server writes it."""
+    action = _parsed(f"ALTER TABLE t ADD CONSTRAINT c {definition}", w.AlterTable).actions[0]
+    assert isinstance(action, w.AddConstraint)
+    return action.constraint.expression or w.Expression()
+
+
 def _check(made: Constraint, definition: str) -> None:
-    word = _parsed(f"ALTER TABLE t ADD CONSTRAINT c {definition}", w.AlterTable)
-    action = word.actions[0]
-    if isinstance(action, w.AddConstraint) and action.constraint.expression is not None:
-        made.columns = action.constraint.expression.columns
-        made.not_null = action.constraint.expression.not_null
-        made.functions = _plain(action.constraint.expression.functions)
+    found = _checked(definition)
+    made.columns, made.not_null, made.functions = found.columns, found.not_null, _plain(found.functions)
 
 
 def _foreign(schema: Schema, state: Relation, made: Constraint, index: str) -> None:

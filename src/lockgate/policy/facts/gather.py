@@ -57,6 +57,7 @@ _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.CreateDomain: ("CREATE DOMAIN", others.nothing),
     w.AlterDomain: ("ALTER DOMAIN", others.alter_domain),
     w.CreateFunction: ("CREATE FUNCTION", queries.create_function),
+    w.CreateConversion: ("CREATE", others.conversion),
     w.AlterFunction: ("ALTER FUNCTION", others.nothing),
     w.CreateSchema: ("CREATE SCHEMA", others.create_schema),
     w.CreateExtension: ("CREATE EXTENSION", others.nothing),

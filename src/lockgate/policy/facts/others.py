@@ -157,6 +157,11 @@ def utility(draft: Draft, word: w.Utility) -> None:
     draft.facts.transactional = word.transactional
 
 
+def conversion(draft: Draft, word: w.CreateConversion) -> None:
+    """An operator or a cast: nothing is locked by it."""
+    draft.facts.kind = "CREATE OPERATOR" if word.operator else "CREATE CAST"
+
+
 def not_understood(draft: Draft, word: w.NotUnderstood) -> None:
     """Nothing is known, so nothing may be assumed."""
     draft.facts.understood = False

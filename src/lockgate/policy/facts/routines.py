@@ -52,6 +52,18 @@ def run_calls(draft: Draft, query: w.Query) -> None:
     """The functions that a query calls: those that it is sure to, and those that its rows ask for."""
     for name in query.functions:
         call(draft, name, sure=name in query.calls)
+    for operator in query.operators:
+        if f"operator {operator}" in draft.schema.functions:
+            run_routine(draft, f"operator {operator}", sure=False)
+    for kind in query.types:
+        become(draft, kind)
+
+
+def become(draft: Draft, kind: w.TypeName) -> None:
+    """What runs when a value becomes a type of users: which of its casts, and whether any, the value says."""
+    state = draft.schema.user_type(kind)
+    for name in state.functions if state is not None else ():
+        call(draft, name, sure=False)
 
 
 def call(draft: Draft, name: str, *, sure: bool) -> None:

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
-from lockgate.policy.facts.routines import call, fire, run_calls
+from lockgate.policy.facts.routines import become, call, fire, run_calls
 from lockgate.policy.model.pruning import only_the_server_knows, route
 from lockgate.policy.model.schema import Column, Relation
 from lockgate.postgres.tree import words as w
@@ -77,6 +77,8 @@ def _fire(
         certain = False
         for rule in _rules(state, event):
             _by_rule(draft, rule, above)
+    if event in ("insert", "update", "merge"):
+        _checked(draft, state)
     fire(draft, state.triggers.values(), event, rows=rows, columns=columns, certain=certain)
     if state.kind == "v" and not _taken_over(state, event):
         alone = len(state.sources) == 1
@@ -216,6 +218,17 @@ def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
     for constraint in state.constraints.values():
         for name in constraint.functions if constraint.enforced else ():
             call(draft, name, sure=True)
+
+
+def _checked(draft: Draft, state: Relation) -> None:
+    """What a row of a table runs that may or may not be there: checks, generated columns, and what its types run."""
+    for column in state.columns.values():
+        become(draft, column.type)
+        for name in column.generated_functions if column.generated == "s" else ():
+            call(draft, name, sure=False)
+    for constraint in state.constraints.values():
+        for name in constraint.functions if constraint.enforced else ():
+            call(draft, name, sure=False)
 
 
 def _looked_up(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:

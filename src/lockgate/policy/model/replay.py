@@ -195,6 +195,24 @@ def _create_domain(schema: Schema, word: w.CreateDomain, file: int) -> None:
         number = len(constraints) or ""
         constraints[constraint.name or f"{word.name.name}_check{number}"] = not constraint.not_valid
     schema.types[key] = UserType(key, "domain", [], word.base, constraints, word.not_null, file)
+    for constraint in word.constraints:
+        _checks(schema.types[key], constraint)
+
+
+def _checks(state: UserType, constraint: w.Constraint) -> None:
+    if constraint.expression is not None:
+        state.functions = (*state.functions, *constraint.expression.functions)
+
+
+def _conversion(schema: Schema, word: w.CreateConversion, _file: int) -> None:
+    """An operator is a function by another name; a cast runs one whenever a value becomes the type."""
+    key = schema.routine_key(word.function)
+    if word.operator:
+        schema.functions[f"operator {word.operator}"] = schema.functions.get(key, "volatile")
+        schema.routines[f"operator {word.operator}"] = schema.routines.get(key, ())
+    state = schema.user_type(word.type) if word.type is not None else None
+    if state is not None:
+        state.functions = (*state.functions, key)
 
 
 def _alter_domain(schema: Schema, word: w.AlterDomain, _file: int) -> None:
@@ -204,6 +222,7 @@ def _alter_domain(schema: Schema, word: w.AlterDomain, _file: int) -> None:
     if word.what == "add" and word.constraint is not None:
         name = word.constraint.name or f"{word.name.name}_check{len(state.constraints) or ''}"
         state.constraints[name] = not word.constraint.not_valid
+        _checks(state, word.constraint)
     elif word.what == "drop":
         state.constraints.pop(word.constraint_name, None)
     elif word.what == "validate":
@@ -367,6 +386,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateSchema: _create_schema,
     w.CreateExtension: _extension,
     w.CreateFunction: _function,
+    w.CreateConversion: _conversion,
     w.AlterFunction: _alter_function,
     w.CreateServer: _server,
     w.CreateStatistics: _statistics,

@@ -218,6 +218,8 @@ class UserType(Struct):
     created_file: int = -1
     # Empty: the role that runs the migrations.
     owner: str = ""
+    # What a value runs that becomes one: checks of a domain, and casts that files made.
+    functions: tuple[str, ...] = ()
 
     @property
     def constrained(self) -> bool:

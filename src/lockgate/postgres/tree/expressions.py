@@ -33,9 +33,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = (
-        "accesses", "columns", "functions", "inserts", "literals", "scopes", "sequences", "serials", "writes"
-    )  # fmt: skip
+    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "types", "writes")  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -48,6 +46,8 @@ class _Seen:
         self.sequences: list[str] = []
         self.serials: list[tuple[str, str]] = []
         self.writes: list[tuple[Name, str]] = []
+        self.operators: dict[str, None] = {}
+        self.types: dict[TypeName, None] = {}
 
     def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
         conditions: tuple[Condition, ...] = ()
@@ -144,6 +144,8 @@ def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, .
         tuple(seen.inserts),
         sure_calls(node) if seen.functions else (),
         tuple(seen.writes),
+        tuple(seen.operators),
+        tuple(seen.types),
     )
     return query, tuple(seen.literals)
 
@@ -201,8 +203,13 @@ def _walk(node: Any, seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
         leaf = _LEAVES.get(key)
         if leaf is not None and isinstance(value, dict):
             leaf(value, seen, ctes, mode)
-        else:
-            _walk(value, seen, ctes, mode)
+            continue
+        # Here and not in a leaf of its own: a chain of operators is as deep as it is long.
+        if key == "A_Expr" and isinstance(value, dict):
+            seen.operators.update(dict.fromkeys(strings(value.get("name", []))[-1:]))
+        elif key == "TypeCast" and isinstance(value, dict):
+            seen.types[type_of_dict(value["typeName"])] = None
+        _walk(value, seen, ctes, mode)
 
 
 def _range_var(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:

@@ -82,7 +82,19 @@ def _define(node: Tree) -> w.Statement:
         return w.CreateType(
             name_of_parts(strings(node["defnames"])), "base" if node.get("definition") else "shell"
         )
+    if kind == "operator":
+        for item in node.get("definition", ()):
+            if item["DefElem"]["defname"] in ("function", "procedure"):
+                names = item["DefElem"]["arg"]["TypeName"]["names"]
+                return w.CreateConversion(name_of_parts(strings(names)), strings(node["defnames"])[-1])
     return w.Utility("CREATE " + kind.upper())
+
+
+def _create_cast(node: Tree) -> w.Statement:
+    if "func" not in node:
+        return w.Utility("CREATE CAST")
+    function = name_of_parts(strings(node["func"]["objname"]))
+    return w.CreateConversion(function, type=type_of_dict(node["targettype"]))
 
 
 def _alter_enum(node: Tree) -> w.AlterEnum:
@@ -294,6 +306,7 @@ READERS: dict[str, Callable[[Tree], w.Statement]] = {
     "CreateDomainStmt": _create_domain,
     "AlterDomainStmt": _alter_domain,
     "CreateFunctionStmt": _create_function,
+    "CreateCastStmt": _create_cast,
     "AlterFunctionStmt": _alter_function,
     "CreateExtensionStmt": _create_extension,
     "AlterExtensionStmt": _alter_extension,

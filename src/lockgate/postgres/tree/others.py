@@ -333,7 +333,7 @@ _UTILITIES = {
     "ListenStmt": "LISTEN", "UnlistenStmt": "UNLISTEN", "LoadStmt": "LOAD",
     "AlterDatabaseRefreshCollStmt": "ALTER DATABASE REFRESH COLLATION", "AlterDatabaseSetStmt": "ALTER DATABASE SET",
     "CheckPointStmt": "CHECKPOINT", "ConstraintsSetStmt": "SET CONSTRAINTS",
-    "CreateConversionStmt": "CREATE CONVERSION", "CreateCastStmt": "CREATE CAST",
+    "CreateConversionStmt": "CREATE CONVERSION",
     "CreateTransformStmt": "CREATE TRANSFORM", "DeallocateStmt": "DEALLOCATE",
     "AlterTSDictionaryStmt": "ALTER TEXT SEARCH DICTIONARY",
     "AlterTSConfigurationStmt": "ALTER TEXT SEARCH CONFIGURATION", "AlterDatabaseStmt": "ALTER DATABASE",

@@ -130,6 +130,9 @@ class Query(Word, frozen=True):
     calls: tuple[str, ...] = ()
     # UPDATE, DELETE and MERGE inside WITH: what they change, and how.
     writes: tuple[tuple[Name, str], ...] = ()
+    # Operators and the types of casts, by which functions of users run, too.
+    operators: tuple[str, ...] = ()
+    types: tuple[TypeName, ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------

@@ -533,6 +533,14 @@ class AlterFunction(Word, frozen=True):
     unclear: bool = False
 
 
+class CreateConversion(Word, frozen=True):
+    """CREATE OPERATOR, or CREATE CAST WITH FUNCTION to a type: the function that it runs."""
+
+    function: Name
+    operator: str = ""
+    type: TypeName | None = None
+
+
 class NotUnderstood(Word, frozen=True):
     """A statement we have no word for. It blocks."""
 
@@ -544,7 +552,7 @@ Statement: TypeAlias = (
     CreateTable | CreateTableAs | CreateView | CreateIndex | AlterTable | Rename | SetSchema | Drop | Truncate
     | ReassignOwned | MoveAll | CreateTrigger | CreateRule | Policy | CreateSequence | AlterSequence | CreateType | AlterEnum | CreateDomain
     | AlterDomain | CreateFunction | CreateSchema | CreateExtension | CreateServer | CreateStatistics | Dml | Refresh | Reindex
-    | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call | AlterFunction
+    | Cluster | Vacuum | LockTable | Comment | Grant | Publication | SetVariable | DoBlock | Call | AlterFunction | CreateConversion
     | TransactionControl | Utility | NotUnderstood
 )  # fmt: skip
 

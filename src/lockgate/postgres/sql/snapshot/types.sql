@@ -5,7 +5,9 @@ SELECT pg_catalog.row_to_json(found)::text
            CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) ELSE '' END AS base,
            COALESCE((SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid), '[]') AS labels,
            COALESCE((SELECT pg_catalog.json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
-                      WHERE k.contypid = t.oid AND k.contype = 'c'), '{}') AS constraints
+                      WHERE k.contypid = t.oid AND k.contype = 'c'), '{}') AS constraints,
+           COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.oid) FROM pg_catalog.pg_constraint k
+                      WHERE k.contypid = t.oid AND k.contype = 'c'), '[]') AS checks
       FROM pg_catalog.pg_type t
       JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
       LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
