@@ -13,6 +13,10 @@ MADE = [
     ("CREATE INDEX CONCURRENTLY ON note (a, b)", "index public.note_a_b_idx"),
     ("DROP INDEX CONCURRENTLY old_one", "index public.old_one"),
     ("ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY", "table public.events_1"),
+    (
+        "ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY",
+        "constraint public.events_1.events_1_at_check",
+    ),
     ("ALTER TYPE mood ADD VALUE 'x'", "type public.mood"),
     ("CREATE TABLE made (id bigserial PRIMARY KEY)", "sequence public.made_id_seq"),
     ("CREATE TABLE made (id bigserial PRIMARY KEY)", "constraint public.made.made_pkey"),

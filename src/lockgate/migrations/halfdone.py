@@ -16,8 +16,10 @@ _STEPS = """SELECT s.statement FROM lockgate.migration_step s
 _TEXT = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _NAME = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 _UNNAMED = re.compile(
-    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?ON\b|^\s*CREATE\s+TABLE\b", re.IGNORECASE
+    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?ON\b|^\s*CREATE\s+TABLE\b|\bDETACH\s+PARTITION\b",
+    re.IGNORECASE,
 )
+"""What makes objects whose names PostgreSQL gives; a concurrent detach leaves the bound as a check of the partition."""
 _GIVEN = frozenset({"index", "constraint", "sequence"})
 """Kinds to which PostgreSQL gives a name that begins with that of their table."""
 
@@ -34,7 +36,7 @@ def begun_statements(wire: Wire) -> list[str]:
 
 def made_by(changes: Iterable[Change], statements: Iterable[str]) -> frozenset[str]:
     """The identities of those ``changes`` that one of ``statements`` made. Pure."""
-    known = [(names_in(text), bool(_UNNAMED.match(_TEXT.sub(" ", text)))) for text in statements]
+    known = [(names_in(text), bool(_UNNAMED.search(_TEXT.sub(" ", text)))) for text in statements]
     return frozenset(c.identity for c in changes if any(_made(c.identity, names, un) for names, un in known))
 
 
