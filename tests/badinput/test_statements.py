@@ -243,7 +243,7 @@ def test_a_role_that_leaks_behind_a_function_is_rolled_back(project: Project, da
 
 
 @pytest.mark.postgres("18")
-@pytest.mark.parametrize("sql", ["DO $$ BEGIN COMMIT; END $$;", "DO $$ BEGIN EXECUTE 'COMMIT'; END $$;", "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN ROLLBACK; END $$;\nCALL p();", "DO $$ BEGIN EXECUTE 'COPY left_over FROM STDIN'; END $$;"])  # fmt: skip
+@pytest.mark.parametrize("sql", ["DO $$ BEGIN COMMIT; END $$;", "DO $$ BEGIN EXECUTE 'COM' || 'MIT'; END $$;", "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN ROLLBACK; END $$;\nCALL p();", "DO $$ BEGIN EXECUTE 'COPY left_over FROM STDIN'; END $$;"])  # fmt: skip
 def test_hidden_transaction_control(project: Project, database: str, sql: str):
     """A COMMIT that only the server sees fails there, and the file is rolled back whole."""
     project.write("hidden", f"CREATE TABLE left_over (id int);\n{sql}\n")

@@ -87,6 +87,7 @@ def test_the_way_back_needs_no_replica(pair, places, database: str, tmp_path: Pa
     """Once the variable of the replica is gone, pause, resume, status, cutover, rollback and abort work all the same; what reads much is refused and names it."""
     primary, standby = pair
     move = reading(pair, places("sqlite"), database)
+    until(lambda: standby.execute("SELECT 1 FROM pg_catalog.pg_class WHERE relname = 't'"))
     until(lambda: standby.execute("SELECT 1 FROM t WHERE id = 200"))
     project = Project(tmp_path, database)
     here = {"ONE": primary.url(), "OTHER": move.places.target}

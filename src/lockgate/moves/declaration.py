@@ -141,6 +141,8 @@ def digest(fixed: msgspec.Struct) -> str:
     """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks, that they are accepted among it, and about where it is read."""
     said = msgspec.to_builtins(fixed)
     said.pop("references")
+    # Limits stand here with their defaults; one that came later may not change what a running move was declared as.
+    said.get("limits", {}).pop("max_wait_seconds", None)
     if "accept" in said:
         said["accept"] = [kind for kind in said["accept"] if kind != "references"]
     for side in ("source", "target"):

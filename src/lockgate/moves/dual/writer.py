@@ -217,9 +217,12 @@ class DualWriter:
         """The session may be lost: the next write opens another, and looks at both sides anew unless one of them is away."""
         pair: Pair | None = getattr(self._own, "pair", None)
         if pair is not None and getattr(self._own, "away", None) is not None:
-            serving, _ = pair.of(getattr(self._own, "serves", "source"))
+            serves = getattr(self._own, "serves", "source")
+            asked = getattr(self._own, "asked", serves)
             with suppress(LockgateError):  # the next write tries again
-                self._again(serving)
+                self._again(pair.of(asked)[0])
+                if asked != serves:
+                    self._own.away = None  # the side that was away serves now: it was turned while this process could not reach it
             return
         if pair is not None:
             self._own.pair = None
@@ -242,6 +245,7 @@ class DualWriter:
         wanted = getattr(self._own, "serves", "source")
         while True:
             side, other = pair.of(wanted)
+            self._own.asked = wanted
             side.speaker.begin()
             try:
                 switch = side.switch(hold=True)
