@@ -67,6 +67,11 @@ STATEMENTS = [
     "CREATE STATISTICS s{n} ON x, y FROM {t}",
     "CREATE TABLE {t}_child (w integer) INHERITS ({t})",
     "LOCK TABLE {t}",
+    "CREATE OR REPLACE FUNCTION w{n}() RETURNS int LANGUAGE sql AS 'INSERT INTO {t} VALUES ({n}); SELECT x FROM {u}'",
+    "CREATE OR REPLACE FUNCTION g{n}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE {u} SET x = 1; RETURN NULL; END $$",
+    "CREATE TRIGGER fires AFTER INSERT ON {t} FOR EACH ROW EXECUTE FUNCTION g{n}()",
+    "SELECT w{n}()",
+    "DROP FUNCTION w{n}()",
     "DO $$ BEGIN RAISE EXCEPTION 'no'; END $$",
     "not sql",
 ]  # fmt: skip
@@ -152,3 +157,10 @@ def test_one_file_of_many():
     same = [new.findings is old.findings for new, old in zip(after.entries, parts.entries, strict=True)]
     assert [number for number, kept in enumerate(same) if not kept] == [20, 21, 22, 23]
     assert plain(put_together(after)) == plain(walk_all(Settings(), tasks(texts), TODAY))
+
+
+def test_a_file_that_takes_nothing_away_looks_through_no_bodies():
+    """Files with functions of their own stay apart: only what drops or renames something has to do with every body."""
+    body = "CREATE TABLE t{0} (id bigint PRIMARY KEY);\nCREATE FUNCTION f{0}() RETURNS int LANGUAGE sql AS 'SELECT 1';\nCREATE INDEX i{0} ON t{0} (id);\n"
+    _, parts = judge_whole(Settings(), tasks({n: body.format(n) for n in range(1, 5)}), TODAY)
+    assert [entry.whole for entry in parts.entries if "routines" in entry.whole] == []

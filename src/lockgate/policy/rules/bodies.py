@@ -54,8 +54,6 @@ def left_behind(tree: Tree) -> Iterator[Hit]:
     """What is gone at the end of the file, against the bodies as they are then: those that it replaced are well."""
     (file,) = tree.files
     schema = tree.schema
-    if not schema.routines:
-        return
     for judged in file.judged:
         for gone in dict.fromkeys(gone for word in _words(judged) for gone in _taken(schema, judged, word)):
             for use in _users(schema, gone):
