@@ -1,16 +1,20 @@
 """Parity over regions: pure comparison, the command on real databases, and its speed."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.contracts import ask
-from lockgate.cli.parity import WORDS, differences
+from lockgate.cli.parity import WORDS, Told, differences, shortener
 from lockgate.gate.parity import _FIELDS, compare
 from lockgate.postgres.parity import Sight
-from support.calls import Project
+from support.calls import Answer, Project
 
 SEEN = Sight("seen", revision="1", history_digest="h", schema_digest="s", basis="1/18")
 
@@ -58,21 +62,51 @@ def test_schemas_of_different_server_versions():
 
 
 def test_the_text_says_what_most_have_and_what_comes_next():
-    """Each difference is told in words, with every value, who has it and which is common, and the command that tells more."""
-    lines = told({"a": SEEN, "b": change(schema_digest="", index_counts={"docs": "3"}), "c": SEEN})
-    assert lines[:4] == [
-        "the live schema differs",
-        "    s  a, c  (most)",
-        "    none  b",
-        f"  next:  {WORDS['schemaDigest'][1]}",
-    ]
+    """Each difference is told in words, with every value, who has it and which is common, and a command for the odd region."""
+    seen = {"a": SEEN, "b": change(schema_digest="", index_counts={"docs": "3"}), "c": SEEN}
+    assert told(seen)[0] == Told(
+        (
+            "the live schema differs",
+            "    s  a, c  (most)",
+            "    none  b",
+            '  next:  DATABASE_URL="$B" lockgate verify  # b: names the objects that are not as recorded',
+        ),
+        ('DATABASE_URL="$B" lockgate verify',),
+    )
     assert WORDS.keys() == _FIELDS.keys()
     other = change(schema_digest="t", basis="1/16")
-    assert told({"a": SEEN, "b": SEEN, "c": other}) == []
+    assert told({"a": SEEN, "b": SEEN, "c": other}) == [Told()]
 
 
-def told(sights):
-    return differences(compare(sights))
+def test_of_two_regions_none_is_most():
+    """Two regions with a digest and none: no value is said to be what most have, and both get their command."""
+    (one,) = told({"a": change(schema_digest=""), "b": SEEN})
+    assert not any("most" in line for line in one.lines)
+    assert one.commands == ('DATABASE_URL="$A" lockgate verify', 'DATABASE_URL="$B" lockgate verify')
+
+
+def test_digests_are_cut_where_they_can_still_be_told_apart():
+    """Digests that agree in their first signs are shown with as many as differ, in every place; of indexes only unequal ones."""
+    near = ["ab" * 10 + end * 44 for end in "cd"]
+    sides = [change(index_hashes={"docs": digest, "same": "ef" * 32}) for digest in near]
+    (one,) = told({"a": sides[0], "b": sides[1], "c": sides[1]})
+    assert one.lines[1:3] == (f"    docs {'ab' * 10}c  a", f"    docs {'ab' * 10}d  b, c  (most)")
+    assert shortener(["ab" * 32], 8)("invalid " + "ab" * 32) == "invalid abababab"
+    assert shortener(["2" * 12], 8)("2" * 12) == "2" * 12, "a revision is no digest"
+
+
+def test_what_is_typed_for_many_regions():
+    """An environment has one command that mends all; else the first three odd regions get theirs, the others are named once."""
+    sights = dict.fromkeys("abcdef", SEEN) | {name: change(revision="2") for name in "vwxyz"}
+    assert told(sights, "live now")[0].commands == ("lockgate up --env 'live now' --all-regions",)
+    (one,) = told(sights)
+    assert one.commands == tuple(f'DATABASE_URL="${name}" lockgate up' for name in "VWX")
+    assert one.lines[-1] == "         and so for y, z"
+
+
+def told(sights, environment=""):
+    calls = {name: lambda command, name=name: f'DATABASE_URL="${name.upper()}" {command}' for name in sights}
+    return differences(compare(sights), calls, environment)
 
 
 @given(
@@ -106,6 +140,18 @@ def regions(tmp_path, databases):
     for variable in ("EU", "US"):
         assert project.run("up", DATABASE_URL=project.environ[variable]).code == 0
     return project
+
+
+@pytest.fixture
+def bash(tmp_path):
+    """``bash(line, environ)`` runs the line in the project's folder as a person would paste it."""
+
+    def run(line, environ):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env={**os.environ, **environ, "PATH": path}, capture_output=True, text=True, check=False)  # fmt: skip
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -165,6 +211,29 @@ def test_the_command(regions):
     assert (
         "us: unreachable" in regions.text("parity", "--env", "live", US="postgresql://u@127.0.0.1:1/none").out
     )
+
+
+@pytest.mark.postgres("18")
+def test_what_comes_next_can_be_pasted(regions, bash):
+    """Each next command of a difference, pasted into a shell, speaks to the region that differs, with and without an environment."""
+    us = regions.environ["US"]
+    ask(us, "ALTER TABLE a ADD COLUMN by_hand int")
+    odd = ("--region", "eu=EU", "--region", f"us={us}")
+    for arguments in (("--env", "live"), odd):
+        (difference,) = regions.json("parity", *arguments).document("parity")["differences"]
+        answers = {call: bash(call, regions.environ) for call in difference["next"]}
+        assert len(answers) == 2, "two regions: none of them is the odd one"
+        assert sorted("by_hand" in answer.out for answer in answers.values()) == [False, True], answers
+        found = regions.text("parity", *arguments).out
+        assert all(f"next:  {call}  #" in found for call in answers), found
+    ask(us, "ALTER TABLE a DROP COLUMN by_hand")
+    regions.write("b", "CREATE TABLE b (id bigint PRIMARY KEY);\n")
+    assert regions.run("up", DATABASE_URL=us).code == 0
+    found = regions.json("parity", "--env", "live").document("parity")["differences"]
+    calls = {call for difference in found if difference["field"] == "revision" for call in difference["next"]}
+    assert calls == {"lockgate up --env live --all-regions"}
+    assert bash(calls.pop(), regions.environ).code == 0
+    assert regions.ok("parity", "parity", "--env", "live")["equal"]
 
 
 @pytest.mark.postgres("18")

@@ -1,7 +1,8 @@
 """The regions of an environment as targets: from ``[env.NAME.regions]``, or given one by one."""
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.cli.options import usage
@@ -70,6 +71,31 @@ def region_targets(
             )
         targets[name] = target
     return targets
+
+
+def region_calls(
+    settings: "Settings", environment: str | None, given: Sequence[str] = ()
+) -> dict[str, Callable[[str], str]]:
+    """Region → what makes a command speak to that region alone, so that it can be pasted.
+
+    By its variable, where there is one: ``--env`` would name the environment's own database, and a URL shows a password.
+    """
+    if given:
+        named = {name: value for name, _, value in (text.partition("=") for text in given)}
+    else:
+        named = settings.env[environment].region_variables() if environment is not None else {}
+    return {name: _caller(value) for name, value in named.items()}
+
+
+def _caller(variable_or_url: str) -> Callable[[str], str]:
+    from lockgate.postgres.target import shown_url
+
+    if "://" in variable_or_url:
+        return lambda command: f"{command} --database-url {shlex.quote(shown_url(variable_or_url))}"
+    if variable_or_url.isidentifier():
+        return lambda command: f'DATABASE_URL="${variable_or_url}" {command}'
+    # No shell expands such a name.
+    return lambda command: f'DATABASE_URL="$(printenv {shlex.quote(variable_or_url)})" {command}'
 
 
 def _variable(where: str, variable: str) -> str:
