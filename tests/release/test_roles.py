@@ -319,6 +319,9 @@ def test_adopting_what_others_made(roles, database):
         + "CREATE VIEW seen AS SELECT 1 AS one; CREATE SEQUENCE counter; CREATE TYPE pair AS (a int, b int); CREATE DOMAIN small AS int;"
         " CREATE AGGREGATE rows_of(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = '0'); CREATE TABLE told (a int, b int); CREATE STATISTICS both_of ON a, b FROM told;"
         " CREATE FUNCTION f(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);"
+        " CREATE PROCEDURE told_of(IN a int, OUT b int) LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION \"Any Of\"(VARIADIC names text[]) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        " CREATE AGGREGATE share(float8 ORDER BY anyelement) (SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA);"
+        " CREATE TYPE \"Span\" AS RANGE (SUBTYPE = int); CREATE TYPE mood AS ENUM ('well');"
         " CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9)",
     )
     with psycopg.connect(database) as connection:

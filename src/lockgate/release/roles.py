@@ -20,6 +20,7 @@ schema, which a migration may make. So the script can be run again at any time, 
 
 from lockgate.config import Roles
 from lockgate.errors import ConfigError
+from lockgate.postgres.queries import query
 
 _HEAD = """\
 -- lockgate roles: owner {owner}, migrator {migrator}, app {app}, reader {reader}, for the database {database}.
@@ -35,26 +36,7 @@ DECLARE thing record;
 BEGIN
   FOR thing IN
     SELECT * FROM (
-      SELECT 'SCHEMA' AS kind, pg_catalog.quote_ident(n.nspname) AS name, n.nspowner AS owner, n.nspname, 'pg_namespace'::regclass AS class, n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname <> 'public'
-      UNION ALL
-      SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
-             pg_catalog.format('%I.%I', n.nspname, c.relname), c.relowner, n.nspname, 'pg_class'::regclass, c.oid
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-       WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-          OR (c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                                                 AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')))
-      UNION ALL
-      SELECT CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END,
-             pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END), p.proowner, n.nspname, 'pg_proc'::regclass, p.oid
-        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-      UNION ALL
-      SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END, pg_catalog.format('%I.%I', n.nspname, t.typname), t.typowner, n.nspname, 'pg_type'::regclass, t.oid
-        FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-       WHERE t.typtype IN ('e', 'd', 'r')
-          OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
-      UNION ALL
-      SELECT 'STATISTICS', pg_catalog.format('%I.%I', n.nspname, s.stxname), s.stxowner, n.nspname, 'pg_statistic_ext'::regclass, s.oid
-        FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+{objects}
     ) AS o
      WHERE o.nspname IN ({names})
        AND pg_catalog.pg_get_userbyid(o.owner) {others}
@@ -253,11 +235,11 @@ def _schema(schema: str, roles: Roles) -> str:
 def _hand_over(to: str, beside: str, schemas: tuple[str, ...]) -> str:
     """Give ``to`` what stands in ``schemas`` and belongs neither to it nor to ``beside``; extensions keep their own.
 
-    ``owners.sql`` of doctor finds the same objects. The schema public stays with the database's owner.
+    ``objects.sql`` says which they are, for doctor's ``owners.sql`` too. The schema public stays with the database's owner.
     """
     names = ", ".join(literal(schema) for schema in schemas)
     others = f"NOT IN ({literal(to)}, {literal(beside)})"
-    text = _HAND_OVER.format(to=literal(to), names=names, others=others)
+    text = _HAND_OVER.format(objects=query("objects"), to=literal(to), names=names, others=others)
     return _block(text)
 
 
