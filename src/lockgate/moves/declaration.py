@@ -120,11 +120,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the declaration says, limits, gates, references and their acceptance apart: those may change while the move runs."""
-        fixed = msgspec.structs.replace(
-            self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, blocking=False
-        )
-        return digest(fixed)
+        """SHA-256 over what the declaration says that must not change while the move runs: ``HOLDS``."""
+        return digest(self, HOLDS, {"blocking": False})
 
     @property
     def two_databases(self) -> bool:
@@ -137,18 +134,39 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.kind == IN_PLACE
 
 
-def digest(fixed: msgspec.Struct) -> str:
-    """SHA-256 over what of a declaration must not change while its move runs; nothing about ``references``, which are checks, that they are accepted among it, and about where it is read."""
-    said = msgspec.to_builtins(fixed)
-    said.pop("references")
-    # Limits stand here with their defaults; one that came later may not change what a running move was declared as.
-    said.get("limits", {}).pop("max_wait_seconds", None)
-    if "accept" in said:
-        said["accept"] = [kind for kind in said["accept"] if kind != "references"]
+HOLDS = (
+    "name", "kind", "source", "target", "key", "columns", "reverse", "sync", "not_null", "switch", "capture", "one_way", "accept",
+)  # fmt: skip
+"""What of a declaration must not change while its move runs, and so stands in its hash. Everything else may."""
+SIDE = ("table", "url_env", "create")
+"""What stands there of ``[source]`` and ``[target]``: where a side is, not from where it is read."""
+_STANDING: Mapping[str, object] = {
+    "limits": {
+        "batch_rows": 10_000, "workers": 2, "relay_rows": 5_000, "lock_attempt_ms": 50, "lock_patience_seconds": 30, "block_ms": 2_000,
+        "outbox_rows": 1_000, "max_connections_percent": 80, "max_replica_lag_seconds": 30, "max_lock_waiters": 5, "max_slot_mb": 1_024,
+        "max_wal_mb_per_second": 0, "max_archive_backlog": 64, "max_commit_ms": 1_000, "quarantine_rows": 1_000, "windows": [],
+    },
+    "gates": {"shadow_reads": 0, "cutover_windows": [], "on_divergence": "pause"},
+    "rollback_hours": 0.0,
+}  # fmt: skip
+"""Words that say nothing about a move: the first hashes held the defaults of what may change, and a move that was started with one has to know its file again. Nothing is ever added here."""
+
+
+def digest(
+    declared: msgspec.Struct, holds: tuple[str, ...], standing: Mapping[str, object], **parts: object
+) -> str:
+    """SHA-256 over the fields ``holds`` of a declaration, some of them said otherwise by ``parts``; ``standing`` is what its kind adds to ``_STANDING``.
+
+    That dangling references are accepted is no part of it: what is checked may change while the move runs.
+    """
+    said = msgspec.to_builtins(declared)
+    kept = {name: said[name] for name in holds}
     for side in ("source", "target"):
-        said[side].pop("replica_env", None)
-    said["limits"].pop("replica_wait_seconds")
-    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+        kept[side] = {name: kept[side][name] for name in SIDE if name in kept[side]}
+    if "accept" in kept:
+        kept["accept"] = [kind for kind in kept["accept"] if kind != "references"]
+    whole = {**_STANDING, **standing, **kept, **parts}
+    return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
 
 
 def window_problems(texts: tuple[str, ...]) -> list[str]:
@@ -206,10 +224,9 @@ def parse(file: Path, name: str) -> Declaration:
     return declared
 
 
-def problems(d: Declaration) -> list[str]:
-    """What is wrong with the values of a declaration."""
+def limit_problems(limits: LimitsPart) -> list[str]:
+    """What is wrong with the values of ``[limits]``, of whichever kind the move is."""
     found = []
-    limits = d.limits
     for field, low, high in (
         ("batch_rows", 1, 1_000_000), ("workers", 1, 64), ("relay_rows", 1, 1_000_000), ("lock_attempt_ms", 1, 10_000),
         ("lock_patience_seconds", 1, 3600), ("block_ms", 10, 600_000), ("outbox_rows", 0, 10_000_000),
@@ -219,7 +236,12 @@ def problems(d: Declaration) -> list[str]:
     ):  # fmt: skip
         if not low <= getattr(limits, field) <= high:
             found.append(f"limits.{field} must be between {low} and {high}")
-    found += window_problems((*limits.windows, *d.gates.cutover_windows))
+    return found + window_problems(limits.windows)
+
+
+def problems(d: Declaration) -> list[str]:
+    """What is wrong with the values of a declaration."""
+    found = limit_problems(d.limits) + window_problems(d.gates.cutover_windows)
     found += [
         f"accept: {kind!r} is none of {', '.join(ACCEPTED)}" for kind in d.accept if kind not in ACCEPTED
     ]

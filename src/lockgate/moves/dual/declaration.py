@@ -11,6 +11,7 @@ from lockgate.moves.declaration import (
     LimitsPart,
     Reference,
     digest,
+    limit_problems,
     reference_problems,
     window_problems,
 )
@@ -52,11 +53,12 @@ class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the declaration says, limits, gates and references apart: those may change while the move runs."""
-        fixed = msgspec.structs.replace(
-            self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, writers=1
-        )
-        return digest(fixed)
+        """SHA-256 over what the declaration says that must not change while the move runs: ``HOLDS``."""
+        return digest(self, HOLDS, {"writers": 1})
+
+
+HOLDS = ("name", "kind", "source", "target", "key", "columns", "reverse", "one_way")
+"""See ``lockgate.moves.declaration.HOLDS``."""
 
 
 def is_dual(file: Path) -> bool:
@@ -103,13 +105,13 @@ def problems(d: DualDeclaration, *, kind: str = KIND) -> list[str]:
     found += reference_problems(d.references)
     found += [f"references to {r.table}: key names the columns there" for r in d.references if not r.key]
     found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
-    found += window_problems(d.gates.cutover_windows)
+    found += limit_problems(d.limits) + window_problems(d.gates.cutover_windows)
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")
     if not 0 < d.rollback_hours <= 24 * 365:
         found.append("rollback_hours must be above 0 and at most a year")
     if not 0 <= d.writers <= 100_000:
         found.append("writers must be between 0 and 100000")
-    if not 1 <= d.limits.batch_rows <= 100_000 or not 1 <= d.limits.workers <= 64:
-        found.append("limits.batch_rows must be between 1 and 100000, limits.workers between 1 and 64")
+    if d.limits.batch_rows > 100_000:
+        found.append("limits.batch_rows must be at most 100000: these rows pass through this process")
     return found

@@ -13,7 +13,7 @@ import msgspec
 from lockgate.config.index import Index
 from lockgate.errors import ConfigError, Refused
 from lockgate.moves.declaration import Gates, LimitsPart, digest
-from lockgate.moves.dual.declaration import DualDeclaration, Place, problems
+from lockgate.moves.dual.declaration import HOLDS, DualDeclaration, Place, problems
 from lockgate.moves.dual.pair import Pair
 from lockgate.stores.making import Field, Given
 from lockgate.stores.neutral import TYPES
@@ -65,12 +65,14 @@ class IndexMove(DualDeclaration, frozen=True, kw_only=True):
     @property
     def hash(self) -> str:
         """SHA-256 over what the declaration says; what decides about limits, gates and the cutover may change while the move runs."""
-        free = {"gold": "", "query_vectors": "", "profile": "", "limits": {}, "breadth": 0}
-        fixed = msgspec.structs.replace(
-            self, limits=LimitsPart(), gates=Gates(), rollback_hours=0.0, writers=1, root="",
-            index=msgspec.structs.replace(self.index, **free),
-        )  # fmt: skip
-        return digest(fixed)
+        index = {name: getattr(self.index, name) for name in INDEX_HOLDS}
+        return digest(self, (*HOLDS, "index"), {"writers": 1, "root": ""}, index={**_INDEX_STANDING, **index})
+
+
+INDEX_HOLDS = ("name", "store", "place", "embedder", "model", "metric", "dtype", "ann", "raw_lengths", "analyzer")  # fmt: skip
+"""What of ``[index]`` must not change while the move runs."""
+_INDEX_STANDING: Mapping[str, object] = {"gold": "", "query_vectors": "", "profile": "", "limits": {}, "breadth": 0}  # fmt: skip
+"""See ``lockgate.moves.declaration``: words that say nothing, and to which nothing is added."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
