@@ -18,6 +18,7 @@ from lockgate.moves.layout import (
     surroundings_problems,
 )
 from lockgate.moves.opened import Opened, surroundings
+from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, probe
 from lockgate.moves.references import references, unanswerable
 from lockgate.postgres.moves import log, switch
@@ -27,24 +28,7 @@ from lockgate.postgres.relation import Relation, estimated, find, server_facts
 from lockgate.record.words import counted
 
 
-class Planned(msgspec.Struct, frozen=True, rename="camel"):
-    """What a move would do, and what stands in its way."""
-
-    name: str
-    source: str
-    target: str
-    target_exists: bool
-    key: tuple[str, ...]
-    columns: dict[str, str]
-    rows: int
-    bytes: int
-    batches: int
-    problems: list[dict[str, str]]
-    notes: list[str]
-    steps: list[str]
-
-
-def plan(move: Opened) -> Planned:
+def plan(move: Opened) -> PlannedInServer:
     """Look at both sides and tell. Changes nothing."""
     declared = move.declared
     source = estimated(move.home, find(move.home, declared.source.table))
@@ -153,7 +137,7 @@ def plan(move: Opened) -> Planned:
     notes += [*pointed.notes, *(f"checked after each batch and before the end: {r}" for r in pointed.checked)]
     problems, accepted = _accepted(declared, problems)
     notes += accepted
-    return Planned(
+    return PlannedInServer(
         name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
         key=tuple(k.origin for k in made.forward.key) if made else (), columns={v.destination: v.expression for v in made.forward.values} if made else {},
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
@@ -187,7 +171,7 @@ def _budget(move: Opened) -> list[Problem]:
 
 def _plan_in_place(
     move: Opened, source: Relation, target: Relation | None, problems: list[Problem]
-) -> Planned:
+) -> PlannedInServer:
     declared = move.declared
     move.pin()
     source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
@@ -218,7 +202,7 @@ def _plan_in_place(
             notes.append(
                 f"triggers of {source.name} ({', '.join(others)}) fire for every row that is filled in"
             )
-    return Planned(
+    return PlannedInServer(
         name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
         key=tuple(k.origin for k in made.mapping.key) if made else (), columns=dict(declared.columns), rows=source.rows, bytes=source.bytes,
         batches=-(-max(source.rows, 0) // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes, steps=in_place.steps(declared, source),

@@ -9,6 +9,7 @@ from lockgate.moves.layout import (
     layout,
 )
 from lockgate.moves.opened import Opened
+from lockgate.moves.planned import refuse_problems
 from lockgate.moves.planning import bare, find_target, plan
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
@@ -30,12 +31,7 @@ def start(move: Opened, operator: str) -> str:
             ledger.step(move.home, move.name, Stage.ROLLED_BACK, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": before.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
             return Stage.DUAL_WRITE
         return before.stage
-    planned = plan(move)
-    if planned.problems:
-        raise Refused(
-            f"the move {move.name} cannot start: {planned.problems[0]['what']}" + (f" (and {len(planned.problems) - 1} more)" if planned.problems[1:] else ""),
-            "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
-        )  # fmt: skip
+    refuse_problems(plan(move))
     if move.declared.in_place:
         for link in move.links:
             link.run("RESET search_path")

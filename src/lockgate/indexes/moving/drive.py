@@ -23,10 +23,10 @@ from lockgate.indexes.register import (
     writing,
 )
 from lockgate.moves.dual import beginning, comparing, drive, into
-from lockgate.moves.dual.beginning import DualPlanned
 from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.gates import Tail, diverged, in_evidence, unsettled
+from lockgate.moves.planned import Planned, refuse_problems
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
@@ -49,12 +49,12 @@ INDEX_WAIT = 30.0
 class _Looked(NamedTuple):
     """What a start needs to know, and what stands in its way."""
 
-    planned: DualPlanned
+    planned: Planned
     manifest: Manifest | None
     previous: Generation | None
 
 
-def plan(move: OpenedIndex) -> DualPlanned:
+def plan(move: OpenedIndex) -> Planned:
     """Look at both sides and tell. Changes nothing."""
     return _look(move).planned
 
@@ -95,7 +95,7 @@ def _look(move: OpenedIndex) -> _Looked:
         f"point the alias {i.name} to it",
         "no way back: one_way = true" if d.one_way else f"keep generation {previous.generation} current for {d.rollback_hours:g} h: lockgate move rollback {d.name}" if previous else "no way back: nothing served before",
     ]  # fmt: skip
-    told = DualPlanned(
+    told = Planned(
         d.name, table.name, i.name, False, key, {c: str(d.columns[c]) for c in into.COLUMNS if c in d.columns}, table.rows,
         [{"what": what, "fix": fix} for what, fix in found], steps, [],
     )  # fmt: skip
@@ -145,7 +145,7 @@ def start(move: OpenedIndex, operator: str) -> str:
         return stage
     looked = _look(move)
     planned, manifest = looked.planned, looked.manifest
-    beginning.refuse_problems(move, planned)
+    refuse_problems(planned)
     assert manifest is not None
     if "://" not in move.places.source or move.places.source.startswith("postgres"):
         home.ensure(Target(move.places.source, source="source"))

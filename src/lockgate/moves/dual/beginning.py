@@ -1,26 +1,11 @@
-"""The beginning of a move that the application writes, into a table or an index: what is planned, and how it comes into the ledger."""
+"""The beginning of a move that the application writes, into a table or an index: how it comes into the ledger."""
 
 import msgspec
 
-from lockgate.errors import Refused
 from lockgate.moves.dual.opened import Opened
+from lockgate.moves.planned import Planned
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import ledger
-
-
-class DualPlanned(msgspec.Struct, frozen=True, rename="camel"):
-    """What a dual-written move would do, and what stands in its way."""
-
-    name: str
-    source: str
-    target: str
-    target_exists: bool
-    key: tuple[str, ...]
-    columns: dict[str, str]
-    rows: int
-    problems: list[dict[str, str]]
-    steps: list[str]
-    notes: list[str]
 
 
 def under_way(move: Opened, operator: str) -> str:
@@ -35,17 +20,7 @@ def under_way(move: Opened, operator: str) -> str:
     return Stage.DUAL_WRITE
 
 
-def refuse_problems(move: Opened, planned: DualPlanned) -> None:
-    """Raise ``Refused`` (``MOVE_REFUSED``) with the first thing that stands in the way."""
-    if planned.problems:
-        raise Refused(
-            f"the move {move.name} cannot start: {planned.problems[0]['what']}", "MOVE_REFUSED", next=planned.problems[0]["fix"], details={"problems": planned.problems},
-        )  # fmt: skip
-
-
-def begin(
-    move: Opened, planned: DualPlanned, told: object, epoch: int, operator: str, **more: object
-) -> None:
+def begin(move: Opened, planned: Planned, told: object, epoch: int, operator: str, **more: object) -> None:
     """Write the move into the ledger, where nothing is left of an earlier one of its name but events. ``told`` is its declaration, ``more`` is told by the first event."""
     evidence = {"source": planned.source, "target": planned.target, **more, "key": list(planned.key), "epoch": epoch}  # fmt: skip
     with move.home.transaction():

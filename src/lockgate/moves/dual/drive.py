@@ -9,7 +9,6 @@ import msgspec
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves.dual import beginning
 from lockgate.moves.dual import pair as pairs
-from lockgate.moves.dual.beginning import DualPlanned
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, replica_problems
@@ -22,6 +21,7 @@ from lockgate.moves.gates import (
     in_evidence,
     refuse_unproven_end,
 )
+from lockgate.moves.planned import Planned, refuse_problems
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.moves.transforms import Transform
 from lockgate.moves.verify import Difference, Verified
@@ -40,7 +40,7 @@ PATIENCE_MS = 30_000
 """Everything but the switch waits so long for a lock: a file of SQLite has only one."""
 
 
-def plan(move: Opened) -> DualPlanned:
+def plan(move: Opened) -> Planned:
     """Look at both sides and tell. Changes nothing."""
     d = move.declared
     source, there = pairs.tables(d, move.places)
@@ -68,7 +68,7 @@ def plan(move: Opened) -> DualPlanned:
         "switch: bar the writers, drain, compare the changed keys, open the target",
         "no way back: one_way = true" if d.one_way else f"keep the old side current for {d.rollback_hours:g} h: lockgate move rollback {d.name}",
     ]  # fmt: skip
-    return DualPlanned(d.name, source.name, target.name, there is not None, made.key, {g.name: _told_by(d, g) for g in made.given[0]}, source.rows, problems, steps, found.notes)  # fmt: skip
+    return Planned(d.name, source.name, target.name, there is not None, made.key, {g.name: _told_by(d, g) for g in made.given[0]}, source.rows, problems, steps, found.notes)  # fmt: skip
 
 
 def _unanswerable(move: Opened) -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ def start(move: Opened, operator: str) -> str:
     if stage := beginning.under_way(move, operator):
         return stage
     planned = plan(move)
-    beginning.refuse_problems(move, planned)
+    refuse_problems(planned)
     for url, option in zip(move.places.both, ("source", "target"), strict=True):
         if _engine(url) == "postgres":
             home.ensure(Target(url, source=option))
