@@ -1,10 +1,7 @@
 """A service that reads from a standby is judged there: replay lag shows, and nothing is written."""
 
-import uuid
-
 import pytest
 
-from faults.cluster import Cluster
 from gate.contracts import R, contract
 from lockgate.gate import Gate, check
 from lockgate.gate.parity import compare
@@ -12,6 +9,7 @@ from lockgate.postgres.parity import read_region
 from lockgate.postgres.target import Target
 from support.calls import Project
 from support.processes import until
+from support.standby import primary_and_standby
 
 pytestmark = pytest.mark.postgres("18")
 
@@ -19,17 +17,8 @@ pytestmark = pytest.mark.postgres("18")
 @pytest.fixture
 def pair(server, session_directory, postgres_label):
     """(primary, standby)."""
-    folder = session_directory / f"gate-{uuid.uuid4().hex[:8]}"
-    primary = Cluster.like(server, folder, session_directory, postgres_label)
-    standby = None
-    try:
-        primary.start()
-        standby = primary.standby(session_directory / f"{folder.name}s")
-        yield primary, standby
-    finally:
-        for one in (standby, primary):
-            if one is not None:
-                one.remove()
+    with primary_and_standby(server, session_directory, postgres_label) as both:
+        yield both
 
 
 def test_the_gate_of_a_standby(pair, tmp_path):

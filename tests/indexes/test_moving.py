@@ -77,6 +77,9 @@ class Hand:
             "workers = 2",
             "lock_attempt_ms = 50",
             "lock_patience_seconds = 20",
+            *more.get(
+                "limits", ("max_connections_percent = 100", "max_lock_waiters = 1000", "max_commit_ms = 0")
+            ),
         ]
         self.file.write_text("\n".join(lines) + "\n")
         self.home = Target(ledger, source="test")

@@ -20,16 +20,11 @@ from lockgate.record import points
 from lockgate.record.reasons import Exit
 from moves.hand import Hand, make
 from support.calls import Project
+from support.pressing import jobs, lags, pause
 from support.processes import until
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-
-
-def jobs(url: str) -> dict[str, object]:
-    """What ``backfill_jobs`` says of the move."""
-    names = ("stage", "reason", "ranges_copied", "all_ranges_known")
-    return dict(zip(names, run_sql(url, f"SELECT {', '.join(names)} FROM lockgate.backfill_jobs")[0], strict=True))  # fmt: skip
 
 
 @contextmanager
@@ -55,17 +50,6 @@ def between(batches: int, act: Callable[[], object], held: Callable[[], object])
         yield
     finally:
         points.install(None)
-
-
-def pause(standby: Cluster) -> None:
-    """Replay stands still from here on."""
-    standby.execute("SELECT pg_wal_replay_pause()")
-    until(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
-
-
-def lags(primary: Cluster, seconds: int) -> bool:
-    """The primary itself sees the standby more than so far behind."""
-    return primary.execute(f"SELECT replay_lag > interval '{seconds} s' FROM pg_stat_replication") == [(True,)]  # fmt: skip
 
 
 def small(url: str, **more: int) -> Hand:

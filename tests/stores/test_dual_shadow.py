@@ -15,9 +15,8 @@ from lockgate.moves.dual.copy import backfill
 from lockgate.moves.dual.declaration import DualDeclaration, Place, problems
 from lockgate.moves.dual.shadowing import pairs_of, replay, same_values, same_values_in_any_order
 from lockgate.moves.shadow import Observation, Shadow
-from stores.hand import Hand
+from stores.hand import Hand, declared
 from stores.test_conformance import ROWS
-from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
@@ -129,12 +128,7 @@ def test_the_command(places, database: str, tmp_path: Path):
     """`lockgate move shadow` on a dual-written file: exit 0 and a valid document when all agree, 1 when one differs."""
     source, target = places("postgres"), places("mysql")
     source.fill(ROWS[:20])
-    project = Project(tmp_path, database)
-    project.environ |= {"ONE": source.url, "OTHER": target.url}
-    (tmp_path / "moves").mkdir()
-    (tmp_path / "moves" / "things.toml").write_text(
-        'kind = "dual-write"\nwriters = 0\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\n'
-    )
+    project = declared(tmp_path, database, source, target)
     project.ok("move", "move", "run", "things")
     (tmp_path / "q.sql").write_text(f"-- all of it\n{EVERYTHING}\nSELECT count(*) FROM t;\n")
     assert project.ok("move", "move", "shadow", "things", "--queries", "q.sql")["result"]["equal"] == 2
@@ -149,12 +143,7 @@ def test_divergence_aborts_by_itself_where_declared(places, database: str, tmp_p
     """on_divergence = abort: a row that differs ends the move, writers capture no more, and the incident file holds the key."""
     source, target = places("sqlite"), places("postgres")
     source.fill(ROWS)
-    project = Project(tmp_path, database)
-    project.environ |= {"ONE": source.url, "OTHER": target.url}
-    (tmp_path / "moves").mkdir()
-    (tmp_path / "moves" / "things.toml").write_text(
-        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\n[gates]\non_divergence = "abort"\n'
-    )
+    project = declared(tmp_path, database, source, target, more='[gates]\non_divergence = "abort"\n')
     project.ok("move", "move", "run", "things")
     target.run("DELETE FROM t WHERE id = 7")
     assert project.json("move", command, "things").error("MOVE_DIVERGED")["exitCode"] == 1

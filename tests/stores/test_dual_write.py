@@ -24,9 +24,8 @@ from lockgate.stores.open import open_store
 from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import speak
 from stores.conftest import COLUMNS
-from stores.hand import Hand, row
+from stores.hand import Hand, declared, row
 from stores.test_conformance import ROWS
-from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
@@ -388,13 +387,8 @@ def test_commands(places, database: str, tmp_path: Path, one: str, other: str):
     source, target = places(one), places(other)
     source.fill(ROWS)
     target.run("DROP TABLE t")
-    project = Project(tmp_path, database)
-    project.environ |= {"ONE": source.url, "OTHER": target.url}
-    (tmp_path / "moves").mkdir()
+    project = declared(tmp_path, database, source, target, side="create = true\n")
     file = tmp_path / "moves" / "things.toml"
-    file.write_text(
-        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\ncreate = true\n'
-    )
     planned = project.ok("move", "move", "plan", "things")
     assert planned["result"]["problems"] == []
     assert not planned["result"]["targetExists"]
@@ -421,12 +415,7 @@ def test_a_diverged_move_is_not_cut_over(places, database: str, tmp_path: Path, 
     source, target = places(one), places(other)
     source.fill(ROWS)
     target.fill([])
-    project = Project(tmp_path, database)
-    project.environ |= {"ONE": source.url, "OTHER": target.url}
-    (tmp_path / "moves").mkdir()
-    (tmp_path / "moves" / "things.toml").write_text(
-        'kind = "dual-write"\nwriters = 0\nkey = ["id"]\n[source]\ntable = "t"\nurl_env = "ONE"\n[target]\ntable = "t"\nurl_env = "OTHER"\n'
-    )
+    project = declared(tmp_path, database, source, target)
     project.ok("move", "move", "run", "things")
     source.run("UPDATE t SET u = 'past it' WHERE id = 7")
     assert project.json("move", "verify", "things").error("MOVE_DIVERGED")["exitCode"] == 1

@@ -4,22 +4,24 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 from lockgate.errors import Busy, LockgateError
 from lockgate.moves import in_place, references
+from lockgate.moves.crew import Crew, Outcome
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
-from lockgate.postgres.moves import batch, ledger
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves import batch, ledger, log
 from lockgate.postgres.moves.dangling import Reference
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
-from lockgate.postgres.moves.pressure import Gauge
+from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.moves.relay import quarantine
 from lockgate.postgres.sqlstate import RETRY, ServerError
 from lockgate.postgres.wire import ConnectionLost
@@ -35,15 +37,6 @@ class Work(NamedTuple):
     declared: Declaration
     places: Where
     stop: "threading.Event | None" = None
-
-
-class Outcome(NamedTuple):
-    """What one worker did. ``held``: it gave its place back because no batch may begin now, and is to be started again when one may."""
-
-    ranges: int
-    rows: int
-    waited: str = ""
-    held: bool = False
 
 
 def next_rows(rows: int, seconds: float, most: int) -> int:
@@ -62,14 +55,14 @@ def work(order: Work) -> Outcome:
     with opened(order.declared, order.places, "worker") as move:
         row = move.row()
         task = _task(move, row)
-        gauges = tuple(Gauge(link) for link in move.links)
+        looks = gauges(move.links)
         size = order.declared.limits.batch_rows
         while order.stop is None or not order.stop.is_set():
             row = move.row()
             if row.stage != Stage.BACKFILLING:
                 return Outcome(ranges, rows, f"the move is {row.stage}")
             move.stop_if_changed(row)
-            now = held(move, gauges, order.declared.limits)
+            now = held(looks, order.declared.limits, slot=log.lag(move.home, move.name))
             if now.reason:
                 if order.stop is None:
                     return Outcome(ranges, rows, now.reason, held=True)
@@ -245,78 +238,44 @@ def backfill(
     stop = threading.Event()
     relayed = 0
     task = _task(move, move.row())
-    pool: Executor = executor or ThreadPoolExecutor(
-        move.declared.limits.workers, thread_name_prefix="lockgate-move"
-    )
-    local = executor is None
-    order = Work(move.declared, move.places, stop if local else None)
-    futures: list[Future[Outcome]] = [pool.submit(work, order) for _ in range(move.declared.limits.workers)]
-    relay = None if move.declared.in_place else move.relay(task.mapping)
-    gauges = tuple(Gauge(link) for link in move.links)
-    watch = Watch(move, clock=clock)
-    error: BaseException | None = None
-    outcomes: list[Outcome] = []
-    given_back = 0
+    count = move.declared.limits.workers
+    pool: Executor = executor or ThreadPoolExecutor(count, thread_name_prefix="lockgate-move")
+    crew = Crew(pool, work, Work(move.declared, move.places, stop if executor is None else None), count)
     try:
-        while not all(f.done() for f in futures) or given_back:
+        relay = None if move.declared.in_place else move.relay(task.mapping)
+        looks = gauges(move.links)
+        watch = Watch(move, clock=clock)
+        while crew.at_work:
             before = relayed
             if relay is not None:
                 # Busy: another process relays this move; that is as good.
                 with contextlib.suppress(Busy), relay.exclusive(2):
                     relayed += relay.drain(move.declared.limits.relay_rows, most=20, seconds=2).entries
-            job = ledger.job(move.home, move.name)
-            part = job.get("progress")
-            now = held(move, gauges, move.declared.limits)
-            report(
-                f"waits: {now.reason}" if now.reason else "copying",
-                float(part) if isinstance(part, (int, float)) else 0.0,
-            )
+            now = held(looks, move.declared.limits, slot=log.lag(move.home, move.name))
+            tell(move.home, move.name, now, report)
             watch.see(now)
-            given_back = sum(_given_back(f) for f in futures)
-            if given_back and not now.reason:
-                gave = [f.result() for f in futures if _given_back(f)]
-                outcomes += gave
-                futures = [f for f in futures if not _given_back(f)]
-                futures += [pool.submit(work, order) for _ in gave]
-                given_back = 0
-            _wait_some(futures, stop, 0.1 if relayed > before else 0.4)
+            if not now.reason:
+                crew.start_again()
+            crew.wait(0.1 if relayed > before else 0.4, stop)
     except BaseException:
         stop.set()
         raise
     finally:
-        if local:
-            stop_all = isinstance(pool, ThreadPoolExecutor)
-            assert stop_all
+        if executor is None:
             pool.shutdown(wait=True)
-    for future in futures:
-        try:
-            outcomes.append(future.result())
-        except (LockgateError, ServerError) as failed:
-            error = error or failed
+    done = crew.done()
     waiting, _ = ledger.waiting(move.home, move.name)
-    done = move.row().cursor_done and waiting == 0
-    if error is not None and not (done and isinstance(error, ConnectionLost)):
-        raise error
+    complete = move.row().cursor_done and waiting == 0
+    if done.error is not None and not (complete and isinstance(done.error, ConnectionLost)):
+        raise done.error
     watch.see(Held())
-    return Backfilled(
-        done,
-        sum(o.ranges for o in outcomes),
-        sum(o.rows for o in outcomes),
-        relayed,
-        next((o.waited for o in outcomes if o.waited and not o.held), ""),
+    return Backfilled(complete, done.ranges, done.rows, relayed, done.waited)
+
+
+def tell(home: Link, name: str, now: Held, report: Report) -> None:
+    """Say how far the copy is, and why it waits if it does."""
+    part = ledger.job(home, name).get("progress")
+    report(
+        f"waits: {now.reason}" if now.reason else "copying",
+        float(part) if isinstance(part, (int, float)) else 0.0,
     )
-
-
-def _given_back(future: "Future[Outcome]") -> bool:
-    """A worker that may not hold the place of an executor while it waits is gone, and is to be started again."""
-    return future.done() and future.exception() is None and future.result().held
-
-
-def _wait_some(futures: "list[Future[Outcome]]", stop: threading.Event, seconds: float) -> None:
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    pending = [f for f in futures if not f.done()]
-    if pending:
-        wait(pending, timeout=seconds, return_when=FIRST_COMPLETED)
-    elif any(_given_back(f) for f in futures):
-        stop.wait(seconds)

@@ -3,18 +3,45 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lockgate.config.windows import parse_window
 from lockgate.errors import LockgateError
 from lockgate.moves.declaration import LimitsPart
-from lockgate.moves.opened import Opened
-from lockgate.postgres.moves import ledger, log
+from lockgate.postgres.link import Link
+from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.pressure import Bounds, Gauge, strain, verdict
+from lockgate.postgres.wire import ConnectionLost
 
 CODE = "MOVE_THROTTLED"
 MOST_REST = 5.0
 """Seconds: nobody rests longer between two batches; beyond the bound itself none is begun."""
+
+
+class _Limited(Protocol):
+    @property
+    def limits(self) -> LimitsPart: ...
+
+
+class Backfilling(Protocol):
+    """A move of whichever kind, open: what is asked of one that may have to wait."""
+
+    home: Link
+
+    @property
+    def name(self) -> str:
+        """The move's name."""
+        ...
+
+    @property
+    def declared(self) -> _Limited:
+        """What its file says."""
+        ...
+
+    def row(self) -> MoveRow:
+        """Where it stands now."""
+        ...
 
 
 class Held(NamedTuple):
@@ -25,9 +52,11 @@ class Held(NamedTuple):
     strain: float = 0.0
 
 
-def held(move: Opened, gauges: tuple[Gauge, ...], limits: LimitsPart) -> Held:
-    """Look at the servers: under pressure, outside the declared windows, or free to go on."""
-    slot = log.lag(move.home, move.name)
+def held(gauges: tuple[Gauge, ...], limits: LimitsPart, *, slot: int | None = None) -> Held:
+    """Look at the servers: under pressure, outside the declared windows, or free to go on. ``slot`` is how many bytes of the log a slot of the move holds back.
+
+    Raises ``ConnectionLost`` when the session that looked is gone: who cannot reach a server has nothing to wait for.
+    """
     if slot is not None and slot > limits.max_slot_mb << 20:
         return Held(f"the slot holds {slot >> 20} MB of the log back, more than {limits.max_slot_mb}")
     bounds = Bounds(
@@ -37,8 +66,10 @@ def held(move: Opened, gauges: tuple[Gauge, ...], limits: LimitsPart) -> Held:
     most = 0.0
     for gauge in gauges:
         seen = gauge.read()
+        if not gauge.alive:
+            raise ConnectionLost(f"the session that looks at {gauge.where} was lost")
         if reason := verdict(seen, bounds):
-            return Held(reason)
+            return Held(f"{reason} ({gauge.where})" if len(gauges) > 1 else reason)
         if reason := outside(limits.windows, seen.now):
             return Held(reason, planned=True)
         most = max(most, strain(seen, bounds))
@@ -65,7 +96,7 @@ class Watch:
     The stage stays ``backfilling``: nothing is wrong with the move, and the same command goes on.
     """
 
-    def __init__(self, move: Opened, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, move: Backfilling, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._move = move
         self._clock = clock
         self._since: float | None = None

@@ -4,20 +4,22 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.moves.backfill import PAUSE, Outcome, next_rows
+from lockgate.moves.backfill import PAUSE, next_rows, tell
+from lockgate.moves.crew import Crew, Outcome
 from lockgate.moves.dual import references
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, opened
 from lockgate.moves.dual.pair import Urls
 from lockgate.moves.dual.second_leg import drain, write_images
 from lockgate.moves.stages import Stage, why
+from lockgate.moves.throttle import Held, Watch, held, rest
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.batch import Copied, Range
+from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
@@ -61,8 +63,13 @@ def live_instances(move: Opened) -> list[str]:
 
 def backfill(
     move: Opened, *, executor: Executor | None = None, report: Callable[[str, float], None] = lambda _d, _p: None, operator: str = "",
+    clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:  # fmt: skip
-    """dual_write → backfilling, then copy until every range is in the ledger. Raises ``Refused`` (``MOVE_REFUSED``) while a live instance does not write both sides."""
+    """dual_write → backfilling, then copy until every range is in the ledger, and carry meanwhile what is written.
+
+    Raises ``Refused`` (``MOVE_REFUSED``) while a live instance does not write both sides, and ``LockgateError`` (``MOVE_THROTTLED``) when a server of the
+    move was pressed beyond ``[limits]`` for too long: the same call goes on later.
+    """
     row = move.row()
     if row.stage != Stage.BACKFILLING:
         reason = why(Stage(row.stage), Stage.BACKFILLING)
@@ -78,23 +85,29 @@ def backfill(
     count = move.declared.limits.workers
     pool: Executor = executor or ThreadPoolExecutor(count, thread_name_prefix="lockgate-move")
     order = DualWork(move.declared, move.target, move.places, stop if executor is None else None, move.again)
-    futures = [pool.submit(work, order) for _ in range(count)]
-    origin, destination = move.pair.source, move.pair.target
+    crew = Crew(pool, work, order, count)
     try:
-        while not all(f.done() for f in futures):
-            drain(origin, destination, move.declared.limits.relay_rows, most=20)
-            part = ledger.job(move.home, move.name).get("progress")
-            report("copying", float(part) if isinstance(part, (int, float)) else 0.0)
-            wait_for([f for f in futures if not f.done()], timeout=PAUSE)
+        looks, watch = gauges(move.servers), Watch(move, clock=clock)
+        while crew.at_work:
+            drain(move.pair.source, move.pair.target, move.declared.limits.relay_rows, most=20)
+            now = held(looks, move.declared.limits)
+            tell(move.home, move.name, now, report)
+            watch.see(now)
+            if not now.reason:
+                crew.start_again()
+            crew.wait(PAUSE, stop)
     finally:
         stop.set()
         if executor is None:
             pool.shutdown(wait=True)
-    done = [f.result() for f in futures]
+    done = crew.done()
+    if done.error is not None:
+        raise done.error
+    watch.see(Held())
     left, _ = ledger.waiting(move.home, move.name)
     if left or not move.row().cursor_done:
         raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
-    return Outcome(sum(o.ranges for o in done), sum(o.rows for o in done))
+    return Outcome(done.ranges, done.rows)
 
 
 def work(order: DualWork) -> Outcome:
@@ -102,10 +115,17 @@ def work(order: DualWork) -> Outcome:
     ranges = rows = 0
     with order.open(order.declared, order.home, order.places, "worker") as move:
         size = order.declared.limits.batch_rows
+        looks = gauges(move.servers)
         while order.stop is None or not order.stop.is_set():
             row = move.row()
             if row.stage != Stage.BACKFILLING:
                 return Outcome(ranges, rows, f"the move is {row.stage}")
+            now = held(looks, order.declared.limits)
+            if now.reason:
+                if order.stop is None:
+                    return Outcome(ranges, rows, now.reason, held=True)
+                order.stop.wait(PAUSE)
+                continue
             piece = claim(move, size, row.epoch)
             if piece is None:
                 if ledger.waiting(move.home, move.name)[0] == 0:
@@ -118,10 +138,11 @@ def work(order: DualWork) -> Outcome:
             except LockgateError as error:
                 ledger.fail_range(move.home, move.name, piece.number, error.message)
                 raise
+            took = time.monotonic() - begin
             ranges, rows = ranges + 1, rows + copied.rows_source
-            size = next_rows(
-                max(copied.rows_source, 1), time.monotonic() - begin, order.declared.limits.batch_rows
-            )
+            size = next_rows(max(copied.rows_source, 1), took, order.declared.limits.batch_rows)
+            if pause := rest(now.strain, took):
+                (order.stop or threading.Event()).wait(pause)
     return Outcome(ranges, rows)
 
 

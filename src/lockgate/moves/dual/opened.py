@@ -66,6 +66,12 @@ class Opened:
             self._pair = open_pair(self.declared, self.places, self.purpose)
         return self._pair
 
+    @property
+    def servers(self) -> tuple[Link, ...]:
+        """A session of every PostgreSQL that a backfill presses: the ledger's, and that of each side that is one."""
+        sides = (self.pair.source.speaker, self.pair.target.speaker)
+        return (self.home, *(s.link for s in sides if isinstance(s, PostgresSpeaker)))
+
     def reading(self) -> Side:
         """The source for reading much of it: its standby, where there is one, once that is past all that was committed before.
 

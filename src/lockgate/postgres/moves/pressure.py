@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -59,6 +59,16 @@ class Gauge:
         self._wal: tuple[float, float] | None = None
         self._places: deque[tuple[float, float]] = deque()
         self._standbys = 0
+
+    @property
+    def where(self) -> str:
+        """The server that it reads."""
+        return str(self._link.target)
+
+    @property
+    def alive(self) -> bool:
+        """False when its session is gone, so that nothing more can be read by it."""
+        return self._link.alive
 
     def read(self) -> Pressure:
         """What was seen a moment ago, or a new look."""
@@ -133,3 +143,13 @@ def strain(pressure: Pressure, bounds: Bounds) -> float:
     return max(
         (min(1.0, value / limit) for value, limit in figures if limit and value is not None), default=0.0
     )
+
+
+def gauges(links: Iterable[Link]) -> tuple[Gauge, ...]:
+    """A gauge for each server that ``links`` lead to: of several databases of one, the first is asked."""
+    found: dict[str, Gauge] = {}
+    for link in links:
+        server = link.value("SELECT s.system_identifier::text || ' ' || pg_catalog.pg_postmaster_start_time()::text FROM pg_catalog.pg_control_system() s")  # fmt: skip
+        if server not in found:
+            found[server] = Gauge(link)
+    return tuple(found.values())
