@@ -130,7 +130,7 @@ def _go_on(session: Session, sha: str, lock_wait: float, states: tuple[str, ...]
     from lockgate.migrations.limits import Limits
     from lockgate.release.authorise import refuse_application_role
     from lockgate.release.candidate import Options
-    from lockgate.release.pipeline import unfinished
+    from lockgate.release.unfinished import unfinished
 
     refuse_application_role()
     row = unfinished(session.target(), Limits.of(session.settings.migrations), sha)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lockgate.errors import Interrupted, RunFailed
+from lockgate.errors import Interrupted, LockgateError, RunFailed
 from lockgate.postgres.alarm import Cause
 from lockgate.postgres.blockers import Sighting
 from lockgate.postgres.sqlstate import ServerError, reason_of
@@ -70,6 +70,13 @@ def cancelled(prepared: "Prepared", cause: Cause, sighting: Sighting | None, sig
 def interrupted(text: str, signal: int, details: dict[str, object] | None = None) -> Interrupted:
     """The error of a run that a signal ended; its exit code is 128 + the signal, as shells have it."""
     return Interrupted(text, exit=Exit.INTERRUPTED if signal == 2 else Exit.TERMINATED, details=details)
+
+
+def stopped(cause: Cause, signal: int) -> LockgateError:
+    """What ended a run from outside, between its statements: a signal, or one of its time limits."""
+    if cause.code == "CANCELLED":
+        return interrupted(cause.message, signal)
+    return RunFailed(cause.message, cause.code)
 
 
 def _line(statement: "Statement", error: ServerError) -> int:

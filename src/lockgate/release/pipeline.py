@@ -12,22 +12,22 @@ from typing import Any
 
 import msgspec
 
-from lockgate.config import Settings, seconds
-from lockgate.errors import Busy, ConfigError, LockgateError, Refused, RunFailed
+from lockgate.config import Settings
+from lockgate.errors import Busy, LockgateError, RunFailed
+from lockgate.migrations.failure import stopped
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Event, Log
 from lockgate.postgres import releases
 from lockgate.postgres.alarm import Alarm
-from lockgate.postgres.breaking import fails_to_validate, rows_in_the_way
 from lockgate.postgres.releases import ReleaseRow
-from lockgate.postgres.sqlstate import ServerError, reason_of
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled
 from lockgate.record.points import point
 from lockgate.record.reasons import Exit, reason
 from lockgate.record.tracing import span
-from lockgate.record.verdict import Verdict
-from lockgate.release import artifact, record, stage_proof, stages_after, stages_before, under_way
+from lockgate.release import artifact, record, under_way
+from lockgate.release.acts import ACTS
 from lockgate.release.authorise import refuse_application_role
 from lockgate.release.budget import Budget
 from lockgate.release.calls import whole
@@ -35,48 +35,14 @@ from lockgate.release.candidate import Options
 from lockgate.release.course import Course
 from lockgate.release.desk import ensure_home
 from lockgate.release.lease import Lease
-from lockgate.release.look import connect_patiently
 from lockgate.release.notify import notify
 from lockgate.release.operator import operator_name
-from lockgate.release.outlook import HARMLESS, HELD, Outlook, next_of, state_of
+from lockgate.release.outlook import next_of, state_of
 from lockgate.release.project import prepare_files, read_files, refuse_problems
 from lockgate.release.report import RunReport
-from lockgate.release.steps import STEPS, Ended, Step, due, skipped
+from lockgate.release.steps import STEPS, Step, due
 from lockgate.release.verify import Check
-from lockgate.release.workers import provider_of
-from lockgate.release.workers_judge import Footing, may_resume
-
-
-def _about_indexes(name: str) -> Callable[[Course, Budget], Ended]:
-    """A step of ``stages_indexes``, which is loaded only where an index is declared: most releases have none."""
-
-    def act(course: Course, budget: Budget) -> Ended:
-        if not course.settings.index:
-            return skipped("no [index.NAME] is configured")
-        from lockgate.release import stages_indexes
-
-        acts = {"indexes": stages_indexes.indexes, "index-watch": stages_indexes.watch_indexes}
-        return acts[name](course, budget)
-
-    return act
-
-
-ACTS: dict[str, Callable[[Course, Budget], Ended]] = {
-    "window": stages_before.window,
-    "candidate": stages_before.judge_candidate,
-    "proof": stage_proof.prove,
-    "approvals": stages_before.approvals,
-    "backup": stages_before.backup,
-    "pause": stages_before.pause,
-    "migrate": stages_after.migrate,
-    "verify": stages_after.check,
-    "indexes": _about_indexes("indexes"),
-    "rollout": stages_after.rollout,
-    "smoke": stages_after.smoke,
-    "watch": stages_after.watch,
-    "resume": stages_after.resume,
-    "index-watch": _about_indexes("index-watch"),
-}
+from lockgate.release.way_out import free_workers, of_server, outlook, state_after
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -141,14 +107,14 @@ class Release:
         except LockgateError as error:
             failure = error
         except ServerError as error:
-            failure = _refused(error)
+            failure = of_server(error)
         except Cancelled as stop:
-            failure = _interrupted(stop, alarm)
+            failure = stopped(stop.cause, alarm.signal)
         except Exception as error:  # a bug must not cost the operator the artifact
             failure = LockgateError(f"{type(error).__name__}: {error}", "BUG")
         try:
             if self.course is not None and failure is not None:
-                self._free_workers(self.course, failure)
+                free_workers(self.course, failure)
             try:
                 released = self._finish(failure, previous, round(self.limits.clock() - started, 3))
             except LockgateError as final:
@@ -261,7 +227,7 @@ class Release:
             self._journal_failure(course, step, state, error.code, error.message, error.details)
             raise
         except Cancelled as stop:
-            failure = _interrupted(stop, course.alarm)
+            failure = stopped(stop.cause, course.alarm.signal)
             self._journal_failure(course, step, "failed", failure.code, failure.message, {})
             raise failure from None
         except ServerError as error:
@@ -291,7 +257,7 @@ class Release:
         course = self.course
         if course is None:
             return
-        state = "handed-off" if failure is None and course.handed_off else _state_of(failure)
+        state = "handed-off" if failure is None and course.handed_off else state_after(failure)
         if course.lease is not None:
             lease, code = course.lease, failure.code if failure else ""
             message = record.short(failure.message) if failure else ""
@@ -311,42 +277,6 @@ class Release:
             {"succeeded": "finished", "handed-off": "handed off", "held": "held"}.get(state, "failed"),
             failure,
         )
-
-    def _free_workers(self, course: Course, failure: LockgateError) -> None:
-        lease = course.lease
-        if lease is None or failure.code == "FENCED":
-            return
-        try:
-            pause = lease.write(releases.read_pause)
-            if pause is None or pause.state not in ("pausing", "paused"):
-                return
-            provider = provider_of(course.settings.workers, course.root, course.connect)
-            resumption = may_resume(stages_after.footing_of(course, under_way.PATIENCE))
-            before = str(pause.detail.get("before", ""))
-            if resumption.answer is Verdict.PASS and provider is not None:
-                # No alarm: after a signal, too, the workers are let go; only time bounds it.
-                alarm, course.alarm = course.alarm, Alarm()
-                try:
-                    provider.resume(Budget("resume", 60.0, None, self.limits.clock), before)
-                finally:
-                    course.alarm.close()
-                    course.alarm = alarm
-                lease.write(
-                    lambda w: releases.set_pause(w, lease.token, "resumed", detail={"why": resumption.why})
-                )
-                course.notes.append(f"workers resumed on the way out: {resumption.why}")
-                failure.details["workers"] = "resumed"
-                return
-            why = resumption.why if provider is not None else "no [workers] are configured any more"
-            lease.write(
-                lambda w: releases.set_pause(
-                    w, lease.token, "held", reason=why, seconds=seconds(course.settings.workers.lease)
-                )
-            )
-        except (LockgateError, ServerError, Cancelled) as error:
-            why = f"it could not be told whether they may go on, or they could not be resumed: {error}"
-        course.notes.append(f"{HELD} {why}")
-        failure.details["workers"] = f"held: {why}"
 
     def _notify(self, course: Course, event: str, failure: LockgateError | None = None) -> None:
         n = course.settings.notify
@@ -377,7 +307,7 @@ class Release:
         report.elapsed_seconds = elapsed
         if course is not None:
             if failure is not None:
-                stand = self._outlook(course, failure)
+                stand = outlook(course, failure)
                 failure.state = state_of(failure.code, failure.state, stand)
                 failure.next = next_of(
                     failure.code, failure.next, stand, str(failure.details.get("sqlstate", ""))
@@ -395,21 +325,6 @@ class Release:
             raise failure
         checks = course.checks if course is not None else []
         return Released(report, checks, path, self.key, steps, bool(course and course.handed_off))
-
-    @staticmethod
-    def _outlook(course: Course, failure: LockgateError) -> Outlook:
-        """What stands now, read from the history where the release came far enough to have changed it."""
-        steps = {name: msgspec.to_builtins(row) for name, row in course.prior.items()}
-        steps |= {told["name"]: told for told in course.told}
-        at = str(course.told[-1]["name"]) if course.told else ""
-        wanted = course.evidence_of("candidate").get("wanted") or []
-        moved = at not in HARMLESS or "migrate" in steps
-        footing = stages_after.footing_of(course) if at and moved else Footing(True)
-        return Outlook(
-            course.place, course.sha, at, tuple(steps.values()), len(wanted), footing.applied, footing.partial, footing.known,
-            course.target.protected, tuple(course.notes), _finds(course, failure),
-            course.settings.release.rehearsal or bool(course.environment and course.target.protected and course.environment.require_rehearsal),
-        )  # fmt: skip
 
     def _write(
         self, course: Course | None, report: RunReport, failure: LockgateError | None, previous: str
@@ -436,64 +351,3 @@ class Release:
                 "ARTIFACT_FAILED",
                 next=whole(reason("ARTIFACT_FAILED").next, self.target.environment, self.sha),
             ) from None
-
-
-def unfinished(target: Target, limits: Limits, sha: str = "") -> ReleaseRow:
-    """The newest release, of ``sha`` where one is given, that did not succeed. Raises ``ConfigError`` (``NO_RELEASE``)."""
-    wire = connect_patiently(target, "resume", limits, None)
-    try:
-        rows = releases.read_releases(wire, "sha LIKE $1 || '%'" if sha else "", *([sha] if sha else []))
-    finally:
-        wire.close()
-    ours = [r for r in rows if r.environment == target.environment]
-    if not ours:
-        raise ConfigError(f"this database knows no release{' of ' + sha if sha else ''}", "NO_RELEASE")
-    if ours[0].state == "succeeded":
-        raise ConfigError(
-            f"release {ours[0].release_key} of {ours[0].sha[:12]} succeeded; there is nothing to go on with",
-            "NO_RELEASE",
-        )
-    return ours[0]
-
-
-def _finds(course: Course, failure: LockgateError) -> str:
-    """The query for the rows on which a VALIDATE failed; "" where it cannot be told."""
-    statement, sqlstate = failure.details.get("statement"), failure.details.get("sqlstate")
-    if not fails_to_validate(statement, sqlstate):
-        return ""
-    try:
-        wire = course.connect()
-        try:
-            return rows_in_the_way(wire, statement, sqlstate)
-        finally:
-            wire.close()
-    except (LockgateError, ServerError, Cancelled):
-        return ""
-
-
-def _refused(error: ServerError) -> LockgateError:
-    """What the server's refusal of our own question means."""
-    if error.sqlstate == "42501":
-        return Refused(f"the role lacks a privilege of the release: {error.message}", "PRIVILEGE")
-    code = reason_of(error.sqlstate)
-    return RunFailed(
-        f"the release could not read the database: {error.message}",
-        "MIGRATION_EXECUTION_QUERY_ERROR" if code == "MIGRATION_EXECUTION_FAILED" else code,
-        details={"sqlstate": error.sqlstate},
-    )
-
-
-def _state_of(failure: LockgateError | None) -> str:
-    if failure is None:
-        return "succeeded"
-    if failure.code == "CANCELLED":
-        return "cancelled"
-    return "held" if failure.exit == Exit.HOLD else "failed"
-
-
-def _interrupted(stop: Cancelled, alarm: Alarm) -> LockgateError:
-    from lockgate.migrations.failure import interrupted
-
-    if stop.cause.code == "CANCELLED":
-        return interrupted(stop.cause.message, alarm.signal)
-    return RunFailed(stop.cause.message, stop.cause.code)

@@ -13,7 +13,7 @@ import msgspec
 
 from lockgate.config import Settings
 from lockgate.errors import LockgateError, Refused, RunFailed
-from lockgate.migrations.failure import interrupted
+from lockgate.migrations.failure import interrupted, stopped
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.plan import Plan, resolve
@@ -126,13 +126,9 @@ class Run:
             self._leave(error)
             raise
         except Cancelled as stop:
-            stopped = (
-                interrupted(stop.cause.message, self.alarm.signal)
-                if stop.cause.code == "CANCELLED"
-                else RunFailed(stop.cause.message, stop.cause.code)
-            )
-            self._leave(stopped)
-            raise stopped from None
+            ended = stopped(stop.cause, self.alarm.signal)
+            self._leave(ended)
+            raise ended from None
         except ServerError as error:
             refused = _of_lockgate_itself(error)
             self._leave(refused)
