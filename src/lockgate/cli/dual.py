@@ -1,25 +1,26 @@
 """``lockgate move`` on a move whose file says ``kind = "dual-write"``: the same commands, on two stores that the application writes."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.cli.move_room import aborting
+from lockgate.cli.move_room import aborting, copied, refused
 from lockgate.cli.options import Session, leave, usage
+from lockgate.errors import LockgateError
 from lockgate.record.reasons import Exit
-from lockgate.record.words import counted
+from lockgate.record.words import agree, counted, some
 
 if TYPE_CHECKING:
+    from lockgate.moves.crew import Outcome
     from lockgate.moves.dual.opened import Opened
 
 
 def declared_dual(session: Session, name: str) -> "tuple[Path, bool] | None":
     """The file of the move ``name`` when the application writes it, and whether it goes into an index."""
-    import re
-
     from lockgate.moves.declaration import DIRECTORY
     from lockgate.moves.dual.declaration import is_dual
     from lockgate.moves.dual.into import is_index
@@ -64,8 +65,10 @@ def answer(session: Session, command: str, move: "Opened", result: dict[str, Any
     told = tell(move.home, None, row)
     if row.stage not in OVER:
         waiting, failed = move.feed(row)[0].backlog()
-        note = f"{failed} second legs failed and wait" if failed else told.note
-        told = msgspec.structs.replace(told, outbox=waiting, note=note)
+        late = (
+            f"{counted(failed, 'second leg')} failed and {agree(failed, 'waits', 'wait')}" if failed else ""
+        )
+        told = msgspec.structs.replace(told, outbox=waiting, note="; ".join(filter(None, (late, told.note))))
     session.output.json({"command": f"move {command}", "name": move.name, "stage": told.stage, "serves": told.serves, "result": result, "moves": [told]})  # fmt: skip
     session.output.say(words)
     session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; the {told.serves} serves")
@@ -115,13 +118,15 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
         return
     with Waiting(session.output) as waiting, executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:  # fmt: skip
         done = backfill(move, executor=pool, report=waiting.show, operator=operator())
-    answer(
-        session,
-        "backfill",
-        move,
-        done._asdict(),
-        f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}",
-    )
+    told_of_copy(session, move, done)
+
+
+def told_of_copy(session: Session, move: "Opened", done: "Outcome") -> None:
+    """What a backfill did; exit 1 where rows were refused."""
+    held = refused(move.home, move.name)
+    answer(session, "backfill", move, {**done._asdict(), "quarantine": held[:20]}, copied(done.ranges, done.rows, refused=held))  # fmt: skip
+    if held:
+        leave(Exit.FOUND)
 
 
 def tried_again(session: Session, move: "Opened", rows: int) -> bool:
@@ -130,7 +135,13 @@ def tried_again(session: Session, move: "Opened", rows: int) -> bool:
 
     if move.row().stage not in TURNED:
         return False
-    answer(session, "backfill", move, {"ranges": 0, "rows": rows}, f"{counted(rows, 'row')} of the quarantine written again")  # fmt: skip
+    held = refused(move.home, move.name)
+    words = f"{counted(rows, 'row')} of the quarantine written again"
+    if held:
+        words += f"; {counted(len(held), 'row')} {agree(len(held), 'is', 'are')} refused again, the first: {held[0]['message']}"  # fmt: skip
+    answer(session, "backfill", move, {"ranges": 0, "rows": rows, "quarantine": held[:20]}, words)
+    if held:
+        leave(Exit.FOUND)
     return True
 
 
@@ -145,7 +156,7 @@ def _verify(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     way = (
         "from the target into the source" if move.row().stage in TURNED else "from the source into the target"
     )
-    answer(session, "verify", move, result, f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target, {counted(done.in_flight, 'change')} in flight" + (f", {counted(done.repaired, 'row')} written again {way}" if done.repaired else ""))  # fmt: skip
+    answer(session, "verify", move, result, ", ".join((f"equal: {counted(v.source_rows, 'row')} in the source, {v.target_rows} in the target", *some((done.in_flight, "change", "in flight"), (done.repaired, "row", f"written again {way}")))))  # fmt: skip
 
 
 def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
@@ -153,7 +164,7 @@ def _turn(forward: bool) -> Callable[[Session, "Opened", dict[str, Any]], None]:
         from lockgate.moves.dual.turning import turn
 
         done = turn(move, forward=forward, accept=options.get("accept") or (), operator=operator())
-        words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves (writers were held {done.cutover_ms:.1f} ms, {counted(done.attempts, 'attempt')}, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'row')} compared)"  # fmt: skip
+        words = "nothing to do: it is so already" if done.already else f"the {done.serves} serves ({', '.join((f'writers were held {done.cutover_ms:.1f} ms', *some((done.attempts, 'attempt', 'for the switch'), (done.drained, 'operation', 'drained'), (done.checked, 'row', 'compared'))))})"  # fmt: skip
         answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 
     return call
@@ -264,6 +275,14 @@ def either(command: str, otherwise: Callable[..., None]) -> Callable[..., None]:
 
     def call(**options: Any) -> None:
         name = options.get("name")
+        try:
+            of_this(name, options)
+        except LockgateError as error:
+            if name:
+                error.next = re.sub(r"\bNAME\b|<name>", lambda _: str(name), error.next)
+            raise
+
+    def of_this(name: str | None, options: dict[str, Any]) -> None:
         shared = {k: options[k] for k in ("format", "config", "verbose", "env", "database_url")}
         session = Session(**shared) if name else None
         found = declared_dual(session, name) if session is not None and name else None

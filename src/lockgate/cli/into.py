@@ -10,7 +10,7 @@ from lockgate.cli import dual
 from lockgate.cli.move_room import aborting
 from lockgate.cli.options import Session, leave
 from lockgate.record.reasons import Exit
-from lockgate.record.words import counted
+from lockgate.record.words import counted, some
 
 if TYPE_CHECKING:
     from lockgate.indexes.moving.opened import OpenedIndex
@@ -92,7 +92,7 @@ def _backfill(session: Session, move: "OpenedIndex", options: dict[str, Any]) ->
         return
     with Waiting(session.output) as waiting:
         done = _copy(session, move, options, waiting.show)
-    dual.answer(session, "backfill", move, done._asdict(), f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}")  # fmt: skip
+    dual.told_of_copy(session, move, done)
 
 
 def _verify(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:
@@ -106,12 +106,12 @@ def _verify(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> N
         "rows": {"source": done.source.records, "target": done.held.records}, "inFlight": done.differing, "repaired": done.repaired,
         "contentRoot": {"source": done.source.root, "target": done.held.root}, "indexHash": done.index_hash, "lane": "content", "seconds": round(done.seconds, 3),
     }  # fmt: skip
-    words = f"equal: {counted(done.source.records, 'row')} in the source, {counted(done.held.records, 'record')} in the index, {counted(done.differing, 'change')} in flight"
-    words += (
-        f", {counted(done.repaired, 'row')} written again from the table into the index"
-        if done.repaired
-        else ""
-    )
+    words = ", ".join(
+        (
+            f"equal: {counted(done.source.records, 'row')} in the source, {counted(done.held.records, 'record')} in the index",
+            *some((done.differing, "change", "in flight"), (done.repaired, "row", "written again from the table into the index")),
+        )
+    )  # fmt: skip
     dual.answer(session, "verify", move, result, f"{words}; sealed as {done.index_hash}")
 
 
@@ -122,7 +122,7 @@ def _turn(forward: bool) -> Callable[[Session, "OpenedIndex", dict[str, Any]], N
 
         with Waiting(session.output) as waiting:
             done = turn(move, forward=forward, accept=options.get("accept") or (), operator=dual.operator(), report=waiting.show)  # fmt: skip
-        words = "nothing to do: it is so already" if done.already else f"the alias {move.declared.index.name} points to the {'new' if forward else 'old'} generation (swapped in {done.cutover_ms:.1f} ms, {counted(done.drained, 'operation')} drained, {counted(done.checked, 'record')} compared)"  # fmt: skip
+        words = "nothing to do: it is so already" if done.already else f"the alias {move.declared.index.name} points to the {'new' if forward else 'old'} generation ({', '.join((f'swapped in {done.cutover_ms:.1f} ms', *some((done.drained, 'operation', 'drained'), (done.checked, 'record', 'compared'))))})"  # fmt: skip
         dual.answer(session, "cutover" if forward else "rollback", move, done._asdict(), words)
 
     return call

@@ -106,7 +106,7 @@ def status_command(name: str | None, **shared_options: Any) -> None:
     output.table(
         ("move", "stage", "serves", "rows", "progress", "rows/s", "ETA", "outbox", "note"),
         [
-            (t.name, t.stage, t.serves, str(t.job.get("migrated_rows", 0)), _percent(t.job.get("progress")), _number(t.job.get("rows_per_second")), _number(t.job.get("eta_seconds"), " s"), str(t.outbox) if t.outbox >= 0 else "", t.reason or t.note)
+            (t.name, t.stage, t.serves, str(t.job.get("migrated_rows", 0)), _percent(t.job.get("progress")), _number(t.job.get("rows_per_second")), _number(t.job.get("eta_seconds"), " s"), str(t.outbox) if t.outbox >= 0 else "", "; ".join(filter(None, (t.reason, t.note))))
             for t in told
         ],
     )  # fmt: skip

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lockgate.cli.options import Session
+from lockgate.record.words import agree, counted
 
 if TYPE_CHECKING:
     from lockgate.moves.dual.opened import Opened as DualOpened
     from lockgate.moves.opened import Opened
+    from lockgate.postgres.link import Link
 
 
 @contextmanager
@@ -64,8 +66,31 @@ def answer(session: Session, command: str, move: "Opened", result: dict[str, Any
     session.output.say(words)
     serving = "both sides serve" if told.serves == "both" else f"the {told.serves} serves"
     session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; {serving}")
+    if told.note:
+        session.output.say(f"note   {told.note}")
     if told.next:
         session.output.say(f"next   {told.next}")
+
+
+def refused(home: "Link", name: str) -> list[dict[str, object]]:
+    """The rows of a move that stand in quarantine."""
+    from lockgate.postgres.moves import ledger
+
+    return ledger.quarantined(home, name)
+
+
+def copied(ranges: int, rows: int, *more: str, refused: "list[dict[str, object]]") -> str:
+    """What a backfill did, for people, with the first row that was refused and why."""
+    words = (
+        f"copied {counted(rows, 'row')} in {counted(ranges, 'batch')}"
+        if ranges
+        else "nothing was left to copy"
+    )
+    words = ", ".join((words, *more))
+    if refused:
+        first = refused[0]
+        words += f"; {counted(len(refused), 'row')} {agree(len(refused), 'was', 'were')} refused and {agree(len(refused), 'stands', 'stand')} in quarantine, the first ({', '.join(map(str, first['key']))}): {first['message']}"  # type: ignore[call-overload]
+    return words
 
 
 def write_incident(

@@ -15,7 +15,7 @@ from lockgate.cli.move_room import (
     write_incident,
 )
 from lockgate.cli.options import Session, shared
-from lockgate.record.words import counted
+from lockgate.record.words import some
 
 if TYPE_CHECKING:
     from lockgate.moves.opened import Opened
@@ -32,7 +32,12 @@ def _turn_command(
         if command == "rollback" and move.declared.in_place:
             words = "both sides say the same: the old release can serve again as it is"
         if not turned.already:
-            words += f" (writers were held {turned.cutover_ms:.1f} ms, {counted(turned.attempts, 'attempt')} for the lock, {counted(turned.drained, 'change')} drained, {counted(turned.checked, 'row')} compared)"
+            did = some(
+                (turned.attempts, "attempt", "for the lock"),
+                (turned.drained, "change", "drained"),
+                (turned.checked, "row", "compared"),
+            )
+            words += f" ({', '.join((f'writers were held {turned.cutover_ms:.1f} ms', *did))})"
         answer(session, command, move, turned._asdict(), words)
 
 

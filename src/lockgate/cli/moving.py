@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lockgate.cli.move_looks import observe_command, shadow_command, status_command
-from lockgate.cli.move_room import aborting, answer, open_move, operator, recording, refuse_application
+from lockgate.cli.move_room import (
+    aborting,
+    answer,
+    copied,
+    open_move,
+    operator,
+    recording,
+    refuse_application,
+    refused,
+)
 from lockgate.cli.move_turns import (
     abort_command,
     cutover_command,
@@ -16,7 +25,7 @@ from lockgate.cli.move_turns import (
 )
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
-from lockgate.record.words import counted
+from lockgate.record.words import counted, some
 
 if TYPE_CHECKING:
     from lockgate.moves.opened import Opened
@@ -102,6 +111,7 @@ def backfill_command(name: str, executor: str, retry: bool, **shared_options: An
     """Copy the rows in batches, each with count, digest and ledger row; goes on where it stopped."""
     from lockgate.cli.waiting import Waiting
     from lockgate.moves.backfill import backfill
+    from lockgate.moves.ending import relay_once
     from lockgate.moves.executors import executor_of
     from lockgate.moves.quarantine import retry as try_again
 
@@ -112,15 +122,18 @@ def backfill_command(name: str, executor: str, retry: bool, **shared_options: An
             try_again(move)
         with executor_of(executor, move.declared.limits.workers) as pool:
             done = backfill(move, executor=pool, report=waiting.show, operator=operator())
+        if retry:
+            relay_once(move)  # what is refused again stands in quarantine again before this command says so
+        held = refused(move.home, name)
+        more = some((done.relayed, "change", "relayed")) + ([f"waits: {done.waited}"] if done.waited else [])
         answer(
             session,
             "backfill",
             move,
-            done._asdict(),
-            f"copied {counted(done.rows, 'row')} in {counted(done.ranges, 'batch')}, relayed {counted(done.relayed, 'change')}"
-            + (f"; waits: {done.waited}" if done.waited else ""),
+            {**done._asdict(), "quarantine": held[:20]},
+            copied(done.ranges, done.rows, *more, refused=held),
         )
-        if not done.complete:
+        if held or not done.complete:
             leave(Exit.FOUND)
 
 
@@ -146,8 +159,12 @@ def reconcile_command(name: str, repair: bool, session: Session) -> None:
             "verify",
             move,
             result,
-            f"equal: {counted(done.rows_source, 'row')} in the source, {done.rows_target} in the target, {counted(done.in_flight, 'change')} in flight"
-            + (f", {counted(done.repaired, 'row')} copied again" if done.repaired else ""),
+            ", ".join(
+                (
+                    f"equal: {counted(done.rows_source, 'row')} in the source, {done.rows_target} in the target",
+                    *some((done.in_flight, "change", "in flight"), (done.repaired, "row", "copied again")),
+                )
+            ),
         )
 
 

@@ -13,7 +13,17 @@ from lockgate.errors import ConfigError
 from lockgate.moves.transforms import refuse_in_sql
 
 DIRECTORY = "moves"
-ACCEPTED = ("collation", "defaults", "encoding", "indexes", "lossy", "references", "triggers", "views")
+ACCEPTED = (
+    "collation",
+    "constraints",
+    "defaults",
+    "encoding",
+    "indexes",
+    "lossy",
+    "references",
+    "triggers",
+    "views",
+)
 COPY, IN_PLACE = "copy", "in-place"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

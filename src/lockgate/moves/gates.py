@@ -40,7 +40,7 @@ def refuse_unproven(home: Link, row: MoveRow) -> None:
     else than a pause when rows differ.
     """
     refuse_paused(row)
-    if found := _diverged(home, row):
+    if found := diverged_by(home, row):
         raise LockgateError(
             f"the last comparison of the move {row.name} found that both sides differ: {found}", "MOVE_DIVERGED",
             next=f"lockgate move verify {row.name} --repair",
@@ -55,7 +55,7 @@ def refuse_unproven_end(home: Link, row: MoveRow, *, way_back: bool, now: bool, 
     """
     if now and not way_back:
         return
-    if found := _diverged(home, row):
+    if found := diverged_by(home, row):
         way = (
             f"lockgate move rollback {row.name}, then lockgate move run {row.name} and lockgate move verify {row.name} --repair"
             if way_back else f"Compare both sides and mend the target; lockgate move finish {row.name} --now then ends the move knowingly."
@@ -211,7 +211,7 @@ def unlike_after_drain(
     )  # fmt: skip
 
 
-def _diverged(home: Link, row: MoveRow) -> str:
+def diverged_by(home: Link, row: MoveRow) -> str:
     """What the last comparison since the start found; empty when both sides were equal, or none was made."""
     last = home.rows(f"SELECT reason {_UNSETTLED} AND kind = 'divergence' ORDER BY id DESC LIMIT 1", row.name, row.started_at)  # fmt: skip
     return str(last[0][0]) if last else ""

@@ -21,6 +21,7 @@ from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, probe
 from lockgate.moves.references import references, unanswerable
+from lockgate.moves.strictness import stricter
 from lockgate.postgres.moves import log, switch
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.queries import query
@@ -123,6 +124,10 @@ def plan(move: Opened) -> PlannedInServer:
         probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
         problems += probed.problems
         notes += probed.notes
+        if target is not None and not probed.problems:
+            demanded = stricter(move.home, move.far, declared, made, *fresh)
+            problems += demanded.problems
+            notes += demanded.notes
     problems += _replica_problems(move, notes)
     pointed = references(
         move,

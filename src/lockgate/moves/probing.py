@@ -63,7 +63,7 @@ def probe(
             )
     if found.problems:
         return found
-    made = f"SELECT {_list(forward)} FROM s"
+    made = f"SELECT {listed(forward)} FROM s"
     tried = []
     for e in reverse:
         try:
@@ -129,7 +129,8 @@ def of_mapping(mapping: Mapping) -> list[Expression]:
     return [Expression(v.destination, v.expression, v.type) for v in mapping.values]
 
 
-def _list(expressions: list[Expression]) -> str:
+def listed(expressions: list[Expression]) -> str:
+    """The expressions as the columns of a SELECT."""
     return ", ".join(f"({e.sql})::{e.type} AS {identifier(e.column)}" for e in expressions)
 
 
@@ -151,7 +152,7 @@ def _sums(expressions: list[Expression], rows: str) -> str:
 
 
 @contextmanager
-def _still(link: Link) -> Iterator[None]:
+def still(link: Link) -> Iterator[None]:
     """One snapshot, and scans that begin at the beginning: the first rows are the same ones each time."""
     with link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
         link.run(
@@ -164,7 +165,7 @@ def _twice(
     link: Link, origin: str, made: str, forward: list[Expression]
 ) -> tuple[list[object], list[object]]:
     sql = f"WITH s AS MATERIALIZED (SELECT * FROM {origin} LIMIT {ROWS}), f AS MATERIALIZED ({made}) {_sums(forward, 'f')}"
-    with _still(link):
+    with still(link):
         return list(link.rows(sql)[0]), list(link.rows(sql)[0])
 
 
@@ -172,9 +173,9 @@ def _round_trip(
     link: Link, origin: str, made: str, reverse: list[Expression]
 ) -> tuple[list[object], list[object]]:
     sql = (
-        f"WITH s AS MATERIALIZED (SELECT * FROM {origin} LIMIT {ROWS}), f AS MATERIALIZED ({made}), b AS MATERIALIZED (SELECT {_list(reverse)} FROM f)"
+        f"WITH s AS MATERIALIZED (SELECT * FROM {origin} LIMIT {ROWS}), f AS MATERIALIZED ({made}), b AS MATERIALIZED (SELECT {listed(reverse)} FROM f)"
         f" SELECT a.*, b.* FROM ({_sums(reverse, 's')}) a, ({_sums(reverse, 'b')}) b"
     )
-    with _still(link):
+    with still(link):
         seen = list(link.rows(sql)[0])
     return seen[: len(reverse)], seen[len(reverse) :]

@@ -2,22 +2,24 @@
 
 import msgspec
 
+from lockgate.moves.gates import diverged_by
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.capture import has_trigger
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.target import Target
+from lockgate.record.words import agree, counted
 
 _NEXT = {
     Stage.DUAL_WRITE: "lockgate move backfill {name}",
-    Stage.BACKFILLING: "lockgate move backfill {name}, then lockgate move verify {name}",
+    Stage.BACKFILLING: "lockgate move backfill {name}",
     Stage.RECONCILED: "lockgate move cutover {name}",
     Stage.SHADOWING: "lockgate move cutover {name}",
     Stage.READY: "lockgate move cutover {name}",
     Stage.CUT_OVER: "lockgate move cutover {name} (it begins the tail)",
     Stage.TAIL: "lockgate move finish {name} after the window, or lockgate move rollback {name}",
-    Stage.PAUSED: "where rows differ lockgate move verify {name} --repair; else lockgate move resume {name}, once the cause is gone",
+    Stage.PAUSED: "lockgate move resume {name}, once the cause is gone",
     Stage.ROLLED_BACK: "lockgate move start {name} to try again, or lockgate move abort {name}",
 }
 
@@ -31,6 +33,28 @@ _IN_PLACE = {
 def in_place(row: MoveRow) -> bool:
     """True for a move whose two sides stand beside each other."""
     return row.declaration.get("kind") == "in-place"
+
+
+def _next(home: Link, row: MoveRow, stage: Stage, refused: int) -> str:
+    """The command that brings the move on from where it stands."""
+    again = f"lockgate move backfill {row.name} --retry, once the rows or the target are mended"
+    if stage is Stage.BACKFILLING and row.cursor_done and not ledger.waiting(home, row.name)[0]:
+        return again if refused else f"lockgate move verify {row.name}"
+    if stage is Stage.PAUSED and diverged_by(home, row):
+        return f"lockgate move verify {row.name} --repair"
+    if stage is Stage.PAUSED and refused:
+        return f"lockgate move resume {row.name}, then {again}"
+    return (_IN_PLACE if in_place(row) else _NEXT).get(stage, "").format(name=row.name)
+
+
+def _notes(row: MoveRow, stage: Stage, refused: int) -> list[str]:
+    """What keeps a move from going on."""
+    found = []
+    if stage is Stage.PAUSED:
+        found.append(f"paused since {row.stage_at}: the source serves and capture goes on, nothing is copied")
+    if refused and stage not in OVER:
+        found.append(f"{counted(refused, 'row')} {agree(refused, 'stands', 'stand')} in quarantine, which blocks the end: lockgate move backfill {row.name} --retry")  # fmt: skip
+    return found
 
 
 def _serves(row: MoveRow, stage: Stage) -> str:
@@ -97,13 +121,14 @@ def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
         note = f"THE REVERSE FEED IS BROKEN: the capture on the target is off, and the old side misses what was written since. A rollback would lose it; lockgate move finish {row.name} --now gives up the way back"
     elif reverse and outbox > 100_000:
         note = f"{outbox} writes wait in the reverse outbox: nothing relays them, so the old side is not current. lockgate move run {row.name} --relay SECONDS"
+    refused = int(str(job.get("quarantined", 0)))
     declared = row.declaration
     source, target = declared.get("source"), declared.get("target")
     return Told(
-        name=row.name, stage=row.stage, serves=serves, reason=row.reason, note=note,
-        next=(_IN_PLACE if in_place(row) else _NEXT).get(stage, "").format(name=row.name), source=str(source.get("table")) if isinstance(source, dict) else "",
+        name=row.name, stage=row.stage, serves=serves, reason=row.reason, note="; ".join(filter(None, (note, *_notes(row, stage, refused)))),
+        next=_next(home, row, stage, refused), source=str(source.get("table")) if isinstance(source, dict) else "",
         target=str(target.get("table")) if isinstance(target, dict) else "", epoch=row.epoch, round=row.round, outbox=outbox,
-        quarantined=int(str(job.get("quarantined", 0))), cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,
+        quarantined=refused, cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,
     )  # fmt: skip
 
 

@@ -70,6 +70,9 @@ KINDS: dict[str, Kind] = {
     "run-abandoned": Kind("warning", "run {0} ({1} by {2} on {3}) is shown as running, but its locks are free: it died", "started {7} s ago, last heartbeat {6} s ago", "lockgate up: it marks the run and goes on where it stopped"),
     "run-silent": Kind("warning", "run {0} ({1} by {2} on {3}) holds its locks and gave no sign of life for {6} s", "sessions {4} and {5}, started {7} s ago", "Look at its process on {3}; when it is gone: SELECT pg_terminate_backend({4}), pg_terminate_backend({5});"),
     "run-live": Kind("info", "run {0} ({1} by {2} on {3}) is under way", "sessions {4} and {5}, started {7} s ago, last heartbeat {6} s ago"),
+    # -- data moves
+    "move-paused": Kind("warning", "the move {0} is paused since {1}: {2}", "lockgate.move", "lockgate move status {0} names the command that brings it on"),
+    "move-quarantine": Kind("warning", "the target of the move {0} refused {1}: before they are in it the move cannot end", "lockgate.move_quarantine: {2}", "Mend the rows or the target, then lockgate move backfill {0} --retry"),
     # -- roles
     "roles-absent": Kind("info", "none of the four roles of [roles] exists: whoever connects does everything", "{0}", "lockgate roles --database {1} | psql -v ON_ERROR_STOP=1 {2}"),
     "roles-equal": Kind("error", "{0} and {1} are one role ({2}): the application could change the schema", "[roles] in lockgate.toml", "Give each its own name in lockgate.toml, then lockgate roles"),
@@ -150,6 +153,8 @@ def examine(wire: Wire, roles: Roles, address: str = "") -> list[Finding]:
     for check in ("indexes", "partitions", "constraints", "triggers", "sequences", "prepared"):
         found += _rows_to_findings(wire, check)
     found += _runs(wire)
+    if _is_there(wire, "move"):
+        found += _rows_to_findings(wire, "moves")
     found += _roles(wire, roles, address)
     last = wire.value("SELECT pg_catalog.pg_backend_pid()::text") or ""
     if last != first:
@@ -226,14 +231,15 @@ def _runs(wire: Wire) -> list[Finding]:
         holders = [
             Holder(*row) for row in _ask(wire, "holders", *key_halves(GUARD_KEY), *key_halves(WORK_KEY))
         ]
-        # to_regclass would fail for a role that may not use the schema.
-        home = wire.value(
-            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'lockgate' AND tablename = 'run'"
-        )
-        runs = [LiveRun(*row) for row in _ask(wire, "runs")] if home == "1" else []
+        runs = [LiveRun(*row) for row in _ask(wire, "runs")] if _is_there(wire, "run") else []
     except _Impossible as impossible:
         return [impossible.finding]
     return judge_runs(holders, runs)
+
+
+def _is_there(wire: Wire, table: str) -> bool:
+    """Whether the schema ``lockgate`` has this table; ``to_regclass`` would fail for a role that may not use the schema."""
+    return bool(wire.value("SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = 'lockgate' AND tablename = $1", table))  # fmt: skip
 
 
 def judge_runs(holders: Sequence[Holder], runs: Sequence[LiveRun]) -> list[Finding]:

@@ -18,6 +18,11 @@ def agree(number: float, one: str, many: str) -> str:
     return one if number == 1 else many
 
 
+def some(*counts: tuple[float, str, str]) -> list[str]:
+    """``2 changes drained`` for each (number, noun, what became of them); what there was none of is left out."""
+    return [f"{counted(number, noun)} {done}" for number, noun, done in counts if number]
+
+
 def lasting(seconds: float) -> str:
     """A length of time in the largest unit of which it has at least two: ``23 min``, ``2 d``, ``4.2 s``."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -14,7 +14,7 @@ from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
-from lockgate.moves.dual.trying import Tried, tried
+from lockgate.moves.dual.trying import Tried, demanded, tried
 from lockgate.moves.gates import (
     Tail,
     diverged,
@@ -51,6 +51,8 @@ def plan(move: Opened) -> Planned:
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
     problems += [{"what": what, "fix": fix} for what, fix in pairs.place_problems(d, move.places, (source.name, target.name))]  # fmt: skip
     problems += [{"what": what, "fix": fix} for what, fix in replica_problems(d, move.places)]
+    if there is not None and not made.problems:
+        found.notes.extend(demanded(d, move.places, source, there, made.key))
     if there is not None and not problems and d.references:
         problems += _unanswerable(move)
     steps = (

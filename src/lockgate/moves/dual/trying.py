@@ -52,6 +52,27 @@ def tried(declared: DualDeclaration, places: Urls, source: Table, made: Plan) ->
     return found
 
 
+def demanded(
+    declared: DualDeclaration, places: Urls, source: Table, target: Table, key: tuple[str, ...]
+) -> list[str]:
+    """Columns that may be NULL in the source and not in the target, for people, with a row that is refused where there is one."""
+    may = {c.name for c in source.columns if not c.not_null and c.name not in key} - declared.columns.keys()
+    names = [c.name for c in target.columns if c.not_null and not c.generated and c.name in may]
+    if not names:
+        return []
+    speaker = speak(places.source, f"move {declared.name} plan", "source")
+    try:
+        told = []
+        keys = ", ".join(speaker.name(k) for k in key)
+        for name in names:
+            rows = speaker.ask(f"SELECT {keys} FROM {speaker.name(source.name)} WHERE {speaker.name(name)} IS NULL LIMIT 1")  # fmt: skip
+            seen = f"such as the one with the key ({', '.join(map(str, rows[0]))})" if rows else "though none is NULL now"  # fmt: skip
+            told.append(f"{target.name}.{name} is NOT NULL and {source.name}.{name} may be NULL, {seen}: such rows go to quarantine, and block the end")  # fmt: skip
+    finally:
+        speaker.close()
+    return told
+
+
 def _judge(found: Tried, columns: Map, given: list[Given], first: list[Image], second: list[Image]) -> None:
     unmade = [image for image in first if isinstance(image, Unmade)]
     if unmade:

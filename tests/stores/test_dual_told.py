@@ -1,0 +1,43 @@
+"""What an operator of a dual-written move is told: rows that are refused, and the command that brings it on."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stores.hand import declared
+from stores.test_conformance import ROWS
+from support.tables import run_sql
+
+pytestmark = pytest.mark.postgres("18")
+
+
+def test_rows_that_are_refused(places, database: str, tmp_path: Path):
+    """The plan names NOT NULL that the source does not promise, with a row; backfill exits 1 and names the quarantine, the row and --retry, which brings the rows over once the target is mended; then the next command is verify."""
+    source, target = places("sqlite"), places("postgres")
+    source.fill(ROWS)
+    run_sql(target.url, "ALTER TABLE t ALTER COLUMN u SET NOT NULL")
+    nulls = sum(row[-1] is None for row in ROWS)
+    project = declared(tmp_path, database, source, target)
+    planned = project.text("move", "plan", "things")
+    assert re.search(r"t.u is NOT NULL and t.u may be NULL, such as the one with the key \(\d+\)", planned.out)  # fmt: skip
+    assert project.json("move", "start", "things").code == 0
+    told = project.text("move", "backfill", "things")
+    assert told.code == 1
+    assert f"{nulls} rows were refused and stand in quarantine, the first (" in told.out
+    assert re.search(r"^next   lockgate move backfill things --retry", told.out, re.MULTILINE)
+    again = project.json("move", "backfill", "things", "--retry")
+    assert again.code == 1
+    assert len(again.document("move")["result"]["quarantine"]) == min(nulls, 20)
+    assert (
+        project.json("move", "verify", "things")
+        .error("MOVE_QUARANTINE")["next"]
+        .endswith("lockgate move backfill things --retry")
+    )
+    run_sql(target.url, "ALTER TABLE t ALTER COLUMN u DROP NOT NULL")
+    out = project.text("move", "backfill", "things", "--retry")
+    assert out.code == 0
+    assert re.search(r"^next   lockgate move verify things$", out.out, re.MULTILINE)
+    assert project.text("move", "verify", "things").code == 0
+    turned = project.text("move", "cutover", "things").out
+    assert not re.search(r"\b0 (changes?|rows?|operations?|attempts?)\b", turned), turned
