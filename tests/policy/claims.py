@@ -43,7 +43,7 @@ def differences(word: w.Statement, facts: Facts, seen: Observed, *, outside: boo
     return found
 
 
-def more_than_seen(facts: Facts, seen: Observed) -> list[str]:
+def more_than_seen(_word: w.Statement, facts: Facts, seen: Observed) -> list[str]:
     """Locks and rewrites that are claimed and not there, of a statement that may do more than is claimed."""
     found = [
         f"lock on {key}: claimed {mode.name}, observed {_name(seen.locks.get(key))}"
@@ -51,6 +51,16 @@ def more_than_seen(facts: Facts, seen: Observed) -> list[str]:
         if seen.locks.get(key, 0) < mode
     ]
     return found + [f"rewrites {key}" for key in set(facts.rewrites) - seen.rewrites]
+
+
+def less_than_seen(_word: w.Statement, facts: Facts, seen: Observed) -> list[str]:
+    """Locks and rewrites that are there and not claimed, of a statement that may do less than is claimed."""
+    found = [
+        f"lock on {key}: claimed {_name(facts.locks.get(key))}, observed {mode.name}"
+        for key, mode in seen.locks.items()
+        if facts.locks.get(key, 0) < mode
+    ]
+    return found + [f"does not rewrite {key}" for key in seen.rewrites - set(facts.rewrites)]
 
 
 def _name(mode: w.LockMode | None) -> str:

@@ -2,7 +2,9 @@
 
 A file of ``rounds`` is a schema, ``-- each``, and statements that are rolled back one by one; a comment ``-- 18``
 behind one says that only this version takes it, ``-- hidden`` that something in it cannot be told: then the locks
-that are claimed are taken, maybe among others, and the facts say so.
+that are claimed are taken, maybe among others, and the facts say so; ``-- rows`` that
+with other rows it would lock more, and the facts say so; ``-- at most`` that WHERE chooses no row that
+a foreign key would act on: then the locks that are taken are claimed, maybe among others.
 """
 
 import uuid
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from claims import claim, differences, model_of, more_than_seen
+from claims import claim, differences, less_than_seen, model_of, more_than_seen
 from observation import observe, relations
 from psycopg import sql
 
@@ -20,6 +22,7 @@ from lockgate.postgres.embedded import Embedded
 from support import servers
 
 FILES = sorted((Path(__file__).parent / "rounds").glob("*.sql"))
+_HELD = {"hidden": more_than_seen, "at most": less_than_seen}
 ROLES = ("app_owner", "app_reader")
 
 
@@ -58,7 +61,7 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
             before = relations(cursor)
             for line in each.splitlines():
                 statement, _, only = line.partition("; -- ")
-                if not statement or only not in ("", "hidden", str(version)):
+                if not statement or only not in ("", *_HELD, "rows", str(version)):
                     continue
                 # What a function planned before would lock less.
                 cursor.execute("DISCARD PLANS")
@@ -67,8 +70,8 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
                 cursor.execute("ROLLBACK")
                 word, facts = claim(statement.removesuffix(";"), schema, version)
                 assert facts.understood, statement
-                told = more_than_seen(facts, seen) if only == "hidden" else differences(word, facts, seen)
-                assert bool(facts.hidden) == (only == "hidden"), (statement, facts.hidden)
+                told = _HELD.get(only, differences)(word, facts, seen)
+                assert bool(facts.hidden) == (only in ("hidden", "rows")), (statement, facts.hidden)
                 wrong += [f"{statement}\n    {problem}" for problem in told]
                 count += 1
     assert count

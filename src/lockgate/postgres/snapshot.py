@@ -78,6 +78,7 @@ class ConstraintRow(Struct, frozen=True):
     local: bool
     part: bool
     on_delete: str
+    on_update: str
     deferred: bool
     definition: str
     columns: list[str]

@@ -296,6 +296,7 @@ def _constraints(schema: Schema, rows: list[ConstraintRow]) -> None:
             no_inherit=row.no_inherit and row.kind == "c",
             inherited=row.part if row.kind == "f" else row.kind == "c" and not row.local,
             on_delete=row.on_delete if row.kind == "f" else "a",
+            on_update=row.on_update if row.kind == "f" else "a",
             deferred=row.deferred,
         )  # fmt: skip
         if row.kind == "c":

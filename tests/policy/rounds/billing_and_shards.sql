@@ -124,10 +124,10 @@ drop trigger ledger_audit on billing.ledger;
 update billing.ledger set memo = null where account_id = 3;
 update visits set account = 1 where day = '2024-02-02';
 delete from visits where day < '2023-06-01';
-delete from billing.ledger l using account a where a.id = l.account_id and a.kind = 2;
+delete from billing.ledger l using account a where a.id = l.account_id and a.kind = 2; -- rows
 insert into visits values (1, '2024-05-05', 1);
 insert into shard values (1, null, 'x'), (2, null, 'y');
-insert into billing.ledger (account_id, amount) select id, 0 from account where false;
+insert into billing.ledger (account_id, amount) select id, 0 from account where false; -- rows
 insert into plan (id) values (1) on conflict (id) do update set rate = 3;
 select * from visits v join account a on a.id = v.account where v.day between '2024-01-01' and '2024-03-01';
 select * from shard where k = 10;

@@ -325,17 +325,17 @@ insert into employee (id, name) values (1, 'x');
 insert into "user" ("fullName", email) values ('a', 'b') returning id;
 update ev set body = 'x' where kind = 1;
 update ev set body = 'x' where kind = 1 and at = '2024-01-01';
-update ev set kind = 2 where kind = 1;
+update ev set kind = 2 where kind = 1; -- rows
 update only ev set body = 'x';
 update live_orgs set slug = 'q';
 update h set v = 'k' where id = 3;
 update "user" u set n = 1 from member m join org o on o.id = m.org_id where m.user_id = u.id;
-delete from ev where kind = 2;
-delete from ev using ev_ref r where r.id = ev.id and r.kind = ev.kind and r.kind = 2;
+delete from ev where kind = 2; -- rows
+delete from ev using ev_ref r where r.id = ev.id and r.kind = ev.kind and r.kind = 2; -- rows
 delete from h where id between 1 and 3;
 delete from member where org_id in (select id from org where deleted_at is not null);
 merge into h using seq_user s on s.b = h.id when matched then update set v = 'x' when not matched then do nothing;
-merge into ev e using ev_ref r on r.id = e.id and e.kind = 2 when matched then delete;
+merge into ev e using ev_ref r on r.id = e.id and e.kind = 2 when matched then delete; -- rows
 analyze ev;
 analyze person, "user" (email);
 cluster "user" using user_email;

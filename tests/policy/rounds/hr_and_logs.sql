@@ -27,7 +27,7 @@ drop schema hr cascade;
 drop statistics st, hr.st2;
 truncate hr.emp restart identity cascade;
 refresh materialized view concurrently mv;
-merge into logs l using empty_part e on l.id = e.id and l.at = e.at when matched then update set kind = 'm';
+merge into logs l using empty_part e on l.id = e.id and l.at = e.at when matched then update set kind = 'm'; -- rows
 copy (select * from hr.v2) to '/dev/null';
 select * from logs l where l.at between '2024-02-01 00:00+00' and '2024-03-01 00:00+00' and exists (select 1 from logs m where m.kind = 'x' and m.at >= '2024-09-01 00:00+00');
 with d as (delete from scratch returning *) insert into room (id) select id from d;

@@ -177,14 +177,14 @@ insert into va values (7, 'x');
 update a set v = 'x' where id in (select a_id from b where c like 'x%');
 update pr set v = 'k' where ten = 1 and id = 5;
 update pr p set v = a.v from a where a.id = p.ref and p.ten in (1, 2);
-update pk set ten = 3 where id = 7;
+update pk set ten = 3 where id = 7; -- rows
 update va set v = null where id = 1;
 update b set c = (select max(v) from va);
 delete from pr where ten = 2;
-delete from pk where id = 1 and ten = 2;
-delete from b where not exists (select from a where a.b_id = b.id);
-delete from a using b, c where c.a_id = a.id and b.id = c.b_id;
-with t as (update pr set v = 'x' where ten = 1 returning id) delete from b using t where t.id = b.id;
+delete from pk where id = 1 and ten = 2; -- rows
+delete from b where not exists (select from a where a.b_id = b.id); -- rows
+delete from a using b, c where c.a_id = a.id and b.id = c.b_id; -- rows
+with t as (update pr set v = 'x' where ten = 1 returning id) delete from b using t where t.id = b.id; -- rows
 with t as (insert into b values (5) returning id) update a set b_id = 5 where id in (select id from t);
 merge into pr using a on a.id = pr.ref and pr.ten = 1 when matched then update set v = a.v;
 merge into pr using a on a.id = pr.id when not matched then insert (id, ten) values (a.id, 1);

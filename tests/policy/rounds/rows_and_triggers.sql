@@ -59,7 +59,7 @@ with ins as (insert into team values (8, 'w', null) returning id) select * from 
 with upd as (update log_stmt set x = 2 returning x) select * from upd;
 select * from team t where exists (select from member m where m.team_id = t.id) for update;
 select nextval('member_id_seq'), setval('member_id_seq', 100);
-delete from team where id = 99;
+delete from team where id = 99; -- at most
 drop function team_count() cascade;
 alter table log_stmt disable trigger ls;
 create or replace function team_count() returns bigint language sql as 'select count(*) from member';

@@ -289,13 +289,13 @@ update shapes set area = 1;
 update accounts a set status = 'closed' from sales.invoices i where i.account_id = a.account_id and not i.paid;
 update metrics set v = 0 where device = 1 and ts >= '2024-07-01';
 update accounts set profile = profile || '{}' where account_id in (select account_id from account_tags);
-delete from accounts where account_id = 3;
+delete from accounts where account_id = 3; -- rows
 delete from logs where at < '2023-05-05';
 delete from shapes;
 delete from only shapes where area < 0;
 delete from account_tags using tags where tags.id = tag_id and name = 'x';
 with gone as (delete from sales.payments returning *) insert into sales.payments select * from gone;
-with q as (select * from logs where at < '2023-02-02') delete from tags using q where q.id = tags.id;
+with q as (select * from logs where at < '2023-02-02') delete from tags using q where q.id = tags.id; -- rows
 merge into sales.invoices i using accounts a on a.account_id = i.account_id when matched and a.status = 'closed' then delete when matched then update set paid = true;
 lock table logs in access exclusive mode;
 lock table open_invoices in share mode;

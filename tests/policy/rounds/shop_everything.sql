@@ -136,15 +136,15 @@ select * from app.orders o, app.items i where i.order_id = o.id and i.placed = o
 update users set nick = 'x' where id = 1;
 update users u set nick = t.name from tenants t where t.id = u.tenant_id and t.slug = 'a';
 update app.orders set note = 'x' where placed = '2024-02-02';
-update app.orders set placed = '2025-02-02' where placed = '2024-02-02';
+update app.orders set placed = '2025-02-02' where placed = '2024-02-02'; -- rows
 update app.orders o set note = u.nick from users u where u.id = o.user_id;
 update user_names set nick = 'q' where id = 1;
 update base_doc set title = 'a';
 update only base_doc set title = 'a';
 update tenants set name = (select max(nick) from users);
-delete from users where id = 3;
-delete from users u using tenants t where t.id = u.tenant_id and t.name = 'x';
-delete from app.orders where placed < '2024-06-01' and placed >= '2024-01-01';
+delete from users where id = 3; -- rows
+delete from users u using tenants t where t.id = u.tenant_id and t.name = 'x'; -- rows
+delete from app.orders where placed < '2024-06-01' and placed >= '2024-01-01'; -- rows
 delete from app.items using app.orders o where o.id = items.order_id;
 delete from events where region = 'us';
 delete from pairs where a = 1;
@@ -153,7 +153,7 @@ insert into tenants (name, slug) values ('x','y') on conflict (slug) do nothing;
 insert into tenants (name, slug) values ('x','y') on conflict (slug) do update set name = excluded.name;
 insert into tenants (name, slug) select nick, code from users;
 insert into tenants (name) values ('a'), ('b') returning id;
-insert into app.orders (id, tenant_id, placed) select id, tenant_id, '2024-01-05' from users;
+insert into app.orders (id, tenant_id, placed) select id, tenant_id, '2024-01-05' from users; -- rows
 insert into events values ('eu', 1, 'x');
 insert into events (id, region) values (1, 'us'), (2, 'eu');
 insert into hashed values (3, 'c');
@@ -168,8 +168,8 @@ with x as (select * from users), y as (select * from tenants) select * from x jo
 with upd as (update users set age = 4 returning *) select count(*) from upd;
 with recursive tree as (select id, parent_id from tenants where parent_id is null union all select t.id, t.parent_id from tenants t join tree on tree.id = t.parent_id) select * from tree;
 merge into tenants t using users u on u.tenant_id = t.id when matched then update set name = u.nick when not matched then insert (name) values ('z');
-merge into app.orders o using app.items i on i.order_id = o.id when matched then delete;
-merge into tenants t using (select id, nick from users where age > 3) u on u.id = t.id when matched and t.name = 'a' then do nothing when matched then delete;
+merge into app.orders o using app.items i on i.order_id = o.id when matched then delete; -- rows
+merge into tenants t using (select id, nick from users where age > 3) u on u.id = t.id when matched and t.name = 'a' then do nothing when matched then delete; -- rows
 explain select * from users;
 explain (analyze, costs off) update tenants set name = 'x';
 lock table users;

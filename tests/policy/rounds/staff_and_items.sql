@@ -120,7 +120,7 @@ create materialized view x as select * from item_v;
 update emp e set pay = pay * 2 from dept d where d.id = e.dept_id and d.code = 'x';
 update audit_log set n = 0 where at >= '2024-07-01' and at < '2024-08-01';
 delete from audit_log where at < '2024-01-01';
-delete from cat where up is null;
+delete from cat where up is null; -- rows
 insert into audit_log values ('2024-02-02', null, 'x', 1);
 insert into item (descr) select what from audit_log;
 insert into cat values (1, null, 'x') on conflict (id) do update set label = excluded.label;

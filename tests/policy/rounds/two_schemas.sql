@@ -26,4 +26,4 @@ select * from (select *, row_number() over (partition by reg order by n) r from 
 select lateral_q.* from acc, lateral (select * from part where part.acc_id = acc.id and part.reg = 'us') lateral_q;
 insert into bal_v (id, bal) values (1, 5);
 update part set n = n + 1 where reg = 'de';
-delete from bal_v;
+delete from bal_v; -- rows

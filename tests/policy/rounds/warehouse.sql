@@ -117,7 +117,7 @@ delete from wh.reading where sensor = 2;
 delete from note;
 insert into wh.reading values (1, '2024-03-03', 1.5), (2, now(), 2);
 insert into memo (id) values (1);
-insert into wh.stock select sku, 1, stock from wh.product on conflict (sku, bin) do update set qty = excluded.qty;
+insert into wh.stock select sku, 1, stock from wh.product on conflict (sku, bin) do update set qty = excluded.qty; -- rows
 insert into wh.bin (aisle) values ('a') returning id;
 merge into wh.stock s using wh.move m on m.sku = s.sku and m.to_bin = s.bin when matched then update set qty = s.qty + 1 when not matched then insert values (m.sku, m.to_bin, 1);
 select * from wh.low_named n join wh.totals t using (sku) where t.q > 0;

@@ -5,7 +5,7 @@ from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.routines import call
 from lockgate.policy.facts.tables import reference
 from lockgate.policy.model.drops import Closure
-from lockgate.policy.model.schema import Column, Relation
+from lockgate.policy.model.schema import Column, Index, Relation
 from lockgate.policy.model.types import index_survives, rewrites
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.postgres.tree import words as w
@@ -182,7 +182,7 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
             and (
                 # What is only included is not sorted by.
                 column.name not in index.columns
-                or (collation_kept and index_survives(draft.schema, column.type, action.type))
+                or ((collation_kept or _own_collation(index, column.name)) and index_survives(draft.schema, column.type, action.type))
             )
         )
         if not kept and not written and relation.has_storage:
@@ -191,6 +191,16 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
     for constraint in relation.constraints.values():
         if constraint.kind == "check" and column.name in constraint.columns and constraint.valid:
             draft.scan(name)
+
+
+def _own_collation(index: Index, column: str) -> bool:
+    """Whether the index says COLLATE itself wherever it has the column as a key."""
+    orders = index.orders or ("",) * len(index.columns)
+    return all(
+        order.split(" ")[0] not in ("", "desc", "nulls")
+        for name, order in zip(index.columns, orders, strict=False)
+        if name == column
+    )
 
 
 def keys_made_again(draft: Draft, state: Relation, actions: tuple[w.Action, ...], *, only: bool) -> None:

@@ -1,8 +1,8 @@
 """The facts of one statement, and the draft they are gathered in.
 
 * ``locks``: relation → the strongest mode that the statement takes on it, whatever the rows. Relations that the
-  statement itself creates are left out, as are system catalogues and TOAST tables. Row-dependent referential checks
-  are left out too.
+  statement itself creates are left out, as are system catalogues and TOAST tables. What foreign keys make of rows is
+  in where the files or a snapshot tell of rows (``lookups.py``); elsewhere it is ``hidden``, as something that may be.
 * ``rewrites``: relations whose storage is replaced. Indexes are relations: those of a rewritten table are in, and so
   is an index that is built again while its table stays. A partitioned table or index has no storage and is never in.
 * ``scans``: tables that DDL reads from end to end while it holds its lock. What the planner chooses for DML is left

@@ -1,7 +1,10 @@
 """What statements that write lock: the target, what its rules make of the statement, and where rows go."""
 
+from collections.abc import Mapping
+
 from msgspec import structs
 
+from lockgate.policy.facts import lookups
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import become, call, fire, run_calls
@@ -21,25 +24,31 @@ def dml(draft: Draft, word: w.Dml) -> None:
         run_calls(draft, word.query)
     for insert in word.query.inserts:
         key = draft.known(insert.target)[0]
-        _insert(draft, key, insert)
+        _insert(draft, key, insert, sources=_sources(draft, word, key))
         if word.runs:
             _fire(draft, key, "insert", rows=insert.values and not insert.conflicts)
-    for written, event in word.query.writes if word.runs else ():
-        _fire(draft, draft.schema.resolve(written), event)
+    for write in word.query.writes if word.runs else ():
+        key = draft.schema.resolve(write.target)
+        _fire(draft, key, write.event, columns=tuple(dict(write.sets)))
+        state = draft.schema.relations.get(key)
+        if state is not None and state.kind != "v" and not state.rules:
+            lookups.changed(draft, state, write.events, dict(write.sets), sure=not write.where)
     accesses, runs = word.query.accesses, True
     if word.target is not None:
         target, _ = draft.known(word.target)
         draft.see(f"rows of {target} change")
         if word.insert is not None:
-            runs = _insert(draft, target, word.insert)
+            sources = None if word.kind == "copy from" else _sources(draft, word, target)
+            runs = _insert(draft, target, word.insert, sources=sources, sets=dict(word.sets), looks=word.runs)
             if word.runs:
                 _fired(draft, target, word)
         else:
             own = [access for access in accesses if _is_target(draft, access, target)]
             accesses = tuple([access for access in accesses if access not in own])
             runs = _change(
-                draft, target, word.kind, own[0] if own else None, alone=not (accesses or word.where)
-            )
+                draft, target, word.kind, own[0] if own else None, alone=not (accesses or word.where),
+                sets=dict(word.sets), events=(word.events or (word.kind,)) if word.runs else (),
+            )  # fmt: skip
             if not word.where and runs:
                 draft.scan(target)
             if word.runs:
@@ -55,7 +64,7 @@ def _fired(draft: Draft, target: str, word: w.Dml) -> None:
     if word.insert is not None:
         _fire(draft, target, "insert", rows=word.insert.values and not word.on_conflict)
     for event in word.events or ((word.kind,) if word.insert is None else ()):
-        _fire(draft, target, event, columns=word.columns if event == "update" else ())
+        _fire(draft, target, event, columns=tuple(dict(word.sets)) if event == "update" else ())
 
 
 def _fire(
@@ -153,7 +162,25 @@ def _named(text: str) -> w.Name:
     return w.Name(*(part[1:-1] if part.startswith('"') else part.lower() for part in (schema, name)))
 
 
-def _insert(draft: Draft, target: str, word: w.Insert, *, certain: bool = True) -> bool:
+def _sources(draft: Draft, word: w.Dml, target: str) -> list[str]:
+    """What the rows of an INSERT … SELECT are read from."""
+    keys = [draft.schema.resolve(access.name) for access in word.query.accesses if not access.insert]
+    return [key for key in keys if key != target]
+
+
+_NO_SETS: Mapping[str, str] = {}
+
+
+def _insert(
+    draft: Draft,
+    target: str,
+    word: w.Insert,
+    *,
+    certain: bool = True,
+    sources: list[str] | None = None,
+    sets: Mapping[str, str] = _NO_SETS,
+    looks: bool = True,
+) -> bool:
     """Indexes of the target are locked only while rows go in, but ON CONFLICT plans with them. Which partition
     a row goes to is for the row to say. Whether the source of the rows is planned."""
     mode = LockMode.RowExclusiveLock
@@ -167,12 +194,15 @@ def _insert(draft: Draft, target: str, word: w.Insert, *, certain: bool = True) 
     if state.kind == "v":
         if not _taken_over(state, "insert"):
             for source, _ in state.sources:
-                _insert(draft, source, _through(draft, state, source, word), certain=certain)
+                inner = _through(draft, state, source, word)
+                _insert(draft, source, inner, certain=certain, sources=sources, sets=sets, looks=looks)
         return True
     if word.infers:
         draft.indexes(target, mode)
     if word.values and certain:
-        _rows(draft, target, state, word)
+        _rows(draft, target, state, word, sets)
+    elif looks:
+        lookups.queried(draft, state, word, sources)
     return True
 
 
@@ -186,7 +216,7 @@ def _through(draft: Draft, view: Relation, source: str, word: w.Insert) -> w.Ins
     return structs.replace(word, columns=columns, rows=word.rows if alike else ())
 
 
-def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
+def _rows(draft: Draft, target: str, state: Relation, word: w.Insert, sets: Mapping[str, str]) -> None:
     """What rows that are certain lock: partitions that they go to, and sequences that they ask."""
     if state.partition:
         # The first row is held against the bounds, and these are worked out from the parents.
@@ -196,8 +226,10 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert) -> None:
         _routed(draft, state, names, word)
     given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
     _computed(draft, state, given)
-    if not word.conflicts:
-        _looked_up(draft, state, names, word)
+    if word.conflicts:
+        lookups.conflicting(draft, state, names, word, sets)
+    else:
+        lookups.constants(draft, state, names, word)
     if any(guard.rule is not None and guard.rule.event == "insert" for guard in state.guards.values()):
         return  # a rule with WHERE decides which rows are left
     for column in state.columns.values():
@@ -231,28 +263,16 @@ def _checked(draft: Draft, state: Relation) -> None:
             call(draft, name, sure=False)
 
 
-def _looked_up(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
-    """The tables that foreign keys of rows of constants are looked up in."""
-    for constraint in state.constraints.values():
-        other = draft.schema.relations.get(constraint.references)
-        if constraint.kind != "foreign" or constraint.deferred or not constraint.enforced or other is None:
-            continue
-        for row in word.rows:
-            values = dict(zip(names, row, strict=False))
-            found = [values.get(name, "null") for name in constraint.columns]
-            if "null" in found or "?" in found:
-                continue
-            tests = tuple(
-                [
-                    w.Test(name, "=", (value,))
-                    for name, value in zip(constraint.ref_columns, found, strict=False)
-                ]
-            )
-            access = w.Access(w.Name("", other.key), LockMode.RowShareLock, other.kind != "p", tests)
-            plan(draft, other.key, LockMode.RowShareLock, set(), access)
-
-
-def _change(draft: Draft, target: str, event: str, access: w.Access | None, *, alone: bool) -> bool:
+def _change(
+    draft: Draft,
+    target: str,
+    event: str,
+    access: w.Access | None,
+    *,
+    alone: bool,
+    sets: Mapping[str, str] = _NO_SETS,
+    events: tuple[str, ...] = (),
+) -> bool:
     """UPDATE, DELETE or MERGE of one table, or through a view. Whether the rest of the query is planned."""
     mode = LockMode.RowExclusiveLock
     state = draft.schema.relations.get(target)
@@ -267,11 +287,23 @@ def _change(draft: Draft, target: str, event: str, access: w.Access | None, *, a
             if _taken_over(state, event):
                 plan(draft, read.key, LockMode(read.mode), set(), inner)
             else:
-                _change(draft, read.key, event, inner, alone=alone)
+                own = dict(read.outputs)
+                renamed = {own.get(name, name): value for name, value in sets.items()}
+                _change(
+                    draft,
+                    read.key,
+                    event,
+                    inner,
+                    alone=alone and not read.conditions,
+                    sets=renamed,
+                    events=events,
+                )
         return True
     speaks = any(rule.rows for rule in _rules(state, event))
     if runs or (acts and (speaks or not alone)):
         plan(draft, target, mode, set(), access)
+    if runs and events:
+        lookups.changed(draft, state, events, sets, sure=alone)
     return runs or acts
 
 

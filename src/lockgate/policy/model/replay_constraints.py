@@ -31,6 +31,7 @@ def inherit_foreign_keys(schema: Schema, state: Relation, parent: str) -> None:
             copy = Constraint(
                 name, "foreign", constraint.columns, constraint.valid, constraint.enforced, (),
                 constraint.references, constraint.ref_columns, inherited=True, on_delete=constraint.on_delete,
+                on_update=constraint.on_update,
                 deferred=constraint.deferred,
             )  # fmt: skip
             state.constraints[copy.name] = copy
@@ -93,7 +94,7 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
     name = constraint.name or _constraint_name(schema, state, constraint)
     made = Constraint(
         name, kind, columns, not constraint.not_valid and constraint.enforced, constraint.enforced,
-        no_inherit=constraint.no_inherit, on_delete=constraint.on_delete, created_file=file,
+        no_inherit=constraint.no_inherit, on_delete=constraint.on_delete, on_update=constraint.on_update, created_file=file,
         deferred=constraint.deferred,
     )  # fmt: skip
     state.constraints[name] = made

@@ -66,6 +66,7 @@ class Constraint(Struct):
     functions: tuple[str, ...] = ()
     deferred: bool = False
     on_delete: str = "a"
+    on_update: str = "a"
     created_file: int = -1
 
 
@@ -197,6 +198,8 @@ class Relation(Struct):
     created_file: int = -1
     rows: int = -1
     bytes: int = -1
+    # Files put rows into it.
+    filled: bool = False
     # Columns whose proof of NOT NULL went with a CHECK that was dropped: column → constraint.
     lost_proofs: dict[str, str] = field(default_factory=dict)
 

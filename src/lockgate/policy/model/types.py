@@ -69,7 +69,8 @@ def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
             source.array
             and target.array
             and (source.schema, source.name) == (target.schema, target.name)
-            and _keeps_length(source, target)
+            # The server looks into no array for whether each of its values fits.
+            and (not target.mods or source.mods == target.mods)
         )
     if source_state is not None and target_state is not None and source_state.key == target_state.key:
         return False
@@ -87,7 +88,8 @@ def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
     if source.name == target.name:
         return not _keeps_length(source, target)
     if {source.name, target.name} == {"timestamp", "timestamptz"}:
-        return not (is_utc(schema.time_zone) and _keeps_length(source, target))
+        # What the conversion gives has no precision of its own, so a smaller one is applied to every value.
+        return not (is_utc(schema.time_zone) and _keeps_length(structs.replace(source, mods=()), target))
     if (source.name, target.name) in _RELABEL:
         # The relabelled value has no length of its own, so any limit has to be checked; varchar keeps its own.
         return bool(target.mods)

@@ -145,7 +145,7 @@ def _named(word: w.Statement) -> Iterator[w.Name]:
     if isinstance(query, w.Query):
         yield from (access.name for access in query.accesses)
         yield from (insert.target for insert in query.inserts)
-        yield from (name for name, _ in query.writes)
+        yield from (write.target for write in query.writes)
     if isinstance(word, w.Dml) and word.target is not None:
         yield word.target
     elif isinstance(word, w.AlterTable):

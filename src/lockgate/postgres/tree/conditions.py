@@ -26,6 +26,8 @@ def strings(items: list[Tree]) -> list[str]:
     return [item["String"].get("sval", "") for item in items if "String" in item]
 
 
+SAME = "same"
+"""A column that is set to itself."""
 BLANK = "⟨blank⟩"
 """What stands in a kept body where a constant stood (``blanking.py``)."""
 
@@ -68,12 +70,41 @@ def insert_of(node: Tree) -> Insert:
         infers="infer" in node.get("onConflictClause", ()),
         conflicts="onConflictClause" in node,
         own_identity=node.get("override") == "OVERRIDING_USER_VALUE",
-        width=max(map(len, rows), default=0),
+        width=max(map(len, rows), default=_width(select)),
         defaults=tuple(
             sorted({at for row in rows for at, value in enumerate(row) if "SetToDefault" in value})
         ),
         rows=tuple([tuple(map(datum, row)) for row in rows]) if len(rows) <= MOST_ROWS else (),
     )
+
+
+def _width(select: Tree) -> int:
+    """How many columns a SELECT has, where that can be read; else 0."""
+    targets = [item["ResTarget"].get("val", {}) for item in select.get("targetList", ())]
+    return 0 if any("A_Star" in repr(value.get("ColumnRef", "")) for value in targets) else len(targets)
+
+
+def merged(node: Tree) -> tuple[str, ...]:
+    """What a MERGE may do to the rows of its target."""
+    clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
+    kinds = [str(clause.get("commandType", "")).removeprefix("CMD_").lower() for clause in clauses]
+    return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
+
+
+def sets_of(node: Tree) -> tuple[tuple[str, str], ...]:
+    """What an UPDATE, those of a MERGE, or ON CONFLICT DO UPDATE set: column and constant, or ``SAME``."""
+    items = [*node.get("targetList", ())] if "mergeWhenClauses" not in node else []
+    for clause in node.get("mergeWhenClauses", ()):
+        when = clause["MergeWhenClause"]
+        items += when.get("targetList", ()) if when.get("commandType") == "CMD_UPDATE" else ()
+    targets = [item["ResTarget"] for item in items]
+    return tuple([(target["name"], _set(target)) for target in targets if "name" in target])
+
+
+def _set(target: Tree) -> str:
+    value = target.get("val", {})
+    same = strings(value.get("ColumnRef", {}).get("fields", [])) == [target["name"]]
+    return SAME if same else datum(value)
 
 
 def _one_row(select: Tree) -> bool:

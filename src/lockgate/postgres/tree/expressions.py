@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Raw, json
 
 from lockgate.postgres.tree.calls import sure_calls
-from lockgate.postgres.tree.conditions import Scope, alias_of, insert_of, strings
+from lockgate.postgres.tree.conditions import Scope, alias_of, insert_of, merged, sets_of, strings
 from lockgate.postgres.tree.pushing import Outputs, arm, arm_outputs, outputs_of, through, translated
 from lockgate.postgres.tree.words import (
     Access,
@@ -19,6 +19,7 @@ from lockgate.postgres.tree.words import (
     Name,
     Query,
     TypeName,
+    Write,
 )
 
 CONSTANT = Expression(constant=True)
@@ -45,7 +46,7 @@ class _Seen:
         self.literals: list[str] = []
         self.sequences: list[str] = []
         self.serials: list[tuple[str, str]] = []
-        self.writes: list[tuple[Name, str]] = []
+        self.writes: list[Write] = []
         self.operators: dict[str, None] = {}
         self.types: dict[TypeName, None] = {}
 
@@ -402,7 +403,15 @@ def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: Lock
         seen.relation(node["relation"], LockMode.RowExclusiveLock)
         event = "merge" if "joinCondition" in node else "update" if "targetList" in node else "delete"
         target = Name(node["relation"].get("schemaname", ""), node["relation"]["relname"])
-        seen.writes.append((target, event))
+        seen.writes.append(
+            Write(
+                target,
+                event,
+                merged(node) or (event,),
+                "whereClause" in node or event == "merge",
+                sets_of(node),
+            )
+        )
     for key, value in node.items():
         if key not in ("withClause", "relation") and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, LockMode.AccessShareLock)

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import structs
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.conditions import merged, sets_of, strings
 from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.pushing import shown_as
 from lockgate.postgres.tree.wording import Unknown
@@ -49,6 +49,7 @@ def _insert(node: Tree) -> w.Dml:
         on_conflict="onConflictClause" in node,
         default_values="selectStmt" not in node,
         insert=own,
+        sets=sets_of(node.get("onConflictClause", {})),
         events=("update",) if node.get("onConflictClause", {}).get("action") == "ONCONFLICT_UPDATE" else (),
         returning="returningClause" in node,
         literals=literals,
@@ -67,18 +68,13 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
             _name(node["relation"]),
             where="whereClause" in node or kind == "merge",
             columns=tuple(columns),
-            events=_merged(node) if kind == "merge" else (),
+            sets=sets_of(node),
+            events=merged(node),
             returning="returningClause" in node,
             literals=literals,
         )
 
     return read
-
-
-def _merged(node: Tree) -> tuple[str, ...]:
-    clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
-    kinds = [str(clause.get("commandType", "")).removeprefix("CMD_").lower() for clause in clauses]
-    return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
 
 
 def _copy(node: Tree) -> w.Dml:

@@ -111,6 +111,16 @@ class Expression(Word, frozen=True):
     shape: str = ""
 
 
+class Write(Word, frozen=True):
+    """What an UPDATE, DELETE or MERGE changes, and how; ``sets`` as in ``Dml``."""
+
+    target: Name
+    event: str
+    events: tuple[str, ...] = ()
+    where: bool = False
+    sets: tuple[tuple[str, str], ...] = ()
+
+
 class Query(Word, frozen=True):
     """What a query touches: relations with locks, and the functions it calls."""
 
@@ -128,8 +138,8 @@ class Query(Word, frozen=True):
     inserts: tuple[Insert, ...] = ()
     # Those of the functions that it is sure to call.
     calls: tuple[str, ...] = ()
-    # UPDATE, DELETE and MERGE inside WITH: what they change, and how.
-    writes: tuple[tuple[Name, str], ...] = ()
+    # UPDATE, DELETE and MERGE inside WITH.
+    writes: tuple["Write", ...] = ()
     # Operators and the types of casts, by which functions of users run, too.
     operators: tuple[str, ...] = ()
     types: tuple[TypeName, ...] = ()

@@ -105,6 +105,13 @@ def _exclusion_columns(node: ConstraintNode) -> tuple[str, ...]:
     return tuple(names)
 
 
+_SAID = {
+    "CONSTR_ATTR_NOT_ENFORCED": {"enforced": False},
+    "CONSTR_ATTR_DEFERRABLE": {"deferrable": True},
+    "CONSTR_ATTR_DEFERRED": {"deferrable": True, "deferred": True},
+}
+
+
 def column_of(node: ColumnDef) -> Column:
     """A column definition with its constraints apart from default, identity, generation and NOT NULL."""
     default, identity, generated, not_null = expression_of(node.raw_default), "", "", node.is_not_null
@@ -127,9 +134,9 @@ def column_of(node: ColumnDef) -> Column:
             rest.append(constraint_of(constraint, node.colname))
             not_null = not_null or kind == "CONSTR_PRIMARY"
         elif kind == "CONSTR_NULL" or kind.startswith("CONSTR_ATTR_"):
-            # NOT ENFORCED and NOT VALID of a column constraint arrive as attributes after it.
-            if kind == "CONSTR_ATTR_NOT_ENFORCED" and rest:
-                rest[-1] = structs.replace(rest[-1], enforced=False)
+            # What is said of a column constraint behind it arrives as an attribute of its own.
+            if kind in _SAID and rest:
+                rest[-1] = structs.replace(rest[-1], **_SAID[kind])
         else:
             raise Unknown(f"column constraint {kind}")
     kind_of_type = type_of(node.typeName) if node.typeName else TypeName("")

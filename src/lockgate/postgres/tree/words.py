@@ -55,6 +55,7 @@ from lockgate.postgres.tree.shapes import Query as Query
 from lockgate.postgres.tree.shapes import Test as Test
 from lockgate.postgres.tree.shapes import TypeName as TypeName
 from lockgate.postgres.tree.shapes import Word as Word
+from lockgate.postgres.tree.shapes import Write as Write
 
 
 class CreateTable(Word, frozen=True):
@@ -400,6 +401,8 @@ class Dml(Word, frozen=True):
     # INSERT … VALUES always has rows; INSERT … SELECT may have none.
     values: bool = False
     columns: tuple[str, ...] = ()
+    # What UPDATE sets, on its own, in MERGE or in ON CONFLICT: column and constant, as ``conditions.datum`` writes it.
+    sets: tuple[tuple[str, str], ...] = ()
     on_conflict: bool = False
     # COPY of a table reads it without a plan.
     unplanned: bool = False

@@ -4,7 +4,7 @@ SELECT pg_catalog.row_to_json(found)::text
   FROM (
     SELECT n.nspname AS schema, c.relname AS relation, k.conname AS name, k.contype AS kind, k.convalidated AS valid,
            COALESCE((pg_catalog.to_jsonb(k) ->> 'conenforced')::boolean, true) AS enforced, k.connoinherit AS no_inherit,
-           k.conislocal AS local, k.conparentid <> 0 AS part, k.confdeltype AS on_delete, k.condeferred AS deferred,
+           k.conislocal AS local, k.conparentid <> 0 AS part, k.confdeltype AS on_delete, k.confupdtype AS on_update, k.condeferred AS deferred,
            CASE WHEN k.contype = 'c' THEN pg_catalog.pg_get_constraintdef(k.oid) ELSE '' END AS definition,
            COALESCE((SELECT pg_catalog.json_agg(COALESCE(a.attname, '') ORDER BY p.place) FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS p(number, place)
                        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = p.number AND p.number > 0), '[]') AS columns,
