@@ -271,7 +271,7 @@ select * from accounts for update;
 select * from accounts a join tags t on true for share of a;
 select * from open_invoices for update;
 insert into logs (at, level) values ('2024-03-03', 'x');
-insert into logs (at, level) select now(), 'x' from accounts;
+insert into logs (at, level) select now(), 'x' from accounts; -- rows
 insert into metrics values (1, '2024-02-02', 3.0);
 insert into metrics values (2, '2024-02-02', 3.0), (1, '2024-08-08', 1);
 insert into account_mails (email) values ('q@x');

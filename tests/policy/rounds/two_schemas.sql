@@ -25,5 +25,5 @@ select * from part where reg = 'de' and n > 150;
 select * from (select *, row_number() over (partition by reg order by n) r from part) s where reg = 'us';
 select lateral_q.* from acc, lateral (select * from part where part.acc_id = acc.id and part.reg = 'us') lateral_q;
 insert into bal_v (id, bal) values (1, 5);
-update part set n = n + 1 where reg = 'de';
+update part set n = n + 1 where reg = 'de'; -- rows
 delete from bal_v; -- rows

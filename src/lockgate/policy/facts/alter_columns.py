@@ -29,6 +29,10 @@ def check_recursion(draft: Draft, state: Relation | None, action: w.Action) -> l
         return [] if sure and column is not None and column.not_null else draft.schema.descendants(state.key)
     if isinstance(action, w.AlterConstraint):
         return draft.schema.partitions(state.key)
+    if isinstance(action, w.DropColumn) and action.if_exists and action.column not in state.columns:
+        return []
+    if isinstance(action, w.AddColumn) and action.if_not_exists and action.column.name in state.columns:
+        return []
     if type(action) in _ALWAYS:
         return draft.schema.descendants(state.key)
     if isinstance(action, w.AddConstraint):
@@ -182,7 +186,10 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
             and (
                 # What is only included is not sorted by.
                 column.name not in index.columns
-                or ((collation_kept or _own_collation(index, column.name)) and index_survives(draft.schema, column.type, action.type))
+                or (
+                    (collation_kept or _own_collation(index, column.name))
+                    and index_survives(draft.schema, column.type, action.type)
+                )
             )
         )
         if not kept and not written and relation.has_storage:

@@ -12,8 +12,8 @@ from lockgate.policy.facts.queries import plan
 from lockgate.policy.facts.routines import fire
 from lockgate.policy.model.schema import Constraint, Relation, Schema
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.conditions import SAME
 from lockgate.postgres.tree.words import LockMode
+from lockgate.postgres.tree.written import SAME
 
 _WRITING = frozenset("cnd")
 """Actions of a foreign key that write: CASCADE, SET NULL, SET DEFAULT."""

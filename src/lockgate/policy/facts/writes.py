@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from lockgate.policy.facts import lookups
+from lockgate.policy.facts import lookups, targets
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import become, call, fire, run_calls
-from lockgate.policy.model.pruning import only_the_server_knows, route
-from lockgate.policy.model.schema import Column, Relation
+from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.pushing import translated
 from lockgate.postgres.tree.words import LockMode
@@ -202,6 +201,7 @@ def _insert(
     if word.values and certain:
         _rows(draft, target, state, word, sets)
     elif looks:
+        targets.rows_of_a_query(draft, state, sources)
         lookups.queried(draft, state, word, sources)
     return True
 
@@ -223,7 +223,7 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert, sets: Mapp
         draft.lock_all(draft.schema.ancestors(target), LockMode.AccessShareLock)
     names = list(word.columns or state.columns)
     if state.kind == "p":
-        _routed(draft, state, names, word)
+        targets.rows_of_constants(draft, state, names, word)
     given = {name for at, name in enumerate(names[: word.width]) if at not in word.defaults}
     _computed(draft, state, given)
     if word.conflicts:
@@ -303,6 +303,7 @@ def _change(
     if runs or (acts and (speaks or not alone)):
         plan(draft, target, mode, set(), access)
     if runs and events:
+        targets.rows_that_move(draft, state, sets)
         lookups.changed(draft, state, events, sets, sure=alone)
     return runs or acts
 
@@ -329,20 +330,3 @@ def _ruled(draft: Draft, state: Relation, event: str, *, certain: bool) -> tuple
             runs = False
         acts = acts or rule.acts
     return runs, acts
-
-
-def _routed(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
-    """The partitions that rows of constants go to; where that cannot be told, the table alone is claimed."""
-    found: list[str] = []
-    if word.rows and only_the_server_knows(draft.schema, state, names):
-        draft.hide(f"which partition of {state.key} a label is hashed to, only the server knows", slight=True)
-    for row in word.rows:
-        values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
-        values.update({name: "?" for name in state.columns if name not in values})
-        values.update(dict(zip(names, row, strict=False)))
-        found += route(draft.schema, state, values)
-    draft.lock_all(found, LockMode.RowExclusiveLock)
-
-
-def _filled(column: Column) -> bool:
-    return column.has_default or bool(column.identity or column.generated or column.sequence)

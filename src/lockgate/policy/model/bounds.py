@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from lockgate.policy.model.datums import Comparable, comparable, ordered
-from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.datums import PLAIN_TEXT, TEXTS, Comparable, comparable, ordered
+from lockgate.policy.model.schema import BUILT_IN, Relation, Schema
 
 Slots = frozenset[int]
 
@@ -17,10 +17,20 @@ class Bounds(Struct):
     owners: list[str]
     # list: the value of each slot; the last slot is every other value.
     values: list[Comparable]
-    # range: the bounds in order; slot n lies below bound n, the last one above all.
+    # range: the bounds in order; slot n lies below bound n, one more above all, and the last is the default partition.
     edges: list[list[Comparable]]
     # hash: (modulus, remainder) of each slot.
     parts: list[tuple[int, int]]
+    schema: Schema
+
+    def meant(self, cast: str) -> str:
+        """The type behind a cast to a domain that checks nothing; the server sees through no other."""
+        made = (
+            self.schema.types.get(self.schema.type_key("", cast)) if cast and cast not in BUILT_IN else None
+        )
+        if made is None or made.kind != "domain" or made.constrained or made.base is None:
+            return cast
+        return self.meant(made.base.name)
 
     @property
     def every(self) -> Slots:
@@ -34,7 +44,7 @@ def bounds_of(schema: Schema, state: Relation) -> Bounds | None:
     if not keys or not all(name in state.columns for name in keys):
         return None
     kinds = [_kind(schema, state, name) for name in keys]
-    found = Bounds("", keys, kinds, [], [], [], [])
+    found = Bounds("", keys, kinds, [], [], [], [], schema)
     edges: list[tuple[list[Comparable], list[Comparable], str]] = []
     for child in state.children:
         bound = getattr(schema.relations.get(child), "bound", None)
@@ -72,9 +82,15 @@ def bounds_of(schema: Schema, state: Relation) -> Bounds | None:
 
 
 def _kind(schema: Schema, state: Relation, column: str) -> str:
-    declared = state.columns[column].type
-    made = schema.user_type(declared)
-    return "enum" if made is not None and made.kind == "enum" else "" if declared.array else declared.name
+    own = state.columns[column]
+    declared, made = own.type, schema.user_type(own.type)
+    while made is not None and made.kind == "domain" and made.base is not None and not declared.array:
+        declared, made = made.base, schema.user_type(made.base)
+    if made is not None and made.kind == "enum":
+        return "enum"
+    if declared.array:
+        return ""
+    return PLAIN_TEXT if declared.name in TEXTS and own.collation in ("C", "POSIX") else declared.name
 
 
 def values_of(datums: tuple[str, ...], kinds: list[str]) -> list[Comparable] | None:
@@ -94,4 +110,4 @@ def _stretch(found: Bounds, edges: list[tuple[list[Comparable], list[Comparable]
         found.edges.append(high)
         found.owners.append(child)
         last = high
-    found.owners.append("")
+    found.owners += ["", ""]

@@ -7,9 +7,14 @@ anything else.
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from math import isfinite
+from struct import pack, unpack
 
 INTEGERS = frozenset({"int2", "int4", "int8"})
-TEXTS = frozenset({"text", "varchar"})
+PLAIN_TEXT = "text in bytes"
+"""The kind of a text whose collation is C: its order is that of its bytes."""
+TEXTS = frozenset({"text", "varchar", PLAIN_TEXT})
+FLOATS = frozenset({"float4", "float8"})
 DATES = frozenset({"date", "timestamp", "timestamptz"})
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?")
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
@@ -43,6 +48,8 @@ def comparable(datum: str, kind: str) -> Comparable | None:
             return (0, Decimal(value)) if form in ("n", "s") else None
         except InvalidOperation:
             return None
+    if kind in FLOATS:
+        return _float(value, kind) if form in ("n", "s") else None
     if kind == "bool":
         known = _BOOLEANS.get(value.lower()) if form in ("b", "s") else None
         return None if known is None else (0, known)
@@ -50,6 +57,8 @@ def comparable(datum: str, kind: str) -> Comparable | None:
         return None
     if kind in TEXTS or kind == "enum":
         return (0, value)
+    if kind == "bpchar":
+        return (0, value.rstrip(" "))
     if kind == "uuid":
         value = value.lower().strip("{}")
         return (0, value.replace("-", "")) if _UUID.fullmatch(value) else None
@@ -58,6 +67,17 @@ def comparable(datum: str, kind: str) -> Comparable | None:
         return None
     moment = f"{match[1]} {match[2] or '00:00'}{match[3] or ':00'}"
     return (0, _in_utc(moment, match[4]) if match[4] else moment)
+
+
+def _float(value: str, kind: str) -> Comparable | None:
+    """A number as the type keeps it; one of four bytes only where it needs no more, since the server compares eight."""
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if not isfinite(number) or (kind == "float4" and unpack("<f", pack("<f", number))[0] != number):
+        return None
+    return (0, Decimal(number))
 
 
 def _in_utc(moment: str, offset: str) -> str:
@@ -75,8 +95,10 @@ def ordered(values: list[Comparable], kind: str) -> bool:
     """Whether ``<`` of the server is ``<`` of these values. The order of texts is a matter of collation, but for plain ones."""
     if kind == "enum":
         return False
-    return kind not in TEXTS or all(
-        at or (isinstance(value, str) and _PLAIN_TEXT.fullmatch(value)) for at, value in values
+    return (
+        kind not in (*TEXTS, "bpchar")
+        or kind == PLAIN_TEXT
+        or all(at or (isinstance(value, str) and _PLAIN_TEXT.fullmatch(value)) for at, value in values)
     )
 
 
@@ -93,6 +115,8 @@ def fits(column: str, cast: str, datum: str) -> bool:
         return cast in INTEGERS
     if column in TEXTS:
         return cast in TEXTS
+    if column in FLOATS:
+        return cast in FLOATS
     if column in ("date", "timestamp"):
         return cast in ("date", "timestamp")
     # An enum can only be held against its own labels.

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from struct import pack
 
-from lockgate.policy.model.datums import INTEGERS, NULL, TEXTS, Comparable
+from lockgate.policy.model.datums import FLOATS, INTEGERS, NULL, TEXTS, Comparable
 
 _SEED = 0x7A5B22367996DCFD
 _START = 0x9E3779B9 + 3923095
@@ -37,8 +38,11 @@ def _hash(value: Comparable, kind: str) -> int | None:
     if isinstance(plain, Decimal):
         if kind == "numeric":
             return _numeric(plain)
+        if kind in FLOATS:
+            # Numbers of four bytes are hashed as those of eight.
+            return _bytes(pack("<d", float(plain))) if plain else _SEED
         return _integer(int(plain), kind) if kind in INTEGERS and plain == int(plain) else None
-    if kind in TEXTS:
+    if kind in TEXTS or kind == "bpchar":
         return _bytes(plain.encode())
     if kind == "uuid":
         return _bytes(bytes.fromhex(plain))

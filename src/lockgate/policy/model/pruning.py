@@ -6,7 +6,9 @@ slot that belongs to no partition belongs to the default one. What cannot be tol
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
+from lockgate.policy.model import ranges
 from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
 from lockgate.policy.model.datums import INTEGERS, NULL, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
@@ -66,8 +68,21 @@ def _stored(state: Relation, key: str, row: Mapping[str, str]) -> str:
     """The value as the column keeps it; one that may be rounded on the way in is not known."""
     value, column = row.get(key, "?"), state.columns.get(key)
     kind = column.type if column is not None else TypeName("")
+    if kind.name == "numeric" and kind.mods and value[:2] in ("n:", "s:"):
+        return _rounded(value, kind.mods)
     rounds = kind.name in INTEGERS or (bool(kind.mods) and kind.name in _SCALED)
     return "?" if rounds and any(mark in value[2:] for mark in ".eE") else value
+
+
+def _rounded(value: str, mods: tuple[int, ...]) -> str:
+    """A number with as many digits behind the point as the column keeps; halves go away from zero."""
+    try:
+        number = Decimal(value[2:].strip()).quantize(
+            Decimal(1).scaleb(-mods[1] if len(mods) > 1 else 0), ROUND_HALF_UP
+        )
+    except InvalidOperation:
+        return "?"
+    return f"n:{number:f}"
 
 
 def only_the_server_knows(schema: Schema, state: Relation, columns: Collection[str]) -> bool:
@@ -129,6 +144,7 @@ def _one_by_one(test: Test) -> list[tuple[Condition, ...]]:
 def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
     """What single tests keep; those on several columns of the key are taken together."""
     equal: dict[str, Comparable] = {}
+    asked: ranges.Asked = {}
     others: dict[str, list[tuple[str, Comparable]]] = {}
     for test in tests:
         kind = bounds.kinds[bounds.keys.index(test.column)]
@@ -139,8 +155,10 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
             if bounds.strategy == "list":
                 yield _not_null(bounds)
             continue
-        if not all(fits(kind, test.cast, value) for value in test.values):
+        if not all(fits(kind, bounds.meant(test.cast), value) for value in test.values):
             continue
+        if kind == "bool" and bounds.strategy == "hash":
+            continue  # a condition that is the column itself: the server finds no hash for it
         values = [comparable(value, kind) for value in test.values]
         if None in values:
             continue
@@ -158,11 +176,18 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
         elif len(values) == 1 and values[0] is not None:
             # To be not true is to be false.
             value = (0, "f" if values[0][1] == "t" else "t") if test.op == "<>" else values[0]
+            asked.setdefault(test.column, []).append(("=" if test.op == "<>" else test.op, value))
             if test.op in ("=", "<>") and test.column not in equal:
                 equal[test.column] = value
             else:
                 others.setdefault(test.column, []).append((test.op, value))
-    yield from _together(bounds, equal, others)
+    if bounds.strategy == "range":
+        if NULL in equal.values():
+            yield ranges.default_only(bounds)
+        else:
+            yield from ranges.steps(bounds, asked)
+    else:
+        yield from _together(bounds, equal, others)
 
 
 def _not_null(bounds: Bounds) -> Slots:
@@ -177,24 +202,16 @@ def _lists(values: list[Comparable | None]) -> list[list[Comparable]]:
 def _together(
     bounds: Bounds, equal: dict[str, Comparable], others: dict[str, list[tuple[str, Comparable]]]
 ) -> Iterator[Slots | None]:
-    leading: list[Comparable] = []
-    for key in bounds.keys:
-        if key not in equal:
-            break
-        leading.append(equal[key])
-    if leading and (bounds.strategy == "range" or len(leading) == len(bounds.keys)):
-        yield _at(bounds, leading)
-    if bounds.strategy == "hash":
-        return
-    if bounds.strategy == "range" and NULL in equal.values() and NULL not in leading:
-        yield _default_only(bounds)
-    for place, key in enumerate(bounds.keys[: len(leading) + 1]):
-        for op, value in others.get(key, ()):
-            yield _beside(bounds, leading[:place], op, value, bounds.kinds[place])
+    values = [equal[key] for key in bounds.keys if key in equal]
+    if len(values) == len(bounds.keys):
+        yield _at(bounds, values)
+    if bounds.strategy == "list":
+        for op, value in others.get(bounds.keys[0], ()):
+            yield _beside(bounds, op, value, bounds.kinds[0])
 
 
 def _at(bounds: Bounds, values: list[Comparable]) -> Slots | None:
-    """The slots of rows whose key begins with ``values``."""
+    """The slots of rows whose key is ``values``."""
     if bounds.strategy == "hash":
         total = row_hash(values, bounds.kinds)
         if total is None:
@@ -204,33 +221,18 @@ def _at(bounds: Bounds, values: list[Comparable]) -> Slots | None:
         return frozenset(
             [bounds.values.index(values[0]) if values[0] in bounds.values else len(bounds.values)]
         )
-    if NULL in values:
-        return _default_only(bounds)
-    if not all(ordered([value], kind) for value, kind in zip(values, bounds.kinds, strict=False)):
-        return None
-    return _between(bounds, values, values)
+    return ranges.at(bounds, values)
 
 
-def _default_only(bounds: Bounds) -> Slots:
-    """No range takes NULL: the stretches that are nobody's."""
-    return frozenset([slot for slot in bounds.every if not bounds.owners[slot]])
-
-
-def _beside(bounds: Bounds, leading: list[Comparable], op: str, value: Comparable, kind: str) -> Slots | None:
-    """The slots of rows that begin with ``leading`` and whose next column stands in ``op`` to ``value``."""
+def _beside(bounds: Bounds, op: str, value: Comparable, kind: str) -> Slots | None:
+    """The slots of a list whose value stands in ``op`` to ``value``."""
     if op not in ("<", "<=", ">", ">=", "="):
         return None
-    if not ordered([value], kind):
-        return _not_null(bounds) if bounds.strategy == "list" else None
-    if bounds.strategy == "list":
-        if not ordered([at for at in bounds.values if at != NULL], kind):
-            return _not_null(bounds)
-        fit = [slot for slot, at in enumerate(bounds.values) if at != NULL and _stands(at, op, value)]
-        # Any other value may lie on the right side too.
-        return frozenset([*fit, *([len(bounds.values)] if op != "=" else [])])
-    low = [*leading, value] if op in (">", ">=", "=") else leading
-    high = [*leading, value] if op in ("<", "<=", "=") else leading
-    return _between(bounds, low, high, above=op == ">", below=op == "<")
+    if not ordered([value, *[at for at in bounds.values if at != NULL]], kind):
+        return _not_null(bounds)
+    fit = [slot for slot, at in enumerate(bounds.values) if at != NULL and _stands(at, op, value)]
+    # Any other value may lie on the right side too.
+    return frozenset([*fit, *([len(bounds.values)] if op != "=" else [])])
 
 
 def _stands(one: Comparable, op: str, other: Comparable) -> bool:
@@ -241,35 +243,3 @@ def _stands(one: Comparable, op: str, other: Comparable) -> bool:
         if op[0] == "<"
         else (one > other or (one == other and op == ">="))
     )
-
-
-def _between(
-    bounds: Bounds,
-    low: list[Comparable],
-    high: list[Comparable],
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> Slots:
-    """The slots that a key from ``low`` to ``high`` may lie in, both by their first columns; strictly ``above`` or ``below``."""
-    whole = len(bounds.keys)
-    # By the first of several columns alone the server does not rule out the default partition.
-    found = set(_default_only(bounds)) if low == high and len(low) < whole else set()
-    for slot in range(len(bounds.owners)):
-        under = bounds.edges[slot - 1] if slot else None
-        over = bounds.edges[slot] if slot < len(bounds.edges) else None
-        if under is None and over is not None and over[0][0] == -1:
-            continue  # below MINVALUE there is nothing
-        if over is None and under is not None and under[0][0] == 1:
-            continue
-        if over is not None and low:
-            edge = over[: len(low)]
-            # The upper bound is left out of its partition, but what follows its first columns may lie below it.
-            if edge < low or (edge == low and (len(low) == whole or above or over[len(low)][0] == -1)):
-                continue
-        if under is not None and high:
-            edge = under[: len(high)]
-            if edge > high or (edge == high and (below or (len(high) < whole and under[len(high)][0] == 1))):
-                continue
-        found.add(slot)
-    return frozenset(found)

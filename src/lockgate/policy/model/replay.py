@@ -10,6 +10,7 @@ from msgspec import structs
 
 from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, replay_tables
 from lockgate.policy.model.drops import closure_of, servers_of
+from lockgate.policy.model.filling import empty, fill
 from lockgate.policy.model.forgetting import forget, forget_guard
 from lockgate.policy.model.schema import (
     Guard,
@@ -311,40 +312,10 @@ def _call(schema: Schema, word: w.Call, file: int) -> None:
 
 def _select(schema: Schema, word: w.Dml, file: int) -> None:
     """A function that a SELECT is sure to call may build something."""
-    _fill(schema, word)
+    fill(schema, word)
     for name in word.query.calls if word.kind == "select" and word.runs else ():
         named, _, plain = name.rpartition(".")
         _routine(schema, w.Name(named, plain), file)
-
-
-def _fill(schema: Schema, word: w.Dml) -> None:
-    """Whether there are rows now: those of an INSERT, or none after a DELETE of all."""
-    if word.target is None or not word.runs:
-        return
-    state = schema.get(word.target)
-    if state is None:
-        return
-    if word.kind == "copy from":
-        state.filled = True
-    elif word.insert is not None:
-        read = [schema.get(access.name) for access in word.query.accesses if not access.insert]
-        state.filled = (
-            state.filled
-            or word.values
-            or (not word.where and all(one is not None and one.filled for one in read))
-        )
-    elif word.kind == "delete" and not (word.where or word.query.accesses[1:]):
-        for key in (state.key, *schema.descendants(state.key)):
-            schema.relations[key].filled = False
-
-
-def _truncate(schema: Schema, word: w.Truncate, _file: int) -> None:
-    for name in word.names:
-        key = schema.resolve(name)
-        for each in (key, *schema.descendants(key)):
-            state = schema.relations.get(each)
-            if state is not None:
-                state.filled = False
 
 
 def _routine(schema: Schema, name: w.Name, file: int) -> None:
@@ -426,5 +397,5 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.DoBlock: _do,
     w.Call: _call,
     w.Dml: _select,
-    w.Truncate: _truncate,
+    w.Truncate: empty,
 }

@@ -5,10 +5,11 @@ its columns against constants, or when it says so of a column that another part 
 join only what the server pushes down counts.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from lockgate.postgres.tree.words import Condition, Either, Insert, Name, Test
+from lockgate.postgres.tree.words import Condition, Either, Test
 
 Tree = dict[str, Any]
 Column = tuple[str, str]
@@ -26,8 +27,7 @@ def strings(items: list[Tree]) -> list[str]:
     return [item["String"].get("sval", "") for item in items if "String" in item]
 
 
-SAME = "same"
-"""A column that is set to itself."""
+_WHOLE = re.compile(r"n:-?\d{1,9}")
 BLANK = "⟨blank⟩"
 """What stands in a kept body where a constant stood (``blanking.py``)."""
 
@@ -43,7 +43,7 @@ def datum(node: Any) -> str:
         return {"minvalue": "min", "maxvalue": "max"}.get(name[0] if name else "", "?")
     value = node.get("A_Const")
     if not isinstance(value, dict):
-        return "?"
+        return _worked_out(node.get("A_Expr", {}))
     if value.get("isnull"):
         return "null"
     if BLANK in value.get("sval", {}).get("sval", ""):
@@ -57,60 +57,18 @@ def datum(node: Any) -> str:
     return f"n:{value['fval'].get('fval', '')}" if "fval" in value else "?"
 
 
-def insert_of(node: Tree) -> Insert:
-    """What an INSERT puts where."""
-    relation, select = node["relation"], node.get("selectStmt", {}).get("SelectStmt", {})
-    rows = [row["List"].get("items", []) for row in select.get("valuesLists", ())]
-    if select and _one_row(select):
-        rows = [[item["ResTarget"].get("val", {}) for item in select["targetList"]]]
-    return Insert(
-        Name(relation.get("schemaname", ""), relation["relname"]),
-        values=bool(rows) or "selectStmt" not in node,
-        columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
-        infers="infer" in node.get("onConflictClause", ()),
-        conflicts="onConflictClause" in node,
-        own_identity=node.get("override") == "OVERRIDING_USER_VALUE",
-        width=max(map(len, rows), default=_width(select)),
-        defaults=tuple(
-            sorted({at for row in rows for at, value in enumerate(row) if "SetToDefault" in value})
-        ),
-        rows=tuple([tuple(map(datum, row)) for row in rows]) if len(rows) <= MOST_ROWS else (),
-    )
-
-
-def _width(select: Tree) -> int:
-    """How many columns a SELECT has, where that can be read; else 0."""
-    targets = [item["ResTarget"].get("val", {}) for item in select.get("targetList", ())]
-    return 0 if any("A_Star" in repr(value.get("ColumnRef", "")) for value in targets) else len(targets)
-
-
-def merged(node: Tree) -> tuple[str, ...]:
-    """What a MERGE may do to the rows of its target."""
-    clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
-    kinds = [str(clause.get("commandType", "")).removeprefix("CMD_").lower() for clause in clauses]
-    return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
-
-
-def sets_of(node: Tree) -> tuple[tuple[str, str], ...]:
-    """What an UPDATE, those of a MERGE, or ON CONFLICT DO UPDATE set: column and constant, or ``SAME``."""
-    items = [*node.get("targetList", ())] if "mergeWhenClauses" not in node else []
-    for clause in node.get("mergeWhenClauses", ()):
-        when = clause["MergeWhenClause"]
-        items += when.get("targetList", ()) if when.get("commandType") == "CMD_UPDATE" else ()
-    targets = [item["ResTarget"] for item in items]
-    return tuple([(target["name"], _set(target)) for target in targets if "name" in target])
-
-
-def _set(target: Tree) -> str:
-    value = target.get("val", {})
-    same = strings(value.get("ColumnRef", {}).get("fields", [])) == [target["name"]]
-    return SAME if same else datum(value)
-
-
-def _one_row(select: Tree) -> bool:
-    """SELECT of constants and nothing else is a row of VALUES."""
-    plain = {"targetList", "limitOption", "op"}.issuperset(select) and "targetList" in select
-    return plain and all(datum(item["ResTarget"].get("val")) != "?" for item in select["targetList"])
+def _worked_out(node: Tree) -> str:
+    """A sign, and sums and products of whole numbers, which the planner works out beforehand."""
+    if node.get("kind") != "AEXPR_OP":
+        return "?"
+    name, one, other = strings(node.get("name", [])), node.get("lexpr"), datum(node.get("rexpr"))
+    if name == ["-"] and one is None and other[:2] == "n:":
+        return f"n:{other[3:]}" if other[2:3] == "-" else f"n:-{other[2:]}"
+    first = datum(one) if one is not None else "?"
+    if name[:1] not in (["+"], ["-"], ["*"]) or not (_WHOLE.fullmatch(first) and _WHOLE.fullmatch(other)):
+        return "?"
+    a, b = int(first[2:]), int(other[2:])
+    return f"n:{a + b if name == ['+'] else a - b if name == ['-'] else a * b}"
 
 
 class Scope:
@@ -258,6 +216,8 @@ def _conditions(alias: str, parts: list[Tree]) -> tuple[Condition, ...]:
 
 def _condition(alias: str, part: Tree) -> list[Condition]:
     """What one part says of the table: nothing, or a condition."""
+    if datum(part) in ("b:false", "null"):
+        return [Either(())]  # no row is asked for
     joined = part.get("BoolExpr", {})
     if joined.get("boolop") == "OR_EXPR":
         arms = []

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Raw, json
 
 from lockgate.postgres.tree.calls import sure_calls
-from lockgate.postgres.tree.conditions import Scope, alias_of, insert_of, merged, sets_of, strings
+from lockgate.postgres.tree.conditions import Scope, alias_of, strings
 from lockgate.postgres.tree.pushing import Outputs, arm, arm_outputs, outputs_of, through, translated
 from lockgate.postgres.tree.words import (
     Access,
@@ -21,6 +21,7 @@ from lockgate.postgres.tree.words import (
     TypeName,
     Write,
 )
+from lockgate.postgres.tree.written import insert_of, merged, sets_of
 
 CONSTANT = Expression(constant=True)
 
