@@ -30,7 +30,7 @@ from lockgate.rehearsal.values import candidates
         ("insert into t values ($1, default), ($2, 3)", [("insert", 0), ("insert", 0)]),
         ("insert into t select $1, x from s where y = $2", [("insert", 0), ("filter", "y")]),
         ("insert into t (a) values ($1) on conflict (a) do update set b = $2", [("insert", "a"), ("set", "b")]),
-        ("update t set a = $1::int, b = b + $2 where c = $3", [("set", "a"), ("within", "b"), ("filter", "c")]),
+        ("update t set a = $1::int, b = b + $2 where c = $3", [("set", "a"), ("operand", "b"), ("filter", "c")]),
         ("insert into t (a, b) values (lower($1), coalesce($2, 'x'))", [("within", "a"), ("within", "b")]),
         ("delete from t where lower(a) = lower($1) and $2 < b", [("filter", "a"), ("filter", "b")]),
         ("select * from t where a in ($1, $2) and b between $3 and $4 limit $5 offset $6", [("filter", "a")] * 2 + [("filter", "b")] * 2 + [("limit", "")] * 2),

@@ -200,7 +200,7 @@ def test_what_a_share_says() -> None:
 
 
 def test_which_parameters_are_tried() -> None:
-    """Those that are written as they are, also with a cast, into a column that may hold NULL; of several rows the first one's."""
+    """Those that are written into a column that may hold NULL, through casts, functions and sources too, and not what is added to a value; of several rows the first one's."""
     columns = (ColumnOf("a", "text", "text", not_null=True), ColumnOf("b", "text", "text"), ColumnOf("c", "int", "int4"))  # fmt: skip
     tables = [Table(7, "r", "public", "t", columns)]
 
@@ -209,10 +209,21 @@ def test_which_parameters_are_tried() -> None:
         return [(number, column.name) for number, _, column in written(query, tables)]
 
     assert tried("insert into t values ($1, $2, $3::int)") == [(2, "b"), (3, "c")]
-    assert tried("insert into t (a, b) values ($1, coalesce($2, 'x')), ($3, lower($4)), ($5, $6)") == [(6, "b")]  # fmt: skip
+    assert tried("insert into t (a, b) values ($1, 'x'), ($2, $3 || 'x'), ($4, lower($5)), ($6, $7)") == [(5, "b"), (7, "b")]  # fmt: skip
     assert tried("update t set b = $1, c = c + $2 where b = $3") == [(1, "b")]
     assert tried("select * from t where b = $1") == tried("delete from t where b = $1") == []
     assert tried("insert into t (a, b) values ('x', $1), ('x', $2)") == [(1, "b")]
+    assert tried("update t set (b, c) = ($1, $2) where a = $3") == [(1, "b"), (2, "c")]
+    assert tried("update t set b = v.b from (values ($1, $2), ($3, $4)) v (a, b) where t.a = v.a") == [
+        (2, "b")
+    ]
+    assert tried("insert into t select * from unnest($1::text[], $2::text[], $3::int[])") == [
+        (2, "b"),
+        (3, "c"),
+    ]
+    assert tried("insert into t (a, b) select v.x, v.y from (select $1::text x, $2::text y) v") == [(2, "b")]
+    merge = "merge into t using (select $1::text as a, $2::text as b) s on s.a = t.a when matched then update set b = s.b when not matched then insert (a, b, c) values (s.a, s.b, $3)"
+    assert tried(merge) == [(2, "b"), (3, "c")]
     assert tried("insert into t (a, b) values ('x', $1) on conflict (a) do update set b = $2") == [(1, "b"), (2, "b")]  # fmt: skip
 
 
@@ -228,3 +239,22 @@ def test_a_wide_row(rehearse: Callable[..., Rehearsal]) -> None:
         assert found.compatibility["old"].answer == "hold"
         assert told(found).count("sends NULL for") == 1
         assert f"sends NULL for wide.{name}, " in told(found)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "INSERT INTO users (id, email, nick) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[]);",
+        "INSERT INTO users (id, email, nick) VALUES ($1, $2, lower($3));",
+        "UPDATE users SET (age, nick) = ($1, $2) WHERE id = $3;",
+        "UPDATE users SET nick = v.nick FROM (VALUES ($1::bigint, $2)) v (id, nick) WHERE users.id = v.id;",
+        "MERGE INTO users u USING (SELECT $1::bigint AS id, $2::text AS email, $3::text AS nick) s ON s.id = u.id"
+        " WHEN MATCHED THEN UPDATE SET nick = s.nick WHEN NOT MATCHED THEN INSERT (id, email, nick) VALUES (s.id, s.email, s.nick);",
+    ],
+)
+def test_a_null_by_another_way(rehearse: Callable[..., Rehearsal], query: str) -> None:
+    """NULL in an array of rows, below a function, in an assignment of several columns, in a source of UPDATE or MERGE: a later NOT NULL holds."""
+    found = rehearse(BASE, SET, base=1, queries=query)
+    assert found.compatibility["old"].answer == "hold", told(found)
+    assert "sends NULL for users.nick, " in told(found)

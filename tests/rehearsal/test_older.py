@@ -23,7 +23,7 @@ create function fill() returns trigger language plpgsql as 'begin new.nick := co
 """
 QUERIES = """
 UPDATE users SET email = $1 WHERE id = $2;
-INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, ''));
+INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, 'none'));
 """
 CHECK = "alter table users add constraint told check (nick is not null) not valid;"
 

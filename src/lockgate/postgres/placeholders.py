@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lockgate.postgres.script import ScriptError, split
+from lockgate.postgres.sources import Given, given, rows, traced
 from lockgate.postgres.tree.library import SyntaxProblem, tree_json
 
 Node = Any
@@ -20,9 +21,9 @@ KINDS = {
 
 
 class Use(NamedTuple):
-    """What ``$number`` stands for. ``role`` is insert, set, within, filter, limit or other; ``relations`` are tried in order.
+    """What ``$number`` stands for. ``role`` is insert, set, within, operand, filter, limit or other; ``relations`` are tried in order.
 
-    ``within`` is part of an expression that is written into the column.
+    ``within`` is an argument of a function whose value is written into the column, ``operand`` one of an operator.
 
     ``column`` is "" where none is named; then ``position`` (from 0) tells the column of an INSERT without a list.
     ``many`` says that an array is wanted.
@@ -109,11 +110,13 @@ def _places(node: Node) -> Iterator[tuple[int, int]]:
     return iter(found)
 
 
-def _walk(node: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
-    """Collect parameters below ``node``; ``around`` are the relations in sight, nearest first: (alias, schema, name)."""
+def _walk(
+    node: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use], known: tuple[Given, ...] = ()
+) -> None:
+    """Collect parameters below ``node``; ``around`` are the relations in sight, nearest first: (alias, schema, name), ``known`` what sources give."""
     if isinstance(node, list):
         for child in node:
-            _walk(child, around, uses)
+            _walk(child, around, uses, known)
         return
     if not isinstance(node, dict):
         return
@@ -121,19 +124,22 @@ def _walk(node: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, 
         inside = around
         if key in ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"):
             inside = (*_relations(value), *around)
+            known = given(value)
         if key == "InsertStmt":
             _insert(value, uses)
         elif key == "UpdateStmt":
-            _assignments(value.get("targetList", ()), inside[:1], uses)
+            _assignments(value.get("targetList", ()), inside[:1], known, uses)
         elif key == "A_Expr":
-            _comparison(value, inside, uses)
+            _comparison(value, inside, known, uses)
         elif key == "onConflictClause":
-            _assignments(value.get("targetList", ()), inside[:1], uses)
+            _assignments(value.get("targetList", ()), inside[:1], (), uses)
+        elif key == "MergeStmt":
+            _merge(value, inside[:1], known, uses)
         elif key in ("limitCount", "limitOffset"):
             _note(uses, value, "limit", (), "")
         elif key == "ParamRef":
             _note(uses, {"ParamRef": value}, "other", (), "")
-        _walk(value, inside, uses)
+        _walk(value, inside, uses, known)
 
 
 def _relations(statement: Node) -> list[tuple[str, str, str]]:
@@ -164,14 +170,36 @@ def _insert(statement: Node, uses: dict[int, Use]) -> None:
     names = [c.get("ResTarget", {}).get("name", "") for c in statement.get("cols", ())]
     table = ((relation.get("schemaname", ""), relation.get("relname", "")),)
     select = statement.get("selectStmt", {}).get("SelectStmt", {})
-    rows = [row.get("List", {}).get("items", ()) for row in select.get("valuesLists", ())]
-    if not rows:
-        rows = [[target.get("ResTarget", {}).get("val", {}) for target in select.get("targetList", ())]]
-    for row in rows:
-        for position, cell in enumerate(row):
-            column = names[position] if position < len(names) else ""
-            _note(uses, cell, "insert", table, column, position=-1 if names else position)
-            _within(uses, cell, table, column, position=-1 if names else position)
+    known = given(select)
+    for row in rows(select, known):
+        _cells(row, table, names, known, uses)
+
+
+def _cells(
+    row: Sequence[Node], table: tuple[tuple[str, str], ...], names: list[str], known: Sequence[Given], uses: dict[int, Use],
+) -> None:  # fmt: skip
+    """One row that is inserted; without ``names`` its values go into the columns in their order."""
+    for number, cell in enumerate(row):
+        column = names[number] if number < len(names) else ""
+        position = -1 if names else number
+        for node in traced(cell, known):
+            _note(uses, node, "insert", table, column, position=position)
+            _within(uses, node, table, column, position=position)
+
+
+def _merge(
+    statement: Node, around: tuple[tuple[str, str, str], ...], known: Sequence[Given], uses: dict[int, Use]
+) -> None:
+    """What each WHEN of a MERGE writes into its target."""
+    table = tuple((schema, name) for _, schema, name in around)
+    for item in statement.get("mergeWhenClauses", ()):
+        clause = item.get("MergeWhenClause", {})
+        targets = clause.get("targetList", ())
+        if clause.get("commandType") == "CMD_INSERT":
+            names = [target.get("ResTarget", {}).get("name", "") for target in targets]
+            _cells(clause.get("values", ()), table, names, known, uses)
+        else:
+            _assignments(targets, around, known, uses)
 
 
 def _within(
@@ -181,6 +209,7 @@ def _within(
     column: str,
     *,
     position: int = -1,
+    role: str = "within",
 ) -> None:
     """Parameters of an expression that is written into a column: ``lower($1)``, ``coalesce($1, x)``, ``total + $1``."""
     if not isinstance(node, dict):
@@ -194,20 +223,36 @@ def _within(
         for part in parts:
             inner = node.get(key, {}).get(part, ())
             for one in inner if isinstance(inner, list) else [inner]:
+                inside = "operand" if key == "A_Expr" else role
                 if key != "TypeCast":
-                    _note(uses, one, "within", relations, column, position=position)
-                _within(uses, one, relations, column, position=position)
+                    _note(uses, one, inside, relations, column, position=position)
+                _within(uses, one, relations, column, position=position, role=inside)
 
 
-def _assignments(targets: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
+def _assignments(
+    targets: Node, around: tuple[tuple[str, str, str], ...], known: Sequence[Given], uses: dict[int, Use]
+) -> None:
     for item in targets:
         target = item.get("ResTarget", {})
         relations = tuple((schema, name) for _, schema, name in around)
-        _note(uses, target.get("val", {}), "set", relations, target.get("name", ""))
-        _within(uses, target.get("val", {}), relations, target.get("name", ""))
+        for value in traced(_one_of_many(target.get("val", {})), known):
+            _note(uses, value, "set", relations, target.get("name", ""))
+            _within(uses, value, relations, target.get("name", ""))
 
 
-def _comparison(expression: Node, around: tuple[tuple[str, str, str], ...], uses: dict[int, Use]) -> None:
+def _one_of_many(value: Node) -> Node:
+    """The value of one column of ``SET (a, b) = ROW($1, $2)``; any other as it is."""
+    part = value.get("MultiAssignRef") if isinstance(value, dict) else None
+    if part is None:
+        return value
+    values = part.get("source", {}).get("RowExpr", {}).get("args", ())
+    number = part.get("colno", 0)
+    return values[number - 1] if 0 < number <= len(values) else value
+
+
+def _comparison(
+    expression: Node, around: tuple[tuple[str, str, str], ...], known: Sequence[Given], uses: dict[int, Use]
+) -> None:
     left, right = expression.get("lexpr", {}), expression.get("rexpr", {})
     many = expression.get("kind") in ("AEXPR_OP_ANY", "AEXPR_OP_ALL")
     for one, other in ((left, right), (right, left)):
@@ -216,7 +261,8 @@ def _comparison(expression: Node, around: tuple[tuple[str, str, str], ...], uses
             continue
         items = other.get("List", {}).get("items", [other]) if isinstance(other, dict) else [other]
         for item in items:
-            _note(uses, _inner(item), "filter", named[0], named[1], many=many)
+            for value in traced(_inner(item), known):
+                _note(uses, value, "filter", named[0], named[1], many=many)
 
 
 def _column(

@@ -1,6 +1,7 @@
 """NULL that a release may send: the parameters of a query are never NULL by themselves, and a new NOT NULL refuses only that.
 
-Each parameter that a query writes as it is into a column that may hold NULL is tried with NULL where the query first works.
+Each parameter that a query writes into a column that may hold NULL, as it is or through functions, is tried with NULL where
+the query first works; of an array that is written in rows, an element. What adds to a value that is there is not tried.
 What worked then and fails later is in doubt: whether the release ever sends NULL, only the rows of production show, by
 their share of NULLs in that column. What files do to old rows, and moves, does not matter: it is about rows yet to come.
 """
@@ -22,6 +23,7 @@ from lockgate.rehearsal.trials import Trial, error_of
 MOST = 8
 """How many parameters of a query are tried with NULL one at a time; more are tried together, and by themselves where that fails."""
 _NO_REFERENCE = "23503"
+_WRITTEN = ("insert", "set", "within")
 
 Execute = Callable[[Trial], list[str]]
 Share = Callable[[Table, ColumnOf], float | None]
@@ -53,11 +55,11 @@ class Together(msgspec.Struct, frozen=True):
 
 
 def written(query: Query, tables: Iterable[Table]) -> list[Written]:
-    """The parameters that the query writes as they are into a column that may hold NULL, of several rows the first one's. Pure."""
+    """The parameters that the query writes into a column that may hold NULL, of several rows the first one's. Pure."""
     known = {(t.schema, t.name): t for t in tables}
     found: dict[tuple[int, str, str], Written] = {}
     for use in query.uses:
-        place = place_of(use, known) if use.role in ("insert", "set") else None
+        place = place_of(use, known) if use.role in _WRITTEN else None
         if place is not None and not place[1].not_null:
             found.setdefault((place[0].oid, place[1].name, use.role), (use.number, *place))
     return list(found.values())
@@ -71,8 +73,14 @@ def sendable(
     # The last one meets a row that is there already where the query says ON CONFLICT.
     rows = [single[0], *([single[-1]] if len(single) > 1 else [])] if single else []
 
+    wanted = written(query, tables)
+    arrays = {number for number, _, column in wanted if column.category != "A"}
+
     def ways(*numbers: int) -> Ways:
-        sent = [[None if n in numbers else value for n, value in enumerate(row, 1)] for row in rows]
+        sent = [
+            [null_for(value, n in arrays) if n in numbers else value for n, value in enumerate(row, 1)]
+            for row in rows
+        ]
         return tuple(
             (tuple(execute([with_null])), tuple(execute([row])))
             for with_null, row in zip(sent, rows, strict=True)
@@ -81,7 +89,6 @@ def sendable(
     def working(*numbers: int) -> Ways:
         return tuple(way for way in ways(*numbers) if error_of(wire, way[0]) is None)
 
-    wanted = written(query, tables)
     one = [Sent(t.key, c.name, working(number), share(t, c)) for number, t, c in wanted[:MOST]]
     found: list[Sent | Together] = [sent for sent in one if sent.ways]
     rest = wanted[MOST:]
@@ -90,6 +97,11 @@ def sendable(
         each = tuple(Sent(t.key, c.name, ways(number), share(t, c)) for number, t, c in rest)
         found.append(Together(together, each))
     return found
+
+
+def null_for(value: str | None, of_rows: bool) -> str | None:
+    """NULL in place of ``value``; an array whose elements are written in rows of their own holds one. Pure."""
+    return "{NULL}" if of_rows and (value or "").startswith("{") else None
 
 
 def refusal(wire: Wire, sent: Iterable[Sent | Together]) -> Refusal | None:

@@ -19,10 +19,10 @@ MOST = 12
 """How many sets a query is tried with."""
 _VARIANTS = ("", "small", "large", "row")
 THERE = "there"
-"""The variant of a row whose keys are there already: what ON CONFLICT does is done."""
+"""The variant of a row whose keys are there already: what ON CONFLICT and MERGE do with it is done."""
 ABSENT = "absent"
 """The variant of a condition that no row meets."""
-_MEETS = re.compile(r"\bon\s+conflict\b", re.I)
+_MEETS = re.compile(r"\bon\s+conflict\b|\bmerge\s+into\b", re.I)
 _PLAIN = {"number": "7", "unit": "day", "date": "2024-02-03", "list": "[]", "zone": "UTC"}
 """What a text may have to be where no column says it: variants that are tried where the others fail."""
 
@@ -106,7 +106,7 @@ def _fitting(use: Use, known: dict[tuple[str, str], Table], types: Sequence[str]
     """A parameter inside an expression is of its column only where it has the same type: ``day + $1`` may be a number."""
     place = place_of(use, known)
     kind = types[use.number - 1] if use.number <= len(types) else "text"
-    if use.role == "within" and place is not None:
+    if use.role in ("within", "operand") and place is not None:
         many = kind.endswith("[]") and place[1].category != "A"
         if _bare(kind.removesuffix("[]") if many else kind) not in (place[1].base, place[1].type):
             return use, None, kind

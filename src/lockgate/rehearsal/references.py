@@ -67,7 +67,10 @@ def same_moment(detail: str, query: Query, tables: Iterable[Table]) -> bool:
     names = {name.strip().strip('"') for name in found[1].split(",")}
     given = {use.column for use in query.uses}
     targets = {
-        relation for use in query.uses if use.role in ("insert", "within") for relation in use.relations
+        relation
+        for use in query.uses
+        if use.role in ("insert", "within", "operand")
+        for relation in use.relations
     }
     return any(
         column.name in names - given and column.default and column.base in _TIMES
