@@ -1,6 +1,5 @@
 """The pages say what the code does: generated ones are fresh, handwritten ones complete, examples run."""
 
-import importlib.util
 import json
 import os
 import re
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import generate_docs
 import msgspec
 import pytest
 
@@ -31,19 +31,6 @@ _RUNNABLE = re.compile(
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)\s]+)\)")
 
 
-def load_generator():
-    """tools/generate_docs.py as a module."""
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "tools" / "generate_docs.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GENERATE = load_generator()
-
-
 def named(page: Path) -> str:
     """How a page is called in a test's id."""
     return str(page.relative_to(ROOT))
@@ -54,19 +41,19 @@ def named(page: Path) -> str:
 
 def test_generated_pages_are_fresh():
     """The pages made from the code are what the code says now."""
-    assert GENERATE.stale() == ""
+    assert generate_docs.stale() == ""
 
 
 def test_a_stale_page_fails_the_check(tmp_path, monkeypatch, capsys):
     """--check exits 1 and shows a diff when a page was edited by hand."""
-    for name, make in GENERATE.PAGES.items():
+    for name, make in generate_docs.PAGES.items():
         (tmp_path / name).write_text(make())
-    monkeypatch.setattr(GENERATE, "DOCS", tmp_path)
+    monkeypatch.setattr(generate_docs, "DOCS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["generate_docs.py", "--check"])
-    assert GENERATE.main() == 0
+    assert generate_docs.main() == 0
     with (tmp_path / "reasons.md").open("a") as page:
         page.write("by hand\n")
-    assert GENERATE.main() == 1
+    assert generate_docs.main() == 1
     assert "-by hand" in capsys.readouterr().out
 
 
@@ -99,18 +86,18 @@ def test_help_lines_and_help_texts():
 def test_every_reason_code_and_exit_code_is_documented():
     """reasons.md has a section for each code, and every exit code has its meaning in commands.md."""
     assert re.findall(r"^## `(\w+)`$", (DOCS / "reasons.md").read_text(), re.MULTILINE) == list(REASONS)
-    assert set(GENERATE.EXITS) == set(Exit)
+    assert set(generate_docs.EXITS) == set(Exit)
 
 
 def test_every_configuration_key_has_a_meaning():
     """No key of the settings lacks a meaning, and none that has one is gone."""
     keys = {
         f"{section}.{field.name}"
-        for section, struct in GENERATE.SECTIONS.items()
+        for section, struct in generate_docs.SECTIONS.items()
         for field in msgspec.structs.fields(struct)
     }
-    assert set(GENERATE.KEYS) == keys
-    assert all(text.endswith((".", "`")) for text in GENERATE.KEYS.values())
+    assert set(generate_docs.KEYS) == keys
+    assert all(text.endswith((".", "`")) for text in generate_docs.KEYS.values())
 
 
 def test_every_environment_variable_is_documented():
@@ -121,7 +108,7 @@ def test_every_environment_variable_is_documented():
         read |= set(re.findall(r'environ(?:\.get\(|\[)\s*"([A-Z_]+)"', text))
         read |= set(re.findall(r'"([A-Z_]+)" in os\.environ', text))
         read |= set(re.findall(r'"(MIGRATION_[A-Z_]*TIMEOUT[A-Z_]*)", "[a-z_]+"', text))
-    assert read == set(GENERATE.VARIABLES)
+    assert read == set(generate_docs.VARIABLES)
 
 
 # -- handwritten pages ------------------------------------------------------------------------------
