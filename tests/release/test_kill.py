@@ -159,6 +159,11 @@ def test_what_is_told_of_a_dead_release(make: Callable[..., Project]):
     assert "lockgate up" not in seen
     way = project.run("release", "recover", "--env", "production").out
     assert "died, last sign of life 20" in way
+    documents = [
+        project.ok("release-recover", "release", "recover", "--env", "production"),
+        json.loads(project.run("status", "--env", "production", "--format", "json").out)["release"],
+    ]
+    assert [(d["state"], d["died"][:2]) for d in documents] == [("running", "20")] * 2
     made = project.ok("postmortem", "postmortem", "new", SHA, "--env", "production")
     page = (project.root / made["file"]).read_text()
     first, second = sorted(p.name[:13] for p in project.directory.glob("*.sql"))[:2]

@@ -67,7 +67,7 @@ def command(check: bool, steps: bool, everything: bool, **shared_options: Any) -
             "command": "status", "target": str(target), "clean": clean, "planHash": plan.hash, "revision": plan.base, "compatFloor": looked.history.compat_floor,
             "applied": [msgspec.to_builtins(row) for row in looked.history.rows], "pending": [{"revision": r, "name": names.get(r, "")} for r, _ in plan.pending],
             "partial": {revision: [msgspec.to_builtins(s) for s in rows] for revision, rows in journals.items()},
-            "release": {k: v for k, v in msgspec.to_builtins(release).items() if k in _RELEASE} if release is not None else None,
+            "release": {k: v for k, v in msgspec.to_builtins(release).items() if k in _RELEASE} | {"died": died} if release is not None else None,
             "held": msgspec.to_builtins(held), "obstacles": [msgspec.to_builtins(o) for o in plan.obstacles], "findings": [msgspec.to_builtins(p) for p in files.problems],
         }
     )  # fmt: skip

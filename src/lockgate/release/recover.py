@@ -76,6 +76,7 @@ class Recovery(msgspec.Struct, frozen=True, rename="camel"):
     writes_lost: str
     workers: str
     migrating: str
+    died: str
 
 
 def ways_back(s: Situation) -> Recovery:
@@ -96,6 +97,7 @@ def ways_back(s: Situation) -> Recovery:
         lost,
         _workers(s, env),
         s.migrating,
+        s.died,
     )
 
 
