@@ -13,7 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from gate.contracts import R, ask, write_contract
 from lockgate.config.bootstrap import BootstrapStep, bootstrap_problems, order
-from support.processes import until
+from support.calls import finish
+from support.processes import lives, until
 
 NAMES = st.sampled_from("abcdef")
 
@@ -142,12 +143,53 @@ def test_it_goes_on_after_a_kill(live, database):
 
 
 @pg
-def test_a_step_that_hangs_is_seen(live):
-    """A step over its deadline is a stall, told while it hangs, for a command as for a migration behind a lock."""
+def test_a_step_that_hangs_is_seen(live, database):
+    """A step over its deadline is a stall, told while it hangs, for a command with all it started as for a migration behind a lock."""
     project, configure = live
-    configure('[bootstrap.stuck]\nkind = "command"\ndeadline = "1s"\ncommand = ["sleep", "60"]\n')
+    configure(f'[bootstrap.stuck]\nkind = "command"\ndeadline = "1s"\ncommand = {STARTS_ANOTHER}\n')
+    assert stalled(project, "stuck")
+    until(lambda: not lives(int((project.root / "pid").read_text())))
+    assert project.run("up", DATABASE_URL=database).code == 0
+    project.write("more", "ALTER TABLE a ADD COLUMN more int;\n")
+    configure('[bootstrap.schema]\nkind = "migrations"\ndeadline = "2s"\n')
+    with psycopg.connect(database) as holder:
+        holder.execute("LOCK TABLE a IN ACCESS SHARE MODE")
+        assert stalled(project, "schema")
+    assert up(project)["steps"]["schema"]["outcome"] == "done", "nothing of it hangs on"
+
+
+STARTS_ANOTHER = """["sh", "-c", "sleep 600 & echo $! > pid; wait"]"""
+
+
+def stalled(project, step):
     failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
-    assert failed["details"]["steps"]["stuck"]["reasonCode"] == "BOOTSTRAP_STALLED"
+    return failed["details"]["steps"][step]["reasonCode"] == "BOOTSTRAP_STALLED"
+
+
+@pg
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_step_under_way(live, database, number, code):
+    """A command is ended with all it started, a migration is rolled back; both are told, and the next call goes on there."""
+    project, configure = live
+    schema = '[bootstrap.schema]\nkind = "migrations"\n'
+    configure(schema + f'[bootstrap.slow]\nkind = "command"\nneeds = ["schema"]\ncommand = {STARTS_ANOTHER}\n')  # fmt: skip
+    running = project.start("bootstrap", "--env", "live", "--format", "json")
+    until(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text().strip())
+    running.send_signal(number)
+    stopped = finish(running).error("CANCELLED")
+    assert stopped["exitCode"] == code
+    assert [step["outcome"] for step in stopped["details"]["steps"].values()] == ["done", "failed"]
+    assert not lives(int((project.root / "pid").read_text()))
+    assert ask(database, "SELECT step, state FROM lockgate.bootstrap_step ORDER BY step") == [("schema", "done"), ("slow", "failed")]  # fmt: skip
+    configure(schema + '[bootstrap.slow]\nkind = "command"\nneeds = ["schema"]\ncommand = ["true"]\n')
+    assert [step["outcome"] for step in up(project)["steps"].values()] == ["skipped", "done"]
+    project.write("slow", "CREATE TABLE d (id bigint PRIMARY KEY);\nSELECT pg_sleep(600);\n")
+    configure(schema)
+    running = project.start("bootstrap", "--env", "live", "--format", "json")
+    until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(600)%%' AND application_name LIKE 'lockgate/work%%' AND state = 'active' AND %s", True))  # fmt: skip
+    running.send_signal(number)
+    assert finish(running).error("CANCELLED")["exitCode"] == code
+    assert ask(database, "SELECT to_regclass('d') IS NULL") == [(True,)]
 
 
 @pg

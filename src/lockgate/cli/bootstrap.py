@@ -18,6 +18,7 @@ def command(**shared_options: Any) -> None:
     import msgspec
 
     from lockgate.cli.regions import region_targets
+    from lockgate.postgres.alarm import Alarm
     from lockgate.release.authorise import refuse_application_role
     from lockgate.release.bootstrap import Bootstrap
 
@@ -31,13 +32,15 @@ def command(**shared_options: Any) -> None:
     regions = (
         region_targets(session.settings, environment) if session.settings.env[environment].regions else {}
     )
-    report = Bootstrap(
-        target,
-        session.settings,
-        environment,
-        regions=regions,
-        tell=lambda step, word: output.note(f"{step}: {word}"),
-    ).run()
+    with Alarm() as alarm:
+        report = Bootstrap(
+            target,
+            session.settings,
+            environment,
+            regions=regions,
+            tell=lambda step, word: output.note(f"{step}: {word}"),
+            alarm=alarm,
+        ).run()
     output.json({"command": "bootstrap", "environment": environment, **msgspec.to_builtins(report)})
     output.table(
         ("step", "outcome", "evidence"),

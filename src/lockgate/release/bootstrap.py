@@ -4,7 +4,7 @@ Each step has a deadline that holds while it hangs, and is tried again by itself
 step waits for another service to be ready: that is how environments wait for each other for ever.
 """
 
-import subprocess
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +23,10 @@ from lockgate.gate.probe import Probe
 from lockgate.gate.probing import ask_probes
 from lockgate.gate.regions import parity
 from lockgate.gate.secrets_revision import parse, read, revision_of
+from lockgate.migrations.failure import interrupted
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Log
+from lockgate.postgres import child
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.bootstrap import Owner, database_name, make_extensions, run_script
 from lockgate.postgres.gate import look
@@ -45,6 +47,10 @@ AGAIN = frozenset({"secrets", "indexes", "probes", "gate", "parity"})
 _TRANSIENT = (Unreachable, Busy)
 BEAT = 2.0
 """Seconds between two heartbeats of a step that runs."""
+LOOK = 0.2
+"""Seconds after which a signal is heard at the latest while a step runs."""
+ENDING = child.GRACE + 5
+"""Seconds in which a step that was told to end can: a migration rolls back, a command and what it started are ended."""
 
 
 class StepReport(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,7 +83,10 @@ def default_steps(settings: Settings, environment: str) -> dict[str, BootstrapSt
 
 
 class Bootstrap:
-    """One bootstrap of ``environment``. ``regions`` are its other databases; ``tell(step, word)`` hears what happens."""
+    """One bootstrap of ``environment``. ``regions`` are its other databases; ``tell(step, word)`` hears what happens.
+
+    A signal that ``alarm`` hears ends the step that is under way; the next call goes on with it.
+    """
 
     def __init__(
         self,
@@ -87,8 +96,8 @@ class Bootstrap:
         *,
         regions: Mapping[str, Target],
         tell: "Told[[str, str], None]",
+        alarm: Alarm,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.target = target
         self.settings = settings
@@ -97,10 +106,11 @@ class Bootstrap:
         self.steps = dict(settings.bootstrap) or default_steps(settings, environment)
         self._tell = tell
         self._clock = clock
-        self._sleep = sleep
+        self._outer = alarm
+        self._alarm = alarm
+        """Heard by the step under way; each has its own, because a deadline ends one step only."""
         self._secrets = ""
         self._release = ""
-        self._alarm = Alarm()
         self._beat: Callable[[], None] = lambda: None
         self._probes = {
             name: tuple(Probe.from_document(dict(p), where=f"bootstrap.{name}.probes") for p in step.probes)
@@ -127,21 +137,27 @@ class Bootstrap:
                 self._journal(owner, run_id, reports)
                 self._tell(name, f"{reports[name].outcome}: {reports[name].evidence}")
                 if reports[name].outcome == "failed":
-                    rest = {
-                        n: StepReport("not tried", s.kind) for n, s in self.steps.items() if n not in reports
-                    }
-                    raise RunFailed(
-                        f"bootstrap stopped at {name}: {reports[name].evidence}", "BOOTSTRAP_FAILED",
-                        details=msgspec.to_builtins(
-                            BootstrapReport(run_id, resumed, {**reports, **rest}), str_keys=True
-                        ),
-                    )  # fmt: skip
+                    raise self._stopped(name, run_id, resumed, reports)
             digest = (
                 owner.seal(self.environment, run_id, self._release, self._secrets)
                 if owner.journalled()
                 else ""
             )
             return BootstrapReport(run_id, resumed, reports, digest)
+
+    def _stopped(
+        self, name: str, run_id: str, resumed: bool, reports: Mapping[str, StepReport]
+    ) -> LockgateError:
+        rest = {n: StepReport("not tried", s.kind) for n, s in self.steps.items() if n not in reports}
+        details = msgspec.to_builtins(BootstrapReport(run_id, resumed, {**reports, **rest}), str_keys=True)
+        failed = RunFailed(
+            f"bootstrap stopped at {name}: {reports[name].evidence}", "BOOTSTRAP_FAILED", details=details
+        )
+        if not self._heard():
+            return failed
+        error = interrupted(failed.message, self._heard(), details)
+        error.state, error.next = failed.state, "lockgate bootstrap again: it goes on there."
+        return error
 
     def _journal(self, owner: Owner, run_id: str, reports: Mapping[str, StepReport]) -> None:
         """Write every ended step: those before the tables were there come with the first one after."""
@@ -157,35 +173,58 @@ class Bootstrap:
             took = round(self._clock() - begun, 3)
             if error is None:
                 return StepReport("done", step.kind, redact(evidence), seconds=took)
+            if self._heard():
+                return StepReport("failed", step.kind, redact(f"{error}"), "CANCELLED", took)
             if not isinstance(error, _TRANSIENT) or self._clock() + pause >= deadline:
                 code = error.code if isinstance(error, LockgateError) else "BUG"
                 return StepReport("failed", step.kind, redact(f"{error}"), code, took)
             self._tell(name, f"again in {pause:.1f} s: {redact(str(error))}")
-            self._sleep(pause)
+            self._outer.sleep(pause)
             pause = min(pause * 2, 5.0)
 
     def _within(self, name: str, step: BootstrapStep, deadline: float) -> tuple[str, Exception | None]:
-        """Run the step in a thread, so that its deadline holds also while it hangs."""
+        """Run the step in a thread, so that its deadline and a signal are heard also while it hangs."""
+        if self._heard():
+            return "", self._by_signal()
         result: list[tuple[str, Exception | None]] = []
+        alarm = self._alarm = Alarm()
 
         def work() -> None:
             try:
                 result.append((_KINDS[step.kind](self, step, deadline), None))
             except Exception as error:
                 result.append(("", error))
+            finally:
+                alarm.close()
 
         thread = threading.Thread(target=work, name=f"lockgate-bootstrap-{name}", daemon=True)
         thread.start()
-        while thread.is_alive() and (left := deadline - self._clock()) > 0:
-            thread.join(min(BEAT, left))
-            with suppress(LockgateError, ServerError):  # what a lost connection means the next note tells
-                self._beat()
-        if not result:
-            self._alarm.ring(Cause("RUN_TIMEOUT", f"{name} ran longer than its deadline of {step.deadline}"))
-            thread.join(5.0)  # a migration rolls back; anything else is left behind
-        if not result:
-            return "", RunFailed(f"it hangs: no end within {step.deadline}", "BOOTSTRAP_STALLED")
-        return result[0]
+        beaten = self._clock()
+        while thread.is_alive() and not self._heard() and (left := deadline - self._clock()) > 0:
+            thread.join(min(LOOK, left))
+            if self._clock() - beaten >= BEAT:
+                beaten = self._clock()
+                with suppress(LockgateError, ServerError):  # what a lost connection means the next note tells
+                    self._beat()
+        if not thread.is_alive():
+            return result[0]
+        alarm.signal = self._heard()
+        alarm.ring(Cause("RUN_TIMEOUT", f"{name} ran longer than its deadline of {step.deadline}"))
+        thread.join(ENDING)  # what does not end by then is left behind
+        evidence, error = result[0] if result else ("", None)
+        if result and error is None:
+            return evidence, None
+        if self._heard():
+            return "", self._by_signal()
+        why = f": {error}" if error is not None else ""
+        return "", RunFailed(f"it hangs: no end within {step.deadline}{why}", "BOOTSTRAP_STALLED")
+
+    def _heard(self) -> int:
+        """The signal that asks for the end; 0 while there was none. It can come at any moment."""
+        return self._outer.signal
+
+    def _by_signal(self) -> LockgateError:
+        return interrupted(f"stopped by {signal.Signals(self._heard()).name}", self._heard())
 
     # -- kinds --------------------------------------------------------------------------------------
 
@@ -204,7 +243,6 @@ class Bootstrap:
         return ", ".join(f"{name} {version}" for name, version in made.items())
 
     def _kind_migrations(self, step: BootstrapStep, deadline: float) -> str:
-        self._alarm = Alarm()
         run = Run(
             self.target, read_files(self.settings), self.settings, Limits.of(self.settings.migrations), new_identity("bootstrap"),
             Log(), self._alarm, lock_wait=max(0.0, deadline - self._clock()),
@@ -264,21 +302,15 @@ class Bootstrap:
 
     def _kind_command(self, step: BootstrapStep, deadline: float) -> str:
         try:
-            done = subprocess.run(
-                list(step.command), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                timeout=max(0.1, deadline - self._clock()), check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise RunFailed(
-                f"{step.command[0]} did not end within {step.deadline}", "BOOTSTRAP_STALLED"
-            ) from None
-        except OSError as error:
-            raise RunFailed(f"{step.command[0]}: {error.strerror}", "BOOTSTRAP_FAILED") from None
-        if done.returncode:
-            raise RunFailed(
-                f"{step.command[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}",
-                "BOOTSTRAP_FAILED",
+            done = child.run(
+                step.command, seconds=max(0.1, deadline - self._clock()), alarm=self._alarm, clock=self._clock
             )
+        except LockgateError as error:
+            raise RunFailed(error.message, "BOOTSTRAP_FAILED") from None
+        if done.stopped:
+            raise RunFailed(f"{step.command[0]} did not end within {step.deadline}", "BOOTSTRAP_STALLED")
+        if done.code:
+            raise RunFailed(f"{step.command[0]} ended with {done.code}: {done.told(300)}", "BOOTSTRAP_FAILED")
         return f"{step.command[0]} ended with 0"
 
 
