@@ -15,7 +15,7 @@ from lockgate.config import Settings
 from lockgate.postgres.target import Target
 from lockgate.release.fan import FanOut
 from lockgate.release.project import read_files
-from support.calls import Project
+from support.calls import Project, finish
 from support.processes import until
 
 pytestmark = pytest.mark.postgres("18")
@@ -60,6 +60,31 @@ def test_a_canary_that_fails_spares_the_rest(regions):
     assert found["places"]["asia"]["reasonCode"] == "MIGRATION_EXECUTION_FAILED"
     ask(regions.environ["ASIA"], "DROP TABLE b")
     assert everywhere(regions, "--env", "live", "--all-regions")["counts"] == {"applied": 3}
+
+
+def test_no_more_at_once_than_asked_for(tenants):
+    """Of eleven tenants behind the canary two are migrated at a time; the next one begins when one of them has ended."""
+    project, urls = tenants
+    project.write("b", "SELECT pg_advisory_xact_lock_shared(4711);\n")
+    (canary, *held) = urls
+    waiting = "SELECT d.datname FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.objid = 4711 AND NOT l.granted AND d.datname = ANY(%s)"
+    begun = "SELECT to_regclass('lockgate.run') IS NOT NULL"
+    holders = {name: psycopg.connect(urls[name]) for name in held}
+    for holder in holders.values():
+        holder.execute("SELECT pg_advisory_xact_lock(4711)")
+    (project.root / "tenants").write_text("\n".join(urls))
+    running = project.start("up", "--tenants", "tenants", "--concurrency", "2", "--format", "json")
+    seen = []
+    while held:
+        want = min(2, len(held))
+        now = until(lambda want=want: len(rows := ask(urls[canary], waiting, held)) == want and [name for (name,) in rows])  # fmt: skip
+        assert sum(ask(urls[name], begun) == [(True,)] for name in held) == want
+        seen.append(len(now))
+        holders.pop(now[0]).close()
+        held.remove(now[0])
+        until(lambda name=now[0]: ask(urls[name], "SELECT 1 FROM lockgate.run WHERE state = 'succeeded' AND %s", True))  # fmt: skip
+    assert finish(running).document("up-everywhere")["counts"] == {"applied": 12}
+    assert seen == [2] * 10 + [1]
 
 
 def test_one_that_fails_stops_those_behind_it(regions):

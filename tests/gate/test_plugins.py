@@ -89,6 +89,43 @@ def test_django_check(applied, database):
     registry.registered_checks = {c for c in registry.registered_checks if c.__name__ != "lockgate_gate"}
 
 
+_MANAGE = """
+import os, sys
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from lockgate.gate import Contract
+from lockgate.plugins.django import register
+
+class Shop(AppConfig):
+    name = "shop"
+    def ready(self):
+        register(Contract.from_file("lockgate.contract.json"))
+
+if __name__ == "__main__":
+    settings.configure(INSTALLED_APPS=["shop.Shop"], SECRET_KEY="x", DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+    execute_from_command_line(sys.argv)
+"""
+
+
+def test_manage_check(project, database):
+    """`manage.py check --database default` of a project fails before the migrations and passes after them; without --database it looks at none."""
+    (project.root / "manage.py").write_text(_MANAGE)
+    (project.root / "shop").mkdir()
+    (project.root / "shop" / "__init__.py").write_text("from manage import Shop\n")
+    write_contract(project.root)
+
+    def check(*arguments):
+        call = [sys.executable, "manage.py", "check", *arguments]
+        return subprocess.run(call, cwd=project.root, env={**os.environ, "DATABASE_URL": database}, capture_output=True, text=True, check=False)  # fmt: skip
+
+    closed = check("--database", "default")
+    assert (closed.returncode, "(lockgate.E001)" in closed.stderr, "BEHIND" in closed.stderr) == (1, True, True), closed  # fmt: skip
+    assert check().returncode == 0
+    assert project.run("up").code == 0
+    assert check("--database", "default").returncode == 0
+
+
 _WORKER = """
 import os
 from celery import Celery

@@ -3,10 +3,17 @@
 import http.server
 import os
 import socket
+import ssl
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fakeredis import TcpFakeServer
 
 from lockgate.gate import Probe
 from lockgate.gate.probing import ask_probes
@@ -112,6 +119,57 @@ def test_redis(listener, monkeypatch):
     assert down.answer == "fail"
     assert "c4n4ry" not in down.evidence
     assert one(Probe("r", "redis", url=f"redis://127.0.0.1:{listener(lambda c: None)}")).answer == "fail"
+
+
+def test_redis_that_is_no_double(monkeypatch):
+    """A server that speaks the whole protocol, by redis-py's own counterpart, says PONG to the probe."""
+    server = TcpFakeServer(("127.0.0.1", 0), server_type="redis")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    assert one(Probe("r", "redis", url=f"redis://127.0.0.1:{port}/3")).answer == "pass"
+    server.shutdown()
+    server.server_close()
+    assert one(Probe("r", "redis", url=f"redis://127.0.0.1:{port}/3")).answer == "fail"
+
+
+def test_redis_over_tls(listener, tmp_path, monkeypatch):
+    """rediss asks behind TLS: a certificate that is trusted passes, one that is not, one of another host and no TLS are down."""
+    cert, key = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+
+    def handle(connection):
+        try:
+            with context.wrap_socket(connection, server_side=True) as wire:
+                while data := wire.recv(512):
+                    wire.sendall(b"+OK\r\n" if b"AUTH" in data else b"+PONG\r\n")
+        except OSError:  # the probe did not trust it
+            return
+
+    port = listener(handle)
+    untrusted = one(Probe("r", "redis", url=f"rediss://:c4n4ry-pw@localhost:{port}"))
+    assert (untrusted.answer, "certificate" in untrusted.evidence.lower()) == ("fail", True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    assert one(Probe("r", "redis", url=f"rediss://:c4n4ry-pw@localhost:{port}")).answer == "pass"
+    other = one(Probe("r", "redis", url=f"rediss://127.0.0.1:{port}"))
+    assert (other.answer, "c4n4ry" in other.evidence) == ("fail", False)
+    plain = listener(lambda c: (c.recv(512), c.sendall(b"+PONG\r\n")))
+    assert one(Probe("r", "redis", url=f"rediss://localhost:{plain}")).answer == "fail"
+
+
+def certificate(folder, host):
+    """(certificate, key) of ``host`` as files, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.mark.postgres("18")

@@ -21,6 +21,7 @@ from lockgate.postgres.target import Target
 from lockgate.record import tracing
 from lockgate.release.operator import new_identity
 from lockgate.release.project import read_files
+from lockgate.release.steps import STEPS
 from lockgate.release.up import Run
 from support.calls import FIRST, Project
 
@@ -87,7 +88,8 @@ def test_run_step_statement(project, spans, monkeypatch):
     by_name = {span.name: span for span in found}
     seconds = {name: (s.end_time - s.start_time) / 1e9 for name, s in by_name.items()}
     assert 0.3 <= seconds["select"] <= seconds[first] <= seconds["lockgate up"]
-    assert seconds["create"] < seconds["select"] > seconds["alter table"]
+    assert by_name["create"].end_time <= by_name["select"].start_time
+    assert by_name["select"].end_time <= by_name["alter table"].start_time
     assert dict(by_name["select"].attributes)["code.line.number"] == 2
     assert by_name["lockgate up"].attributes["lockgate.run.id"] == report.run_id
     assert by_name["lockgate up"].attributes["lockgate.applied"] == 2
@@ -161,6 +163,33 @@ def test_the_command_sends_them(project, collector):
     sent = [span for r in resources for scope in r.scope_spans for span in scope.spans]
     assert {span.name for span in sent} >= {"lockgate up", "create", "select", "index"}
     assert {span.trace_id.hex() for span in sent} == {"0af7651916cd43dd8448eb211c80319c"}
+
+
+@pg
+def test_a_release_is_run_step_file_and_statement(project, collector, database):
+    """The spans of a release: in it each of its steps, in the migration step each file, in a file each statement."""
+    url, taken = collector
+    project.configure('[env.production]\nurl_env = "PRODUCTION_URL"\n')
+    project.environ = {"PRODUCTION_URL": database, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
+    project.ok("release", "release", "--sha", "5" * 40, "--env", "production")
+    sent = [x for request in taken for r in request.resource_spans for scope in r.scope_spans for x in scope.spans]  # fmt: skip
+    by_id = {span.span_id: span for span in sent}
+
+    def path(span):
+        above = by_id.get(span.parent_span_id)
+        return (*path(above), span.name) if above is not None else (span.name,)
+
+    paths = {path(span) for span in sent}
+    file = f"migration {FIRST + 1}_a"
+    migrate = next(p for p in paths if p[-1] == "alter table")
+    assert (migrate[0], migrate[1], migrate[-2:]) == (
+        "lockgate release",
+        "step migrate",
+        (file, "alter table"),
+    )
+    assert {p[1] for p in paths if len(p) == 2 and p[0] == "lockgate release"} == {f"step {s.name}" for s in STEPS}  # fmt: skip
+    (root,) = (span for span in sent if path(span) == ("lockgate release",))
+    assert {a.key: a.value.string_value for a in root.attributes}["lockgate.release.sha"] == "5" * 40
 
 
 @pg

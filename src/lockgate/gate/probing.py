@@ -136,6 +136,7 @@ def _file(probe: Probe, target: "Target | None") -> str:
 
 
 def _redis(probe: Probe, target: "Target | None") -> str:
+    import contextlib
     import os
     import socket
     import ssl
@@ -148,17 +149,14 @@ def _redis(probe: Probe, target: "Target | None") -> str:
     url = urlsplit(text)
     remember(url.password)
     host = url.hostname or "localhost"
-    with socket.create_connection((host, url.port or 6379), timeout=probe.timeout) as plain:
-        wire = (
-            ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-            if url.scheme == "rediss"
-            else plain
-        )
-        words = [b"PING"]
+    with contextlib.ExitStack() as open_:
+        wire = open_.enter_context(socket.create_connection((host, url.port or 6379), timeout=probe.timeout))
+        if url.scheme == "rediss":  # the TLS socket takes the descriptor over, so it has to be closed itself
+            wire = open_.enter_context(ssl.create_default_context().wrap_socket(wire, server_hostname=host))
         if url.password:
             names = [unquote(url.username).encode()] if url.username else []
             _redis_say(wire, [b"AUTH", *names, unquote(url.password).encode()], b"+OK")
-        _redis_say(wire, words, b"+PONG")
+        _redis_say(wire, [b"PING"], b"+PONG")
     return "PONG"
 
 
