@@ -212,8 +212,9 @@ class Bootstrap:
         alarm.ring(Cause("RUN_TIMEOUT", f"{name} ran longer than its deadline of {step.deadline}"))
         thread.join(ENDING)  # what does not end by then is left behind
         evidence, error = result[0] if result else ("", None)
-        if result and error is None:
-            return evidence, None
+        by_us = isinstance(error, LockgateError) and error.code == "RUN_TIMEOUT"
+        if result and not by_us and not (error and self._heard()):
+            return evidence, error  # late, but its own answer
         if self._heard():
             return "", self._by_signal()
         why = f": {error}" if error is not None else ""
