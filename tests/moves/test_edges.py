@@ -182,7 +182,7 @@ def test_poisoned_rows_stand_in_quarantine(database):
         "ALTER TABLE item_new ADD CONSTRAINT tame CHECK (v <> 'wild')",
         "UPDATE item SET v = 'wild' WHERE u IN (5, 500)",
     )
-    hand = Hand(database)
+    hand = Hand(database, accept=("constraints",))
     hand.start()
     assert hand.backfill().complete
     run_sql(database, "UPDATE item SET v = 'wild' WHERE u = 77", "UPDATE item SET v = 'fine' WHERE u = 78")

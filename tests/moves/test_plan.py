@@ -134,6 +134,49 @@ def test_the_connection_budget():
     assert "5 free connections" in budget_problems(2, [("a", 5, 6)])[0].what
 
 
+def test_a_server_without_room(database: str):
+    """A database that lets in fewer sessions than workers, relay and comparison need: the plan says how many are free and how many are wanted, and nothing is made."""
+    run_sql(database, OLD, ROWS, f"ALTER DATABASE {database.rpartition('/')[2]} CONNECTION LIMIT 6")
+    hand = Hand(database).with_limits(workers=4)
+    (problem,) = hand.plan().problems
+    assert "free connections, and the move wants 8 (4 workers, relay, comparison)" in problem["what"]
+    assert "limits.workers = 1" in problem["fix"]
+    with pytest.raises(Refused) as caught:
+        hand.start()
+    assert caught.value.code == "MOVE_REFUSED"
+    assert run_sql(database, "SELECT count(*) FROM lockgate.move") == [(0,)]
+
+
+def test_encodings_that_differ(database: str):
+    """A target database of another encoding is refused by the plan; taken knowingly, what it can hold is copied, relayed and proven equal, and what it cannot hold stands in quarantine."""
+    name = f"latin_{database.rpartition('_')[2]}"
+    run_sql(database, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'")  # fmt: skip
+    other = f"{database.rpartition('/')[0]}/{name}"
+    try:
+        run_sql(database, OLD, ROWS, "UPDATE item SET v = 'café ' || id", "UPDATE item SET v = '5 €' WHERE id = 5")  # fmt: skip
+        refused = Hand(database, other).plan().problems
+        assert [p["kind"] for p in refused] == ["encoding"]
+        assert "UTF8, LATIN1" in refused[0]["what"]
+        hand = Hand(database, other, accept=("encoding",))
+        assert hand.plan().problems == []
+        hand.start()
+        assert hand.backfill().complete
+        run_sql(database, "UPDATE item SET v = 'thé' WHERE id = 6")
+        hand.relay()
+        held = run_sql(database, "SELECT key[1], message FROM lockgate.move_quarantine")
+        assert [k for k, _ in held] == ["5"]
+        assert "no equivalent in encoding" in held[0][1]
+        with pytest.raises(LockgateError) as caught:
+            hand.reconcile()
+        assert caught.value.code == "MOVE_QUARANTINE"
+        run_sql(database, "UPDATE item SET v = 'cinq' WHERE id = 5", "DELETE FROM lockgate.move_quarantine")
+        assert hand.reconcile().equal
+        assert run_sql(other, "SELECT v FROM item WHERE id IN (5, 6, 7) ORDER BY id") == [("cinq",), ("thé",), ("café 7",)]  # fmt: skip
+        hand.cutover()
+    finally:
+        run_sql(database, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def test_quarantine_has_a_cap(database: str):
     """With more refused rows than limits.quarantine_rows the move is paused, with the first of them named."""
     run_sql(database, "CREATE TABLE item (id bigint PRIMARY KEY, v text)", "INSERT INTO item SELECT g, CASE WHEN g % 3 = 0 THEN 'x' ELSE '1' END FROM generate_series(1, 60) g",
