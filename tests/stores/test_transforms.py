@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from lockgate.errors import LockgateError
-from lockgate.moves.declaration import parse as parse_copy
 from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill, retry
 from lockgate.moves.dual.declaration import DualDeclaration, problems
@@ -209,7 +208,7 @@ def test_workers_of_their_own_make_the_same(hand):
 
 
 def test_files(places, database: str, tmp_path: Path):
-    """The command loads a function from the project's folder; a move that PostgreSQL makes itself refuses one with what to do; wrong parts are named."""
+    """The command loads a function from the project's folder; wrong parts are named."""
     source, target = places("postgres"), places("postgres")
     source.fill(ROWS[:20])
     project = Project(tmp_path, database)
@@ -229,12 +228,6 @@ def test_files(places, database: str, tmp_path: Path):
     )
     assert project.ok("move", "move", "run", "things", "--executor", "processes")["stage"] == "reconciled"
     assert run_sql(target.url, "SELECT u FROM t WHERE id IN (4, 5) ORDER BY id") == [("u4!",), ("none!",)]
-    copy = tmp_path / "moves" / "copied.toml"
-    copy.write_text(f'[source]\ntable = "t"\n[target]\ntable = "t2"\n{columns}')
-    with pytest.raises(LockgateError, match="names a Python function") as caught:
-        parse_copy(copy, "copied")
-    assert "dual-write" in caught.value.next
-    assert project.json("move", "plan", "copied").error("MOVE_DECLARATION")["next"] == caught.value.next
     place = Side("t", "ONE")
     for wrong in (Transform("no", "1", ("u",)), Transform("a:b", "", ("u",)), Transform("a:b", "1", ())):
         assert (

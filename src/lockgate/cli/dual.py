@@ -2,13 +2,12 @@
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.cli.move_room import aborting, copied, refused
+from lockgate.cli.move_room import aborting, copied, refused, with_folder
 from lockgate.cli.options import Session, leave, usage
 from lockgate.errors import LockgateError
 from lockgate.record.reasons import Exit
@@ -43,9 +42,7 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
     from lockgate.release.roles import home_grants
 
     declared = declaration.parse(file, file.stem)
-    folder = str(session.settings.path("."))
-    if folder not in sys.path:  # where the functions that make columns may stand
-        sys.path.insert(0, folder)
+    with_folder(session)
     target = session.target()
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))

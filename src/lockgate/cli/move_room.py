@@ -1,6 +1,7 @@
 """What the commands of a declared move share: the move opened, where it stands told, its incident and its record."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ def open_move(session: Session, name: str, purpose: str, *, make: bool = False) 
     from lockgate.moves.stages import READS
 
     declared = declaration.read(session.settings, name)
+    with_folder(session)
     places = where(declared, session.target(), dict(os.environ), reads=purpose in READS)
     if make:
         from lockgate.postgres.moves import home
@@ -32,6 +34,13 @@ def open_move(session: Session, name: str, purpose: str, *, make: bool = False) 
             home.ensure(place, lambda: home_grants(session.settings.roles))
     with stoppable(f"the move {name}"), opened(declared, places, purpose) as move:
         yield move
+
+
+def with_folder(session: Session) -> None:
+    """Let the project's folder be on the path: functions that make columns may stand there."""
+    folder = str(session.settings.path("."))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def refuse_application() -> None:

@@ -20,6 +20,7 @@ from lockgate.postgres.moves.dangling import Reference
 from lockgate.postgres.moves.in_place import Sides
 from lockgate.postgres.moves.in_place import copy_range as copy_in_place
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.made import UNMADE
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.moves.relay import quarantine
@@ -29,6 +30,8 @@ from lockgate.postgres.wire import ConnectionLost
 GOAL_SECONDS = 0.5
 """A batch is to take about this long: locks are held no longer, and little is done twice after a crash."""
 PAUSE = 0.2
+AGAIN = (*RETRY, UNMADE)
+"""A batch that ends by one of these is copied again: a deadlock was broken, or a row got other inputs for its function meanwhile."""
 
 
 class Work(NamedTuple):
@@ -152,7 +155,7 @@ def copy(move: Opened, task: Task, piece: batch.Range) -> batch.Copied | None:
     except batch.Poisoned as poisoned:
         return _heal(move, task, piece, poisoned)
     except ServerError as error:
-        if error.sqlstate not in RETRY:
+        if error.sqlstate not in AGAIN:
             ledger.fail_range(move.home, move.name, piece.number, error.message)
             raise
         ledger.fail_range(move.home, move.name, piece.number, error.message)
@@ -175,6 +178,11 @@ def _heal(move: Opened, task: Task, piece: batch.Range, poisoned: batch.Poisoned
             return _once(move, task, piece)
         except batch.Poisoned as again:
             poisoned = again
+        except ServerError as error:
+            if error.sqlstate not in AGAIN:
+                raise
+            ledger.fail_range(move.home, move.name, piece.number, error.message)
+            return None
     count = batch.count(move.home, mapping, piece)
     if count > 1:
         middle = batch.boundary(move.home, mapping, piece.low, count // 2)

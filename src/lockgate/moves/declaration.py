@@ -10,7 +10,8 @@ import msgspec
 from lockgate.config import Settings
 from lockgate.config.windows import parse_window
 from lockgate.errors import ConfigError
-from lockgate.moves.transforms import refuse_in_sql
+from lockgate.moves import transforms
+from lockgate.moves.transforms import Map, Transform, refuse_in_sql
 
 DIRECTORY = "moves"
 ACCEPTED = (
@@ -104,7 +105,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``accept`` names kinds of problems of the plan that are taken knowingly: they become notes.
     ``not_null`` names target columns that hold no NULL at the end of a move in place.
 
-    ``columns`` gives target columns as SQL over the source's columns, ``reverse`` the way back; without them columns of
+    ``columns`` gives target columns as SQL over the source's columns or by a Python function, ``reverse`` the way back; without them columns of
     one name are taken as they are. ``capture`` says how writes to the source are noticed on the way forward: ``triggers``, or ``log``,
     where the server allows it. ``rollback_hours`` is how long the way back stays open.
     """
@@ -116,8 +117,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sync: Sync = Sync()
     not_null: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
-    columns: Mapping[str, str] = {}
-    reverse: Mapping[str, str] = {}
+    columns: Map = {}
+    reverse: Map = {}
     switch: str = "rename"
     capture: str = "triggers"
     one_way: bool = False
@@ -223,12 +224,13 @@ def parse(file: Path, name: str) -> Declaration:
         raise ConfigError(f"{file}: {error.strerror}", "MOVE_DECLARATION") from None
     if "name" in data:
         raise ConfigError(f"{file}: unknown key `name`: the file's name is the move's", "MOVE_DECLARATION")
-    for part in ("columns", "reverse"):
-        refuse_in_sql(data.get(part), part, file)
     try:
         declared = msgspec.structs.replace(msgspec.convert(data, Declaration), name=name)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {error}", "MOVE_DECLARATION") from None
+    if declared.in_place:
+        refuse_in_sql(declared.columns, "columns", file)
+        refuse_in_sql(declared.reverse, "reverse", file)
     for problem in problems(declared):
         raise ConfigError(f"{file}: {problem}", "MOVE_DECLARATION")
     return declared
@@ -260,6 +262,13 @@ def problems(d: Declaration) -> list[str]:
     found += reference_problems(d.references)
     if d.in_place:
         return found + _in_place_problems(d)
+    found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
+    if d.source.replica_env and any(
+        isinstance(by, Transform) for part in (d.columns, d.reverse) for by in part.values()
+    ):
+        found.append(
+            "replica_env: columns by a Python function are read from the primary, where what the function gave is kept"
+        )
     if d.sync != Sync() or d.not_null:
         found.append(f"sync and not_null belong to kind = '{IN_PLACE}'")
     if d.switch not in ("rename", "none"):

@@ -15,6 +15,7 @@ from lockgate.moves.stages import ARROWS, OVER, Stage, why
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.made import drop_ddl
 from lockgate.postgres.moves.relay import Applied
 from lockgate.record.words import agree, counted
 
@@ -109,7 +110,8 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
             ):
                 backlog += link.value(f'SELECT count(*) FROM lockgate."outbox_{move.name}_{feed}"')
             link.run(
-                f'DROP FUNCTION IF EXISTS lockgate."capture_{move.name}_{feed}"(); DROP TABLE IF EXISTS lockgate."outbox_{move.name}_{feed}"'
+                f'DROP FUNCTION IF EXISTS lockgate."capture_{move.name}_{feed}"(); DROP TABLE IF EXISTS lockgate."outbox_{move.name}_{feed}";'
+                + drop_ddl(move.name, feed)
             )
     with move.home.transaction():
         ledger.step(move.home, move.name, row.stage, Stage.ABORTED, why(Stage(row.stage), Stage.ABORTED), {"reason": reason, "outboxDropped": backlog}, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip

@@ -80,14 +80,14 @@ def sides(declared: Declaration, source: Relation, target: Relation) -> tuple[Si
         return None, found
     names = [*key, *(c for c in declared.columns if c not in key)]
     values = tuple(
-        Value(n, declared.columns.get(n, identifier(n)), there[n].type, there[n].portable) for n in names
+        Value(n, str(declared.columns.get(n, identifier(n))), there[n].type, there[n].portable) for n in names
     )
     same_order = all(here[k].type == there[k].type and here[k].collation == there[k].collation for k in key)
     mapping = Mapping(
         move=declared.name, feed="forward", origin=source.sql, destination=target.sql,
         key=tuple(KeyPart(k, k, here[k].type) for k in key), values=values, same_database=True, same_order=same_order,
     )  # fmt: skip
-    back = tuple(Back(c, e, here[c].type) for c, e in declared.reverse.items())
+    back = tuple(Back(c, str(e), here[c].type) for c, e in declared.reverse.items())
     filled = tuple(c for c in declared.columns if c not in key)
     conflict = () if one_table else target.primary_key
     return Sides(mapping, one_table, filled, back if one_table else (), conflict, declared.not_null), []

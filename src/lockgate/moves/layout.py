@@ -1,4 +1,4 @@
-"""From a declaration and what the catalogs say: both directions of the move, and everything that stands in its way. Pure."""
+"""From a declaration and what the catalogs say: both directions of the move, and everything that stands in its way. Pure, but that functions which make columns are loaded."""
 
 import re
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import msgspec
 
 from lockgate.moves.declaration import Declaration
+from lockgate.moves.functions import expression_of, functions_of, made_by, mentions
+from lockgate.moves.transforms import Map, Transform
 from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import ColumnFacts, Relation
@@ -135,16 +137,20 @@ def key_problems(
                 )
             )
     for k in key:
-        if k in declared.columns and declared.columns[k].strip().strip('"') != k:
+        by = declared.columns.get(k, k)
+        if not isinstance(by, str) or by.strip().strip('"') != k:
             found.append(Problem(f"columns.{k}: the key is copied as it is", f"Take {k} out of [columns]."))
     return found
 
 
-def _coverage(expressions: object, origin: Relation, destination: Relation, part: str) -> list[Problem]:
+def _coverage(expressions: Map, origin: Relation, destination: Relation, part: str) -> list[Problem]:
     """Every column of the destination must get a value, and none of the origin may be dropped without a word."""
-    assert isinstance(expressions, dict)
-    found = []
     names = {c.name for c in origin.columns}
+    found = [
+        Problem(f"{part}.{column}.of: {origin.name} has no column {', '.join(absent)}", f"Its columns: {', '.join(sorted(names))}.")
+        for column, by in functions_of(expressions).items()
+        if (absent := [c for c in by.of if c not in names])
+    ]  # fmt: skip
     for column in destination.columns:
         if column.generated or column.name in expressions or column.name in names:
             continue
@@ -158,7 +164,7 @@ def _coverage(expressions: object, origin: Relation, destination: Relation, part
     for column in origin.columns:
         if column.generated or column.name in {c.name for c in destination.columns}:
             continue
-        if not any(column.name in str(e) for e in expressions.values()):
+        if not any(mentions(e, column.name) for e in expressions.values()):
             found.append(
                 Problem(
                     f"{origin.name}.{column.name} has no place in {destination.name}: its values would be lost",
@@ -255,27 +261,25 @@ def _mapping(
     origin: Relation,
     destination: Relation,
     key: tuple[str, ...],
-    expressions: object,
+    expressions: Map,
     same_order: bool,
 ) -> Mapping:
-    assert isinstance(expressions, dict)
     here = {c.name: c for c in origin.columns}
-    values = []
+    values, made = [], []
     for column in destination.columns:
-        if column.generated:
+        by = expressions.get(column.name)
+        if column.generated or (by is None and column.name not in here):
             continue
-        if column.name in expressions:
-            values.append(
-                Value(column.name, expressions[column.name], column.type, column.portable, column.base)
-            )
-        elif column.name in here:
-            values.append(
-                Value(column.name, identifier(column.name), column.type, column.portable, column.base)
-            )
+        if isinstance(by, Transform):
+            made.append(made_by(column, by, origin))
+            sql = expression_of(declared.name, feed, column, made[-1])
+        else:
+            sql = by if by is not None else identifier(column.name)
+        values.append(Value(column.name, sql, column.type, column.portable, column.base))
     return Mapping(
         move=declared.name, feed=feed, origin=origin.sql, destination=destination.sql,
         key=tuple(KeyPart(k, k, here[k].type) for k in key), values=tuple(values),
-        same_database=not declared.two_databases, same_order=same_order,
+        same_database=not declared.two_databases, same_order=same_order, made=tuple(made),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import msgspec
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.moves import in_place
 from lockgate.moves.declaration import Declaration
+from lockgate.moves.functions import functions_of, tried
 from lockgate.moves.layout import (
     Layout,
     Problem,
@@ -19,11 +20,12 @@ from lockgate.moves.layout import (
 )
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
-from lockgate.moves.probing import Expression, of_mapping, probe
+from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
 from lockgate.moves.references import references, unanswerable
 from lockgate.moves.strictness import stricter
 from lockgate.postgres.moves import log, switch
 from lockgate.postgres.moves.in_place import sync_of
+from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.queries import query
 from lockgate.postgres.relation import Relation, estimated, find, server_facts
 from lockgate.record.words import counted
@@ -40,8 +42,8 @@ def plan(move: Opened) -> PlannedInServer:
     notes: list[str] = []
     move.pin()
     if target is not None:
-        fresh = switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
-        made, found = layout(declared, *fresh)
+        tables = fresh = switch.fresh(move.home, source.oid), switch.fresh(move.far, target.oid)
+        made, found = _layout(declared, *fresh)
         problems += found + default_problems(*fresh)
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
@@ -56,7 +58,8 @@ def plan(move: Opened) -> PlannedInServer:
         # Its types are qualified only now.
         source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
         assumed = msgspec.structs.replace(source, oid=0, name=bare(declared.target.table))
-        made, found = layout(declared, source, assumed)
+        tables = source, assumed
+        made, found = _layout(declared, source, assumed)
         problems += found
         around_source = surroundings(move.home, source.oid, move.name)
         problems += surroundings_problems(declared, around_source, Surroundings(), (source, assumed))
@@ -119,9 +122,13 @@ def plan(move: Opened) -> PlannedInServer:
     estimate = max(source.rows, 0)
     problems += _budget(move)
     if made is not None:
-        back = of_mapping(made.reverse) if made.reverse is not None else []
+        calling = tried(move.home, declared.columns, {} if declared.one_way else declared.reverse, *tables)
+        problems += [Problem(what, fix) for what, fix in calling.problems]
+        notes += calling.notes
+        back, untried = without(of_mapping(made.reverse), declared) if made.reverse is not None else ([], [])
+        notes += untried
         exists = (move.far, target.sql) if target is not None else None
-        probed = probe(move.home, made.forward.origin, of_mapping(made.forward), back, exists)
+        probed = probe(move.home, made.forward.origin, of_sql(made.forward, declared.columns), back, exists)
         problems += probed.problems
         notes += probed.notes
         if target is not None and not probed.problems:
@@ -144,10 +151,24 @@ def plan(move: Opened) -> PlannedInServer:
     notes += accepted
     return PlannedInServer(
         name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
-        key=tuple(k.origin for k in made.forward.key) if made else (), columns={v.destination: v.expression for v in made.forward.values} if made else {},
+        key=tuple(k.origin for k in made.forward.key) if made else (), columns=_told(declared, made.forward) if made else {},
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _layout(declared: Declaration, source: Relation, target: Relation) -> tuple[Layout | None, list[Problem]]:
+    """As ``layout``; a function that cannot be loaded is a problem like others."""
+    try:
+        return layout(declared, source, target)
+    except LockgateError as error:
+        return None, [Problem(error.message, error.next)]
+
+
+def _told(declared: Declaration, mapping: Mapping) -> dict[str, str]:
+    """What gives each column, for people."""
+    by = {name: f"{t.python} {t.version}" for name, t in functions_of(declared.columns).items()}
+    return {v.destination: by.get(v.destination, v.expression) for v in mapping.values}
 
 
 def _replica_problems(move: Opened, notes: list[str]) -> list[Problem]:
@@ -209,7 +230,7 @@ def _plan_in_place(
             )
     return PlannedInServer(
         name=move.name, source=f"{source.schema}.{source.name}", target=f"{target.schema}.{target.name}" if target else declared.target.table, target_exists=target is not None,
-        key=tuple(k.origin for k in made.mapping.key) if made else (), columns=dict(declared.columns), rows=source.rows, bytes=source.bytes,
+        key=tuple(k.origin for k in made.mapping.key) if made else (), columns={name: str(by) for name, by in declared.columns.items()}, rows=source.rows, bytes=source.bytes,
         batches=-(-max(source.rows, 0) // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes, steps=in_place.steps(declared, source),
     )  # fmt: skip
 

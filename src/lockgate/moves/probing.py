@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lockgate.moves.declaration import Declaration
+from lockgate.moves.functions import functions_of, mentions
 from lockgate.moves.layout import Problem
+from lockgate.moves.transforms import Map, Transform
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.quoting import identifier
@@ -127,6 +130,20 @@ def _runs(link: Link, table: str, e: Expression) -> bool:
 def of_mapping(mapping: Mapping) -> list[Expression]:
     """The expressions of one direction."""
     return [Expression(v.destination, v.expression, v.type) for v in mapping.values]
+
+
+def of_sql(mapping: Mapping, columns: Map) -> list[Expression]:
+    """The expressions of one direction that SQL gives: what a function makes stands nowhere before the move has begun."""
+    return [e for e in of_mapping(mapping) if not isinstance(columns.get(e.column), Transform)]
+
+
+def without(back: list[Expression], declared: Declaration) -> tuple[list[Expression], list[str]]:
+    """The expressions of the way back that can be tried beforehand, and notes on those that read what a function makes."""
+    made = functions_of(declared.columns)
+    own = [e for e in back if not isinstance(declared.reverse.get(e.column), Transform)]
+    untried = [e for e in own if any(mentions(e.sql, c) for c in made)]
+    words = "reads what a Python function makes: whether it brings back what was there shows in the proof after the cutover"
+    return [e for e in own if e not in untried], [f"[reverse] {e.column} = {e.sql!r} {words}" for e in untried]  # fmt: skip
 
 
 def listed(expressions: list[Expression]) -> str:

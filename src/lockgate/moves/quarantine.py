@@ -4,6 +4,7 @@ from lockgate.moves import in_place
 from lockgate.moves.opened import Opened
 from lockgate.postgres.moves.batch import Poisoned
 from lockgate.postgres.moves.in_place import fill_key
+from lockgate.postgres.moves.made import forget_refused
 
 
 def retry(move: Opened) -> int:
@@ -16,6 +17,7 @@ def retry(move: Opened) -> int:
     for mapping, link in ((made.forward, move.home), (made.reverse, move.far)):
         if mapping is None:
             continue
+        forget_refused(link, mapping)
         names = ", ".join(mapping.batch_columns)
         values = ", ".join(f"${i + 1}::text::{k.type}" for i, k in enumerate(mapping.key))
         rows = move.home.rows(

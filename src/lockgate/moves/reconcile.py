@@ -11,7 +11,7 @@ from lockgate.moves.opened import Opened, Report
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.verify import Difference, Verified, verify
-from lockgate.postgres.moves import ledger
+from lockgate.postgres.moves import ledger, made
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
 from lockgate.postgres.relation import Relation
@@ -73,6 +73,10 @@ def compare_feed(
             ),
         )
         key = tuple(k.destination for k in mapping.key)
+        if mapping.made:
+            made.refuse_other_values(relay.origin, mapping)
+            made.fill(relay.origin, mapping)
+            left.link.run("SET SESSION lockgate.compare = 'on'")
         with _still(mapping, relay, move.declared.limits.lock_patience_seconds):
             if replica is not None:
                 replica.past()
@@ -81,14 +85,23 @@ def compare_feed(
             # The origin's snapshot is still open: these are the entries that were waiting in that very moment. What the log
             # holds comes into the outbox now; nobody takes it out, as the relay is held.
             relay.pump()
+            new = made.unmade(left.link, mapping)
             asked = relay.origin if relay.logged else left.link
-            waiting = asked.rows(f"SELECT DISTINCT {texts} FROM {mapping.outbox}") if found.differing else []
+            waiting = (
+                asked.rows(f"SELECT DISTINCT {texts} FROM {mapping.outbox}") if found.differing or new else []
+            )
         keys = {tuple(row) for row in waiting}
         everything = any(row[0] is None for row in keys)  # a TRUNCATE is on its way
         unexplained = (
             ()
             if everything
             else tuple(d for d in found.differing if tuple(str(k) for k in d.key) not in keys)
+            # Rows whose inputs came after the functions were called, though no entry waits for them: they are equal to nothing.
+            + tuple(
+                Difference(k, "changed")
+                for k in sorted(new - keys)
+                if k not in {tuple(map(str, d.key)) for d in found.differing}
+            )
         )
         return found, unexplained, len(keys)
     finally:

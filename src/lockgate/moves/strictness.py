@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Problem
-from lockgate.moves.probing import LIMIT_MS, Probed, listed, of_mapping, still
+from lockgate.moves.probing import LIMIT_MS, Probed, listed, of_sql, still
 from lockgate.postgres.link import Link
 from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import identifier
@@ -32,7 +32,7 @@ def stricter(
 ) -> Probed:
     """NOT NULL and CHECK of ``target`` that ``source`` does not promise: a problem where a row breaks one, else a note."""
     found = Probed([], [])
-    rows = f"SELECT {listed(of_mapping(made.forward))} FROM {made.forward.origin}"
+    rows = f"SELECT {listed(of_sql(made.forward, declared.columns))} FROM {made.forward.origin}"
     key = ", ".join(f"{identifier(k.destination)}::text" for k in made.forward.key)
     given = {v.destination for v in made.forward.values}
     for demand in _demands(home, far, declared, source, target, given):

@@ -94,13 +94,11 @@ def load_all(*parts: Map) -> None:
                 load(t)
 
 
-def refuse_in_sql(columns: object, part: str, file: object) -> None:
-    """Raise ``ConfigError`` when ``columns``, as TOML has them, name a function in a move whose rows never reach this process as values."""
-    if not isinstance(columns, dict):
-        return
+def refuse_in_sql(columns: Map, part: str, file: object) -> None:
+    """Raise ``ConfigError`` when ``columns`` name a function in a move in place, whose triggers keep both sides in step in the writer's own statement."""
     for name, value in columns.items():
-        if isinstance(value, dict):
+        if isinstance(value, Transform):
             raise ConfigError(
-                f"{file}: {part}.{name} names a Python function, and the rows of this move are made by PostgreSQL itself: inside one database, or as a stream that nobody decodes", "MOVE_DECLARATION",
-                next='Write it as SQL; or say kind = "dual-write", also between two PostgreSQL tables: docs/dual-write.md.',
+                f"{file}: {part}.{name} names a Python function, and both sides of a move in place are kept in step by triggers, in the writer's own statement, where no Python runs", "MOVE_DECLARATION",
+                next="Write it as SQL; or move into a table of its own, with [source] and [target]: docs/moves.md.",
             )  # fmt: skip

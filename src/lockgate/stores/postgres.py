@@ -213,13 +213,17 @@ def table_of(relation: Relation, facts: ServerFacts) -> Table:
     )
 
 
-def _column(c: ColumnFacts) -> Column:
-    built_in = c.base_schema == "pg_catalog"
-    family = _FAMILY.get(c.base, "") if built_in else ""
+def family_of(c: ColumnFacts) -> str:
+    """What the values of a column are by nature; empty for what no other engine has."""
+    family = _FAMILY.get(c.base, "") if c.base_schema == "pg_catalog" else ""
     if not family and (c.class_ == "e" or c.base.rpartition(".")[2] == "citext"):
-        family = "text"
-    base = c.base if built_in else c.base.rpartition(".")[2]
-    return Column(c.name, c.type, base, family or base, c.portable, c.not_null, c.generated)
+        return "text"
+    return family
+
+
+def _column(c: ColumnFacts) -> Column:
+    base = c.base if c.base_schema == "pg_catalog" else c.base.rpartition(".")[2]
+    return Column(c.name, c.type, base, family_of(c) or base, c.portable, c.not_null, c.generated)
 
 
 def _leaf(comparison: Comparison, cut: Cut) -> str:

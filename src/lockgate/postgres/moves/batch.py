@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.postgres.link import Link
-from lockgate.postgres.moves import dangling
+from lockgate.postgres.moves import dangling, made
 from lockgate.postgres.moves.dangling import Dangling, Reference
 from lockgate.postgres.moves.mapping import Mapping, lock_key
 from lockgate.postgres.moves.relay import DATA_ERRORS, NESTED, copy_format
@@ -111,7 +111,7 @@ def copy_range(
             destination.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
             # So the point that a replica has to be past is asked for under the lock, too.
             read = origin if replica is None else replica.past()
-            with read.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+            with read.transaction("ISOLATION LEVEL REPEATABLE READ" + ("" if mapping.made else " READ ONLY")):
                 copied = _across(mapping, read, destination, piece, parameters, references)
             point("move:batch:destination-commit")
         # Killed here, the range is copied and the ledger does not know: it is copied once more, and inserts nothing.
@@ -128,6 +128,8 @@ def _in_one(
 ) -> Copied:
     m = mapping
     where = m.in_range("origin", low=piece.low is not None)
+    # A row that changes before the next statement may have other inputs: then that one fails, and the range is copied again.
+    made.fill(link, m, f"WHERE {where}", *parameters)
     digest = m.digest("s")
     rows_source, digest_source = link.rows(
         f"WITH s AS MATERIALIZED (SELECT {m.select} FROM {m.origin} WHERE {where}),"
@@ -149,6 +151,7 @@ def _across(
 ) -> Copied:  # fmt: skip
     m = mapping
     where = m.in_range("origin", low=piece.low is not None)
+    made.fill(origin, m, f"WHERE {where}", *parameters)
     rows_source, digest_source = origin.rows(
         m.digest(f"(SELECT {m.select} FROM {m.origin} WHERE {where}) s"),
         *parameters,

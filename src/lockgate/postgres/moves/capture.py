@@ -1,6 +1,7 @@
 """The triggers of a move: capture on the side that serves, a barrier on the side that does not. Made and removed by name."""
 
 from lockgate.postgres.link import Link
+from lockgate.postgres.moves import made
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.quoting import identifier, literal
 
@@ -38,7 +39,7 @@ CREATE TABLE IF NOT EXISTS {mapping.outbox} (op "char" NOT NULL, {columns}, at t
   WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1);
 CREATE OR REPLACE FUNCTION {_function(mapping)}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {literal(body)};
 REVOKE ALL ON FUNCTION {_function(mapping)}() FROM PUBLIC;
-"""
+{made.ddl(mapping)}"""
 
 
 def capture_ddl(mapping: Mapping, table: str) -> str:
@@ -105,7 +106,10 @@ def owned(link: Link, oid: int) -> bool:
 
 def drop_outbox_ddl(mapping: Mapping) -> str:
     """Remove outbox and function of a feed, once its triggers are gone."""
-    return f"DROP FUNCTION IF EXISTS {_function(mapping)}(); DROP TABLE IF EXISTS {mapping.outbox};"
+    return (
+        f"DROP FUNCTION IF EXISTS {_function(mapping)}(); DROP TABLE IF EXISTS {mapping.outbox};"
+        + made.drop_ddl(mapping.move, mapping.feed)
+    )
 
 
 def _function(mapping: Mapping) -> str:

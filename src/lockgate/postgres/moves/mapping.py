@@ -1,11 +1,15 @@
 """One direction of a move as SQL text: where rows come from, where they go, and what is made of them."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from lockgate.postgres.hashing import Part, row_hash
 from lockgate.postgres.quoting import identifier
+
+if TYPE_CHECKING:
+    from lockgate.postgres.moves.made import Made
 
 
 class KeyPart(msgspec.Struct, frozen=True):
@@ -39,6 +43,8 @@ class Mapping(msgspec.Struct, frozen=True):
     same_database: bool
     same_order: bool
     """True when a range of keys means the same rows on both sides (types and collations are equal)."""
+    made: "tuple[Made, ...]" = ()
+    """The values that Python functions make."""
 
     @property
     def outbox(self) -> str:

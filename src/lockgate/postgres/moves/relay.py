@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lockgate.errors import Busy
 from lockgate.postgres.link import Link
-from lockgate.postgres.moves import log
+from lockgate.postgres.moves import log, made
 from lockgate.postgres.moves.mapping import Mapping, lock_key
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
@@ -177,6 +177,8 @@ class Relay:
         )[0]
         if not entries:
             return Applied(0, 0)
+        which = "" if truncated else f"WHERE ({m.origin_key}) IN (SELECT {names} FROM {m.batch})"
+        made.fill(self.origin, m, which)
         if truncated:
             return Applied(entries, self._everything())
         if one_by_one:
