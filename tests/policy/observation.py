@@ -9,7 +9,8 @@ from lockgate.postgres.tree.words import LockMode
 
 _RELATIONS = """
 SELECT c.oid,
-       CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END,
+       CASE WHEN n.nspname = 'public' THEN '' ELSE CASE WHEN n.nspname ~ '[.]' THEN format('"%s"', n.nspname) ELSE n.nspname END || '.' END
+         || CASE WHEN c.relname ~ '[.]' THEN format('"%s"', c.relname) ELSE c.relname END,
        pg_relation_filenode(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%'

@@ -276,6 +276,25 @@ def test_a_table_that_a_body_may_have_made_is_not_new(body: str) -> None:
     assert list(judge.schema.relations["a"].columns) == ["id", "n"]
 
 
+@pytest.mark.parametrize(
+    ("made", "call", "severity"),
+    [
+        ("CREATE EXTENSION unaccent;", "unaccent(v)", ""),
+        ("", "unaccent(v)", "info"),
+        ('CREATE EXTENSION "uuid-ossp" SCHEMA extensions;', "extensions.uuid_generate_v4()::text", ""),
+        ("CREATE EXTENSION dblink;", "dblink_exec('', v)", "warning"),
+        ("", "made_elsewhere(v)", "warning"),
+    ],
+)
+def test_a_function_of_an_extension_is_no_alarm(made: str, call: str, severity: str) -> None:
+    """What works on its arguments alone is silent where a file makes the extension, and what may do anything is told."""
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(f"CREATE TABLE t (id int, v text); CREATE SCHEMA extensions; {made}")
+    found = judge.judge(Source("f.sql", f"UPDATE t SET v = {call} WHERE id = 1;")).findings
+    told = [each.severity for each in found if each.id == "do-block-hidden-ddl"]
+    assert told == ([severity] if severity else [])
+
+
 _BODY = """begin end if then elsif else loop while for in 1..3 exit when return query execute '1' select count(*)
 into i from t ; ; ; := = ( ) declare int exception others raise null perform f() $1 open c cursor case << >> , ."""
 _WORDS = st.sampled_from(_BODY.split())

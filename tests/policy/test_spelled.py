@@ -14,6 +14,7 @@ from lockgate.policy.recipes import steps_of
 from lockgate.policy.rules import HAZARDS
 from lockgate.policy.subject import Options
 from lockgate.postgres.tree import statements_of
+from lockgate.postgres.tree.lexing import words
 
 _SCHEMA = 'CREATE SCHEMA "Its Shop";\nSET search_path TO "Its Shop";\n'
 _PATH = 'SET search_path TO "Its Shop";\n'
@@ -81,6 +82,29 @@ def test_a_fix_names_what_is_there(hazard: Hazard) -> None:
         assert not re.search(r'"Its Shop\.', sql), finding.fix
         if "…" not in sql.replace("(…)", ""):
             statements_of(sql.replace("(…)", "(x)"))
+
+
+def _long(text: str, names: set[str]) -> str:
+    """``text`` with every name as long as a name may be, outside of texts and comments."""
+    if not names:
+        return text
+    word = re.compile(rf"(?<![\w\"])({'|'.join(sorted(names, key=len, reverse=True))})(?![\w\"])")
+    parts, at = [], 0
+    for match in _OPAQUE.finditer(text):
+        parts += [word.sub(lambda found: found[1].ljust(63, "x"), text[at : match.start()]), match[0]]
+        at = match.end()
+    return "".join([*parts, word.sub(lambda found: found[1].ljust(63, "x"), text[at:])])
+
+
+@pytest.mark.parametrize("hazard", HAZARDS.values(), ids=HAZARDS.keys())
+def test_no_fix_makes_up_a_name_that_the_server_would_cut(hazard: Hazard) -> None:
+    """With every name of the example 63 bytes long, no fix holds a longer one, not even one it made up."""
+    _, schema = _judged(hazard, hazard.setup, hazard.bad)
+    names = _names(schema) | _names(_judged(hazard, hazard.setup, "SELECT 1;")[1])
+    findings, _ = _judged(hazard, _long(hazard.setup, names), _long(hazard.bad, names))
+    for finding in findings:
+        long = [name for name in words(_told(finding.fix)) if len(name.encode()) > 63]
+        assert not long, finding.fix
 
 
 _TABLES = (

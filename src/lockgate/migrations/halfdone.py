@@ -9,12 +9,11 @@ from collections.abc import Iterable
 
 from lockgate.postgres.fingerprint import Change
 from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.tree.lexing import names, without_texts
 from lockgate.postgres.wire import Wire
 
 _STEPS = """SELECT s.statement FROM lockgate.migration_step s
  WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id) ORDER BY s.revision_id, s.number"""
-_TEXT = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
-_NAME = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 _UNNAMED = re.compile(
     r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?ON\b|^\s*CREATE\s+TABLE\b|\bDETACH\s+PARTITION\b",
     re.IGNORECASE,
@@ -36,29 +35,25 @@ def begun_statements(wire: Wire) -> list[str]:
 
 def made_by(changes: Iterable[Change], statements: Iterable[str]) -> frozenset[str]:
     """The identities of those ``changes`` that one of ``statements`` made. Pure."""
-    known = [(names_in(text), bool(_UNNAMED.search(_TEXT.sub(" ", text)))) for text in statements]
-    return frozenset(c.identity for c in changes if any(_made(c.identity, names, un) for names, un in known))
+    known = [(names_in(text), bool(_UNNAMED.search(without_texts(text)))) for text in statements]
+    return frozenset(c.identity for c in changes if any(_made(c.identity, said, un) for said, un in known))
 
 
-def _made(identity: str, names: frozenset[str], unnamed: bool) -> bool:
+def _made(identity: str, said: frozenset[str], unnamed: bool) -> bool:
     kind, _, rest = identity.partition(" ")
-    parts = _names(rest.partition("(")[0] if kind in ("function", "aggregate", "procedure") else rest)
+    parts = names(rest.partition("(")[0] if kind in ("function", "aggregate", "procedure") else rest)
     if not parts:
         return False
     if (
         kind in ("column", "constraint", "trigger", "policy", "rule")
         and parts[-2:-1]
-        and parts[-2] not in names
+        and parts[-2] not in said
     ):
         return False  # a like-named part of another table
     own = parts[-1]
-    return own in names or (unnamed and kind in _GIVEN and any(own.startswith(f"{name}_") for name in names))
+    return own in said or (unnamed and kind in _GIVEN and any(own.startswith(f"{name}_") for name in said))
 
 
 def names_in(text: str) -> frozenset[str]:
     """The identifiers of a statement, as the catalogue spells them; strings, comments and bodies left out."""
-    return frozenset(_names(_TEXT.sub(" ", text)))
-
-
-def _names(text: str) -> list[str]:
-    return [quoted.replace('""', '"') if quoted else bare.lower() for quoted, bare in _NAME.findall(text)]
+    return frozenset(names(text))

@@ -19,6 +19,7 @@ from lockgate.postgres.guard import Guard, RunIdentity
 from lockgate.postgres.observing import Observation, ObservingWire
 from lockgate.postgres.preflight import find_lacks
 from lockgate.postgres.target import Target
+from lockgate.postgres.tree.lexing import parted
 
 if TYPE_CHECKING:
     from lockgate.policy.finding import StatementFacts
@@ -154,5 +155,5 @@ def _interest(
 
 def quoted(key: str) -> str:
     """The SQL name of a relation that reports show as ``name`` or ``schema.name``."""
-    schema, _, name = key.rpartition(".")
-    return f'"{schema or "public"}"."{name}"'
+    schema, name = parted(key)
+    return ".".join(['"' + part.replace('"', '""') + '"' for part in (schema or "public", name)])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from lockgate.policy.finding import StatementFacts
+from lockgate.policy.model.schema import key_of
 from lockgate.postgres.observing import Held, Known, Observation
 from lockgate.postgres.tree.words import LockMode
 
@@ -223,4 +224,4 @@ def _name(held: Held, before: Mapping[int, Known], then: Held | None) -> str:
 def _shown_name(schema: str, name: str) -> str:
     if schema.startswith("pg_temp"):
         return f"pg_temp.{name}"
-    return name if schema in ("public", "") else f"{schema}.{name}"
+    return key_of(schema, name)

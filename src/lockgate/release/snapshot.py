@@ -32,6 +32,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.tree import SyntaxProblem, statements_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.blanking import blanked
+from lockgate.postgres.tree.lexing import names
 from lockgate.record.reasons import Exit
 from lockgate.release.look import connect_patiently
 
@@ -236,7 +237,7 @@ def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]
             generated_functions=_plain(default.functions) if default is not None and row.generated else (),
         )
         if default is not None and default.sequences and not column.sequence:
-            parts = default.sequences[0].replace('"', "").split(".")
+            parts = names(default.sequences[0])
             column.sequence = key_of(parts[-2] if len(parts) > 1 else "", parts[-1])
         state.columns[row.name] = column
 

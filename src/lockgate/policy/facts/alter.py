@@ -23,7 +23,7 @@ from lockgate.policy.facts.alter_partitions import attach, detach, inherit
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay_alter import SELF
-from lockgate.policy.model.schema import Relation
+from lockgate.policy.model.schema import Relation, key_of, schema_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -234,8 +234,7 @@ def _cluster_on(draft: Draft, key: str, state: Relation | None, action: w.Cluste
 
 
 def _index_key(draft: Draft, table: str, index: str) -> str:
-    schema, _, _ = table.rpartition(".")
-    return f"{schema}.{index}" if schema else index
+    return key_of(schema_of(table), index)
 
 
 def _inherit(draft: Draft, key: str, state: Relation | None, action: w.Inherit, only: bool) -> None:

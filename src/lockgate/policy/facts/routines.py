@@ -8,13 +8,15 @@ import copy
 from collections.abc import Iterable
 
 from lockgate.policy.facts.fact import Change, Draft, Facts
-from lockgate.policy.model.built_in import built_in_functions
+from lockgate.policy.model.built_in import built_in_functions, extension_functions
 from lockgate.policy.model.pruning import kept
 from lockgate.policy.model.replay import replay_step
 from lockgate.policy.model.schema import Schema, Trigger
+from lockgate.policy.model.settings import settings
 from lockgate.policy.model.watched import TABLES
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.bodies import Step, steps_of
+from lockgate.postgres.tree.lexing import dotted, parted
 from lockgate.postgres.tree.words import LockMode
 
 _DEEPEST = 12
@@ -45,11 +47,14 @@ def call_procedure(draft: Draft, word: w.Call) -> None:
     for access in word.query.accesses:
         draft.lock(draft.known(access.name)[0], access.mode)
     run_calls(draft, word.query)
-    call(draft, f"{word.name.schema}.{word.name.name}" if word.name.schema else word.name.name, sure=True)
+    call(draft, dotted(*filter(None, (word.name.schema, word.name.name))), sure=True)
 
 
 def run_calls(draft: Draft, query: w.Query) -> None:
     """The functions that a query calls: those that it is sure to, and those that its rows ask for."""
+    for name, value in query.settings:
+        if name in ("search_path", "?") and ("?" in (name, value) or "set_config" not in query.calls):
+            draft.hide("set_config() may change where names are looked up")
     for name in query.functions:
         call(draft, name, sure=name in query.calls)
     for operator in query.operators:
@@ -68,7 +73,7 @@ def become(draft: Draft, kind: w.TypeName) -> None:
 
 def call(draft: Draft, name: str, *, sure: bool) -> None:
     """One function by the name in the text."""
-    schema, _, plain = name.rpartition(".")
+    schema, plain = parted(name)
     key = draft.schema.routine_key(w.Name(schema, plain))
     if key in draft.schema.functions:
         run_routine(draft, key, sure=sure)
@@ -76,6 +81,12 @@ def call(draft: Draft, name: str, *, sure: bool) -> None:
         draft.hide(f"{plain}() locks or runs what its arguments name")
     elif schema in ("", "pg_catalog") and plain in built_in_functions():
         return
+    elif extensions := extension_functions().get(plain):
+        if not any(extension in draft.schema.extensions for extension in extensions):
+            draft.hide(
+                f"{name}() is made by none of the files; {' or '.join(sorted(extensions))} has one",
+                slight=True,
+            )
     else:
         draft.hide(f"{name}() is made by none of the files")
 
@@ -145,7 +156,7 @@ def _run(
 ) -> None:
     from lockgate.policy.facts.gather import facts_of  # the one circle: statements inside a statement
 
-    schema = draft.schema
+    schema, apart = draft.schema, False
     for step in steps:
         if step.statement is None:
             draft.hide(f"{label}: {step.closed}")
@@ -168,9 +179,22 @@ def _run(
                 _by_argument(draft, step.statement.query, label)
         else:
             _mention(draft, inner, label)
-        if schema.search_path != draft.schema.search_path or not isinstance(step.statement, w.Dml):
+        if (
+            isinstance(step.statement, w.SetVariable)
+            and step.statement.name == "search_path"
+            and not step.certain
+        ):
+            draft.hide(f"{label} may change where names are looked up")
+        if isinstance(step.statement, w.SetVariable) or (
+            isinstance(step.statement, w.Dml) and step.statement.query.settings
+        ):
+            schema = copy.copy(schema) if schema is draft.schema else schema
+            if step.certain:
+                settings(schema, step.statement)
+        elif not isinstance(step.statement, w.Dml):
             # What it makes is not there before it runs, so later steps see a model of their own.
-            schema = _apart(schema) if schema is draft.schema else schema
+            schema = schema if apart else _apart(schema)
+            apart = True
             replay_step(schema, step.statement, draft.course.file, certain=step.certain)
 
 

@@ -10,6 +10,7 @@ from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import become, call, fire, run_calls
 from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.lexing import names
 from lockgate.postgres.tree.pushing import translated
 from lockgate.postgres.tree.words import LockMode
 
@@ -157,8 +158,8 @@ def _called(draft: Draft, word: w.Dml) -> None:
 
 
 def _named(text: str) -> w.Name:
-    schema, _, name = text.rpartition(".")
-    return w.Name(*(part[1:-1] if part.startswith('"') else part.lower() for part in (schema, name)))
+    *schema, name = names(text)
+    return w.Name(schema[-1] if schema else "", name)
 
 
 def _sources(draft: Draft, word: w.Dml, target: str) -> list[str]:

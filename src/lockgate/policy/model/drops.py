@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from lockgate.policy.model.schema import Schema, calls
+from lockgate.policy.model.names import bare
+from lockgate.policy.model.schema import Schema, calls, schema_of
 from lockgate.postgres.tree.words import Name
 
 
@@ -290,24 +291,22 @@ def servers_of(schema: Schema, kind: str, name: str) -> list[str]:
 
 def _statistics_table(schema: Schema, name: Name) -> str:
     for key, table in schema.statistics.items():
-        if key == name.name or key.endswith("." + name.name):
+        if key == name.name or bare(key) == name.name:
             return table
     return ""
 
 
 def _whole_schema(closure: Closure, schema_name: str) -> None:
-    schema, prefix = closure.schema, f"{schema_name}."
+    schema = closure.schema
 
     def inside(keys: Iterable[str]) -> list[str]:
-        return [
-            key for key in keys if (key.startswith(prefix) if schema_name != "public" else "." not in key)
-        ]
+        return [key for key in keys if schema_of(key) == schema_name]
 
     for key in inside(schema.relations):
         closure.relation(key, cascade=True)
     for key in inside(schema.types):
         closure.user_type(key, cascade=True)
     for key in inside(schema.functions):
-        closure.function(key.removeprefix(prefix))
+        closure.function(bare(key))
     for key in inside(schema.statistics):
         closure.sampled.append(schema.statistics[key])

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable
 
 from lockgate.policy.model.schema import Schema, key_of
+from lockgate.postgres.tree.lexing import parted
 
 _LIMIT = 63
 
@@ -12,13 +13,14 @@ def made_up(first: str, second: str, label: str, taken: Container[str]) -> str:
     number = 0
     while True:
         suffix = label + (str(number) if number else "")
-        name = _joined(first, second, suffix)
+        name = joined(first, second, suffix)
         if name not in taken:
             return name
         number += 1
 
 
-def _joined(first: str, second: str, label: str) -> str:
+def joined(first: str, second: str, label: str) -> str:
+    """``first_second_label`` within 63 bytes: the longer of the first two is cut, as the server does it (``makeObjectName``)."""
     one, two = first.encode(), second.encode()
     room = _LIMIT - len(label.encode()) - 1 - (1 if two else 0)
     while len(one) + len(two) > room:
@@ -33,6 +35,11 @@ def _joined(first: str, second: str, label: str) -> str:
     return "_".join(parts)
 
 
+def clipped(name: str, less: int = 0) -> str:
+    """``name`` within 63 bytes, or ``less`` fewer."""
+    return name.encode()[: _LIMIT - less].decode(errors="ignore")
+
+
 def joined_columns(columns: Iterable[str]) -> str:
     """The middle part of an index or constraint name: columns joined, cut where the server stops."""
     text = ""
@@ -45,7 +52,7 @@ def joined_columns(columns: Iterable[str]) -> str:
 
 def bare(key: str) -> str:
     """The name in a key, without its schema."""
-    return key.rpartition(".")[2]
+    return parted(key)[1]
 
 
 class Taken:

@@ -22,9 +22,11 @@ from lockgate.policy.model.schema import (
     key_of,
     schema_of,
 )
+from lockgate.policy.model.settings import set_variable, settings
 from lockgate.policy.model.tablespaces import moved
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.bodies import steps_of
+from lockgate.postgres.tree.lexing import parted
 
 
 def replay(schema: Schema, statement: w.Statement, file: int) -> None:
@@ -41,6 +43,9 @@ def _drop(schema: Schema, word: w.Drop, _file: int) -> None:
         state = schema.get(name)
         if word.kind == "schema":
             schema.schemas.pop(name.name, None)
+            for key in [key for key in schema.functions if word.cascade and schema_of(key) == name.name]:
+                schema.functions.pop(key)
+                schema.routines.pop(key, None)
         elif word.kind in ("foreign_server", "fdw"):
             for server in servers_of(schema, word.kind, name.name):
                 schema.servers.pop(server, None)
@@ -281,7 +286,7 @@ def _statistics(schema: Schema, word: w.CreateStatistics, _file: int) -> None:
     table = schema.resolve(word.table)
     name = word.name.name
     if not name:
-        taken = {key.rpartition(".")[2] for key in schema.statistics}
+        taken = {parted(key)[1] for key in schema.statistics}
         number = ""
         while f"{word.table.name}_stat{number}" in taken:
             number = str(int(number or 0) + 1)
@@ -313,8 +318,9 @@ def _call(schema: Schema, word: w.Call, file: int) -> None:
 def _select(schema: Schema, word: w.Dml, file: int) -> None:
     """A function that a SELECT is sure to call may build something."""
     fill(schema, word)
+    settings(schema, word)
     for name in word.query.calls if word.kind == "select" and word.runs else ():
-        named, _, plain = name.rpartition(".")
+        named, plain = parted(name)
         _routine(schema, w.Name(named, plain), file)
 
 
@@ -328,6 +334,8 @@ def _body(schema: Schema, word: w.DoBlock | w.Routine, file: int) -> None:
     """What is sure to run, and what a branch makes that is not there yet: IF NOT EXISTS, then CREATE."""
     for step in steps_of(word):
         made = step.statement
+        if isinstance(made, w.Dml) and step.certain:
+            settings(schema, made)
         if isinstance(made, w.Dml | w.Call | w.DoBlock) or made is None:
             continue  # what a body calls in turn is left out: few build tables two calls away
         replay_step(schema, made, file, certain=step.certain)
@@ -352,17 +360,6 @@ def replay_step(schema: Schema, made: w.Statement, file: int, *, certain: bool) 
             column.not_null = False
         for constraint in state.constraints.values():
             constraint.valid = constraint.valid and constraint.kind != "check"
-
-
-def _set(schema: Schema, word: w.SetVariable, _file: int) -> None:
-    name = word.name.lower()
-    if name == "search_path" or (word.reset and name == "all"):
-        path = [value for part in word.values for value in part.split(",")]
-        schema.search_path = [
-            value.strip().strip('"') for value in path if value.strip() != "pg_catalog"
-        ] or ["public"]
-    if name == "timezone":
-        schema.time_zone = word.values[0] if word.values else "UTC"
 
 
 _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
@@ -393,7 +390,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateServer: _server,
     w.CreateStatistics: _statistics,
     w.Publication: _publication,
-    w.SetVariable: _set,
+    w.SetVariable: set_variable,
     w.DoBlock: _do,
     w.Call: _call,
     w.Dml: _select,

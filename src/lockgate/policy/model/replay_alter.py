@@ -11,6 +11,7 @@ from lockgate.policy.model.forgetting import forget
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.types import index_survives
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.lexing import names, parted
 
 # Ways to name the role that runs the migrations.
 SELF = ("", "current_user", "session_user", "current_role")
@@ -114,7 +115,7 @@ def _set_default(schema: Schema, state: Relation, action: w.SetDefault, _file: i
             if not column.identity:
                 column.sequence = ""
                 if action.default is not None and action.default.sequences:
-                    parts = action.default.sequences[0].replace('"', "").split(".")
+                    parts = names(action.default.sequences[0])
                     column.sequence = schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
 
 
@@ -251,7 +252,7 @@ def _attach(schema: Schema, state: Relation, action: w.AttachPartition, file: in
 
 def action_name(state: Relation) -> w.Name:
     """The key of a relation as a name that resolves to it."""
-    schema, _, name = state.key.rpartition(".")
+    schema, name = parted(state.key)
     return w.Name(schema or "public", name)
 
 

@@ -219,8 +219,8 @@ def set_schema(schema: Schema, word: w.SetSchema, _file: int) -> None:
     table = schema.relations.get(old)
     if table is None:
         return
-    _move(schema, old, key_of(word.schema, old.rpartition(".")[2]))
+    _move(schema, old, key_of(word.schema, bare(old)))
     for key in list(table.indexes):
-        indexes.move_index(schema, key, key_of(word.schema, key.rpartition(".")[2]))
+        indexes.move_index(schema, key, key_of(word.schema, bare(key)))
     for sequence in list(table.owned_sequences):
-        _move(schema, sequence, key_of(word.schema, sequence.rpartition(".")[2]))
+        _move(schema, sequence, key_of(word.schema, bare(sequence)))

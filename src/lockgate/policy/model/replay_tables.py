@@ -5,6 +5,7 @@ from lockgate.policy.model import replay_indexes as indexes
 from lockgate.policy.model.names import Taken, bare, made_up
 from lockgate.policy.model.schema import Column, Constraint, Read, Relation, Schema, key_of, schema_of
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.lexing import names
 
 # Bits of LIKE … INCLUDING, in the parser's order.
 _LIKE_CONSTRAINTS, _LIKE_DEFAULTS, _LIKE_IDENTITY, _LIKE_INDEXES = 1 << 2, 1 << 3, 1 << 5, 1 << 6
@@ -151,7 +152,7 @@ def add_column(schema: Schema, state: Relation, column: w.Column) -> Column:
         made.has_default = True
         make_sequence(schema, state, made, column.sequence)
     elif default is not None and default.sequences:
-        parts = default.sequences[0].replace('"', "").split(".")
+        parts = names(default.sequences[0])
         made.sequence = schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
     return made
 

@@ -1,6 +1,7 @@
 """The schema as plain mutable records, and the look-ups that facts and rules need.
 
-A relation is keyed by its name as reports show it: unqualified in ``public``, else ``schema.name``. The records
+A relation is keyed by its name as reports show it: unqualified in ``public``, else ``schema.name``; a part with a dot in
+it stands in quotes. The records
 are msgspec structs, so a model can be written to a cache or read from a snapshot as it stands.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Collection
 
 from msgspec import Struct, field
 
+from lockgate.postgres.tree.lexing import dotted, parted
 from lockgate.postgres.tree.words import Bound, Condition, CreateRule, Name, Routine, TypeName
 
 BUILT_IN = frozenset({
@@ -433,14 +435,16 @@ class Schema(Struct):
 
 def calls(functions: Collection[str], name: str) -> bool:
     """Whether a function called ``name`` is among ``functions``, which may be qualified. Which of several is not told."""
-    return bool(name) and any(function.rpartition(".")[2] == name for function in functions)
+    return bool(name) and any(parted(function)[1] == name for function in functions)
 
 
 def key_of(schema: str, name: str) -> str:
     """The name as reports show it."""
-    return name if schema in ("public", "") else f"{schema}.{name}"
+    if schema in ("public", ""):
+        return name if "." not in name and name[:1] != '"' else dotted(name)
+    return dotted(schema, name)
 
 
 def schema_of(key: str) -> str:
     """The schema in a key."""
-    return key.rpartition(".")[0] or "public"
+    return parted(key)[0] or "public"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from lockgate.policy.model.schema import BUILT_IN, schema_of
+from lockgate.postgres.tree.lexing import parted
 from lockgate.postgres.tree.words import CreateIndex, Name, TypeName
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -42,7 +43,7 @@ def quoted(names: Iterable[str]) -> str:
 
 def spelled(key: str) -> str:
     """The relation, function or type of a key, with the schema that the key has."""
-    schema, _, name = key.rpartition(".")
+    schema, name = parted(key)
     return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
 
 

@@ -14,10 +14,8 @@ from lockgate.policy.model.names import bare
 from lockgate.policy.model.schema import Schema, Trigger, key_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.bodies import Step, steps_of
+from lockgate.postgres.tree.lexing import dotted, parted, without_comments, words
 
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_TEXT = re.compile(r"'(?:[^']|'')*'")
-_TOKEN = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*|[.%]')
 _ROWS = ("new", "old")
 
 
@@ -109,21 +107,39 @@ def users_of_function(schema: Schema, key: str) -> list[Use]:
     ]
 
 
+def functions_called_in(schema: Schema, homes: Collection[str]) -> list[str]:
+    """The keys of what bodies call in the schemas ``homes``, there or gone; by bare names too, where a body looks there."""
+    found: dict[str, None] = {}
+    for body in _bodies(schema, [""]):
+        for prefix, plain in map(parted, _calls(body)):
+            for home in [prefix] if prefix else body.path if plain not in built_in_functions() else ():
+                if home in homes:
+                    found[key_of(home, plain)] = None
+    return list(found)
+
+
+def _calls(body: _Body) -> Iterator[str]:
+    """The functions and procedures that the statements of a body call, as they are written there."""
+    for step in body.steps:
+        query = getattr(step.statement, "query", None)
+        if isinstance(query, w.Query):
+            yield from query.functions
+        if isinstance(step.statement, w.Call):
+            name = step.statement.name
+            yield dotted(*filter(None, (name.schema, name.name)))
+
+
 def _bodies(schema: Schema, names: list[str], fired: Collection[str] = ()) -> Iterator[_Body]:
     """The bodies that hold one of ``names``, and those of the functions ``fired``."""
-    for key, words in schema.routines.items():
-        for word in words:
+    for key, routines in schema.routines.items():
+        for word in routines:
             lower = word.body.lower()
             held = key in fired or any(name.lower() in lower for name in names)
             if word.tree or not held:
                 continue
-            text = _COMMENT.sub(" ", word.body)
-            tokens = [
-                token[1:-1].replace('""', '"') if token.startswith('"') else token.lower()
-                for token in _TOKEN.findall(_TEXT.sub(" ", text))
-            ]
             path = [part for part in word.search_path if part != "pg_catalog"] or schema.search_path
-            yield _Body(key, steps_of(word), tokens, text.lower(), list(path))
+            text = without_comments(word.body).lower()
+            yield _Body(key, steps_of(word), words(word.body), text, list(path))
 
 
 def _triggers(schema: Schema, key: str) -> list[Trigger]:
@@ -168,21 +184,14 @@ def _of_relation(schema: Schema, body: _Body, key: str) -> bool | None:
 
 def _of_function(schema: Schema, body: _Body, key: str) -> bool | None:
     unsure = body.closed(bare(key))
-    for step in body.steps:
-        query = getattr(step.statement, "query", None)
-        names = list(query.functions) if isinstance(query, w.Query) else []
-        if isinstance(step.statement, w.Call):
-            name = step.statement.name
-            names.append(f"{name.schema}.{name.name}" if name.schema else name.name)
-        for full in names:
-            prefix, _, plain = full.rpartition(".")
-            if plain != bare(key) or (not prefix and plain in built_in_functions()):
-                continue
-            keys = [key_of(part, plain) for part in ([prefix] if prefix else body.path)]
-            there = next((one for one in keys if one == key or one in schema.functions), "")
-            if there == key:
-                return True
-            unsure = unsure or not (there or prefix)
+    for prefix, plain in map(parted, _calls(body)):
+        if plain != bare(key) or (not prefix and plain in built_in_functions()):
+            continue
+        keys = [key_of(part, plain) for part in ([prefix] if prefix else body.path)]
+        there = next((one for one in keys if one == key or one in schema.functions), "")
+        if there == key:
+            return True
+        unsure = unsure or not (there or prefix)
     return False if unsure else None
 
 

@@ -1,6 +1,7 @@
 """Is a default computed for each row, or once? Only what is known not to be volatile counts as such."""
 
 from lockgate.policy.model.schema import Schema
+from lockgate.postgres.tree.lexing import parted
 from lockgate.postgres.tree.words import Expression
 
 # Volatile built-ins that turn up in defaults.
@@ -43,5 +44,5 @@ def is_volatile(expression: Expression, schema: Schema) -> bool:
 
 
 def _split(function: str) -> tuple[str, str]:
-    schema, _, name = function.rpartition(".")
+    schema, name = parted(function)
     return schema, name

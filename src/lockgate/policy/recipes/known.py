@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct, field
 
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Relation, Schema, schema_of
 from lockgate.policy.model.users import users_of_column, users_of_relation
@@ -55,7 +56,7 @@ class Known(Struct):
 
     def sure_of(self, state: Relation) -> bool:
         """Whether the columns of the table are those that the files say, and no others."""
-        name = state.key.rpartition(".")[2].lower()
+        name = bare(state.key).lower()
         unsure = any(name in text or "execute" in text for text in self.hidden)
         return state.key not in self.partial and bool(state.columns) and not unsure
 
@@ -120,8 +121,7 @@ def partitions_of(values: Mapping[str, str], known: Known) -> Partitions | None:
     elif any(part.kind != "r" for part in parts):
         obstacle = "a partition of it is a foreign table, which has no index here"
     named = [
-        ("" if schema_of(part.key) == "public" else schema_of(part.key), part.key.rpartition(".")[2])
-        for part in parts
+        ("" if schema_of(part.key) == "public" else schema_of(part.key), bare(part.key)) for part in parts
     ]
     return Partitions(tuple(named), state.partition_columns, obstacle)
 

@@ -9,6 +9,7 @@ from lockgate.policy.model.spelling import literal, quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Judged, Subject
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.lexing import parted
 from lockgate.postgres.tree.words import LockMode
 
 _SETUP = "CREATE TABLE orders (id bigint PRIMARY KEY, qty integer, total integer, doc jsonb);"
@@ -211,7 +212,7 @@ def sequence_reset(tree: Tree) -> Iterator[Hit]:
 def _tells_sequence(judged: Judged) -> bool:
     word = judged.statement
     if isinstance(word, w.Dml):
-        return any(name.rpartition(".")[2] == "setval" for name in word.query.functions)
+        return any(parted(name)[1] == "setval" for name in word.query.functions)
     if isinstance(word, w.AlterTable):
         return any(isinstance(action, w.AlterIdentity) and action.what == "set" for action in word.actions)
     return isinstance(word, w.AlterSequence | w.DoBlock)

@@ -9,7 +9,13 @@ from lockgate.policy.judging import Tree
 from lockgate.policy.model.names import bare
 from lockgate.policy.model.schema import Schema, key_of, schema_of
 from lockgate.policy.model.spelling import spelled
-from lockgate.policy.model.users import Use, users_of_column, users_of_function, users_of_relation
+from lockgate.policy.model.users import (
+    Use,
+    functions_called_in,
+    users_of_column,
+    users_of_function,
+    users_of_relation,
+)
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Judged
 from lockgate.postgres.tree import words as w
@@ -106,12 +112,20 @@ def _taken(schema: Schema, judged: Judged, word: w.Statement) -> Iterator[_Gone]
     elif isinstance(word, w.Rename) and word.kind == "schema":
         for key in [key for key in schema.relations if schema_of(key) == word.new]:
             yield _Gone(line, f"called {word.new}.{bare(key)} then", key_of(word.sub, bare(key)))
+        for key in [key for key in schema.functions if schema_of(key) == word.new]:
+            how = f"called {word.new}.{bare(key)} then"
+            yield _Gone(line, how, key_of(word.sub, bare(key)), routine=True)
     elif isinstance(word, w.Drop):
         for name in word.names if word.kind in (*_RELATIONS, *_ROUTINES) else ():
             yield _whole(schema, judged, name, word.kind, "dropped")
         # What CASCADE takes was locked, too.
         for key in judged.facts.locks if word.cascade else ():
             yield _Gone(line, "dropped", key)
+        if word.kind == "schema" and word.cascade:
+            gone = {name.name for name in word.names}
+            yield from (
+                _Gone(line, "dropped", key, routine=True) for key in functions_called_in(schema, gone)
+            )
 
 
 def _whole(schema: Schema, judged: Judged, name: w.Name, kind: str, how: str) -> _Gone:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, Hazard
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.spelling import quote, type_sql
 from lockgate.policy.model.types import index_survives, rewrites
 from lockgate.policy.registry import rule
@@ -111,7 +111,7 @@ def type_rewrite(subject: Subject) -> Iterator[Hit]:
     before = column.type.name if column is not None else "a type that no file shows"
     yield Hit(
         f"from {before} to {action.type.name} writes {subject.key} and its indexes again",
-        f"ALTER TABLE {subject.sql} ADD COLUMN {quote(f'{action.column}_new')} {type_sql(action.type)};\n-- then a move, and a swap",
+        f"ALTER TABLE {subject.sql} ADD COLUMN {quote(joined(action.column, '', 'new'))} {type_sql(action.type)};\n-- then a move, and a swap",
         subject.key,
     )
 
@@ -172,7 +172,7 @@ def set_not_null(subject: Subject) -> Iterator[Hit]:
         subject.table is not None and subject.schema.proves_not_null(subject.table, action.column)
     ):
         return
-    name = f"{bare(subject.key)}_{action.column}_present"
+    name = joined(bare(subject.key), action.column, "present")
     yield Hit(
         f"all of {subject.key} is read under {_AX} to prove that {action.column} holds no NULL",
         f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} CHECK ({quote(action.column)} IS NOT NULL) NOT VALID;\n"

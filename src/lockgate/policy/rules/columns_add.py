@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import Hazard
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.spelling import beside, literal, quote, spelled, type_sql
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.policy.registry import rule
@@ -106,7 +106,7 @@ def serial(subject: Subject) -> Iterator[Hit]:
     """A serial pseudo-type."""
     column = _added(subject)
     if column is not None and column.type.serial:
-        sequence = beside(subject.key, f"{bare(subject.key)}_{column.name}_seq")
+        sequence = beside(subject.key, joined(bare(subject.key), column.name, "seq"))
         yield Hit(
             f"numbering the rows writes {subject.key} again",
             f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
@@ -228,7 +228,7 @@ def inline_check(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"the CHECK of {column.name} reads all of {subject.key} under {_AX}",
             f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
-            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column.name}_check')} CHECK (…) NOT VALID;",
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(joined(column.name, '', 'check'))} CHECK (…) NOT VALID;",
             subject.key,
         )
 
@@ -253,7 +253,7 @@ def inline_unique(subject: Subject) -> Iterator[Hit]:
     """UNIQUE or PRIMARY KEY inside the definition."""
     column = _added(subject)
     if column is not None and any(c.kind in ("unique", "primary") for c in column.constraints):
-        index = f"{bare(subject.key)}_{column.name}_key"
+        index = joined(bare(subject.key), column.name, "key")
         yield Hit(
             f"the index of {column.name} is built under {_AX} on {subject.key}",
             f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
@@ -288,7 +288,7 @@ def inline_references(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{subject.key} is locked against all use and {other} against writes at the same time",
                 f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
-                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column.name}_fkey')} FOREIGN KEY ({quote(column.name)}) "
+                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(joined(column.name, '', 'fkey'))} FOREIGN KEY ({quote(column.name)}) "
                 f"REFERENCES {spelled(other)} NOT VALID;",
                 subject.key,
             )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
+from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.schema import Column
 from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
 from lockgate.policy.model.types import rewrites
@@ -92,7 +93,7 @@ def drop_index_lost(subject: Subject) -> Iterator[Hit]:
         rest = [name for name in index.columns if name not in ("", action.column)]
         if rest:
             unique = "UNIQUE " if index.unique else ""
-            name = f"{subject.key.rpartition('.')[2]}_{'_'.join(rest)}_idx"
+            name = joined(bare(subject.key), joined_columns(rest), "idx")
             yield Hit(
                 f"the index {index.key} on ({', '.join(name or '…' for name in index.columns)}) goes with {action.column}",
                 f"-- lockgate: transaction=off\nCREATE {unique}INDEX CONCURRENTLY {quote(name)} ON {subject.sql} "
@@ -197,7 +198,7 @@ def type_using(subject: Subject) -> Iterator[Hit]:
     if column is None or rewrites(subject.schema, column, action):
         yield Hit(
             f"USING computes {subject.key}.{action.column} anew for every row, with no way back",
-            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(f'{action.column}_new')} {type_sql(action.type)};\n-- then a move, and a swap",
+            f"ALTER TABLE {subject.sql} ADD COLUMN {quote(joined(action.column, '', 'new'))} {type_sql(action.type)};\n-- then a move, and a swap",
             subject.key,
         )
 
@@ -229,11 +230,11 @@ def collation_change(subject: Subject) -> Iterator[Hit]:
         return
     lost = [index.key for index in subject.schema.indexes_reading(subject.key, action.column)]
     new = spelled(action.collation) if action.collation else "the default collation"
-    table = subject.key.rpartition(".")[2]
+    table = bare(subject.key)
     built = f"; built again under {_AX}: {', '.join(lost)}" if lost else ""
     yield Hit(
         f"{subject.key}.{action.column} sorts by {new} from then on{built}",
-        f"CREATE INDEX CONCURRENTLY {quote(f'{table}_{action.column}_sorted_idx')} ON {subject.sql} ({quote(action.column)} COLLATE {new});"
+        f"CREATE INDEX CONCURRENTLY {quote(joined(table, action.column, 'sorted_idx'))} ON {subject.sql} ({quote(action.column)} COLLATE {new});"
         if action.collation
         else f"ALTER TABLE {subject.sql} ALTER COLUMN {quote(action.column)} TYPE {type_sql(action.type)} "
         f"COLLATE {spelled(column.collation)};",

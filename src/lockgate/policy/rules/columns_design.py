@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import joined
 from lockgate.policy.model.schema import Relation
 from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
 from lockgate.policy.registry import rule
@@ -262,7 +263,7 @@ def int_key_exhaustion(tree: Tree) -> Iterator[tuple[File, Hit]]:
                     tree.files[-1],
                     Hit(
                         f"{state.key}.{name} ({_WIDTHS[column.type.name]}) has used at least {share:.0%} of its numbers",
-                        f"ALTER TABLE {spelled(state.key)} ADD COLUMN {quote(f'{name}_new')} bigint;\n-- then a move, and a swap",
+                        f"ALTER TABLE {spelled(state.key)} ADD COLUMN {quote(joined(name, '', 'new'))} bigint;\n-- then a move, and a swap",
                         state.key,
                         severity=ERROR if share >= 0.9 else "",
                         line=1,

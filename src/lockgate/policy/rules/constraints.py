@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Subject
@@ -50,7 +50,7 @@ def fk_validating(subject: Subject) -> Iterator[Hit]:
     if constraint is None or constraint.references is None or constraint.not_valid or not constraint.enforced:
         return
     other = subject.schema.resolve(constraint.references)
-    name = _named(constraint, f"{bare(subject.key)}_{'_'.join(constraint.columns)}_fkey")
+    name = _named(constraint, joined(bare(subject.key), joined_columns(constraint.columns), "fkey"))
     yield Hit(
         f"writes to {subject.key} and {other} wait while every row of {subject.key} is checked",
         f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} FOREIGN KEY ({quoted(constraint.columns)}) "
@@ -129,7 +129,7 @@ def check_validating(subject: Subject) -> Iterator[Hit]:
     """A CHECK that is proved at once."""
     constraint = _added(subject, "check")
     if constraint is not None and not constraint.not_valid and constraint.enforced:
-        name = _named(constraint, f"{bare(subject.key)}_check")
+        name = _named(constraint, joined(bare(subject.key), "", "check"))
         yield Hit(
             f"all of {subject.key} is read under {_AX}",
             f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} CHECK (…) NOT VALID;\n"
@@ -194,7 +194,7 @@ def unique_direct(subject: Subject) -> Iterator[Hit]:
 
 
 def _prepared(subject: Subject, constraint: w.Constraint, kind: str, label: str) -> Hit:
-    name = _named(constraint, f"{bare(subject.key)}_{label}")
+    name = _named(constraint, joined(bare(subject.key), "", label))
     return Hit(
         f"the index {name} is built under {_AX} on {subject.key}",
         f"-- lockgate: transaction=off\nCREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {subject.sql} "
@@ -254,7 +254,7 @@ def pk_nullable_index(subject: Subject) -> Iterator[Hit]:
         if not subject.schema.proves_not_null(subject.table, column):
             yield Hit(
                 f"all of {subject.key} is read under {_AX} to prove that {column} holds no NULL",
-                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(f'{column}_present')} CHECK ({quote(column)} IS NOT NULL) NOT VALID;",
+                f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(joined(column, '', 'present'))} CHECK ({quote(column)} IS NOT NULL) NOT VALID;",
                 subject.key,
             )
 

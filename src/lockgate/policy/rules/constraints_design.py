@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.model.volatility import VOLATILE
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.lexing import parted
 
 _SETUP = """CREATE TABLE customers (id bigint PRIMARY KEY);
 CREATE TABLE shops (id bigint PRIMARY KEY);
@@ -177,7 +179,7 @@ def fk_no_index(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 )
                 if there and not _led(tree.schema, state, constraint.columns):
                     columns = ", ".join(constraint.columns)
-                    name = f"{state.key.rpartition('.')[2]}_{'_'.join(constraint.columns)}_idx"
+                    name = joined(bare(state.key), joined_columns(constraint.columns), "idx")
                     quiet = state.created_file == file.number or 0 <= state.rows < tree.options.small_rows
                     yield (
                         file,
@@ -282,7 +284,7 @@ def expression(subject: Subject) -> Iterator[Hit]:
         if constraint.kind != "check" or constraint.expression is None:
             continue
         for function in constraint.expression.functions:
-            schema, _, plain = function.rpartition(".")
+            schema, plain = parted(function)
             declared = subject.schema.functions.get(subject.schema.type_key(schema, plain), "")
             if function in VOLATILE or function in _TIME or declared in ("volatile", "stable"):
                 yield Hit(f"{name} of {subject.key} asks {function}(), which answers otherwise another time")

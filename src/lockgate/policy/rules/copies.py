@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from lockgate.policy.hazard import WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import bare
 from lockgate.policy.model.spelling import quote, spelled
 from lockgate.policy.phase import CONTRACT
 from lockgate.policy.registry import rule
@@ -89,7 +90,7 @@ def before_sync(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 if copy.target == table:
                     keeps = said & copy.columns and said & (copy.read - copy.columns)
                 else:
-                    keeps = said & {copy.target.rpartition(".")[2]}
+                    keeps = said & {bare(copy.target)}
                 if keeps:
                     made.append((file, judged.line, word.name, table, copy))
         for copy in _copies(tree, file, judged):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, Hazard
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, clipped, joined, joined_columns, made_up
 from lockgate.policy.model.spelling import beside, in_words, keys_sql, made_name, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
@@ -71,8 +71,12 @@ def partitioned_parent(subject: Subject) -> Iterator[Hit]:
         return
     children = subject.schema.descendants(subject.key)
     columns = [key.column for key in word.keys if key.column]
-    name = word.name or "_".join([bare(subject.key), *columns, "idx"])
-    own = {child: f"{bare(child)}_{name}" for child in children}
+    name = word.name or joined(bare(subject.key), joined_columns(columns), "idx")
+    own: dict[str, str] = {}
+    for child in children:
+        plain = f"{bare(child)}_{name}"
+        fits = clipped(plain) == plain
+        own[child] = plain if fits else made_up(bare(child), name, "idx", own.values())
     steps = [f"CREATE INDEX {quote(name)} ON ONLY {subject.sql} (…);"]
     steps += [f"CREATE INDEX CONCURRENTLY {quote(own[child])} ON {spelled(child)} (…);" for child in children]
     steps += [

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
+from lockgate.policy.model.names import joined
 from lockgate.policy.model.replay_indexes import built_index
 from lockgate.policy.model.schema import Index
 from lockgate.policy.model.spelling import beside, keys_sql, quote, spelled
@@ -189,7 +190,7 @@ def exists_other_definition(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"{there.key} is there already, on {there.table} ({', '.join(c or '…' for c in there.columns)}): "
             "nothing is built",
-            f"{_OFF}CREATE INDEX CONCURRENTLY {quote(f'{word.name}_2')} ON {subject.sql} "
+            f"{_OFF}CREATE INDEX CONCURRENTLY {quote(joined(word.name, '', '2'))} ON {subject.sql} "
             f"({', '.join(quote(c) if c else '(…)' for c in asked.columns)});\n"
             f"-- next file:\nDROP INDEX CONCURRENTLY {spelled(there.key)};",
         )
@@ -279,7 +280,7 @@ def replace(tree: Tree) -> Iterator[tuple[File, Hit]]:
                     continue
                 keys = keys_sql(word)
                 where = tree.schema.resolve(word.table)
-                new = f"{word.name}_new"
+                new = joined(word.name, "", "new")
                 yield (
                     before,
                     Hit(

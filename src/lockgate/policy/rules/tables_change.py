@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
 from lockgate.policy.model.drops import closure_of
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.replay_alter import SELF
 from lockgate.policy.model.spelling import in_words, qualified, quote, spelled
 from lockgate.policy.registry import rule
@@ -185,7 +185,7 @@ def _switched(key: str, what: str, policies: bool, line: int) -> Iterator[Hit]:
         who = "everyone but its owner" if what == "enable" else "everyone, its owner included,"
         yield Hit(
             f"{who} sees no row of {key}: it has no policy",
-            f"CREATE POLICY {quote(f'{bare(key)}_rows')} ON {spelled(key)} USING (…);\n"
+            f"CREATE POLICY {quote(joined(bare(key), '', 'rows'))} ON {spelled(key)} USING (…);\n"
             f"ALTER TABLE {spelled(key)} {what.upper()} ROW LEVEL SECURITY;",
             line=line,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
+from lockgate.policy.model.names import bare, clipped
 from lockgate.policy.model.schema import UserType
 from lockgate.policy.model.spelling import beside, in_words, literal, qualified, spelled, type_sql
 from lockgate.policy.registry import rule
@@ -135,7 +136,7 @@ def _first_name(subject: Subject, key: str) -> str:
     """What the type was called before this file renamed it out of the way."""
     for judged in subject.earlier():
         word = judged.statement
-        if isinstance(word, w.Rename) and word.kind == "type" and word.new == key.rpartition(".")[2]:
+        if isinstance(word, w.Rename) and word.kind == "type" and word.new == bare(key):
             return beside(key, word.name.name)
     return spelled(key)
 
@@ -160,7 +161,7 @@ def create_enum(subject: Subject) -> Iterator[Hit]:
     assert isinstance(word, w.CreateType)
     if word.kind == "enum":
         name = word.name.name
-        several = qualified(w.Name(word.name.schema, f"{name}s"))
+        several = qualified(w.Name(word.name.schema, clipped(name, 1) + "s"))
         yield Hit(
             f"labels of {name} can never be removed in place",
             f"CREATE TABLE {several} (name text PRIMARY KEY);\n"

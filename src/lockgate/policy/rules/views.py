@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
-from lockgate.policy.model.names import bare
+from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.spelling import beside, in_words, qualified, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.rules.tables_design import largest, sources_of
@@ -46,7 +46,7 @@ def replace(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"the server refuses it: {subject.key} has the columns {', '.join(before)}, and these must stay, "
             "in that order",
-            f"CREATE VIEW {beside(subject.key, f'{bare(subject.key)}_2')} AS …;",
+            f"CREATE VIEW {beside(subject.key, joined(bare(subject.key), '', '2'))} AS …;",
             severity=ERROR,
         )
     else:

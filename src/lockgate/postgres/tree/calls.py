@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.lexing import dotted
 
 Node = dict[str, Any]
 
@@ -24,7 +25,7 @@ def sure_calls(node: Any) -> tuple[str, ...]:
 def called(node: Node) -> str:
     """The name in a call, as ``Query.functions`` has it."""
     parts = strings(node.get("funcname", []))
-    return ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
+    return dotted(*(parts[1:] if parts[:1] == ["pg_catalog"] else parts))
 
 
 def _select(node: Node) -> Iterator[str]:

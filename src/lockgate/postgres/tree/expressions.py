@@ -9,6 +9,7 @@ from msgspec import Raw, json
 
 from lockgate.postgres.tree.calls import sure_calls
 from lockgate.postgres.tree.conditions import Scope, alias_of, strings
+from lockgate.postgres.tree.lexing import dotted
 from lockgate.postgres.tree.pushing import Outputs, arm, arm_outputs, outputs_of, through, translated
 from lockgate.postgres.tree.words import (
     Access,
@@ -35,7 +36,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "types", "writes")  # fmt: skip
+    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "types", "writes")  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -50,6 +51,7 @@ class _Seen:
         self.writes: list[Write] = []
         self.operators: dict[str, None] = {}
         self.types: dict[TypeName, None] = {}
+        self.settings: list[tuple[str, str]] = []
 
     def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
         conditions: tuple[Condition, ...] = ()
@@ -148,6 +150,7 @@ def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, .
         tuple(seen.writes),
         tuple(seen.operators),
         tuple(seen.types),
+        tuple(seen.settings),
     )
     return query, tuple(seen.literals)
 
@@ -239,10 +242,13 @@ def _constant(node: dict[str, Any], seen: _Seen, _ctes: frozenset[str], _mode: L
 
 def _func_call(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
     parts = strings(node.get("funcname", []))
-    name = ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
+    name = dotted(*(parts[1:] if parts[:1] == ["pg_catalog"] else parts))
     seen.functions[name] = None
     if name in ("nextval", "setval"):
         _sequence(node.get("args") or [], seen)
+    elif name == "set_config":
+        setting, value = ([*map(_literal, node.get("args") or ()), "", ""])[:2]
+        seen.settings.append(((setting or "?").lower(), "?" if value is None else value))
     for key, value in node.items():
         if key != "funcname" and isinstance(value, (dict, list)):
             _walk(value, seen, ctes, mode)

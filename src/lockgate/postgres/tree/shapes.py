@@ -143,6 +143,8 @@ class Query(Word, frozen=True):
     # Operators and the types of casts, by which functions of users run, too.
     operators: tuple[str, ...] = ()
     types: tuple[TypeName, ...] = ()
+    # What set_config sets: setting and value, "?" where it is no constant.
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
