@@ -185,9 +185,9 @@ delete from pk where id = 1 and ten = 2; -- rows
 delete from b where not exists (select from a where a.b_id = b.id); -- rows
 delete from a using b, c where c.a_id = a.id and b.id = c.b_id; -- rows
 with t as (update pr set v = 'x' where ten = 1 returning id) delete from b using t where t.id = b.id; -- rows
-with t as (insert into b values (5) returning id) update a set b_id = 5 where id in (select id from t);
+with t as (insert into b values (5) returning id) update a set b_id = 5 where id in (select id from t); -- rows
 merge into pr using a on a.id = pr.ref and pr.ten = 1 when matched then update set v = a.v;
-merge into pr using a on a.id = pr.id when not matched then insert (id, ten) values (a.id, 1);
+merge into pr using a on a.id = pr.id when not matched then insert (id, ten) values (a.id, 1); -- rows
 select * from pr join pk on pk.id = pr.id where pr.ten = 1 and pk.id = 3;
 select * from pr where ten = 1 union all select * from pr where ten = 2;
 select * from pr where (ten, id) = (1, 5);

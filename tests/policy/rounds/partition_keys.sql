@@ -129,7 +129,7 @@ select * from lb a left join lb b on b.k = a.k and b.k = 3 where a.k = 1;
 update lb set k = 1 where k = 3; -- rows
 update lb set k = 1;
 merge into lb using a on a.id = lb.k and lb.k = 3 when matched then delete;
-merge into lb using a on a.id = lb.k when not matched then insert values (a.id);
+merge into lb using a on a.id = lb.k when not matched then insert values (a.id); -- rows
 select * from (select k from lb where k > 2) q where k = 3;
 select * from (select k, count(*) from lb group by k) q where k = 3;
 select * from (select k, row_number() over () r from lb) q where k = 3;

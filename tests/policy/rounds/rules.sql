@@ -19,10 +19,10 @@ create rule up1 as on update to up do also notify x;
 -- each
 delete from pairs where id = 1;
 delete from pairs using other where other.id = pairs.id;
-update pairs set b = 3 where id = 1;
-update pairs set b = 3;
-insert into pairs values (1, 2);
-insert into pairs select 1, 2 from other;
+update pairs set b = 3 where id = 1; -- rows
+update pairs set b = 3; -- rows
+insert into pairs values (1, 2); -- rows
+insert into pairs select 1, 2 from other; -- rows
 update q set b = 4 where id = 3;
 delete from q;
 delete from q using log where log.id = q.id;
@@ -33,5 +33,5 @@ insert into vt values (3);
 update vt set id = 4;
 delete from vt where id = 3;
 delete from v;
-update v set b = 3;
+update v set b = 3; -- rows
 update up set id = 3;

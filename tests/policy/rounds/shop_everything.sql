@@ -151,7 +151,7 @@ delete from pairs where a = 1;
 insert into tenants (name) values ('x');
 insert into tenants (name, slug) values ('x','y') on conflict (slug) do nothing;
 insert into tenants (name, slug) values ('x','y') on conflict (slug) do update set name = excluded.name;
-insert into tenants (name, slug) select nick, code from users;
+insert into tenants (name, slug) select nick, code from users; -- rows
 insert into tenants (name) values ('a'), ('b') returning id;
 insert into app.orders (id, tenant_id, placed) select id, tenant_id, '2024-01-05' from users; -- rows
 insert into events values ('eu', 1, 'x');
@@ -163,7 +163,7 @@ insert into scratch default values;
 insert into pairs (a, b) values (1, 2);
 insert into "Audit"."Log Entry" ("Id") values (1);
 insert into logged_t (v) values ('x') returning (select count(*) from scratch);
-with moved as (delete from queue where id < 10 returning *) insert into scratch (v) select payload from moved;
+with moved as (delete from queue where id < 10 returning *) insert into scratch (v) select payload from moved; -- rows
 with x as (select * from users), y as (select * from tenants) select * from x join y on y.id = x.tenant_id;
 with upd as (update users set age = 4 returning *) select count(*) from upd;
 with recursive tree as (select id, parent_id from tenants where parent_id is null union all select t.id, t.parent_id from tenants t join tree on tree.id = t.parent_id) select * from tree;

@@ -122,7 +122,7 @@ update audit_log set n = 0 where at >= '2024-07-01' and at < '2024-08-01';
 delete from audit_log where at < '2024-01-01';
 delete from cat where up is null; -- rows
 insert into audit_log values ('2024-02-02', null, 'x', 1);
-insert into item (descr) select what from audit_log;
+insert into item (descr) select what from audit_log; -- rows
 insert into cat values (1, null, 'x') on conflict (id) do update set label = excluded.label;
 select * from emp_v v join item_v i on i.id = v.id;
 select * from audit_log where at between '2024-02-01' and '2024-03-01' and who = 3;

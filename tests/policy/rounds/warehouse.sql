@@ -119,7 +119,7 @@ insert into wh.reading values (1, '2024-03-03', 1.5), (2, now(), 2);
 insert into memo (id) values (1);
 insert into wh.stock select sku, 1, stock from wh.product on conflict (sku, bin) do update set qty = excluded.qty; -- rows
 insert into wh.bin (aisle) values ('a') returning id;
-merge into wh.stock s using wh.move m on m.sku = s.sku and m.to_bin = s.bin when matched then update set qty = s.qty + 1 when not matched then insert values (m.sku, m.to_bin, 1);
+merge into wh.stock s using wh.move m on m.sku = s.sku and m.to_bin = s.bin when matched then update set qty = s.qty + 1 when not matched then insert values (m.sku, m.to_bin, 1); -- rows
 select * from wh.low_named n join wh.totals t using (sku) where t.q > 0;
 select max(c) from wh.reading where sensor in (1, 2) and ts >= '2025-01-01';
 alter index wh.move_at rename to move_at_desc;

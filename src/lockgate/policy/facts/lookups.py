@@ -13,7 +13,7 @@ from lockgate.policy.facts.routines import fire
 from lockgate.policy.model.schema import Constraint, Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
-from lockgate.postgres.tree.written import SAME
+from lockgate.postgres.tree.written import DEFAULT, SAME
 
 _WRITING = frozenset("cnd")
 """Actions of a foreign key that write: CASCADE, SET NULL, SET DEFAULT."""
@@ -43,15 +43,36 @@ def _given(constraint: Constraint, names: list[str], word: w.Insert) -> Iterator
 
 
 def queried(draft: Draft, state: Relation, word: w.Insert, sources: list[str] | None) -> None:
-    """The look-ups of rows that come from a query of ``sources``, or from the client (None)."""
+    """The look-ups of rows that come from a query of ``sources``, or from the client (None), and the sequences that they ask."""
     names = set(word.columns or list(state.columns)[: word.width or None])
+    come = bool(sources) and all(has_rows(draft.schema, key) for key in sources or ())
+    for column in state.columns.values():
+        if column.sequence and (column.name not in names or (column.identity and word.own_identity)):
+            _ask(draft, column.sequence, claimed=come)
     for constraint, other in _keys(draft, state):
         if names.isdisjoint(constraint.columns):
             continue
-        if sources and all(has_rows(draft.schema, key) for key in sources):
+        if come:
             _look(draft, constraint, other, {})
         else:
             _may(draft, constraint, other)
+
+
+def merged(draft: Draft, state: Relation, sources: list[str]) -> None:
+    """What rows lock that a MERGE inserts: as if one were, where its source has rows."""
+    come = bool(sources) and all(has_rows(draft.schema, key) for key in sources)
+    for constraint, other in _keys(draft, state):
+        if come:
+            _look(draft, constraint, other, {})
+        else:
+            _may(draft, constraint, other)
+
+
+def _ask(draft: Draft, sequence: str, *, claimed: bool) -> None:
+    if claimed:
+        draft.lock(sequence, LockMode.RowExclusiveLock)
+    elif draft.locks.get(sequence, 0) < LockMode.RowExclusiveLock:
+        draft.hide(f"rows decide whether {sequence} is asked", slight=True)
 
 
 def conflicting(
@@ -74,6 +95,9 @@ def changed(
 ) -> None:
     """The look-ups and actions of an UPDATE, DELETE or MERGE; ``sure``: no WHERE chooses the rows."""
     claimed = has_rows(draft.schema, state.key)
+    for column in state.columns.values():
+        if column.sequence and sets.get(column.name) == DEFAULT:
+            _ask(draft, column.sequence, claimed=claimed)
     if "update" in events:
         for constraint, other in _keys(draft, state):
             values = {name: sets[name] for name in constraint.columns if sets.get(name, SAME) != SAME}
@@ -108,7 +132,7 @@ def _look(draft: Draft, constraint: Constraint, other: Relation, values: Mapping
 
 
 def _may(draft: Draft, constraint: Constraint, other: Relation) -> None:
-    if draft.locks.get(other.key, 0) < LockMode.RowShareLock:
+    if any(draft.locks.get(key, 0) < LockMode.RowShareLock for key in (other.key, *other.indexes)):
         draft.hide(f"rows decide whether {constraint.name} looks them up in {other.key}", slight=True)
 
 

@@ -33,7 +33,7 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
     for name, only in zip(word.names, word.only or [False] * len(word.names), strict=True):
         key, state = draft.known(name)
         keys[key] = only
-        if state is not None and state.partition is False and state.kind == "p" and not only:
+        if state is not None and state.kind == "p" and not only:
             keys.update(dict.fromkeys(schema.descendants(key), False))
     if not word.names:
         keys = {key: False for key, state in schema.relations.items() if state.kind in "rmp"}

@@ -49,6 +49,10 @@ def dml(draft: Draft, word: w.Dml) -> None:
                 draft, target, word.kind, own[0] if own else None, alone=not (accesses or word.where),
                 sets=dict(word.sets), events=(word.events or (word.kind,)) if word.runs else (),
             )  # fmt: skip
+            state = draft.schema.relations.get(target)
+            if word.runs and runs and "insert" in word.events and state is not None and state.kind != "v":
+                targets.rows_of_a_query(draft, state, None)
+                lookups.merged(draft, state, _sources(draft, word, target))
             if not word.where and runs:
                 draft.scan(target)
             if word.runs:

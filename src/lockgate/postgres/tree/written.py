@@ -6,6 +6,7 @@ from lockgate.postgres.tree.conditions import MOST_ROWS, datum, strings
 from lockgate.postgres.tree.shapes import Insert, Name
 
 Tree = dict[str, Any]
+DEFAULT = "default"
 SAME = "same"
 """A column that is set to itself."""
 
@@ -57,7 +58,7 @@ def sets_of(node: Tree) -> tuple[tuple[str, str], ...]:
 def _set(target: Tree) -> str:
     value = target.get("val", {})
     same = strings(value.get("ColumnRef", {}).get("fields", [])) == [target["name"]]
-    return SAME if same else datum(value)
+    return SAME if same else DEFAULT if "SetToDefault" in value else datum(value)
 
 
 def _one_row(select: Tree) -> bool:
