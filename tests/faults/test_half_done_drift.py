@@ -1,5 +1,6 @@
 """What a file without a transaction did before its runner was killed belongs to the history once the file is done: never drift."""
 
+import json
 import random
 import signal
 from collections.abc import Callable
@@ -7,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from faults.drive import Project
-from faults.look import execute
-from faults.shapes import SHAPES, Shape
+from faults.look import at_the_brake, brake, execute, release_brake
+from faults.shapes import SHAPES, Shape, braked, table
 from lockgate.migrations import drift
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -70,3 +71,39 @@ def test_a_killed_file_leaves_no_drift(
     )
     for number in chosen:
         killed_and_resumed(project, fresh, shape, number)
+
+
+HAND = ["added: column public.seed.hand", "added: column public.other.x", "added: table public.other"]
+AGAIN = ["added: column public.seed.sneaky", "added: index public.seed_text"]
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_makes_no_drift_the_history_s_own(
+    project: Project, fresh: Callable[[], str], number: int
+) -> None:
+    """What somebody changed before a run that was stopped between two files, and behind it before the next, stays drift through both."""
+    url = fresh()
+    files = (table(70, "seed"), table(80, "one"), braked(81, "two"))
+    project.write(files[0])
+    assert project.run(url).code == 0
+    execute(url, "ALTER TABLE public.seed ADD COLUMN hand int")
+    execute(url, "CREATE TABLE public.other (x int)")
+    assert [str(change) for change in compared(url).changes] == sorted(
+        HAND, key=lambda told: told.split()[1:]
+    )
+    project.write(*files)
+    brake(url)
+    runner = project.start(url)
+    at_the_brake(url)
+    runner.signal(number)
+    runner.wait(20)
+    release_brake(url)
+    execute(url, "ALTER TABLE public.seed ADD COLUMN sneaky int")
+    execute(url, "CREATE INDEX seed_text ON public.seed (text)")
+    told = project.run(url)
+    assert told.code == 0
+    assert "SCHEMA_DRIFT" in json.dumps(told.document)
+    seen = compared(url)
+    assert (seen.verdict, {str(change) for change in seen.changes} - set(AGAIN)) == (Verdict.FAIL, set(HAND))
+    assert "added: column public.seed.sneaky" in [str(change) for change in seen.changes]

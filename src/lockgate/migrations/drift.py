@@ -6,6 +6,7 @@ import msgspec
 
 from lockgate.migrations.halfdone import begun_statements, made_by
 from lockgate.migrations.session import statement
+from lockgate.migrations.unrecorded import Apart, apart_since
 from lockgate.postgres.fingerprint import Change, Fingerprint, difference, digest_of, read_fingerprint
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
@@ -103,8 +104,11 @@ def compare(wire: Wire, mine: str = "") -> Drift:
         recorded = read_recorded(wire, mine)
         live = read_fingerprint(wire)
         drift = judge(recorded, live)
+        unrecorded = bool(recorded.schema_head) and recorded.schema_head != recorded.head
+        begun = begun_statements(wire) if drift.changes or unrecorded else []
+        if unrecorded:
+            drift = of_unrecorded(drift, recorded, *apart_since(wire, live, begun))
         moved = drift.verdict is Verdict.FAIL and read_recorded(wire, mine) != recorded
-        begun = begun_statements(wire) if drift.changes and not moved else []
     except ServerError as error:
         return Drift(Verdict.HOLD, "", note=f"the schema could not be read: {error.message}")
     if moved:
@@ -115,6 +119,15 @@ def compare(wire: Wire, mine: str = "") -> Drift:
             note="a run wrote the history while the schema was read; compare again",
         )
     return without(drift, made_by(drift.changes, begun)) if begun else drift
+
+
+def of_unrecorded(
+    drift: Drift, recorded: Recorded, apart: Apart, changes: tuple[Change, ...], note: str
+) -> Drift:
+    """``drift``, of which nothing is recorded for the head of the history, with what is certainly apart all the same. Pure."""
+    if not changes or recorded.running:
+        return drift
+    return Drift(Verdict.FAIL, drift.digest, recorded.digest, changes, note, "SCHEMA_DRIFT", apart)
 
 
 def without(drift: Drift, explained: frozenset[str]) -> Drift:

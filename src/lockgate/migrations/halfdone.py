@@ -19,7 +19,7 @@ _UNNAMED = re.compile(
     re.IGNORECASE,
 )
 """What makes objects whose names PostgreSQL gives; a concurrent detach leaves the bound as a check of the partition."""
-_GIVEN = frozenset({"index", "constraint", "sequence"})
+GIVEN = frozenset({"index", "constraint", "sequence"})
 """Kinds to which PostgreSQL gives a name that begins with that of their table."""
 
 
@@ -40,8 +40,7 @@ def made_by(changes: Iterable[Change], statements: Iterable[str]) -> frozenset[s
 
 
 def _made(identity: str, said: frozenset[str], unnamed: bool) -> bool:
-    kind, _, rest = identity.partition(" ")
-    parts = names(rest.partition("(")[0] if kind in ("function", "aggregate", "procedure") else rest)
+    kind, parts = parts_of(identity)
     if not parts:
         return False
     if (
@@ -51,7 +50,13 @@ def _made(identity: str, said: frozenset[str], unnamed: bool) -> bool:
     ):
         return False  # a like-named part of another table
     own = parts[-1]
-    return own in said or (unnamed and kind in _GIVEN and any(own.startswith(f"{name}_") for name in said))
+    return own in said or (unnamed and kind in GIVEN and any(own.startswith(f"{name}_") for name in said))
+
+
+def parts_of(identity: str) -> tuple[str, list[str]]:
+    """The kind of an object of a fingerprint, and its name from the schema down to its own."""
+    kind, _, rest = identity.partition(" ")
+    return kind, names(rest.partition("(")[0] if kind in ("function", "aggregate", "procedure") else rest)
 
 
 def names_in(text: str) -> frozenset[str]:

@@ -30,7 +30,7 @@ def write_end(
     )
     calls = [
         Call(
-            "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = pg_catalog.clock_timestamp(), after_rev = (SELECT pg_catalog.max(revision_id) FROM lockgate.migration_history), details = $5::jsonb WHERE run_id = $1",
+            "UPDATE lockgate.run SET state = $2, reason_code = $3, message = $4, finished_at = pg_catalog.clock_timestamp(), after_rev = (SELECT pg_catalog.max(revision_id) FROM lockgate.migration_history), details = details || $5::jsonb WHERE run_id = $1",
             (
                 report.run_id,
                 state,
