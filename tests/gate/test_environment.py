@@ -1,6 +1,7 @@
 """Secrets and read-only mode: what people change, and what never shows."""
 
 import json
+import shlex
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from gate.contracts import ask, write_contract
 from lockgate.errors import ConfigError
 from lockgate.gate.secrets_revision import Secret, parse, read, revision_of
+from support.processes import lives, until
 
 CANARY = "c4n4ry-s3cret"
 
@@ -88,6 +90,16 @@ def test_what_cannot_be_read(tmp_path):
         read((parse("a=env:A"), parse("a=env:A")), {"A": "1"})
     writer = os.open(tmp_path / "fifo", os.O_WRONLY)  # lets the thread that waits for it end
     os.close(writer)
+
+
+def test_a_late_command_is_ended_with_what_it_started(tmp_path):
+    """A script that asks a vault and hangs leaves nothing behind, neither itself nor the client that it started."""
+    script = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(ConfigError, match="did not end within"):
+        read((parse(f"a=command:sh -c {shlex.quote(script)}", timeout=5),), {"PATH": "/usr/bin:/bin"})
+    text = (tmp_path / "pid").read_text().strip() if (tmp_path / "pid").exists() else ""
+    assert text, "it hung after it had started its client"
+    until(lambda: not lives(int(text)))
 
 
 pg = pytest.mark.postgres("18")

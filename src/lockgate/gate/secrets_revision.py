@@ -116,36 +116,44 @@ def _file(one: Secret, environ: Mapping[str, str]) -> str:
 
 
 def _command(one: Secret, environ: Mapping[str, str]) -> str:
+    import contextlib
+    import signal
     import subprocess
 
     try:
-        words = shlex.split(one.source)
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            timeout=one.timeout,
+        # A session of its own: what is late is ended with everything that it has started, such as the client in a script.
+        with subprocess.Popen(
+            shlex.split(one.source),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
             env=dict(environ),
-            check=False,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                out, _ = process.communicate(timeout=one.timeout)
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"the secret {one.name}: the command did not end within {one.timeout:g} s",
             "SECRETS",
             next="Look at the vault.",
         ) from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"the secret {one.name}: the command cannot be run: {type(error).__name__}", "SECRETS", next=_NEXT
         ) from None
-    if done.returncode:
+    if process.returncode:
         raise ConfigError(
-            f"the secret {one.name}: the command ended with {done.returncode}",
+            f"the secret {one.name}: the command ended with {process.returncode}",
             "SECRETS",
             next="Look at the vault.",
         )
-    return done.stdout
+    return out
 
 
 _READERS = {"env": _variable, "file": _file, "command": _command}
