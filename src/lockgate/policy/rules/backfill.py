@@ -18,25 +18,25 @@ _MOVE = "lockgate move: batches by key, resumable and throttled"
 
 def unbounded(word: w.Dml, schema: Schema) -> str:
     """The table of which ``word`` reads or writes all rows as far as its text shows, or ""."""
-    if word.target is None:
-        return ""
-    if word.kind in ("update", "delete"):
-        return _all_of(schema, schema.resolve(word.target), word)
-    if word.kind == "insert" and not word.values:
+    for change in word.changes:
+        key = _all_of(schema, schema.resolve(change.target), word, where=change.where)
+        if key:
+            return key
+    if word.kind == "insert" and word.target is not None and not word.values:
         for access in word.query.accesses:
             if access.mode == LockMode.AccessShareLock:
-                key = _all_of(schema, schema.resolve(access.name), word)
+                key = _all_of(schema, schema.resolve(access.name), word, where=word.where)
                 if key:
                     return key
     return ""
 
 
-def _all_of(schema: Schema, key: str, word: w.Dml) -> str:
+def _all_of(schema: Schema, key: str, word: w.Dml, *, where: bool) -> str:
     state = schema.relations.get(key)
     if state is None or state.kind not in "rpm":
         return ""
     indexed = {column for index in schema.indexes_of(key) for column in index.columns if column}
-    return "" if word.where and indexed.intersection(word.query.column_refs) else key
+    return "" if where and indexed.intersection(word.query.column_refs) else key
 
 
 def _old(schema: Schema, key: str, file: File) -> bool:
@@ -65,7 +65,7 @@ def unbatched(subject: Subject) -> Iterator[Hit]:
     """No key says where a batch would end."""
     word = subject.statement
     assert isinstance(word, w.Dml)
-    if word.kind in ("update", "delete") and not word.where:
+    if any(not change.where for change in word.changes):
         return
     key = unbounded(word, subject.schema)
     if key and not subject.is_new(key):

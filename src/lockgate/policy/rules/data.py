@@ -15,7 +15,7 @@ _SETUP = "CREATE TABLE orders (id bigint PRIMARY KEY, qty integer);"
     Hazard(
         id="dml-no-where",
         name="Every row changed at once",
-        detects="UPDATE or DELETE without WHERE on a table that an earlier file created.",
+        detects="UPDATE or DELETE without WHERE on a table that an earlier file created, also inside WITH, and such a branch of a MERGE whose join names no column.",
         effect="One long transaction writes every row: bloat, replica lag, and row locks until it ends.",
         lock="RowExclusiveLock",
         by_size=True,
@@ -32,11 +32,15 @@ def no_where(subject: Subject) -> Iterator[Hit]:
     """UPDATE and DELETE of everything."""
     word = subject.statement
     assert isinstance(word, w.Dml)
-    if word.kind in ("update", "delete") and not word.where and not subject.new:
+    for change in word.changes:
+        key = subject.schema.resolve(change.target)
+        if change.where or subject.is_new(key):
+            continue
+        inside = "" if word.kind == change.event else f" inside {word.kind.upper()}"
         yield Hit(
-            f"{word.kind.upper()} changes every row of {subject.key} in one transaction",
+            f"{change.event.upper()}{inside} changes every row of {key} in one transaction",
             "lockgate move: batches by key, resumable and throttled",
-            subject.key,
+            key,
         )
 
 

@@ -35,7 +35,7 @@ def irreversible(subject: Subject) -> Iterator[Hit]:
     if subject.file.declared == CONTRACT or subject.file.down or subject.facts.reversible is not False:
         return
     word = subject.statement
-    if isinstance(word, w.Dml) and word.kind != "delete":
+    if isinstance(word, w.Dml) and not any(change.event == "delete" for change in word.changes):
         return
     touched = [
         key for key in subject.busy_locks(LockMode.RowExclusiveLock) if key in subject.schema.relations
@@ -75,8 +75,9 @@ def down_loses(tree: Tree) -> Iterator[Hit]:
         lost = ""
         if (isinstance(word, w.Drop) and word.kind in ("table", "schema")) or isinstance(word, w.Truncate):
             lost = ", ".join(name.name for name in word.names)
-        elif isinstance(word, w.Dml) and word.kind == "delete" and word.target is not None:
-            lost = f"rows of {word.target.name}"
+        elif isinstance(word, w.Dml):
+            emptied = [change.target.name for change in word.changes if change.event == "delete"]
+            lost = f"rows of {', '.join(dict.fromkeys(emptied))}" if emptied else ""
         elif isinstance(word, w.AlterTable):
             gone = [action.column for action in word.actions if isinstance(action, w.DropColumn)]
             lost = ", ".join(f"{word.name.name}.{column}" for column in gone)

@@ -22,7 +22,7 @@ from lockgate.postgres.tree.words import (
     TypeName,
     Write,
 )
-from lockgate.postgres.tree.written import insert_of, merged, sets_of
+from lockgate.postgres.tree.written import chooses, insert_of, merged, sets_of
 
 CONSTANT = Expression(constant=True)
 
@@ -415,7 +415,7 @@ def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: Lock
                 target,
                 event,
                 merged(node) or (event,),
-                "whereClause" in node or event == "merge",
+                chooses(node),
                 sets_of(node),
             )
         )

@@ -10,7 +10,7 @@ from lockgate.postgres.tree.conditions import strings
 from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.pushing import shown_as
 from lockgate.postgres.tree.wording import Unknown
-from lockgate.postgres.tree.written import merged, sets_of
+from lockgate.postgres.tree.written import chooses, merged, sets_of
 
 Tree = dict[str, Any]
 
@@ -67,7 +67,7 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
             kind,
             query,
             _name(node["relation"]),
-            where="whereClause" in node or kind == "merge",
+            where=chooses(node),
             columns=tuple(columns),
             sets=sets_of(node),
             events=merged(node),

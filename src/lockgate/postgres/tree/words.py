@@ -417,6 +417,17 @@ class Dml(Word, frozen=True):
     # String literals, for rules that look for a value (a new enum label).
     literals: tuple[str, ...] = ()
 
+    @property
+    def changes(self) -> tuple[Write, ...]:
+        """All that it does to rows that are there, its own UPDATE, DELETE or MERGE and those inside WITH; of a MERGE each event."""
+        own = (Write(self.target, self.kind, self.events, self.where),) if self.target is not None else ()
+        return tuple(
+            Write(write.target, event, (event,), write.where)
+            for write in (*own, *self.query.writes)
+            for event in (write.events if write.event == "merge" else (write.event,))
+            if self.runs and event in ("update", "delete")
+        )
+
 
 class Refresh(Word, frozen=True):
     """REFRESH MATERIALIZED VIEW."""

@@ -45,6 +45,11 @@ def merged(node: Tree) -> tuple[str, ...]:
     return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
 
 
+def chooses(node: Tree) -> bool:
+    """Whether an UPDATE, DELETE or MERGE says which rows: by a WHERE, or by a join that speaks of a column."""
+    return "whereClause" in node or "ColumnRef" in repr(node.get("joinCondition", ""))
+
+
 def sets_of(node: Tree) -> tuple[tuple[str, str], ...]:
     """What an UPDATE, those of a MERGE, or ON CONFLICT DO UPDATE set: column and constant, or ``SAME``."""
     items = [*node.get("targetList", ())] if "mergeWhenClauses" not in node else []
