@@ -75,7 +75,7 @@ def command() -> None:
 @click.option(
     "--rate", metavar="N", type=click.FloatRange(min=0), default=0.0, help="At most N records a second."
 )
-@click.option("--batch", metavar="N", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Records in one piece.")  # fmt: skip
+@click.option("--batch", metavar="N", type=click.IntRange(1, 10_000), default=2000, show_default=True, help="Records in one piece.")  # fmt: skip
 @lock_wait_option
 def build_command(name: str, **options: Any) -> None:
     """Build a generation of NAME offline and seal it; called again after a kill, it goes on where it stopped.

@@ -26,7 +26,7 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raw_lengths: bool = False
     analyzer: str = ""
     rate: float = 0.0
-    batch: int = 500
+    batch: int = 2_000
     gold: str = ""
     query_vectors: str = ""
     profile: str = "like-for-like"

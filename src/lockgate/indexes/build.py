@@ -8,6 +8,8 @@ looks finished.
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import msgspec
 
@@ -23,12 +25,20 @@ from lockgate.indexes.register import (
 )
 from lockgate.postgres.link import Link
 from lockgate.record.points import point
-from lockgate.stores.content import Content, ContentBuilder, Record, index_hash, record_digest, vector_hash
+from lockgate.stores.content import (
+    Content,
+    ContentBuilder,
+    Record,
+    digest_of_record,
+    index_hash,
+    record_digest,
+    vector_hash,
+)
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.searching import SearchStore
-from lockgate.stores.vectors import packed, single
+from lockgate.stores.vectors import Packed, packed
 
-BATCH = 500
+BATCH = 2_000
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -103,21 +113,21 @@ def build(
     if not fresh:
         already = store.describe(row.physical).records
     point("index:build:begin")
-    for piece in _pieces(source(last or ""), wanted.batch):
-        ready = _embedded(piece, embedder, wanted.manifest)
-        store.load(row.physical, ready)
-        point("index:build:batch")
-        written += len(ready)
-        if fresh:
-            _remember(builder, ready)
-        told(
-            f"building {wanted.name} {wanted.generation}",
-            min(1.0, (already + written) / max(1, wanted.total)),
-        )
-        if wanted.rate:
-            behind = begin + written / wanted.rate - clock()
-            if behind > 0:
-                sleep(behind)
+    size = min(wanted.batch, max(1, int(wanted.rate))) if wanted.rate else wanted.batch
+    pieces = _ready(source(last or ""), size, embedder, wanted.manifest, builder if fresh else None)
+    with _ahead(pieces) if embedder is None else nullcontext(pieces) as coming:
+        for ready in coming:
+            store.load(row.physical, ready)
+            point("index:build:batch")
+            written += len(ready)
+            told(
+                f"building {wanted.name} {wanted.generation}",
+                min(1.0, (already + written) / max(1, wanted.total)),
+            )
+            if wanted.rate:
+                behind = begin + written / wanted.rate - clock()
+                if behind > 0:
+                    sleep(behind)
     mended = 0 if fresh else _mend(store, row, source, embedder, wanted)
     told("indexing", 1.0)
     store.finalise(row.physical, wanted.manifest)
@@ -163,6 +173,31 @@ def _pieces(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield piece
 
 
+def _ready(
+    records: Iterable[Record], size: int, embedder: Embedder | None, manifest: Manifest, builder: ContentBuilder | None
+) -> Iterator[list[Record]]:  # fmt: skip
+    """Batches with their vectors. What they are goes into ``builder``, so that the store can be compared with it."""
+    for piece in _pieces(records, size):
+        ready = _embedded(piece, embedder, manifest)
+        if builder is not None:
+            _remember(builder, ready)
+        yield ready
+
+
+@contextmanager
+def _ahead(pieces: Iterator[list[Record]]) -> Iterator[Iterator[list[Record]]]:
+    """Each batch while the next one is made beside it: a store that takes a batch leaves this process nothing else to do."""
+    with ThreadPoolExecutor(1, thread_name_prefix="lockgate-ahead") as beside:
+
+        def coming() -> Iterator[list[Record]]:
+            following = beside.submit(next, pieces, None)
+            while (piece := following.result()) is not None:
+                following = beside.submit(next, pieces, None)
+                yield piece
+
+        yield coming()
+
+
 def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest) -> list[Record]:
     """The records with their vectors. Raises ``Refused`` for one without."""
     if manifest.kind == "text":
@@ -170,20 +205,19 @@ def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest
     if embedder is not None:
         prefix = manifest.embedding.document_prefix if manifest.embedding else ""
         vectors = embed_all(embedder, [prefix + r.text for r in piece])
-        return [r._replace(vector=v) for r, v in zip(piece, vectors, strict=True)]
+        return [r._replace(vector=Packed(packed(v))) for r, v in zip(piece, vectors, strict=True)]
     for r in piece:
         if r.vector is None or len(r.vector) != manifest.dimension:
             raise Refused(
                 f"record {r.id!r} has {len(r.vector or ())} components, not {manifest.dimension}", "INDEX_RECORD",
                 next="Give every record a `vector`, or name an --embedder.",
             )  # fmt: skip
-    return [r._replace(vector=single(r.vector or ())) for r in piece]
+    return [r._replace(vector=Packed(packed(r.vector or ()))) for r in piece]
 
 
 def _remember(builder: ContentBuilder, records: Sequence[Record]) -> None:
     for r in records:
-        vector = vector_hash(packed(r.vector)) if r.vector is not None else b""
-        builder.put(r.id, record_digest(r.id, r.text, r.payload, vector))
+        builder.put(r.id, digest_of_record(r))
 
 
 def _mend(
@@ -194,7 +228,7 @@ def _mend(
     stale: list[Record] = []
     count = 0
     for record in source(""):
-        vector = vector_hash(packed(single(record.vector))) if record.vector is not None else b""
+        vector = vector_hash(packed(record.vector)) if record.vector is not None else b""
         if there.pop(record.id, None) != _plain(record, given=embedder is None, vector=vector):
             stale.append(record)
         if len(stale) >= wanted.batch:

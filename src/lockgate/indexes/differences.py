@@ -31,7 +31,7 @@ class _Kept(NamedTuple):
     text: str
     payload: str
     hash: bytes
-    vector: tuple[float, ...] | None
+    vector: Sequence[float] | None
 
 
 def differences(candidate: Side, against: Side) -> tuple[list[Cause], int]:

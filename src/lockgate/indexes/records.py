@@ -11,6 +11,8 @@ from lockgate.postgres.link import Link
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record
+from lockgate.stores.recordsql import sent_vector
+from lockgate.stores.vectors import Packed
 
 
 class Source(NamedTuple):
@@ -63,10 +65,12 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def as_vector(value: object, where: str) -> tuple[float, ...] | None:
-    """A list of numbers, or its text, as a vector; None for none. Raises ``RecordError`` for anything else."""
+def as_vector(value: object, where: str) -> tuple[float, ...] | Packed | None:
+    """A list of numbers, its text, or its canonical bytes (``\\x`` and hex, too), as a vector; None for none. Raises ``RecordError`` for anything else."""
     if value is None:
         return None
+    if isinstance(value, bytes) or (isinstance(value, str) and value.startswith("\\x")):
+        return _from_bytes(value, where)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -81,11 +85,24 @@ def as_vector(value: object, where: str) -> tuple[float, ...] | None:
     return numbers
 
 
+def _from_bytes(value: bytes | str, where: str) -> Packed:
+    try:
+        found = Packed(bytes.fromhex(value[2:]) if isinstance(value, str) else value)
+    except ValueError:
+        found = Packed(b"")
+    if not found.data or len(found.data) % 4:
+        raise RecordError(f"{where}: `vector` is not a list of numbers")
+    if not found.is_finite():
+        raise RecordError(f"{where}: `vector` holds a number that binary32 cannot hold")
+    return found
+
+
 def from_table(link: Link, table: str, id: str, text: str, vector: str, after: str) -> Iterator[Record]:
     """Records of a table, in the order of their ids as text, after ``after``. Inside a transaction only."""
-    columns = f'({identifier(id)})::text COLLATE "C" AS k, {identifier(text)}::text' + (
-        f", {identifier(vector)}::text" if vector else ""
-    )
+    columns = f'({identifier(id)})::text COLLATE "C" AS k, {identifier(text)}::text'
+    if vector:
+        sent = sent_vector(link.rows, dotted(table), identifier(vector))
+        columns += f", {sent or f'{identifier(vector)}::text'}"
     sql = f"SELECT * FROM (SELECT {columns} FROM {dotted(table)}) q WHERE k > $1 ORDER BY k"  # noqa: S608 - quoted names
     for row in link.stream(sql, after):
         yield Record(row[0], row[1] or "", "{}", as_vector(row[2], f"{table} {row[0]!r}") if vector else None)

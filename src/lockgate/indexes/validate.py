@@ -78,7 +78,7 @@ def read_query_vectors(path: Path) -> dict[str, tuple[float, ...]]:
             name, vector = str(row["_id"]), as_vector(row["vector"], f"{path}:{number}")
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}:{number}: not {{_id, vector}}", "GOLD_SET") from None
-        found[name] = vector or ()
+        found[name] = tuple(vector or ())
     return found
 
 

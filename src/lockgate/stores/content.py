@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lockgate.stores.canonical import digest_of, encode
+from lockgate.stores.vectors import Packed, packed
 
 BUCKETS = 1024
 RECORD = "lockgate:record:1"
@@ -23,7 +24,7 @@ class Record(NamedTuple):
     id: str
     text: str
     payload: str = "{}"
-    vector: tuple[float, ...] | None = None
+    vector: tuple[float, ...] | Packed | None = None
 
 
 def vector_hash(vector: bytes | None) -> bytes:
@@ -42,6 +43,12 @@ def record_digest(id: str, text: str, payload: str, vector: bytes) -> bytes:
     body = b"".join(parts)
     # The frame of ``canonical.encode([RECORD, id, text, payload, vector])``; a test keeps the two equal.
     return hashlib.sha256(b"L" + len(body).to_bytes(8, "big") + body).digest()
+
+
+def digest_of_record(record: Record) -> bytes:
+    """The digest of a record that comes with its source vector."""
+    vector = vector_hash(packed(record.vector)) if record.vector is not None else b""
+    return record_digest(record.id, record.text, record.payload, vector)
 
 
 def bucket_of(digest_of_id: bytes) -> int:

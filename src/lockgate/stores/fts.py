@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lockgate.errors import Refused
+from lockgate.postgres.link import texts
 from lockgate.postgres.quoting import literal
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.canonical import digest_of
@@ -53,7 +54,12 @@ class PgText(SearchTables):
         """See ``SearchStore``."""
         last = {r.id: (r.id, r.text, r.payload) for r in records}
         if last:
-            self._upsert(physical, ["id", "text", "payload"], ["text"] * 3, list(last.values()))
+            self._upsert(
+                physical,
+                ["id", "text", "payload"],
+                ["text"] * 3,
+                list(map(texts, zip(*last.values(), strict=True))),
+            )
 
     def finalise(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``."""

@@ -109,7 +109,8 @@ class Lance:
 
         whole = last_of_each(records, manifest.dimension)
         half = "source_hash" in table.schema.names
-        numbers = np.array([r.vector for r in whole], dtype="float16" if half else "float32").reshape(-1)
+        data = b"".join(packed(r.vector or ()) for r in whole)
+        numbers = np.frombuffer(data, dtype=">f4").astype("float16" if half else "float32")
         columns: list[Any] = [pa.array([getattr(r, n) for r in whole], pa.string()) for n in ("id", "text", "payload")]  # fmt: skip
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(numbers), manifest.dimension))
         if half:

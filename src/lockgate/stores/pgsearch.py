@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import Busy, LockgateError, Refused
-from lockgate.postgres.link import Link
+from lockgate.postgres.link import Link, texts
 from lockgate.postgres.quoting import identifier, literal, qualified
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record
@@ -115,7 +115,7 @@ class SearchTables:
     def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
         """See ``LiveStore``. Runs in the server; vectors stay there."""
         sql = statement("search_digests").format(table=self._sql(physical), digest=self._digest(physical))
-        return {id_: bytes(digest) for id_, digest in self.link.rows(sql, list(ids), binary=True)}
+        return {id_: bytes(digest) for id_, digest in self.link.rows(sql, texts(ids), binary=True)}
 
     def _digest(self, physical: str) -> str:
         """The digest of a row's record as SQL: kept beside it, or made of it in a table of an older lockgate or in another encoding."""
@@ -261,9 +261,9 @@ class SearchTables:
         return self.link.rows(statement("search_index"), self._sql(physical))
 
     def _upsert(
-        self, physical: str, columns: Sequence[str], types: Sequence[str], rows: list[tuple[Any, ...]]
+        self, physical: str, columns: Sequence[str], types: Sequence[str], values: Sequence[Any]
     ) -> None:
-        """One statement for many rows: arrays in, rows out, last one wins."""
+        """One statement for many rows: an array for each column in, rows out, last one wins."""
         self.refuse_alias(physical)
         names = ", ".join(map(identifier, columns))
         arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types, 1))
@@ -272,7 +272,7 @@ class SearchTables:
         self.link.run(
             f"INSERT INTO {self._sql(physical)} ({names}) SELECT {casts} FROM unnest({arrays}) AS u ({names}) "
             f"ON CONFLICT (id) DO UPDATE SET {changes}",
-            *[list(column) for column in zip(*rows, strict=True)],
+            *values,
         )
 
     def cast(self, column: str, physical: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lockgate.errors import Refused
-from lockgate.postgres.link import Link
+from lockgate.postgres.link import BLOCK, AsBinary, Link, texts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
@@ -35,6 +35,8 @@ class PgVector(SearchTables):
     def __init__(self, link: Link) -> None:
         super().__init__(link)
         self._halves: dict[str, bool] = {}
+        self._dimensions: dict[str, int] = {}
+        self._oid = 0
         self._extension: tuple[int, int] | None = None
 
     capabilities = Capabilities("transactional", "exact")
@@ -63,8 +65,13 @@ class PgVector(SearchTables):
 
     def kept_digest(self, manifest: Manifest) -> str:
         """See ``SearchTables``. The server makes it of the vector itself, so nobody can write another one beside it."""
-        half = manifest.embedding is not None and manifest.embedding.dtype == "float16"
-        return kept_column(*(_SOURCE if half else _MADE))
+        if manifest.embedding is not None and manifest.embedding.dtype == "float16":
+            return kept_column(*_SOURCE)
+        # Of a column with a dimension the frame is the same for all rows, and a vector is sent once for it and not twice.
+        frame = b"V" + (4 * manifest.dimension).to_bytes(8, "big")
+        return kept_column(
+            rf"sha256('\x{frame.hex()}'::bytea || substring(vector_send(embedding) FROM 5))", "32"
+        )
 
     def _half(self, physical: str) -> bool:
         if physical not in self._halves:
@@ -74,6 +81,14 @@ class PgVector(SearchTables):
             )
             self._halves[physical] = kind == "halfvec"
         return self._halves[physical]
+
+    def _dimension(self, physical: str) -> int:
+        if physical not in self._dimensions:
+            self._dimensions[physical] = self.link.value(
+                "SELECT a.atttypmod FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::regclass AND a.attname = 'embedding'",
+                self._sql(physical),
+            )
+        return self._dimensions[physical]
 
     def _type(self, physical: str) -> str:
         return "halfvec" if self._half(physical) else "vector"
@@ -87,27 +102,32 @@ class PgVector(SearchTables):
     def upsert(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``."""
         self.refuse_alias(physical)
-        last = {r.id: r for r in records}
-        rows: list[tuple[Any, ...]] = []
+        last = list({r.id: r for r in records}.values())
         half = self._half(physical)
-        for r in last.values():
+        for r in last:
             if r.vector is None:
                 raise Refused(f"record {r.id!r} has no vector", "INDEX_RECORD")
-            row: tuple[Any, ...] = (
-                r.id,
-                r.text,
-                r.payload,
-                _literal(rounded(r.vector) if half else r.vector),
-            )
-            if half:
-                row += (vector_hash(packed(r.vector)), vector_hash(packed(rounded(r.vector))))
-            rows.append(row)
-        if not rows:
+        if not last:
             return
-        names = ["id", "text", "payload", "embedding", *(["source_hash", "stored_hash"] if half else [])]
-        types = ["text", "text", "text", "text", *(["bytea", "bytea"] if half else [])]
+        names, types = ["id", "text", "payload", "embedding"], ["text", "text", "text"]
+        columns: list[Any] = [
+            texts([r.id for r in last]),
+            texts([r.text for r in last]),
+            texts([r.payload for r in last]),
+        ]
         try:
-            self._upsert(physical, names, types, rows)
+            vectors = [packed(r.vector or ()) for r in last]
+            if half:
+                halves = [rounded(r.vector or ()) for r in last]
+                names += ["source_hash", "stored_hash"]
+                types += ["text", "bytea", "bytea"]
+                columns += [list(map(_literal, halves)), list(map(vector_hash, vectors)), [vector_hash(packed(h)) for h in halves]]  # fmt: skip
+            else:
+                types.append("vector")
+                columns.append(self._array(vectors))
+            self._upsert(physical, names, types, columns)
+        except OverflowError:
+            raise Refused(f"{physical} does not take these vectors: a component is no binary32", "INDEX_RECORD") from None  # fmt: skip
         except ServerError as error:
             if error.sqlstate.startswith("22"):
                 raise Refused(
@@ -115,27 +135,40 @@ class PgVector(SearchTables):
                 ) from None
             raise
 
+    def _array(self, vectors: Sequence[bytes]) -> AsBinary:
+        """Vectors as one parameter ``vector[]``, in the server's own form: as text each component would be written and read."""
+        if not self._oid:
+            self._oid = int(self.link.value("SELECT 'vector'::regtype::oid::bigint"))
+        head = struct.pack(">iiIii", 1, 0, self._oid, len(vectors), 1)
+        return AsBinary(head + b"".join((len(v) + 4).to_bytes(4, "big") + struct.pack(">hh", len(v) // 4, 0) + v for v in vectors))  # fmt: skip
+
     def load(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``. A binary COPY; all of it or nothing."""
         self.refuse_alias(physical)
-        half = self._half(physical)
-        dimension = self.link.value(
-            "SELECT atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attname = 'embedding'",
-            self._sql(physical),
-        )
+        half, dimension = self._half(physical), self._dimension(physical)
         if half or any(r.vector is None or len(r.vector) != dimension for r in records):
             self.upsert(physical, records)
             return
         head = struct.pack(">hh", dimension, 0)
-        pack = struct.Struct(f">{dimension}f").pack
-        parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
-        for r in records:
-            fields = (r.id.encode(), r.text.encode(), r.payload.encode(), head + pack(*(r.vector or ())))
-            parts.append(b"\0\4" + b"".join(len(f).to_bytes(4, "big") + f for f in fields))
-        parts.append(b"\xff\xff")
+        size = (len(head) + 4 * dimension).to_bytes(4, "big")
+
+        def rows() -> Iterator[bytes]:
+            """Some rows at a time: the server works on the first ones while the next are made."""
+            block = bytearray(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+            for r in records:
+                id_, text, payload = r.id.encode(), r.text.encode(), r.payload.encode()
+                block += b"".join((
+                    b"\0\4", len(id_).to_bytes(4, "big"), id_, len(text).to_bytes(4, "big"), text,
+                    len(payload).to_bytes(4, "big"), payload, size, head, packed(r.vector or ()),
+                ))  # fmt: skip
+                if len(block) > BLOCK:
+                    yield bytes(block)
+                    block.clear()
+            yield bytes(block) + b"\xff\xff"
+
         sql = f"COPY {self._sql(physical)} (id, text, payload, embedding) FROM STDIN (FORMAT binary)"
         try:
-            self.link.copy_in(sql, iter([b"".join(parts)]))
+            self.link.copy_in(sql, rows())
         except ServerError as error:
             if error.sqlstate == "23505":  # some are there already: an earlier try of this batch
                 self.upsert(physical, records)

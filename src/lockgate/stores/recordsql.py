@@ -5,8 +5,10 @@ and vectors. The expression of such a column must be immutable, which ``convert_
 the database. Where that is UTF-8 the stored bytes are the ones wanted, and ``decode`` gives them with backslashes doubled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from lockgate.postgres.quoting import qualified
 from lockgate.stores.canonical import encode
 from lockgate.stores.content import RECORD
 
@@ -47,3 +49,15 @@ def _digest(vector: str, length: str, *, data: Callable[[str], str], size: Calla
 
 def _frame(tag: str, length: str) -> str:
     return f"'\\x{tag.encode().hex()}'::bytea || pg_catalog.int8send({length})"
+
+
+def sent_vector(ask: Callable[[str], Sequence[tuple[Any, ...]]], table: str, expression: str) -> str:
+    """SQL for the canonical bytes of a vector of pgvector, "" where ``expression`` over the (quoted) ``table`` gives something else.
+
+    Written as text and read again, each component of a vector would cost more than all the rest of its row.
+    """
+    found = ask(
+        "SELECT n.nspname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.typname = 'vector' "
+        f"AND t.oid = pg_catalog.pg_typeof((SELECT {expression} FROM {table} LIMIT 0))::oid"
+    )
+    return f"pg_catalog.substr({qualified(found[0][0], 'vector_send')}({expression}), 5)" if found else ""

@@ -9,8 +9,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from lockgate.postgres.link import texts
 from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, make
 from lockgate.stores.neutral import canonical, canonical_key, native, neutral, read_sql, write_sql
 from lockgate.stores.rendering import digest, row_bytes
@@ -57,6 +59,7 @@ class Writer(NamedTuple):
     failed: int
 
 
+@lru_cache(16_384)
 def key_id(key: Texts) -> str:
     """The name of a key in the side tables: 128 bits of SHA-256, the same in every engine and of every length."""
     return hashlib.sha256(row_bytes(list(key))).hexdigest()[:32]
@@ -361,7 +364,8 @@ class Side:
         lock = {"postgres": " FOR UPDATE", "mysql": " FOR UPDATE"}.get(self.speaker.engine, "")
         found: dict[str, Held] = {}
         for part in _parts(ks, 1):
-            for k, rev, target_rev in self.speaker.ask(f"SELECT k, rev, target_rev FROM {self._side('rev')} WHERE k IN ({', '.join([P] * len(part))}) ORDER BY k{lock}", *part):  # fmt: skip
+            among, values = self._among(part)
+            for k, rev, target_rev in self.speaker.ask(f"SELECT k, rev, target_rev FROM {self._side('rev')} WHERE k {among} ORDER BY k{lock}", *values):  # fmt: skip
                 found[k] = Held(int(rev), int(target_rev))
         return found
 
@@ -435,7 +439,8 @@ class Side:
         """The revisions of those keys that were ever written, by ``key_id``."""
         found: dict[str, int] = {}
         for part in _parts([key_id(k) for k in keys], 1):
-            found |= {k: int(rev) for k, rev in self.speaker.ask(f"SELECT k, rev FROM {self._side('rev')} WHERE k IN ({', '.join([P] * len(part))})", *part)}  # fmt: skip
+            among, values = self._among(part)
+            found |= {k: int(rev) for k, rev in self.speaker.ask(f"SELECT k, rev FROM {self._side('rev')} WHERE k {among}", *values)}  # fmt: skip
         return found
 
     def _made(self, tail: str, parameters: Sequence[object]) -> list[tuple[Texts, Image]]:
@@ -492,6 +497,12 @@ class Side:
 
     def _is_key(self) -> str:
         return " AND ".join(f"{self.speaker.name(k.name)} = {self._mark(k)}" for k in self.key)
+
+    def _among(self, ks: Sequence[str]) -> tuple[str, list[object]]:
+        """A condition that a name of a key is one of ``ks``, and its parameters: one array where there are arrays, as thousands of parameters cost more than the query."""
+        if self.speaker.engine == "postgres":
+            return f"= ANY ({P}::text[])", [texts(ks)]
+        return f"IN ({', '.join([P] * len(ks))})", list(ks)
 
     def _or_nothing(self, key: str) -> tuple[str, str]:
         if self.speaker.engine == "mysql":

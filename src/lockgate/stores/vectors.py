@@ -2,12 +2,54 @@
 
 import math
 import struct
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+class Packed(Sequence[float]):
+    """A vector that stays in its canonical bytes: nobody makes hundreds of numbers of it to copy it, to hash it or to write it.
+
+    Where numbers are wanted it is a sequence of them, equal to the tuple of them.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data) // 4
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(unpacked(self.data))
+
+    def __getitem__(self, at: Any) -> Any:
+        return unpacked(self.data)[at]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Packed):
+            return self.data == other.data
+        return unpacked(self.data) == other
+
+    def __hash__(self) -> int:
+        return hash(unpacked(self.data))
+
+    def __repr__(self) -> str:
+        return f"Packed({unpacked(self.data)!r})"
+
+    def is_finite(self) -> bool:
+        """Whether each component is a number. Doubles hold the sum of any vector of binary32, and one that is no number stays in it."""
+        numbers = array("f", self.data)
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        return math.isfinite(sum(numbers))
 
 
 def packed(vector: Sequence[float]) -> bytes:
     """Big-endian binary32, the canonical bytes. Raises ``OverflowError`` for what binary32 cannot hold."""
-    return struct.pack(f">{len(vector)}f", *vector)
+    return vector.data if isinstance(vector, Packed) else struct.pack(f">{len(vector)}f", *vector)
 
 
 def unpacked(data: bytes) -> tuple[float, ...]:

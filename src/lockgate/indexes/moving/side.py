@@ -12,15 +12,15 @@ from lockgate.errors import LockgateError, Refused
 from lockgate.indexes.embedders import Embedder, embed_all
 from lockgate.indexes.records import RecordError, as_vector, canonical_json
 from lockgate.indexes.register import Generation
-from lockgate.postgres.link import Link
+from lockgate.postgres.link import Link, texts
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.stores.content import Content, Record, bucket_digest, index_hash, record_digest, vector_hash
+from lockgate.stores.content import Content, Record, bucket_digest, digest_of_record, index_hash
 from lockgate.stores.making import Field, Given, Image, Texts, Unmade
 from lockgate.stores.searching import LiveStore
 from lockgate.stores.side import Op, Side, Switch, key_id
 from lockgate.stores.speaking import Locked, P, PostgresSpeaker, Rejected
 from lockgate.stores.table import ANY
-from lockgate.stores.vectors import packed, single
+from lockgate.stores.vectors import Packed, packed
 
 NEW, OLD = "new", "old"
 """The generation that is being filled, and the one that served when the move started."""
@@ -120,17 +120,20 @@ class IndexSide(Side):
 
     def _begin_keys(self, ops: Sequence[Op]) -> None:
         """See ``Side``. By arrays: a statement of thousands of parameters costs more than what it writes."""
-        rows = [(key_id(op.key), json.dumps(op.key), op.rev, int(op.image is None), op.id) for op in ops]
-        if not rows:
+        if not ops:
             return
+        words = [texts([key_id(op.key) for op in ops]), texts([json.dumps(op.key) for op in ops])]
+        numbers = [[op.rev for op in ops], [int(op.image is None) for op in ops]]
         into = f"INSERT INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash)"
         arrays = f"unnest({P}::text[], {P}::text[], {P}::bigint[], {P}::int[], {P}::text[]) u (k, r, v, g, o)"
         made = self.speaker.do(
             f"{into} SELECT k, r, v, 1, g, o, {P} FROM {arrays} ON CONFLICT (k) DO NOTHING",  # noqa: S608 - our own names
             self.index_hash,
-            *[list(column) for column in zip(*rows, strict=True)],
+            *words,
+            *numbers,
+            texts([op.id for op in ops]),
         )
-        if made != len(rows):
+        if made != len(ops):
             raise Locked(f"{self.speaker.where}: another process wrote the same rows at this moment")
 
     def delete(self, keys: Sequence[Texts]) -> None:
@@ -170,7 +173,7 @@ class IndexSide(Side):
         embedding = self.fed.row.manifest.embedding
         prefix = embedding.document_prefix if embedding is not None else ""
         vectors = embed_all(self.fed.embedder, [prefix + r.text for r in made])
-        return [r._replace(vector=v) for r, v in zip(made, vectors, strict=True)]
+        return [r._replace(vector=Packed(packed(v))) for r, v in zip(made, vectors, strict=True)]
 
     def _record(self, key: Texts, image: dict[str, str | None]) -> Record:
         id_ = self.id_of(key)
@@ -185,7 +188,7 @@ class IndexSide(Side):
                 given = as_vector(vector and vector.replace("{", "[").replace("}", "]"), f"record {id_!r}")
                 if given is None or len(given) != dimension:
                     raise Rejected(f"record {id_!r} has {len(given or ())} components, not {dimension}")
-                found = single(given)
+                found = Packed(packed(given))
         except RecordError as error:
             raise Rejected(error.message) from None
         except ValueError as error:
@@ -197,7 +200,7 @@ class IndexSide(Side):
         whole = [(key, image) for key, image in images if not isinstance(image, Unmade)]
         none = {self.id_of(key): b"" for key, image in images if isinstance(image, Unmade)}
         try:
-            return none | {r.id: _digest_of(r) for r in self.records(whole, names)}
+            return none | {r.id: digest_of_record(r) for r in self.records(whole, names)}
         except Rejected:
             if len(whole) == 1:
                 return none | {self.id_of(whole[0][0]): b""}
@@ -207,7 +210,7 @@ class IndexSide(Side):
         """See ``Side``. The digests are those of records, the vectors' among them."""
         images = _made(ops)
         if self._ready.keys() >= {key for key, _ in images}:
-            mine = {r.id: _digest_of(r) for key, _ in images for r in [self._ready[key]]}
+            mine = {r.id: digest_of_record(r) for key, _ in images for r in [self._ready[key]]}
         else:
             mine = self.digests(images, [g.name for g in given])
         there = self.there(list(mine))
@@ -275,11 +278,6 @@ def _possible(text: str, field: Field) -> list[str]:
 
 def _made(ops: Iterable[Op]) -> list[tuple[Texts, Texts]]:
     return [(op.key, op.image) for op in ops if op.image is not None and not isinstance(op.image, Unmade)]
-
-
-def _digest_of(record: Record) -> bytes:
-    vector = vector_hash(packed(record.vector)) if record.vector is not None else b""
-    return record_digest(record.id, record.text, record.payload, vector)
 
 
 def _lock_of(move: str) -> int:

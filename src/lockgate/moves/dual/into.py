@@ -18,8 +18,9 @@ from lockgate.moves.dual.pair import Pair
 from lockgate.stores.making import Field, Given
 from lockgate.stores.neutral import TYPES
 from lockgate.stores.open import open_store
+from lockgate.stores.recordsql import sent_vector
 from lockgate.stores.side import Side
-from lockgate.stores.speaking import speak
+from lockgate.stores.speaking import PostgresSpeaker, speak
 from lockgate.stores.table import Table
 
 KIND = "index"
@@ -177,10 +178,10 @@ def source_side(declared: IndexMove, url: str, purpose: str) -> Side:
         raise Refused(found[0][0], "MOVE_REFUSED", next=found[0][1])
     speaker = speak(url, f"move {declared.name} {purpose}", "source")
     fields = [Field(c.name, c.family if c.family in TYPES["postgres"] else "text", c.type) for c in table.columns if not c.generated]  # fmt: skip
-    given = [
-        Given(name, str(declared.columns[name]), "text", "") for name in COLUMNS if name in declared.columns
-    ]
-    return Side(speaker, declared.name, table, key, fields, given)
+    said = {name: str(declared.columns[name]) for name in COLUMNS if name in declared.columns}
+    if "vector" in said and isinstance(speaker, PostgresSpeaker):
+        said["vector"] = sent_vector(speaker.ask, speaker.name(table.name), said["vector"]) or said["vector"]
+    return Side(speaker, declared.name, table, key, fields, [Given(n, sql, "text", "") for n, sql in said.items()])  # fmt: skip
 
 
 def alone(declared: IndexMove, url: str) -> Pair:
