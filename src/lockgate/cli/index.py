@@ -274,10 +274,12 @@ def _spec_errors() -> Iterator[None]:
 @command.command("rollback")
 @shared()
 @click.argument("name")
+@click.option("--lose-writes", is_flag=True, help="Do not look whether the generation before has what was written since the swap.")  # fmt: skip
 @lock_wait_option
-def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None:
-    """Point the alias NAME back to the generation before, while its window is open."""
+def rollback_command(name: str, lock_wait: float, lose_writes: bool, **shared_options: Any) -> None:
+    """Point the alias NAME back to the generation before, while its window is open and nothing that was written since is lost by it."""
     from lockgate.errors import Refused
+    from lockgate.indexes.behind import refuse_behind
     from lockgate.indexes.register import fed_by, find_generation
     from lockgate.indexes.swap import previous_of, recover, swap
     from lockgate.release.operator import operator_name
@@ -303,6 +305,8 @@ def rollback_command(name: str, lock_wait: float, **shared_options: Any) -> None
                 next=f"lockgate move rollback {move}",
             )
         back = previous_of(room.link, name)
+        if not lose_writes:
+            refuse_behind(room.link, room.of, name)
         target = find_generation(room.link, name, back)
         done = swap(
             room.link, room.of(target), room.of, name, back, actor=operator_name(), window_seconds=86_400.0, unvalidated=True,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from lockgate.errors import LockgateError, Refused
+from lockgate.indexes.behind import behind, in_words
 from lockgate.indexes.differences import Side
 from lockgate.indexes.drift import compare
 from lockgate.indexes.figures import figures
@@ -90,11 +91,30 @@ def watch(
             break
         tell(f"watching {name}, delta-S {_told(look.delta_s_diff)}", (look.at - swapped_at) / window)
         sleep(min(interval, max(0.01, window - (look.at - swapped_at))))
+    if judged.answer is Verdict.FAIL:
+        judged = _or_hold(link, opened, name, before, judged)
+    assert judged.answer is not None
     back = _roll_back(link, opened, name, actor, judged) if judged.answer is Verdict.FAIL else None
     return Watched(
         name, target.generation, before.generation, judged.answer, judged.condition, judged.reason, tuple(looks), resumed,
         round(looks[-1].at - swapped_at, 3), back.after if back is not None else "",
     )  # fmt: skip
+
+
+def _or_hold(
+    link: Link, opened: Callable[[Generation], SearchStore], name: str, before: Generation, judged: Watching
+) -> Watching:  # fmt: skip
+    """A failed watch goes back by itself unless that loses writes: then a person decides. Records that vanished are no reason to stay, as they are what a watch has to see."""
+    try:
+        found = behind(link, opened, name)
+    except (LockgateError, ServerError):
+        if not link.alive:
+            raise
+        return judged  # what cannot be read is no place to stay at
+    if not found.written:
+        return judged
+    lost = in_words(found._replace(deleted=()), before.generation)
+    return judged._replace(answer=Verdict.HOLD, reason=f"{judged.reason}; not taken back by itself, as what serves was written to since its seal: {lost}")  # fmt: skip
 
 
 def _told(value: float | None) -> str:
