@@ -43,9 +43,13 @@ def differences(candidate: Side, against: Side) -> tuple[list[Cause], int]:
     both = [d for d in order if d in new]
     texts = [d for d in both if (old[d].text, old[d].payload) != (new[d].text, new[d].payload)]
     changed = [d for d in both if old[d].hash != new[d].hash]
-    rounded = [d for d in changed if _near(old[d].vector, new[d].vector)]
-    vectors = [d for d in changed if d not in set(rounded) | set(texts)]
+    kinds = {d: _kind(old[d].vector, new[d].vector) for d in changed}
+    rounded = [d for d in changed if kinds[d] == "rounded"]
+    vectors = [d for d in changed if kinds[d] == "other" and d not in set(texts)]
     causes = []
+    for kind, cause, words in _KINDS:
+        if some := [d for d in changed if kinds[d] == kind]:
+            causes.append(Cause(cause, True, f"{len(some)} of {len(old)} records {words}: {_some(some)}"))
     if missing:
         tail = order[-len(missing) :] == missing and len(missing) > 1
         causes.append(
@@ -92,16 +96,30 @@ def _read(side: Side) -> dict[str, _Kept]:
     }
 
 
-def _near(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
-    if one is None or other is None or len(one) != len(other):
-        return False
+_KINDS = (
+    ("length", "unnormalised-vectors", "have the vector that they had in another length"),
+    ("cut", "dimensions-truncated", "have the first components of the vector that they had"),
+)
+"""What became of a vector, the cause that it names, and the words for it."""
+
+
+def _kind(one: Sequence[float] | None, other: Sequence[float] | None) -> str:
+    """What ``other`` is to ``one``: ``rounded``, of another ``length``, ``cut`` behind its first components, or just an ``other`` vector."""
+    if not one or not other or len(other) > len(one):
+        return "other"
+    last = len(other)
+    while last and not other[last - 1]:  # what was cut may have been filled up with zeros
+        last -= 1
+    if not _parallel(one[:last], other[:last]):
+        return "other"
+    if len(other) < len(one) or (last < len(one) and not _parallel(one, other)):
+        return "cut"
+    return "rounded" if 0.97 < math.hypot(*one) / math.hypot(*other) < 1.03 else "length"  # fmt: skip
+
+
+def _parallel(one: Sequence[float], other: Sequence[float]) -> bool:
     length = math.hypot(*one) * math.hypot(*other)
-    product = sum(a * b for a, b in zip(one, other, strict=True))
-    return (
-        0 < length < math.inf
-        and product >= ROUNDED * length
-        and 0.97 < math.hypot(*one) / math.hypot(*other) < 1.03
-    )
+    return 0 < length < math.inf and sum(a * b for a, b in zip(one, other, strict=True)) >= ROUNDED * length
 
 
 def _some(ids: Sequence[str]) -> str:

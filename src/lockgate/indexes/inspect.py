@@ -173,3 +173,18 @@ def causes_of(checks: list[Check]) -> list[Cause]:
         if name and check.answer is Verdict.FAIL and name not in found:
             found[name] = Cause(name, True, f"{check.id}: {check.details}")
     return list(found.values())
+
+
+def causes_of_specification(mine: Manifest, theirs: Manifest) -> list[Cause]:
+    """The names for what two specifications have otherwise, like for like; what has no name of its own is a specification that changed."""
+    found = []
+    old, new = theirs.embedding, mine.embedding
+    if mine.metric != theirs.metric:
+        found.append(("wrong-metric", f"{mine.metric}, and the other generation has {theirs.metric}"))
+    if 0 < mine.dimension < theirs.dimension:
+        found.append(("dimensions-truncated", f"{mine.dimension} components, and the other generation has {theirs.dimension}"))  # fmt: skip
+    if old is not None and new is not None and old.normalised and not new.normalised:
+        found.append(("unnormalised-vectors", "lengths are said not to be 1, and in the other generation they are"))  # fmt: skip
+    if (mine.analyzer, mine.analyzer_fingerprint) != (theirs.analyzer, theirs.analyzer_fingerprint):
+        found.append(("analyzer-changed", f"analyzer {mine.analyzer}, and the other generation has {theirs.analyzer}"))  # fmt: skip
+    return [Cause(name, True, f"spec-equal: {told}") for name, told in found]

@@ -7,12 +7,14 @@ from pathlib import Path
 import msgspec
 
 from lockgate.errors import ConfigError
+from lockgate.indexes.causes import Cause
+from lockgate.indexes.check import Check
 from lockgate.indexes.differences import Questions, Side, as_rounded, differences, merged
 from lockgate.indexes.drift import Drift, compare
 from lockgate.indexes.embedders import CANARIES, Embedder, embed_all, open_embedder, same_canaries
 from lockgate.indexes.figures import figures
 from lockgate.indexes.gold import GoldSet
-from lockgate.indexes.inspect import Seen, causes_of, inspect
+from lockgate.indexes.inspect import Seen, causes_of, causes_of_specification, inspect
 from lockgate.indexes.limits import Limits
 from lockgate.indexes.measures import overlap
 from lockgate.indexes.records import as_vector
@@ -136,22 +138,32 @@ def validate(
         runs.append(ask(side, depth, breadth=breadth, progress=progress, doing=words))
     agreement = None
     if candidate.row.manifest.kind == "vector":
-        exact = ask(candidate, limits.k, exact=True)
-        shares = [overlap(_ids(exact, q), _ids(runs[1], q), limits.k) for q in exact.hits]
+        # Asked as applications ask: a search for more answers looks further, and hides what one for k misses.
+        exact, narrow = ask(candidate, limits.k, exact=True), ask(candidate, limits.k, breadth=breadth)
+        shares = [overlap(_ids(exact, q), _ids(narrow, q), limits.k) for q in exact.hits]
         agreement = sum(shares) / len(shares)
     checks = inspect(
         seen, other, same_model=limits.same_model, k=limits.k, breadth=breadth, agreement=agreement
     )
-    causes = causes_of(checks)
+    causes = _causes(checks, candidate.row, against.row)
     if any(c.id == "content-equal" and c.answer is Verdict.FAIL for c in checks):
         # The contents differ, so they are compared record by record and what changed gets its own name.
         named, rounded = differences(candidate, against)
         if rounded and not named:
             checks = [as_rounded(c, rounded) if c.id == "content-equal" else c for c in checks]
-        causes = merged(causes_of(checks), named)
+        causes = merged(_causes(checks, candidate.row, against.row), named)
     known = within_corpus(gold, runs)
     drift = compare(gold, [known[0]], [known[1]], limits, seed=seed, found=checks)
     return msgspec.structs.replace(drift, causes=tuple(causes) or drift.causes)
+
+
+def _causes(checks: list[Check], mine: Generation, theirs: Generation) -> list[Cause]:
+    """What the checks of the index itself name; of two specifications also what they have otherwise."""
+    found = causes_of(checks)
+    if any(c.id == "spec-equal" and c.answer is Verdict.FAIL for c in checks):
+        names = {c.cause for c in found}
+        found = [*(c for c in causes_of_specification(mine.manifest, theirs.manifest) if c.cause not in names), *found]  # fmt: skip
+    return found
 
 
 def _ids(run: Run, qid: str) -> list[str]:
