@@ -1,5 +1,6 @@
 """Moves whose target is an index: rows of a table go into a new generation while they are written to, and the alias turns to it."""
 
+import importlib.util
 import json
 import random
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from indexes.conftest import WORDS
+from indexes.conftest import DOUBLES, NEEDS, STRICT, WORDS, place_of
 from indexes.lives import GOLD
 from lockgate.errors import LockgateError
 from lockgate.indexes.moving import drive, turning
@@ -28,6 +29,7 @@ from lockgate.postgres.moves import home
 from lockgate.postgres.target import Target
 from lockgate.record import points
 from lockgate.stores.content import Record, index_hash
+from lockgate.stores.open_search import NOT_A_SERVER
 from lockgate.stores.side import Op
 from support.calls import Project
 from support.processes import until
@@ -41,8 +43,29 @@ STORES = {
     "fts": 'store = "fts"\n',
     "fts5": 'store = "fts5"\nplace = "words.db"\n',
     "qdrant": 'store = "qdrant"\nplace = "collections"\nembedder = "hashing:64"\n',
+    "opensearch": 'store = "opensearch"\nembedder = "hashing:64"\nann = "hnsw"\n',
+    "elasticsearch": 'store = "elasticsearch"\nanalyzer = "english"\n',
+    "lancedb": 'store = "lancedb"\nplace = "lance"\nembedder = "hashing:64"\nann = "hnsw"\n',
+    "chroma": 'store = "chroma"\nembedder = "hashing:64"\nann = "hnsw"\ntwo_step = true\n',
+    "milvus": 'store = "milvus"\nplace = "index.db"\nembedder = "hashing:64"\nann = "hnsw"\n',
 }
-"""What is declared of each store that a move feeds."""
+"""What is declared of each store that a move feeds; one behind a URL is given its place by the test."""
+LARGE = {"lancedb", "chroma", "milvus"}
+
+
+def kinds(*names: str) -> list[Any]:
+    """Kinds as parameters, of which those with large clients are left to `make heavy`."""
+    return [pytest.param(k, marks=pytest.mark.heavy) if k in LARGE else k for k in names]
+
+
+def placed(kind: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What the declaration says more of a kind: the URL of its server. Skips where its client is not installed."""
+    needs = NEEDS.get(kind)
+    if needs and importlib.util.find_spec(needs) is None:
+        assert not (STRICT and kind in LARGE), f"{needs} has to be installed here"
+        pytest.skip(f"{needs} is not installed")
+    served = kind == "chroma" or kind in DOUBLES
+    return {"index": f'place = "{place_of(kind, Path(), request)}"'} if served else {}
 
 
 def vector(rng: random.Random) -> list[float]:
@@ -156,10 +179,10 @@ def hand(tmp_path: Path, database: str, databases: Callable[[], str]) -> Callabl
     return make
 
 
-@pytest.mark.parametrize("kind", STORES)
-def test_the_whole_way_under_writes(hand, kind: str):
+@pytest.mark.parametrize("kind", kinds(*STORES))
+def test_the_whole_way_under_writes(hand, kind: str, request: pytest.FixtureRequest):
     """start, backfill, verify, cutover, rollback, cutover again, finish into every store that is fed, while two threads write and delete: at the end both generations hold what the table holds."""
-    move: Hand = hand(kind, "postgres")
+    move: Hand = hand(kind, "postgres", **placed(kind, request))
     move.through()
     assert move.call(turning.turn, forward=True).serves == "target"
     move.call(turning.finish, now=True)
@@ -221,6 +244,7 @@ def swap_unvalidated(move: OpenedIndex) -> None:
         actor="t",
         window_seconds=3600,
         unvalidated=True,
+        two_step=True,
     )
     assert turning.turn(move, forward=True).serves == "target"
 
@@ -266,18 +290,23 @@ def test_each_operation_carries_its_numbers(hand):
     assert move.held("0001") == move.texts()
 
 
-def test_what_the_proof_finds(hand):
+@pytest.mark.parametrize("kind", kinds("fts5", "opensearch", *sorted(LARGE)))
+def test_what_the_proof_finds(hand, kind: str, request: pytest.FixtureRequest):
     """A record that was changed, lost or added behind the move's back is found by its bucket and named; nothing is sealed or swapped, and --repair mends it."""
-    move: Hand = hand("fts5")
+    move: Hand = hand(kind, **placed(kind, request))
     move.call(drive.start, operator="t")
     with move.writer() as writer:
         writer.beat()
         move.copy()
     with move.open() as opened_:
         fed = opened_.pair.target.fed
+        other = None if kind == "fts5" else (1.0, *[0.0] * 63)
         fed.store.upsert(
             fed.row.physical,
-            [Record("7", "somebody else's text", '{"a":2,"b":1}'), Record("1000", "a stranger")],
+            [
+                Record("7", "somebody else's text", '{"a":2,"b":1}', other),
+                Record("1000", "a stranger", "{}", other),
+            ],
         )
         fed.store.delete(fed.row.physical, ["9"])
         with pytest.raises(LockgateError) as caught:
@@ -361,10 +390,10 @@ def test_rows_that_no_record_can_be_made_of_wait_in_quarantine(hand):
         "index:swap:recorded",
     ],
 )
-@pytest.mark.parametrize("kind", ["pgvector", "fts5"])
-def test_cut_off_anywhere(hand, kind: str, place: str):
+@pytest.mark.parametrize("kind", kinds("pgvector", "fts5", "opensearch", *sorted(LARGE)))
+def test_cut_off_anywhere(hand, kind: str, place: str, request: pytest.FixtureRequest):
     """Cut off at each point of copying, carrying, proof and swap, the same calls go on: one alias, one seal, table and index equal."""
-    move: Hand = hand(kind)
+    move: Hand = hand(kind, **placed(kind, request))
     move.call(drive.start, operator="t")
     died = [False]
 
@@ -425,6 +454,38 @@ def test_what_the_plan_refuses(hand):
     move.file.write_text(text)
     assert is_index(move.file)
     assert not is_index(move.root / "moves" / "nope.toml")
+
+
+def test_a_move_says_that_no_server_was_asked(hand, request: pytest.FixtureRequest, database: str):
+    """Plan, start and abort of a move into a store whose adapter was not run against a server say so to people and to machines, and so does the way back that is written at the start."""
+    move: Hand = hand("opensearch", **placed("opensearch", request))
+    project = Project(move.root, database)
+    project.environ |= {"APP": move.source}
+    assert NOT_A_SERVER in project.text("move", "plan", "into").out
+    started = project.ok("move", "move", "start", "into")["result"]
+    assert (started["store"], started["unproven"]) == ("opensearch", NOT_A_SERVER)
+    assert NOT_A_SERVER in Path(move.root, started["rollbackDocument"]).read_text("utf-8")
+    assert NOT_A_SERVER in project.text("move", "abort", "into").out
+
+
+def test_accepting_two_steps_changes_no_move_that_runs(hand):
+    """``two_step`` decides about the swap only: a move that runs is the declared one before and after it was written down."""
+    move: Hand = hand("fts5")
+    before = parse_index(move.file, "into").hash
+    move.file.write_text(move.file.read_text().replace('name = "help"', 'name = "help"\ntwo_step = true'))
+    after = parse_index(move.file, "into")
+    assert (after.hash, after.index.two_step) == (before, True)
+
+
+@pytest.mark.heavy
+def test_two_steps_have_to_be_accepted(hand, request: pytest.FixtureRequest):
+    """A move into Chroma whose file does not accept that the alias moves in two steps is refused before anything is made."""
+    move: Hand = hand("chroma", **placed("chroma", request))
+    move.file.write_text(move.file.read_text().replace("two_step = true", ""))
+    with pytest.raises(LockgateError) as caught:
+        move.call(drive.start, operator="t")
+    assert "one step" in caught.value.message
+    assert "two_step = true" in caught.value.next
 
 
 def test_a_generation_of_other_ids_is_not_fed(hand, tmp_path: Path, database: str):

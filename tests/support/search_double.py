@@ -39,6 +39,7 @@ RULES = {
     "alias-is-index": "Aliases: an alias named like an index answers 400 invalid_alias_name_exception.",
     "alias-unknown-index": "Aliases: add for an index that is not there answers 404 index_not_found_exception.",
     "alias-timeout": "Aliases: when the answer times out the update still applies, and acknowledged is false.",
+    "mget": "Multi get: a reading by id sees what no refresh has made visible yet; one that is not there answers found false.",
     "alias-missing": "Get alias: one that is not there answers 404.",
     "delete-alias": "Delete index: the name of an alias is refused with 400 illegal_argument_exception.",
     "delete-live": "Delete index: an index with aliases is deleted, and its aliases with it.",
@@ -140,6 +141,9 @@ class Double:
         index = self.indices[one]
         if rest == ["_bulk"]:
             return self.bulk(one, index, body, path)
+        if rest == ["_mget"]:
+            self.rule("mget")
+            return {"docs": [self.got(index, id_) for id_ in told["ids"]]}
         if rest == ["_refresh"]:
             index.visible = dict(index.written)
             return {"_shards": {"failed": 0}}
@@ -236,6 +240,13 @@ class Double:
             if _metric(field) == "cosine" and not any(source["embedding"]):
                 self.rule("zero")
                 raise Refusal(400, "mapper_parsing_exception", "zero vector under cosine")
+
+    @staticmethod
+    def got(index: Index, id_: str) -> dict[str, Any]:
+        there = index.written.get(id_)
+        return (
+            {"_id": id_, "found": False} if there is None else {"_id": id_, "found": True, "_source": there}
+        )
 
     # -- searches -------------------------------------------------------------------------------------
 

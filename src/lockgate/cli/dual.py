@@ -66,8 +66,10 @@ def answer(session: Session, command: str, move: "Opened", result: dict[str, Any
             f"{counted(failed, 'second leg')} failed and {agree(failed, 'waits', 'wait')}" if failed else ""
         )
         told = msgspec.structs.replace(told, outbox=waiting, note="; ".join(filter(None, (late, told.note))))
-    session.output.json({"command": f"move {command}", "name": move.name, "stage": told.stage, "serves": told.serves, "result": result, "moves": [told]})  # fmt: skip
+    session.output.json({"command": f"move {command}", "name": move.name, "stage": told.stage, "serves": told.serves, "result": result | move.place_told, "moves": [told]})  # fmt: skip
     session.output.say(words)
+    if unproven := move.place_told.get("unproven"):
+        session.output.say(f"{session.output.mark('note', 'hold')}: the adapter of {move.place_told['store']} was {unproven}")  # fmt: skip
     session.output.say(f"{move.name} is {session.output.mark(told.stage, 'bold')}; the {told.serves} serves")
     if told.note:
         session.output.say(f"note   {told.note}")

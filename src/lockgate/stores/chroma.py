@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lockgate.errors import ConfigError, LockgateError, Refused, Unreachable
 from lockgate.record.points import point
-from lockgate.stores.content import Content, Record, content_of, vector_hash
+from lockgate.stores.content import Content, Record, content_of, record_digest, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.nearest import Nearest
 from lockgate.stores.refusals import (
@@ -174,9 +174,9 @@ class Chroma:
         found, _ = self._known(physical)
         return max(found.get(include=[])["ids"], default=None)
 
-    def _pieces(self, found: Any) -> Iterator[tuple[str, str, dict[str, Any], tuple[float, ...]]]:
+    def _pieces(self, found: Any, of: Sequence[str] | None = None) -> Iterator[tuple[str, str, dict[str, Any], tuple[float, ...]]]:  # fmt: skip
         # By id, not by offset: a record that is deleted meanwhile would shift all that follow.
-        ids = found.get(include=[])["ids"]
+        ids = found.get(include=[])["ids"] if of is None else list(of)
         for start in range(0, len(ids), _PIECE):
             got = found.get(ids=ids[start : start + _PIECE], include=["embeddings", "documents", "metadatas"])
             for id_, vector, text, kept in zip(got["ids"], got["embeddings"], got["documents"], got["metadatas"], strict=True):  # fmt: skip
@@ -186,8 +186,15 @@ class Chroma:
         """See ``SearchStore``. A record that somebody else wrote has no hash of ours; then that of what is stored counts."""
         found, _ = self._known(physical)
         for id_, text, kept, vector in self._pieces(found):
-            source = bytes.fromhex(kept["_vh"]) if "_vh" in kept else vector_hash(packed(vector))
-            yield Record(id_, text, kept.get("_payload", "{}"), vector), source
+            yield Record(id_, text, kept.get("_payload", "{}"), vector), _source(kept, vector)
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``."""
+        found, _ = self._known(physical)
+        return {
+            id_: record_digest(id_, text, kept.get("_payload", "{}"), _source(kept, vector))
+            for id_, text, kept, vector in self._pieces(found, ids)
+        }
 
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
@@ -271,5 +278,14 @@ class Chroma:
                 return sorted(p for p in found if p.startswith(f"{name}__"))
 
     def close(self) -> None:
-        """See ``SearchStore``."""
+        """See ``SearchStore``. The client keeps its connections open when it is closed, and a move has one client a worker."""
         self._exact.clear()
+        self._client.close()
+        for one in (self._client, getattr(self._client, "_admin_client", None)):
+            session = getattr(getattr(one, "_server", None), "_session", None)
+            if session is not None:
+                session.close()
+
+
+def _source(kept: dict[str, Any], vector: Sequence[float]) -> bytes:
+    return bytes.fromhex(kept["_vh"]) if "_vh" in kept else vector_hash(packed(vector))

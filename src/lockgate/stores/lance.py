@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.stores.content import Content, Record, content_of, vector_hash
+from lockgate.stores.content import Content, Record, content_of, record_digest, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.refusals import (
     exists_already,
@@ -29,6 +29,7 @@ from lockgate.stores.vectors import Lengths, packed, rounded
 
 TAG = "live"
 _METRICS = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
+_PIECE = 500
 _KEY, _ALIAS = b"lockgate", b"lockgate_alias"
 
 
@@ -148,9 +149,8 @@ class Lance:
     def delete(self, physical: str, ids: Sequence[str]) -> None:
         """See ``SearchStore``."""
         table, _ = self._known(physical)
-        for start in range(0, len(ids), 500):
-            names = ", ".join("'" + i.replace("'", "''") + "'" for i in ids[start : start + 500])
-            table.delete(f"id IN ({names})")
+        for start in range(0, len(ids), _PIECE):
+            table.delete(_among(ids[start : start + _PIECE]))
 
     def finalise(self, physical: str, manifest: Manifest) -> None:
         """See ``SearchStore``. What was written after the graph was built is put into it."""
@@ -192,9 +192,19 @@ class Lance:
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         for row in self._scanned(physical):
-            vector = tuple(row["embedding"])
-            source = row.get("source_hash") or vector_hash(packed(vector))
-            yield Record(row["id"], row["text"], row["payload"], vector), source
+            yield Record(row["id"], row["text"], row["payload"], tuple(row["embedding"])), _source(row)
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``. What is not in the graph yet is searched beside it."""
+        table, _ = self._known(physical)
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), _PIECE):
+            part = ids[start : start + _PIECE]
+            # Without a limit of its own a search ends after ten rows; two of one id would be told by ``describe``.
+            asked = table.search().where(_among(part)).select(table.schema.names).limit(2 * len(part))
+            for row in asked.to_arrow().to_pylist():
+                found[row["id"]] = record_digest(row["id"], row["text"], row["payload"], _source(row))
+        return found
 
     def _scanned(self, physical: str) -> Iterator[dict[str, Any]]:
         table, _ = self._known(physical)
@@ -287,6 +297,16 @@ class Lance:
 
     def close(self) -> None:
         """See ``SearchStore``. A connection holds nothing open."""
+
+
+def _among(ids: Sequence[str]) -> str:
+    return "id IN ({})".format(", ".join("'" + i.replace("'", "''") + "'" for i in ids))
+
+
+def _source(row: dict[str, Any]) -> bytes:
+    """The hash of a row's source vector: kept beside a half, else that of the vector itself."""
+    kept: bytes | None = row.get("source_hash")
+    return kept or vector_hash(packed([float(x) for x in row["embedding"]]))
 
 
 def _version() -> str:

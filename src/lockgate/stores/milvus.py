@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lockgate.errors import Busy, ConfigError, LockgateError, Refused, Unreachable
-from lockgate.stores.content import Content, Record, content_of, vector_hash
+from lockgate.stores.content import Content, Record, content_of, record_digest, vector_hash
 from lockgate.stores.manifest import Manifest, read_manifest
 from lockgate.stores.nearest import Nearest
 from lockgate.stores.refusals import (
@@ -202,6 +202,16 @@ class Milvus:
         for row in self._rows(physical, ["id", "text", "payload", "vh", "embedding"]):
             vector = tuple(float(x) for x in row["embedding"])
             yield Record(row["id"], row["text"], row["payload"], vector), bytes.fromhex(row["vh"])
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``. A collection is made with strong consistency: a query sees every write before it."""
+        self._known(physical)
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), 500):
+            keys = [_key(i) for i in ids[start : start + 500]]
+            for row in self._client.get(physical, ids=keys, output_fields=["id", "text", "payload", "vh"]):
+                found[row["id"]] = record_digest(row["id"], row["text"], row["payload"], bytes.fromhex(row["vh"]))  # fmt: skip
+        return found
 
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""

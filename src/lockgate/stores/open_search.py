@@ -18,7 +18,7 @@ KINDS = tuple(PLACES)
 IN_DATABASE = tuple(kind for kind, place in PLACES.items() if not place)
 """Kinds whose swap and its record are one transaction."""
 
-LIVE = ("pgvector", "fts", "fts5", "qdrant")
+LIVE = tuple(kind for kind in KINDS if kind != "pointer")
 """Kinds that are fed record by record by a move; the others are built offline."""
 
 NOT_A_SERVER = "not run against a server"
@@ -64,8 +64,8 @@ def open_search(kind: str, place: str, link: Link, key: str = "") -> SearchStore
 
 
 def one_owner(kind: str, place: str) -> bool:
-    """Whether the place belongs to one process, and there to one session, at a time."""
-    return kind == "qdrant" and "://" not in place
+    """Whether the place is written by one session at a time: it belongs to one process, or its writers would have to repeat each other's work."""
+    return kind in ("qdrant", "milvus", "lancedb") and "://" not in place
 
 
 def _outside(kind: str, place: str, key: str) -> SearchStore:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from lockgate.errors import Busy, ConfigError, LockgateError, Refused
 from lockgate.stores.canonical import digest_of
-from lockgate.stores.content import Content, Record, content_of, vector_hash
+from lockgate.stores.content import Content, Record, content_of, record_digest, vector_hash
 from lockgate.stores.dialects import DIALECTS, FIELD
 from lockgate.stores.fts import PROBE
 from lockgate.stores.manifest import Manifest, read_manifest
@@ -219,6 +219,21 @@ class OpenSearch:
                 Record(kept["id"], kept["text"], kept["payload"], vector),
                 bytes.fromhex(kept.get("vh", "")),
             )
+
+    def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """See ``LiveStore``. A reading by id sees a write at once; a search sees it after the next refresh, a second later by default."""
+        self._known(physical)
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), _PAGE):
+            body = {"ids": list(ids[start : start + _PAGE])}
+            for row in self._rest.need("POST", f"/{quote(physical)}/_mget", body)["docs"]:
+                if row.get("error"):
+                    raise LockgateError(f"{physical}: {row['_id']!r} cannot be read: {row['error']}", "INDEX_STORE")  # fmt: skip
+                if row.get("found"):
+                    kept = row["_source"]
+                    source = bytes.fromhex(kept.get("vh", ""))
+                    found[kept["id"]] = record_digest(kept["id"], kept["text"], kept["payload"], source)
+        return found
 
     def _pages(self, physical: str) -> Iterator[Any]:
         way = self._dialect.open(quote(physical))

@@ -67,13 +67,16 @@ def _look(move: OpenedIndex) -> _Looked:
     previous: Generation | None = None
     found += replica_problems(d, move.places)
     if i.store not in LIVE:
-        found.append((f"{i.store} is built offline: what is written to it record by record is not searched at once", f"lockgate index build; or one of {', '.join(LIVE)}."))  # fmt: skip
+        found.append((f"{i.store} is built offline: its graph is written anew as a whole", f"lockgate index build; or one of {', '.join(LIVE)}."))  # fmt: skip
     if not found:
         speaker = PostgresSpeaker(move.target, f"move {d.name} plan")
         stores = Stores(speaker, d.root)
         source = into.source_side(d, move.places.source, "plan")
         try:
             manifest = _manifest(move, stores, source)
+            swaps = stores.at(i.store, i.place).capabilities
+            if swaps.swap == "two_step" and not i.two_step:
+                found.append((f"{i.store} does not swap in one step: {swaps.note}", "two_step = true under [index] accepts that, and the gate holds meanwhile."))  # fmt: skip
             alias = read_alias(speaker.link, i.name)
             if alias is not None and alias.generation:
                 previous = find_generation(speaker.link, i.name, alias.generation)

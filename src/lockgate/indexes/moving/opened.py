@@ -18,7 +18,7 @@ from lockgate.postgres.link import refusal
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
-from lockgate.stores.open_search import IN_DATABASE, one_owner, open_search
+from lockgate.stores.open_search import IN_DATABASE, one_owner, open_search, unproven
 from lockgate.stores.searching import LiveStore
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import PostgresSpeaker
@@ -104,12 +104,18 @@ class OpenedIndex(Opened):
 
     @property
     def alone(self) -> bool:
-        """Whether the store belongs to one session at a time, so that this one does all the work."""
+        """Whether the store is written by one session at a time, so that this one does all the work."""
         return one_owner(self.declared.index.store, self.declared.index.place)
 
     @property
+    def place_told(self) -> dict[str, str]:
+        """See ``Opened``."""
+        index = self.declared.index
+        return {"store": index.store, "unproven": unproven(index.store, index.place)}
+
+    @property
     def again(self) -> Callable[[DualDeclaration, Target, Urls, str], AbstractContextManager[Opened]]:
-        """See ``Opened``. A store that belongs to one session at a time is worked on by this one."""
+        """See ``Opened``. A store that is written by one session at a time is worked on by this one."""
         if self.alone:
             return lambda *_: nullcontext(self)
         return opened_index

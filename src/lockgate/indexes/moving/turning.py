@@ -33,6 +33,7 @@ from lockgate.postgres.moves import ledger, switch
 from lockgate.record.points import point
 from lockgate.record.words import agree
 from lockgate.stores.making import Texts
+from lockgate.stores.open_search import unproven
 from lockgate.stores.side import key_id
 
 
@@ -167,7 +168,7 @@ def _forward(move: OpenedIndex, operator: str, report: Callable[[str, float], No
             look = _judge(move, find_generation(side.link, i.name, serving), operator, report)
     done = swap(
         side.link, store, move.pair.stores.of, i.name, side.fed.row.generation, actor=operator,
-        window_seconds=0.0 if move.declared.one_way else move.declared.rollback_hours * 3600,
+        window_seconds=0.0 if move.declared.one_way else move.declared.rollback_hours * 3600, two_step=i.two_step,
     )  # fmt: skip
     return done, look
 
@@ -250,6 +251,8 @@ def rollback_document(move: OpenedIndex) -> str:
     """The way back, written when a move starts: exact steps, how long it stays open, what to look at."""
     d, i = move.declared, move.declared.index
     head = f"# The way back from the move {d.name}\n\nTable {d.source.table} ({d.source.url_env}), index {i.name} in {i.store}, generation {move.pair.target.fed.row.generation}.\n\n"
+    if said := unproven(i.store, i.place):
+        head += f"The adapter of {i.store} was {said}.\n\n"
     older = move.pair.target.older
     if older is None:
         return head + (

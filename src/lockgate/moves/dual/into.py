@@ -50,6 +50,7 @@ class Into(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = "like-for-like"
     limits: Mapping[str, float] = {}
     breadth: int = 0
+    two_step: bool = False
 
     def as_index(self) -> Index:
         """The same as the section of ``lockgate.toml``, for what reads those."""

@@ -55,6 +55,11 @@ class Opened:
         return self.declared.name
 
     @property
+    def place_told(self) -> dict[str, str]:
+        """What every document says of where rows go: of an index its store, and whether its adapter was run against the real thing."""
+        return {}
+
+    @property
     def again(self) -> Callable[[DualDeclaration, Target, Urls, str], AbstractContextManager["Opened"]]:
         """How a worker opens the same move; a function of a module, so that it can be sent to another process."""
         return opened
