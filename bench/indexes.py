@@ -30,7 +30,6 @@ from lockgate.postgres.wire import Wire
 from lockgate.stores.content import Record
 from lockgate.stores.manifest import Embedding, Manifest
 from lockgate.stores.pgvector import PgVector
-from lockgate.stores.vectors import single
 
 DIMENSION = 384
 READ = "SELECT sum(octet_length(vector_send(embedding))) FROM lockgate_index.d__{}"
@@ -125,7 +124,7 @@ def plain_load(declared: IndexMove, target: Target, url: str, spec: Manifest) ->
         low = None
         while (high := side.boundary(low, declared.limits.batch_rows)) is not None:
             images = side.between(low, high)
-            store.upsert("plain__1", [Record(k[0], i[0], "{}", single(as_vector(i[1], "bench"))) for k, i in images])  # fmt: skip
+            store.upsert("plain__1", [Record(k[0], i[0], "{}", as_vector(i[1], "bench")) for k, i in images])  # fmt: skip
             low = high
 
     taken = timed(load), timed(lambda: store.finalise("plain__1", spec))

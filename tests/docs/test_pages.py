@@ -231,3 +231,10 @@ def test_examples_run(page, folder):
             check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_tests_that_pages_name_exist(page):
+    """Every test that a page names as `tests/.../file.py::test_name` is there."""
+    for file, name in re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", page.read_text("utf-8")):
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file}::{name}"
