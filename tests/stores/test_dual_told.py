@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.moves.dual.drive import plan
 from stores.hand import declared
 from stores.test_conformance import ROWS
 from support.tables import run_sql
@@ -41,3 +42,25 @@ def test_rows_that_are_refused(places, database: str, tmp_path: Path):
     assert project.text("move", "verify", "things").code == 0
     turned = project.text("move", "cutover", "things").out
     assert not re.search(r"\b0 (changes?|rows?|operations?|attempts?)\b", turned), turned
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "column", "back", "told"),
+    [
+        ("postgres", "sqlite", "nothere || u", "u", "[columns]"),
+        ("mysql", "postgres", "nothere", "u", "[columns]"),
+        ("sqlite", "postgres", "nothere || u", "u", "[columns]"),
+        ("postgres", "mysql", "u || clock_timestamp()::text", "u", "does not give the same twice"),
+        ("sqlite", "postgres", "u || random()", "u", "does not give the same twice"),
+        ("postgres", "postgres", "upper(u)", "u", "the way back is lossy"),
+        ("sqlite", "postgres", "u || '!'", "rtrim(u, '!1')", "the way back is lossy"),
+        ("postgres", "postgres", "upper(u)", "lower(u)", ""),
+        ("mysql", "postgres", "concat(u, '!')", "rtrim(u, '!')", ""),
+        ("postgres", "sqlite", "upper(u)", "u", ""),
+    ],
+)  # fmt: skip
+def test_expressions_are_tried(hand, one: str, other: str, column: str, back: str, told: str):
+    """An expression that does not run, that does not give the same twice, and a way back in PostgreSQL that loses are problems of the plan; one that brings everything back is none, nor is one that only the proof can judge."""
+    problems = hand(one, other, columns={"u": column}, reverse={"u": back}).call(plan).problems
+    assert [told in p["what"] for p in problems] == ([True] if told else [])
+    assert all(p["fix"] for p in problems)

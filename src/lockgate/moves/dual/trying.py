@@ -1,21 +1,24 @@
-"""Before a dual-written move starts: do its Python functions load, give the same twice, and does the way back bring back what was there?
+"""Before a dual-written move starts: do its functions and expressions run, give the same twice, and does the way back bring back what was there?
 
-Asked of the first rows of the source only, which is read and not changed.
+Asked of the first rows of the source only, which is read and not changed. What SQL gives on the way back is asked of a target in PostgreSQL with
+values of their types; elsewhere a parameter has no type of its own, and a loss shows in the proof.
 """
 
 from typing import NamedTuple
 
-from lockgate.errors import LockgateError
+from lockgate.errors import Busy, LockgateError, Unreachable
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.pair import Plan, Urls, bound
 from lockgate.moves.transforms import Map, Transform
-from lockgate.stores.making import Given, Image, Texts, Unmade, make
-from lockgate.stores.neutral import canonical
+from lockgate.stores.making import Field, Given, Image, Texts, Unmade, make
+from lockgate.stores.neutral import canonical, neutral, read_sql, write_sql
 from lockgate.stores.side import Side
-from lockgate.stores.speaking import speak
+from lockgate.stores.speaking import P, PostgresSpeaker, Rejected, Speaker, speak
 from lockgate.stores.table import Table
 
 ROWS = 1_000
+SQL_ROWS = 100
+"""Each asks the target once."""
 
 
 class Tried(NamedTuple):
@@ -26,9 +29,9 @@ class Tried(NamedTuple):
 
 
 def tried(declared: DualDeclaration, places: Urls, source: Table, made: Plan) -> Tried:
-    """Try the functions of ``declared`` on the first rows of ``source``. Nothing to try where all is SQL."""
+    """Try what ``declared`` makes of the first rows of ``source``. Nothing to try where columns are taken as they are."""
     found = Tried([], [])
-    if not any(isinstance(t, Transform) for part in (declared.columns, declared.reverse) for t in part.values()):  # fmt: skip
+    if not declared.columns and not declared.reverse:
         return found
     speaker = speak(places.source, f"move {declared.name} plan", "source")
     try:
@@ -42,13 +45,23 @@ def tried(declared: DualDeclaration, places: Urls, source: Table, made: Plan) ->
         high = side.boundary(None, ROWS)
         if high is None:
             return found
-        first, second = side.between(None, high), side.between(None, high)
-        chosen = [g for g in back if g.of]
+        try:
+            first, second = side.between(None, high), side.between(None, high)
+        except Rejected as error:
+            found.notes.append(f"one of the first rows is refused ({error.message}): such rows go to quarantine, and block the end")  # fmt: skip
+            return found
+        except (Unreachable, Busy):
+            raise
+        except LockgateError as error:
+            found.problems.append((f"[columns]: {error.message}", "Expressions are SQL over the source's columns, of its engine."))  # fmt: skip
+            return found
+        chosen = [g for g in back if g.name in declared.reverse]
         had = dict(side.rows([key for key, _ in first], [g.name for g in chosen]))
     finally:
         speaker.close()
     _judge(found, declared.columns, given, [image for _, image in first], [image for _, image in second])
-    _judge_back(found, declared.reverse, [g.name for g in given], chosen, first, had)
+    if not found.problems and chosen:
+        _judge_back(found, declared, places, made, chosen, first, had)
     return found
 
 
@@ -79,24 +92,58 @@ def _judge(found: Tried, columns: Map, given: list[Given], first: list[Image], s
         found.notes.append(f"{len(unmade)} of the first {len(first)} rows are refused ({unmade[0].reason}): such rows go to quarantine, and block the end")  # fmt: skip
     for at, g in enumerate(given):
         by = columns.get(g.name)
-        if isinstance(by, Transform) and any(
+        if by is not None and any(
             a[at] != b[at] for a, b in zip(first, second, strict=True) if not isinstance(a, Unmade) and not isinstance(b, Unmade)
         ):  # fmt: skip
-            found.problems.append((f"[columns] {g.name} by {by.python} does not give the same twice", "Both sides could never be compared: take a value that depends on the row alone."))  # fmt: skip
+            found.problems.append((f"[columns] {g.name} {_by(by)} does not give the same twice", "Both sides could never be compared: take a value that depends on the row alone."))  # fmt: skip
+
+
+def _by(by: str | Transform) -> str:
+    return f"by {by.python}" if isinstance(by, Transform) else f"= {by!r}"
 
 
 def _judge_back(
-    found: Tried, reverse: Map, names: list[str], back: list[Given], first: list[tuple[Texts, Image]], had: dict[Texts, Texts],
+    found: Tried, declared: DualDeclaration, places: Urls, made: Plan, back: list[Given], first: list[tuple[Texts, Image]], had: dict[Texts, Texts],
 ) -> None:  # fmt: skip
-    for at, g in enumerate(back):
-        by = reverse[g.name]
-        if not isinstance(by, Transform) or not set(by.of) <= set(names) or found.problems:
-            continue
-        for key, image in first:
-            if isinstance(image, Unmade):
+    names = [g.name for g in made.given[0]]
+    speaker = speak(places.target, f"move {declared.name} plan", "target")
+    try:
+        for at, g in enumerate(back):
+            by = declared.reverse[g.name]
+            if isinstance(by, Transform):
+                if not set(by.of) <= set(names):
+                    continue
+            elif not isinstance(speaker, PostgresSpeaker):
                 continue
-            values = dict(zip(names, image, strict=True))
-            again = make([g], [values[c] for c in by.of])
-            if isinstance(again, Unmade) or canonical(again[0], g.family) != canonical(had[key][at], g.family):  # fmt: skip
-                found.problems.append((f"the way back is lossy: [reverse] {g.name} by {by.python} does not bring back what the first {ROWS} rows hold", "Give a [reverse] that does, or one_way = true to go without a rollback."))  # fmt: skip
-                break
+            for key, image in first[: ROWS if g.of else SQL_ROWS]:
+                if isinstance(image, Unmade):
+                    continue
+                try:
+                    again = _back(speaker, g, names, image, made.fields[1])
+                except Rejected as error:
+                    again = error.message
+                except (Unreachable, Busy):
+                    raise
+                except LockgateError:
+                    break  # it reads what the target alone makes
+                if again is _UNMADE or canonical(again, g.family) != canonical(had[key][at], g.family):
+                    found.problems.append((f"the way back is lossy: [reverse] {g.name} {_by(by)} does not bring back what the first {ROWS} rows hold", "Give a [reverse] that does, or one_way = true to go without a rollback."))  # fmt: skip
+                    break
+    finally:
+        speaker.close()
+
+
+_UNMADE = "\0"
+"""No text of a store."""
+
+
+def _back(speaker: Speaker, g: Given, names: list[str], image: Texts, fields: tuple[Field, ...]) -> str | None:  # fmt: skip
+    """What the way back gives for the column ``g`` out of a row of the target as it would be."""
+    values = dict(zip(names, image, strict=True))
+    if g.of:
+        again = make([g], [values[f.name] for f in g.of])
+        return _UNMADE if isinstance(again, Unmade) else again[0]
+    given = [f for f in fields if f.name in values]
+    row = ", ".join(f"{write_sql(P, f.family, 'postgres', f.type)} AS {speaker.name(f.name)}" for f in given)
+    rows = speaker.ask(f"SELECT {read_sql(f'({g.expression})::{g.type}' if g.type else g.expression, g.family, 'postgres')} FROM (SELECT {row}) f", *(values[f.name] for f in given))  # fmt: skip
+    return None if rows[0][0] is None else neutral(rows[0][0], g.family)
