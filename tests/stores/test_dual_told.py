@@ -53,9 +53,8 @@ def test_rows_that_are_refused(places, database: str, tmp_path: Path):
         ("postgres", "mysql", "u || clock_timestamp()::text", "u", "does not give the same twice"),
         ("sqlite", "postgres", "u || random()", "u", "does not give the same twice"),
         ("postgres", "postgres", "upper(u)", "u", "the way back is lossy"),
-        ("sqlite", "postgres", "u || '!'", "rtrim(u, '!1')", "the way back is lossy"),
         ("postgres", "postgres", "upper(u)", "lower(u)", ""),
-        ("mysql", "postgres", "concat(u, '!')", "rtrim(u, '!')", ""),
+        ("sqlite", "postgres", "u || '!'", "u", ""),
         ("postgres", "sqlite", "upper(u)", "u", ""),
     ],
 )  # fmt: skip
