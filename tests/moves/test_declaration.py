@@ -63,7 +63,7 @@ def test_every_key_is_held_or_free():
     assert {f.name for f in msgspec.structs.fields(Declaration)} == {*declaration.HOLDS, *FREE, "blocking"}
     assert {f.name for f in msgspec.structs.fields(DualDeclaration)} == {*dual.HOLDS, *FREE, "writers"}
     assert {f.name for f in msgspec.structs.fields(IndexMove)} == {*dual.HOLDS, *FREE, "writers", "index", "root"}  # fmt: skip
-    free = {"gold", "query_vectors", "profile", "limits", "breadth"}
+    free = {"gold", "query_vectors", "profile", "limits", "breadth", "two_step"}
     assert {f.name for f in msgspec.structs.fields(Into)} == {*INDEX_HOLDS, *free}
     for side in (Source, TargetSide, Place):
         assert {f.name for f in msgspec.structs.fields(side)} <= {*declaration.SIDE, "replica_env"}
