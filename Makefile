@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 HEAVY := .venv/.heavy
 WORKERS ?= 2
+# Bytecode is kept, whatever the shell says: else thousands of processes compile lockgate, and each worker every test.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check heavy soak bench docs clean
 
