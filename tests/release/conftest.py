@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from release.measuring import Measured, measuring
+from release.measuring import Measured, Prometheus, prometheus
 from support.calls import Project
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -27,11 +27,17 @@ def make(tmp_path: Path, database: str) -> Callable[..., Project]:
     return project
 
 
-@pytest.fixture
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
-    """A gauge and a real Prometheus that scrapes it."""
-    with measuring(tmp_path_factory.mktemp("measured") / "prometheus") as found:
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """This worker's Prometheus."""
+    with prometheus(tmp_path_factory.mktemp("measured") / "prometheus") as found:
         yield found
+
+
+@pytest.fixture
+def measured(watched: Prometheus) -> Measured:
+    """A gauge that a real Prometheus scrapes."""
+    return watched.measured()
 
 
 ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'

@@ -20,11 +20,12 @@ STRICT = bool(os.environ.get("LOCKGATE_TESTS_STRICT"))  # read before the fixtur
 
 
 class Measured:
-    """The gauge ``shop_error_rate``: what stands in ``file`` (nothing: no such gauge), as Prometheus at ``url`` sees it."""
+    """A gauge: what stands in ``file`` (nothing: no such gauge), as Prometheus at ``url`` sees it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, gauge: str, url: str) -> None:
         self.file = file
-        self.url = ""
+        self.gauge = gauge
+        self.url = url
         self.set(0.1)
 
     def set(self, value: float) -> None:
@@ -33,7 +34,7 @@ class Measured:
 
     def watch(self, **more: object) -> Watch:
         """Settings that watch the gauge, with one query ``errors``; a limit of 0.5 unless told otherwise."""
-        settings = {"queries": {"errors": WatchQuery("shop_error_rate", max=0.5)}, **more}
+        settings = {"queries": {"errors": WatchQuery(self.gauge, max=0.5)}, **more}
         return Watch(prometheus_url=self.url, **settings)  # type: ignore[arg-type]
 
     def seen(self) -> float | None:
@@ -41,21 +42,47 @@ class Measured:
         return ask(self.watch(), "errors", lambda: "t", time.monotonic).value
 
 
+class Prometheus:
+    """A Prometheus at ``url`` and the service that it scrapes. Its first look comes five seconds after its start, so tests share it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.url = url
+        self._folder = folder
+        self._gauges: list[Measured] = []
+
+    def text(self) -> str:
+        """What the service answers: the gauge of the test that runs."""
+        lines = ["up_and_answering 1\n"]
+        for one in self._gauges[-1:]:
+            if value := one.file.read_text():
+                lines.append(f"# TYPE {one.gauge} gauge\n{one.gauge} {value}\n")
+        return "".join(lines)
+
+    def measured(self) -> Measured:
+        """A new gauge, without a past, that Prometheus has seen."""
+        number = len(self._gauges)
+        gauge = Measured(self._folder / f"value-{number}", f"shop_error_rate_{number}", self.url)
+        self._gauges.append(gauge)
+        until(lambda: gauge.seen() is not None, 60)
+        return gauge
+
+
 @contextmanager
-def measuring(folder: Path) -> Iterator[Measured]:
-    """The gauge and a Prometheus whose first look has happened; skips where the machine has no Prometheus."""
+def prometheus(folder: Path) -> Iterator[Prometheus]:
+    """A Prometheus and its service; skips where the machine has no Prometheus."""
     program = shutil.which("prometheus")
     if program is None:
         if STRICT:
             pytest.fail("no prometheus on this machine")
         pytest.skip("no prometheus on this machine (apt-get install prometheus)")
     folder.mkdir()
-    measured = Measured(folder / "value")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
+        port = probe.server_port
+    made = Prometheus(folder, f"http://127.0.0.1:{port}")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            value = measured.file.read_text()
-            data = f"# TYPE shop_error_rate gauge\nshop_error_rate {value}\n".encode() if value else b"\n"
+            data = made.text().encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(data)))
@@ -72,8 +99,6 @@ def measuring(folder: Path) -> Iterator[Measured]:
         (folder / "prometheus.yml").write_text(
             f"global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\nscrape_configs: [{{job_name: shop, static_configs: [{{targets: ['127.0.0.1:{server.server_port}']}}]}}]\n"
         )
-        with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
-            port = probe.server_port
         process = subprocess.Popen(
             [
                 program,
@@ -84,10 +109,8 @@ def measuring(folder: Path) -> Iterator[Measured]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        measured.url = f"http://127.0.0.1:{port}"
         try:
-            until(lambda: measured.seen() is not None, 60)
-            yield measured
+            yield made
         finally:
             process.terminate()
             process.wait(20)

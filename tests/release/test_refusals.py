@@ -32,7 +32,7 @@ def test_a_watch_decides_the_release(
         + f"[release]\nrollout = {json.dumps(rollout)}\n"
         + workers_toml(project.root)
         + f'[watch]\nprometheus_url = "{measured.url}"\nwindow = "{"30s" if code else "1s"}"\ninterval = "50ms"\nfailure_limit = 0\nerror_limit = 1\n'
-        + '[watch.queries.errors]\nquery = "shop_error_rate"\nmax_increase_percent = 50\n'
+        + f'[watch.queries.errors]\nquery = "{measured.gauge}"\nmax_increase_percent = 50\n'
     )
     answer = project.json("release", "--sha", SHA, "--env", "production")
     assert answer.code == exit, answer

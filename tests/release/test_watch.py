@@ -123,8 +123,8 @@ def test_against_prometheus(measured: Measured):
     settings = measured.watch(
         interval="100ms", failure_limit=0, error_limit=1,
         queries={
-            "errors": WatchQuery("shop_error_rate", max_increase_percent=50),
-            "twice": WatchQuery("2 * scalar(shop_error_rate)", max_increase_percent=50),
+            "errors": WatchQuery(measured.gauge, max_increase_percent=50),
+            "twice": WatchQuery(f"2 * scalar({measured.gauge})", max_increase_percent=50),
             "absent": WatchQuery("shop_nothing", max=1.0, on_empty="pass"),
         },
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_an_idle_series_hides_no_other(measured: Measured):
     """A series that is NaN, because nothing came to divide by, is no value: first or last, now and in the past, the largest of the others counts; where all are NaN there is no data."""
     busy, idle = (
         f'label_replace({text}, "pod", "{pod}", "", "")'
-        for text, pod in (("shop_error_rate", "a"), ("0 * shop_error_rate / 0", "b"))
+        for text, pod in ((measured.gauge, "a"), (f"0 * {measured.gauge} / 0", "b"))
     )
     for query, value in ((f"{busy} or {idle}", 0.1), (f"{idle} or {busy}", 0.1), (idle, None)):
         settings = measured.watch(
@@ -170,7 +170,7 @@ def test_an_idle_series_hides_no_other(measured: Measured):
 def test_the_baseline_is_not_one_look(measured: Measured):
     """At the moment of a peak the baseline is what Prometheus saw most of the time before; a single look would take the peak for the usual."""
     settings = measured.watch(
-        baseline_window="20s", interval="100ms", queries={"errors": WatchQuery("shop_error_rate", max=9)}
+        baseline_window="20s", interval="100ms", queries={"errors": WatchQuery(measured.gauge, max=9)}
     )
     until(lambda: len(look_back(settings, "errors", lambda: "t", monotonic)) >= 30, 60)
     measured.set(5.0)
@@ -200,7 +200,7 @@ def test_the_impact_sets_approvals_and_watch(
         + "require_backup = false\n"
         + f"[release]\nrollout = {json.dumps([sys.executable, '-c', f'open({str(measured.file)!r}, chr(119)).write(chr(57))'])}\n"
         + f'[watch]\nprometheus_url = "{measured.url}"\ninterval = "50ms"\nfailure_limit = 0\n'
-        + '[watch.queries.errors]\nquery = "shop_error_rate"\nmax = 1\n'
+        + f'[watch.queries.errors]\nquery = "{measured.gauge}"\nmax = 1\n'
     )
     project.write("more", more + "CREATE TABLE more (id bigint PRIMARY KEY);\n")
     for number in range(people):
