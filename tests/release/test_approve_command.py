@@ -171,7 +171,7 @@ def test_break_glass_is_shouted(make: Callable[..., Project], provider: str):
     own = f'approvals = {{ count = 3 }}\n[job]\nprovider = "{provider}"\n'
     with service() as seen:
         seen.release = SHA
-        smoke = f'[smoke]\nbase_url = "{seen.url}"\nrelease_header = "X-Release-Sha"\n'
+        smoke = f'[smoke]\nbase_url = "{seen.url}"\nrelease_header = "X-Release-Sha"\nretry_delay = "50ms"\n'
         _shouted(make(BACKUP + PROTECTED + own + smoke), seen)
 
 
