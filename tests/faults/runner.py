@@ -92,10 +92,13 @@ def run(arguments: list[str]) -> int:
         points.install(Hook(json.loads(fault)))
     if grace := os.environ.get("FAULT_GRACE"):
         from lockgate.migrations import transactional
-        from lockgate.postgres import wire
+        from lockgate.postgres import warden, wire
+        from lockgate.release import up
 
         # Seconds that a silent peer is waited for; tests have fewer.
-        wire.GRACE = wire.PATIENCE = transactional.COMMIT_GRACE = float(grace)
+        seconds = float(grace)
+        wire.CANCELLING = wire.GRACE = wire.PATIENCE = seconds
+        transactional.COMMIT_GRACE = warden.ANSWER = up.LAST_WORD = seconds
     if skew := os.environ.get("FAULT_SKEW"):
         _skew(skew)
     from lockgate.cli.main import main

@@ -20,7 +20,7 @@ from faults.shapes import SHAPES, Shape
 SEED = 20240229
 SAMPLE = {"raise": 2, "kill": 4, "term": 1, "cut": 2, "lost answer": 3, "half-open": 1, "crash": 1}
 """How many points of each shape ``make test`` tries."""
-HALF_OPEN = {"FAULT_GRACE": "2", "MIGRATION_TIMEOUT_SECONDS": "3"}
+HALF_OPEN = {"FAULT_GRACE": "1", "MIGRATION_TIMEOUT_SECONDS": "3"}
 """A wire that is silent for good costs each point all the patience there is, so there is little of it."""
 
 

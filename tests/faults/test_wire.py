@@ -262,7 +262,7 @@ def test_the_old_session_still_holds_the_transaction(
     runner = project.start(
         relay.url(url.rsplit("/", 1)[1]),
         fault={"kind": "ask", "at": 1, "name": "commit:send", "control": line.path},
-        environment={"FAULT_GRACE": "1", "MIGRATION_TIMEOUT_SECONDS": "2"},
+        environment={"FAULT_GRACE": "0.5", "MIGRATION_TIMEOUT_SECONDS": "2"},
     )
     line.wait()
     relay.freeze()
@@ -318,7 +318,7 @@ def test_half_open(fresh: Callable[[], str], project: Project, relay: Relay, lin
         "--lock-wait", "1",
         fault={"kind": "ask", "at": 2, "name": name, "control": line.path} if moment == "before the lock"
         else {"kind": "ask", "at": 1, "name": name, "control": line.path},
-        environment={"FAULT_GRACE": "1", "MIGRATION_TIMEOUT_SECONDS": "2"},
+        environment={"FAULT_GRACE": "0.5", "MIGRATION_TIMEOUT_SECONDS": "2"},
     )  # fmt: skip
     line.wait()
     relay.freeze(newcomers=moment == "everything")

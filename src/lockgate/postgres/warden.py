@@ -19,6 +19,8 @@ from lockgate.record.words import agree, counted
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of a run."""
+ANSWER = 10.0
+"""Seconds that the server has to answer a look or a heartbeat."""
 
 
 _BEAT = "UPDATE lockgate.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1 RETURNING 1"
@@ -107,7 +109,7 @@ class Warden:
                 landed = self._landed()
                 if landed != known or self._clock() - last >= HEARTBEAT:
                     last = self._clock()
-                    if self._beat(wire, last + 10):
+                    if self._beat(wire, last + ANSWER):
                         self._flushed(landed)
                         known = landed
                 with self._lock:
@@ -128,11 +130,11 @@ class Warden:
 
     def _look(self, ticket: int) -> None:
         wire, pid = self._guard.guard, self._guard.facts.backend_pid
-        row = wire.one(query("watch"), str(pid), deadline=self._clock() + 10).rows[0]
+        row = wire.one(query("watch"), str(pid), deadline=self._clock() + ANSWER).rows[0]
         wanted, victims = row[0] or "", int(row[1] or 0)
         if not wanted and not victims:
             return
-        blockers = tuple(read_blockers(wire, pid, self._clock() + 10)) if wanted else ()
+        blockers = tuple(read_blockers(wire, pid, self._clock() + ANSWER)) if wanted else ()
         with self._lock:
             if self._ticket != ticket:
                 return

@@ -20,6 +20,8 @@ from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
 
+CANCELLING = 5.0
+"""Seconds that the request to cancel may take."""
 GRACE = 10.0
 """Seconds after a cancel in which the server has to answer before the connection counts as lost."""
 PATIENCE = 60.0
@@ -402,7 +404,7 @@ class Wire:
     def cancel(self) -> None:
         """Ask the server to cancel what this session runs. Best effort: the answer tells what came of it."""
         try:
-            self._connection.cancel_safe(timeout=5.0)
+            self._connection.cancel_safe(timeout=CANCELLING)
         except driver_errors.Error:
             return
 

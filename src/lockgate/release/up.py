@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 4
 """How often a run takes over again after a lost connection before it gives up."""
+LAST_WORD = 10.0
+"""Seconds that the server has to take down how the run ended."""
 
 
 def _of_lockgate_itself(error: ServerError) -> RunFailed:
@@ -235,12 +237,12 @@ class Run:
                 failure.details["unconfirmed"] = names
             self._close_report(failure)
             if wire is not None:
-                write_end(wire, self.report, self.log, failure, self.limits.clock() + 10)
+                write_end(wire, self.report, self.log, failure, self.limits.clock() + LAST_WORD)
 
     def _write_end(self, guard: Guard, failure: LockgateError | None) -> None:
         self._close_report(failure)
         for wire in (guard.guard, guard.work):
-            if write_end(wire, self.report, self.log, failure, self.limits.clock() + 10):
+            if write_end(wire, self.report, self.log, failure, self.limits.clock() + LAST_WORD):
                 self._written = True
                 return
         self.report.notes.append("the end of the run could not be recorded; the next run marks it")
