@@ -11,6 +11,12 @@ from support import servers
 from support.calls import Project
 
 
+@pytest.fixture(autouse=True)
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command starts as a user's does."""
+    monkeypatch.setattr(Project, "cold", True)
+
+
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Project:
     """An empty project whose DATABASE_URL is that of a fresh database."""

@@ -149,6 +149,7 @@ def test_the_canary_while_it_runs(guarded: Guarded):
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND usename = 'canary'"
     with psycopg.connect(guarded.admin, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(77)")
+        guarded.project.cold = True  # with a command line of its own
         process = guarded.project.start("release", "--sha", "abcdef0", "--verbose")
         until(lambda: holder.execute(waiting).fetchone() == (1,) or process.poll() is not None)
         for pid in [p.name for p in Path("/proc").iterdir() if p.name.isdigit()]:

@@ -14,12 +14,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from faults import drive
 from faults.cluster import Cluster
-from faults.drive import CANARY, Nursery, Project
+from faults.drive import CANARY, Project
 from faults.look import needs
 from faults.relay import Line, Relay
 from faults.shapes import BASE
 from lockgate.postgres.embedded import Embedded
+from support.forked import Nursery
 
 _TEMPLATE = "lockgate_faults_template"
 
@@ -27,7 +29,7 @@ _TEMPLATE = "lockgate_faults_template"
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """The process that forks this worker's runners."""
-    nursery = Nursery()
+    nursery = drive.nursery()
     yield nursery
     nursery.close()
 

@@ -1,14 +1,11 @@
 """Projects, and runners on them: started, watched, hurt and waited for."""
 
-import contextlib
 import hashlib
 import json
 import os
-import select
-import signal
+import pkgutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from faults.shapes import File
+from lockgate import migrations, postgres, record, release
+from support.forked import LIBRARIES, Nursery, Process
 
 CANARY = "kanarienvogel-4711"
 """The password in every URL of these tests; it must never be seen again."""
@@ -53,22 +52,20 @@ class Ended(NamedTuple):
 class Running:
     """A runner that runs."""
 
-    def __init__(self, nursery: "Nursery", pid: int, out: Path, err: Path) -> None:
-        self.pid = pid
-        self._nursery = nursery
+    def __init__(self, process: Process, out: Path, err: Path) -> None:
+        self.pid = process.pid
+        self._process = process
         self._out = out
         self._err = err
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        self._process.send_signal(number)
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return not self._nursery.has_ended(self.pid)
+        return self._process.poll() is None
 
     def said(self) -> str:
         """What it wrote so far, both streams."""
@@ -77,80 +74,22 @@ class Running:
     def wait(self, seconds: float = SECONDS) -> Ended:
         """Wait for its end; one that does not end is killed and the test fails."""
         try:
-            code = self._nursery.wait(self.pid, seconds)
-        except TimeoutError:
-            os.kill(self.pid, signal.SIGKILL)
-            self._nursery.wait(self.pid, 10)
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
             raise AssertionError(f"the runner still ran after {seconds} s:\n{self.said()}") from None
         return Ended(code, self._out.read_text("utf-8", "replace"), self._err.read_text("utf-8", "replace"))
 
 
-class Nursery:
-    """The process that forks runners; see ``nursery.py``."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM.with_name("nursery.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._pending = b""
-        self._born: list[int] = []
-        self._ended: dict[int, int] = {}
-        self._ready = False
-        self._read_until(lambda: self._ready, SECONDS)
-
-    def start(self, order: Mapping[str, object]) -> int:
-        """Fork a runner; returns its pid."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        self._process.stdin.flush()
-        self._read_until(lambda: bool(self._born), SECONDS)
-        return self._born.pop()
-
-    def has_ended(self, pid: int) -> bool:
-        """Whether the runner ``pid`` has ended."""
-        self._read(0)
-        return pid in self._ended
-
-    def wait(self, pid: int, seconds: float) -> int:
-        """The exit code of ``pid`` once it has ended. Raises ``TimeoutError``."""
-        self._read_until(lambda: pid in self._ended, seconds)
-        return self._ended[pid]
-
-    def close(self) -> None:
-        """End the nursery."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
-
-    def _read_until(self, done: Any, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not done():
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._read(left)
-
-    def _read(self, seconds: float) -> None:
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
-        if not select.select([fd], [], [], seconds)[0]:
-            return
-        data = os.read(fd, 65536)
-        assert data, "the nursery ended"
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "ready" in message:
-                self._ready = True
-            elif "born" in message:
-                self._ended.pop(message["born"], None)  # pids come again
-                self._born.append(message["born"])
-            else:
-                self._ended[message["ended"]] = message["status"]
+def nursery() -> Nursery:
+    """A process that forks runners, with the rooms imported too: what a runner imports is no part of these tests."""
+    rooms = [
+        module.name
+        for room in (record, postgres, migrations, release)
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+    ]
+    return Nursery(*LIBRARIES, *rooms)
 
 
 class Project:
@@ -203,11 +142,15 @@ class Project:
         """Start ``lockgate up``, or another ``command``, on ``url``."""
         self._numbers += 1
         out, err = self.root / f"out-{self._numbers}", self.root / f"err-{self._numbers}"
-        order = {
-            "arguments": [command, "--format", format, *arguments], "environment": self.environment(url, fault, **(environment or {})),
-            "directory": str(self.root), "out": str(out), "err": str(err),
-        }  # fmt: skip
-        return Running(self._nursery, self._nursery.start(order), out, err)
+        with out.open("wb") as outward, err.open("wb") as errward:
+            process = self._nursery.start(
+                [str(PROGRAM), command, "--format", format, *arguments],
+                cwd=self.root,
+                env=self.environment(url, fault, **(environment or {})),
+                stdout=outward.fileno(),
+                stderr=errward.fileno(),
+            )
+        return Running(process, out, err)
 
     def run(self, url: str, *arguments: str, seconds: float = SECONDS, **options: Any) -> Ended:
         """Run ``lockgate up`` on ``url`` to its end."""

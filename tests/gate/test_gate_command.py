@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import psycopg
 import pytest
@@ -16,7 +15,7 @@ from lockgate.postgres.gate import FLOOR_KEY
 from lockgate.postgres.guard import GUARD_KEY, WORK_KEY, key_halves
 from lockgate.postgres.home import FORMAT, steps
 from lockgate.postgres.intents import INTENT_KEY
-from support.calls import COMMAND
+from support.calls import COMMAND, finish
 from support.processes import until
 
 pytestmark = pytest.mark.postgres("16", "18")
@@ -306,15 +305,8 @@ main()
 @pytest.mark.parametrize("older", range(1, FORMAT))
 def test_up_brings_an_older_format_up_when_nothing_is_pending(older, project, database, gate_answer_of):
     """A database that an older lockgate left at an older format: `up` with nothing pending brings the tables that gates rely on."""
-    done = subprocess.run(
-        [sys.executable, "-c", _OLDER, str(older)],
-        cwd=project.root,
-        env={**os.environ, **project.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = finish(project.python("-c", _OLDER, str(older)))
+    assert done.code == 0, done.err
     assert ask(database, "SELECT max(number) FROM lockgate.format") == [(older,)]
     assert gate_answer_of(project) == ("READY", 0)
     if older == 1:

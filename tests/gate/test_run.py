@@ -27,6 +27,7 @@ def run(applied):
         processes.append(applied.start("run", "--contract", path, *options, "--", *words, **environ))
         return processes[-1]
 
+    applied.cold = True  # what is found by its command line has one of its own
     processes = []
     yield start
     for process in processes:

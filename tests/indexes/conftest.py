@@ -16,8 +16,17 @@ from lockgate.stores.manifest import Embedding, Manifest
 from lockgate.stores.open_search import open_search
 from lockgate.stores.searching import SearchStore
 from lockgate.stores.vectors import single
+from support.calls import Project
 from support.chroma import chroma_server, emptied
 from support.search_double import search_double
+
+
+@pytest.fixture(autouse=True)
+def imported(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing these takes longer than most commands. The clients of heavy stores start threads of their own and come without them."""
+    if not request.node.get_closest_marker("heavy"):
+        monkeypatch.setattr(Project, "modules", ("numpy", "faiss", "qdrant_client"))
+
 
 WORDS = [
     "canal",

@@ -1,9 +1,6 @@
 """What tests of the life of an index share: a file of records, a command that is killed at a named point, readers during swaps."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 from lockgate.errors import LockgateError
 from lockgate.stores.content import Record
 from lockgate.stores.searching import SearchStore
-from support.calls import Project
+from support.calls import Project, finish
 from support.processes import until
 
 GOLD = Path(__file__).resolve().parents[2] / "examples" / "gold"
@@ -42,15 +39,7 @@ def records_file(path: Path, records: Iterable[Record]) -> str:
 
 def killed_at(project: Project, point: str, nth: int, *arguments: str) -> int:
     """Run the command in a process that is killed when it passes ``point`` for the nth time; its return code."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, point, str(nth), *arguments],
-        cwd=project.root,
-        env={**os.environ, **project.environ},
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    return done.returncode
+    return finish(project.python("-c", _KILLED, point, str(nth), *arguments), 120).code
 
 
 class Readers:

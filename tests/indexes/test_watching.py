@@ -1,9 +1,6 @@
 """The watch after a swap: when it aborts, on clocks that are handed in, and what the alias, the record and the metrics say then."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -16,7 +13,7 @@ from lockgate.indexes.watching import CONDITIONS, Look, judge_looks
 from lockgate.postgres.metrics import read_figures
 from lockgate.postgres.target import Target
 from lockgate.record.verdict import Verdict
-from support.calls import Answer, Project
+from support.calls import Project, finish
 
 MINUTE = 60.0
 GAP = 3 * MINUTE
@@ -207,11 +204,7 @@ def test_a_drift_between_its_limits_holds(swapped, database):
         connection.execute("DELETE FROM lockgate_index.help__0002 WHERE id = ANY(%s)", [gone])
     # The gold set is too small for a drift above 0.02 that no hard stop sees first, so here less is accepted.
     program = "from lockgate.indexes import watching; watching.ACCEPTED = 0.001; from lockgate.cli.main import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *WATCH, "--window", "0", "--format", "json"],
-        cwd=swapped.root, env={**os.environ, **swapped.environ}, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    answer = Answer(ended.returncode, ended.stdout, ended.stderr)
+    answer = finish(swapped.python("-c", program, *WATCH, "--window", "0", "--format", "json"))
     done = answer.document("index")
     assert (answer.code, done["reasonCode"], done["rolledBack"]) == (5, "INDEX_WATCH_HELD", ""), done
     with psycopg.connect(database) as connection:

@@ -1,8 +1,5 @@
 """What a move makes is no drift of the schema, and its switch stands among what changed the history."""
 
-import os
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -10,7 +7,7 @@ import pytest
 from lockgate.migrations.drift import compare
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
-from support.calls import Project
+from support.calls import Project, finish
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
@@ -104,13 +101,8 @@ main()
 
 
 def _killed_cutover(project: Project, tmp_path, place: str) -> None:
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, place],
-        cwd=tmp_path,
-        env={**os.environ, **project.environ},
-        capture_output=True,
-    )
-    assert died.returncode == 9, died.stderr
+    died = finish(project.python("-c", DIES, place))
+    assert died.code == 9, died.err
 
 
 def _drift(project: Project, database: str) -> set[str]:

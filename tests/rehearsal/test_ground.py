@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from lockgate.postgres.scratch import KEEP_TEMPLATES, MARK, SCRATCH, TEMPLATE, G
 from lockgate.postgres.target import Target
 from lockgate.rehearsal.ground import foreign_ground
 from support import servers
-from support.calls import Answer, Project
+from support.calls import Answer, Project, finish
 from support.processes import until, with_word
 
 RUNNER = Path(__file__).parent.parent / "faults" / "runner.py"
@@ -212,11 +210,8 @@ def hurtful(directory: Path) -> Iterator[Project]:
 
 def hurt(project: Project, fault: dict[str, object]) -> Answer:
     """Rehearse under pgbench in a process that is hurt as ``fault`` says."""
-    done = subprocess.run(
-        [sys.executable, str(RUNNER), "rehearse", "--from", project_revision(1), "--queries", "old=old.sql", "--load", "pgbench", "--clients", "2", "--format", "json"],
-        cwd=project.root, env={**os.environ, **project.environ, "FAULT": json.dumps(fault)}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    return Answer(done.returncode, done.stdout, done.stderr)
+    words = ("--from", project_revision(1), "--queries", "old=old.sql", "--load", "pgbench", "--clients", "2", "--format", "json")  # fmt: skip
+    return finish(project.python(str(RUNNER), "rehearse", *words, FAULT=json.dumps(fault)), 120)
 
 
 def project_revision(number: int) -> str:

@@ -1,9 +1,6 @@
 """A pipeline that is killed goes on where it was: at every step, the end is that of an undisturbed release."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 from lockgate.release.steps import STEPS
 from release.conftest import SHA
 from release.stage import TOKEN, rollout_toml, running_workers, service, smoke_toml, workers_toml
-from support.calls import Answer, Project
+from support.calls import Answer, Project, finish
 
 pytestmark = pytest.mark.postgres("18")
 
@@ -48,17 +45,7 @@ REST = [
 def hurt(project: Project, point: str, *arguments: str) -> Answer:
     """Run lockgate, killed at the point of that name."""
     fault = json.dumps({"kind": "kill", "at": 1, "name": point})
-    environ = {**os.environ, **project.environ, "FAULT": fault, "SMOKE_TOKEN": TOKEN}
-    done = subprocess.run(
-        [sys.executable, str(RUNNER), *arguments],
-        cwd=project.root,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return finish(project.python(str(RUNNER), *arguments, FAULT=fault, SMOKE_TOKEN=TOKEN), 120)
 
 
 def world(project: Project, url: str) -> dict:

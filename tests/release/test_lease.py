@@ -10,7 +10,7 @@ import pytest
 from release.conftest import SHA
 from release.stage import PYTHON, job_toml, running_workers, words, workers_toml
 from support import processes
-from support.calls import Project, finish
+from support.calls import Answer, Project, finish
 
 pytestmark = pytest.mark.postgres("18")
 ENV = '[env.production]\nurl_env = "PRODUCTION_URL"\n'
@@ -116,21 +116,15 @@ def test_a_job_that_lives_on(make: Callable[..., Project], database: str):
 @pytest.mark.parametrize("skew", ["86400", "-86400", "back"])
 def test_wrong_clocks(make: Callable[..., Project], database: str, skew: str):
     """A client's clock that is a day off or runs backwards: order and ages come from the server, so the same releases pass and the stale one is refused."""
-    import os
-    import subprocess
-    import sys
-
     project = make(ENV + '[backup]\nprovider = "pg_dump"\n')
     runner = Path(__file__).parent.parent / "faults" / "runner.py"
 
-    def run(sha: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(runner), "release", "--sha", sha, "--env", "production", "--format", "json"],
-            cwd=project.root, env={**os.environ, **project.environ, "FAULT_SKEW": skew}, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+    def run(sha: str) -> Answer:
+        words = ("release", "--sha", sha, "--env", "production", "--format", "json")
+        return finish(project.python(str(runner), *words, FAULT_SKEW=skew))
 
-    assert run(SHA).returncode == 0
-    assert run(NEWER).returncode == 0
+    assert run(SHA).code == 0
+    assert run(NEWER).code == 0
     stale = run(SHA)
-    assert stale.returncode == 4
-    assert json.loads(stale.stdout)["reasonCode"] == "CANDIDATE_STALE"
+    assert stale.code == 4
+    assert json.loads(stale.out)["reasonCode"] == "CANDIDATE_STALE"

@@ -7,17 +7,19 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from jsonschema import Draft202012Validator
 
 from lockgate.migrations.ledger import write_ledger
 from lockgate.record import schemas
+from support import forked
 
 COMMAND = [sys.executable, "-m", "lockgate"]
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]")
 FIRST = 1_700_000_000_000
 """The first revision of a project made by tests."""
+Running: TypeAlias = "subprocess.Popen[str] | forked.Process"
 
 
 class Answer(NamedTuple):
@@ -63,6 +65,11 @@ def validate(schema: str, document: object) -> None:
 class Project:
     """A project folder with migrations, and the command ``lockgate`` in it."""
 
+    cold = False
+    """Whether each process is started as a user's is, with nothing imported."""
+    modules: tuple[str, ...] = ()
+    """What its processes import beside ``forked.LIBRARIES``, and is costly."""
+
     def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = root
         self.directory = root / "db" / "migrations"
@@ -91,12 +98,19 @@ class Project:
         """Write ``lockgate.toml``."""
         (self.root / "lockgate.toml").write_text(text, "utf-8")
 
-    def start(self, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, **environ: str) -> Running:
         """Start ``lockgate`` with these arguments."""
+        return self.python("-m", "lockgate", *arguments, **environ)
+
+    def python(self, *arguments: str, **environ: str) -> Running:
+        """Start Python with these arguments: forked, where that makes no difference."""
+        env = {**os.environ, **self.environ, **environ}
+        if not self.cold and forked.same_start(env):
+            return forked.nursery(*self.modules).start(arguments, cwd=self.root, env=env)
         return subprocess.Popen(
-            [*COMMAND, *arguments],
+            [sys.executable, *arguments],
             cwd=self.root,
-            env={**os.environ, **self.environ, **environ},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +146,7 @@ class Project:
         return document
 
 
-def finish(process: "subprocess.Popen[str]", seconds: float = 60) -> Answer:
+def finish(process: Running, seconds: float = 60) -> Answer:
     """Wait for the end of ``process`` and take its output."""
     try:
         out, err = process.communicate(timeout=seconds)
