@@ -204,9 +204,12 @@ def test_which_parameters_are_tried() -> None:
     columns = (ColumnOf("a", "text", "text", not_null=True), ColumnOf("b", "text", "text"), ColumnOf("c", "int", "int4"))  # fmt: skip
     tables = [Table(7, "r", "public", "t", columns)]
 
-    def tried(text: str) -> list[tuple[int, str]]:
+    def tried(text: str) -> list[tuple[object, str]]:
         (query,) = queries_of(text)
-        return [(number, column.name) for number, _, column in written(query, tables)]
+        return [
+            (numbers[0] if len(numbers) == 1 else numbers, column.name)
+            for numbers, _, column in written(query, tables)
+        ]
 
     assert tried("insert into t values ($1, $2, $3::int)") == [(2, "b"), (3, "c")]
     assert tried("insert into t (a, b) values ($1, 'x'), ($2, $3 || 'x'), ($4, lower($5)), ($6, $7)") == [(5, "b"), (7, "b")]  # fmt: skip
@@ -222,6 +225,23 @@ def test_which_parameters_are_tried() -> None:
         (3, "c"),
     ]
     assert tried("insert into t (a, b) select v.x, v.y from (select $1::text x, $2::text y) v") == [(2, "b")]
+    assert tried("with v (x, y) as (values ($1, $2)) insert into t (a, b) select * from v") == [(2, "b")]
+    assert tried("with v as (select $1 as x, $2 as y) update t set b = v.y from v where t.a = v.x") == [
+        (2, "b")
+    ]
+    assert tried("insert into t (a, b) select $1, $2 union all select $3, $4") == [(2, "b")]
+    assert tried("insert into t (a, b) values ($1, (select $2))") == [(2, "b")]
+    assert tried("update t set (b, c) = (select $1, $2)") == [(1, "b"), (2, "c")]
+    assert tried("insert into t (a, b) select 'x', lower(v.y) from (values ($1)) v (y)") == [(1, "b")]
+    assert (
+        tried(
+            "insert into t (a, b) select 'x', upper(b) from (select lower(b) as b from (select $1 as b) w) b"
+        )
+        == []
+    )
+    assert tried("insert into t (a, b) values ('x', coalesce($1, $2))") == [((1, 2), "b")]
+    assert tried("insert into t (a, b) values ('x', case when $1 then $2 else $3 end)") == [((2, 3), "b")]
+    assert tried("insert into t (a, b) values ('x', left(nullif($1, '') collate \"C\", 3))") == [(1, "b")]
     merge = "merge into t using (select $1::text as a, $2::text as b) s on s.a = t.a when matched then update set b = s.b when not matched then insert (a, b, c) values (s.a, s.b, $3)"
     assert tried(merge) == [(2, "b"), (3, "c")]
     assert tried("insert into t (a, b) values ('x', $1) on conflict (a) do update set b = $2") == [(1, "b"), (2, "b")]  # fmt: skip
@@ -248,6 +268,8 @@ def test_a_wide_row(rehearse: Callable[..., Rehearsal]) -> None:
         "INSERT INTO users (id, email, nick) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[]);",
         "INSERT INTO users (id, email, nick) VALUES ($1, $2, lower($3));",
         "UPDATE users SET (age, nick) = ($1, $2) WHERE id = $3;",
+        "INSERT INTO users (id, email, nick) VALUES ($1, $2, coalesce($3, $4));",
+        "WITH v (id, nick) AS (VALUES ($1::bigint, $2)) INSERT INTO users (id, email, nick) SELECT id, 'x' || id, nick FROM v;",
         "UPDATE users SET nick = v.nick FROM (VALUES ($1::bigint, $2)) v (id, nick) WHERE users.id = v.id;",
         "MERGE INTO users u USING (SELECT $1::bigint AS id, $2::text AS email, $3::text AS nick) s ON s.id = u.id"
         " WHEN MATCHED THEN UPDATE SET nick = s.nick WHEN NOT MATCHED THEN INSERT (id, email, nick) VALUES (s.id, s.email, s.nick);",
@@ -258,3 +280,18 @@ def test_a_null_by_another_way(rehearse: Callable[..., Rehearsal], query: str) -
     found = rehearse(BASE, SET, base=1, queries=query)
     assert found.compatibility["old"].answer == "hold", told(found)
     assert "sends NULL for users.nick, " in told(found)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("kind", ["json", "jsonb", "text[]", "point"])
+def test_a_null_of_any_type(rehearse: Callable[..., Rehearsal], kind: str) -> None:
+    """A column of a type whose values are written in braces or brackets is tried like any other."""
+    base = f"create table docs (id bigint primary key, doc {kind});"
+    found = rehearse(
+        base,
+        "alter table docs alter column doc set not null;",
+        base=1,
+        queries="INSERT INTO docs VALUES ($1, $2);",
+    )
+    assert found.compatibility["old"].answer == "hold", told(found)
+    assert "sends NULL for docs.doc, " in told(found)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lockgate.postgres.script import ScriptError, split
-from lockgate.postgres.sources import Given, given, rows, traced
+from lockgate.postgres.sources import Given, given, nth, rows, traced
 from lockgate.postgres.tree.library import SyntaxProblem, tree_json
 
 Node = Any
@@ -170,7 +170,7 @@ def _insert(statement: Node, uses: dict[int, Use]) -> None:
     names = [c.get("ResTarget", {}).get("name", "") for c in statement.get("cols", ())]
     table = ((relation.get("schemaname", ""), relation.get("relname", "")),)
     select = statement.get("selectStmt", {}).get("SelectStmt", {})
-    known = given(select)
+    known = given(select, statement)
     for row in rows(select, known):
         _cells(row, table, names, known, uses)
 
@@ -184,7 +184,7 @@ def _cells(
         position = -1 if names else number
         for node in traced(cell, known):
             _note(uses, node, "insert", table, column, position=position)
-            _within(uses, node, table, column, position=position)
+            _within(uses, node, table, column, known if node is cell else (), position=position)
 
 
 def _merge(
@@ -202,11 +202,25 @@ def _merge(
             _assignments(targets, around, known, uses)
 
 
+_INSIDE = {
+    "FuncCall": ("args",),
+    "CoalesceExpr": ("args",),
+    "MinMaxExpr": ("args",),
+    "CaseExpr": ("args", "defresult"),
+    "CaseWhen": ("result",),
+    "A_Expr": ("lexpr", "rexpr"),
+    "TypeCast": ("arg",),
+    "CollateClause": ("arg",),
+}
+"""Where the values stand that make the value of an expression."""
+
+
 def _within(
     uses: dict[int, Use],
     node: Node,
     relations: tuple[tuple[str, str], ...],
     column: str,
+    known: Sequence[Given],
     *,
     position: int = -1,
     role: str = "within",
@@ -214,19 +228,18 @@ def _within(
     """Parameters of an expression that is written into a column: ``lower($1)``, ``coalesce($1, x)``, ``total + $1``."""
     if not isinstance(node, dict):
         return
-    for key, parts in (
-        ("FuncCall", ("args",)),
-        ("CoalesceExpr", ("args",)),
-        ("A_Expr", ("lexpr", "rexpr")),
-        ("TypeCast", ("arg",)),
-    ):
-        for part in parts:
-            inner = node.get(key, {}).get(part, ())
-            for one in inner if isinstance(inner, list) else [inner]:
-                inside = "operand" if key == "A_Expr" else role
+    for key, parts in _INSIDE.items():
+        if key not in node:
+            continue
+        inside = "operand" if key == "A_Expr" and node[key].get("kind") != "AEXPR_NULLIF" else role
+        inner = [node[key].get(part, ()) for part in parts]
+        for one in [item for part in inner for item in (part if isinstance(part, list) else [part])]:
+            for value in traced(one, known):
                 if key != "TypeCast":
-                    _note(uses, one, inside, relations, column, position=position)
-                _within(uses, one, relations, column, position=position, role=inside)
+                    _note(uses, value, inside, relations, column, position=position)
+                # What a source gives is written in that source's own terms: its names are not looked up here again.
+                deeper = known if value is one else ()
+                _within(uses, value, relations, column, deeper, position=position, role=inside)
 
 
 def _assignments(
@@ -235,19 +248,16 @@ def _assignments(
     for item in targets:
         target = item.get("ResTarget", {})
         relations = tuple((schema, name) for _, schema, name in around)
-        for value in traced(_one_of_many(target.get("val", {})), known):
+        given_here = _one_of_many(target.get("val", {}))
+        for value in traced(given_here, known):
             _note(uses, value, "set", relations, target.get("name", ""))
-            _within(uses, value, relations, target.get("name", ""))
+            _within(uses, value, relations, target.get("name", ""), known if value is given_here else ())
 
 
 def _one_of_many(value: Node) -> Node:
     """The value of one column of ``SET (a, b) = ROW($1, $2)``; any other as it is."""
     part = value.get("MultiAssignRef") if isinstance(value, dict) else None
-    if part is None:
-        return value
-    values = part.get("source", {}).get("RowExpr", {}).get("args", ())
-    number = part.get("colno", 0)
-    return values[number - 1] if 0 < number <= len(values) else value
+    return value if part is None else nth(part.get("source", {}), part.get("colno", 0)) or value
 
 
 def _comparison(

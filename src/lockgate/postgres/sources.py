@@ -18,14 +18,25 @@ class Given(NamedTuple):
     node: Node
 
 
-def given(statement: Node) -> tuple[Given, ...]:
-    """The columns that the sources of ``statement`` give, in their order."""
+def given(statement: Node, around: Node = None) -> tuple[Given, ...]:
+    """The columns that the sources of ``statement`` give, in their order; the queries of WITH are its own or those of ``around``."""
+    queries = {**_with(around or {}), **_with(statement)}
     items = [
         statement.get("sourceRelation"),
         *statement.get("fromClause", ()),
         *statement.get("usingClause", ()),
     ]
-    return tuple(one for item in items for one in _of_item(item))
+    return tuple(one for item in items for one in _of_item(item, queries))
+
+
+def _with(statement: Node) -> dict[str, Node]:
+    """The queries of WITH by name, each as if it stood in the place of its name."""
+    found = {}
+    for item in statement.get("withClause", {}).get("ctes", ()):
+        query = item.get("CommonTableExpr", {})
+        alias = {"aliasname": query.get("ctename", ""), "colnames": query.get("aliascolnames", [])}
+        found[alias["aliasname"]] = {"subquery": query.get("ctequery", {}), "alias": alias}
+    return found
 
 
 def traced(node: Node, known: Sequence[Given]) -> list[Node]:
@@ -36,7 +47,26 @@ def traced(node: Node, known: Sequence[Given]) -> list[Node]:
         found = [g.node for g in known if g.column == names[-1] and names[:-1] in ([], [g.source])]
         if found:
             return found
-    return [node]
+    alone = _alone(node)
+    return [node] if alone is None else [alone]
+
+
+def _alone(node: Node) -> Node:
+    """The value of ``(SELECT value)``, None for anything else."""
+    link = node.get("SubLink", {}) if isinstance(node, dict) else {}
+    select = link.get("subselect", {}).get("SelectStmt", {})
+    if link.get("subLinkType") != "EXPR_SUBLINK" or "fromClause" in select:
+        return None
+    targets = select.get("targetList", ())
+    return targets[0].get("ResTarget", {}).get("val") if len(targets) == 1 else None
+
+
+def nth(source: Node, number: int) -> Node:
+    """The ``number``-th value (from 1) of a row, written as ``ROW(...)`` or as a SELECT; None where it is neither."""
+    values = source.get("RowExpr", {}).get("args", ())
+    select = source.get("SubLink", {}).get("subselect", {}).get("SelectStmt", {})
+    values = values or [target.get("ResTarget", {}).get("val") for target in select.get("targetList", ())]
+    return values[number - 1] if 0 < number <= len(values) else None
 
 
 def rows(select: Node, known: Sequence[Given]) -> list[list[Node]]:
@@ -44,6 +74,11 @@ def rows(select: Node, known: Sequence[Given]) -> list[list[Node]]:
     lists = [row.get("List", {}).get("items", ()) for row in select.get("valuesLists", ())]
     if lists:
         return [list(row) for row in lists]
+    if "larg" in select:
+        return [
+            *rows(select["larg"], given(select["larg"], select)),
+            *rows(select["rarg"], given(select["rarg"], select)),
+        ]
     row: list[Node] = []
     for target in select.get("targetList", ()):
         value = target.get("ResTarget", {}).get("val", {})
@@ -67,12 +102,16 @@ def _starred(node: Node) -> str | None:
     return str(fields[-2].get("String", {}).get("sval", "")) if len(fields) > 1 else ""
 
 
-def _of_item(item: Node) -> Iterator[Given]:
+def _of_item(item: Node, queries: dict[str, Node]) -> Iterator[Given]:
     if not isinstance(item, dict):
         return
     if "JoinExpr" in item:
-        yield from _of_item(item["JoinExpr"].get("larg"))
-        yield from _of_item(item["JoinExpr"].get("rarg"))
+        yield from _of_item(item["JoinExpr"].get("larg"), queries)
+        yield from _of_item(item["JoinExpr"].get("rarg"), queries)
+    named_query = queries.get(item.get("RangeVar", item).get("relname", ""))
+    if named_query is not None:
+        alias = {**named_query["alias"], **item.get("RangeVar", item).get("alias", {})}
+        item = {"RangeSubselect": {**named_query, "alias": alias}}
     for key, columns in (("RangeSubselect", _of_subselect), ("RangeFunction", _of_function)):
         source = item.get(key, {})
         alias = source.get("alias", {})

@@ -31,8 +31,8 @@ Share = Callable[[Table, ColumnOf], float | None]
 
 Ways = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 """Calls with NULL, each beside those of the same values without it."""
-Written = tuple[int, Table, ColumnOf]
-"""The number of a parameter, and where it is written to."""
+Written = tuple[tuple[int, ...], Table, ColumnOf]
+"""The numbers of parameters that make one value, and where it is written to."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -60,13 +60,24 @@ def written(query: Query, tables: Iterable[Table]) -> list[Written]:
     found: dict[tuple[int, str, str], Written] = {}
     for use in query.uses:
         place = place_of(use, known) if use.role in _WRITTEN else None
-        if place is not None and not place[1].not_null:
-            found.setdefault((place[0].oid, place[1].name, use.role), (use.number, *place))
+        if place is None or place[1].not_null:
+            continue
+        key = (place[0].oid, place[1].name, use.role)
+        # coalesce($1, $2) is NULL only where both are.
+        before = found[key][0] if key in found and use.role == "within" else ()
+        if before or key not in found:
+            found[key] = ((*before, use.number), *place)
     return list(found.values())
 
 
 def sendable(
-    wire: Wire, query: Query, sets: Sequence[Trial], execute: Execute, tables: Iterable[Table], share: Share
+    wire: Wire,
+    query: Query,
+    types: Sequence[str],
+    sets: Sequence[Trial],
+    execute: Execute,
+    tables: Iterable[Table],
+    share: Share,
 ) -> list[Sent | Together]:
     """The NULLs with which the prepared query works now; the other values are those of its first set and its last."""
     single = [trial[0] for trial in sets if len(trial) == 1]
@@ -74,13 +85,17 @@ def sendable(
     rows = [single[0], *([single[-1]] if len(single) > 1 else [])] if single else []
 
     wanted = written(query, tables)
-    arrays = {number for number, _, column in wanted if column.category != "A"}
+    # Of an array whose elements are written in rows of their own, one of them is NULL.
+    arrays = {
+        number
+        for numbers, _, column in wanted
+        for number in numbers
+        if column.category != "A" and types[number - 1].endswith("[]")
+    }
 
     def ways(*numbers: int) -> Ways:
-        sent = [
-            [null_for(value, n in arrays) if n in numbers else value for n, value in enumerate(row, 1)]
-            for row in rows
-        ]
+        nulls = {number: "{NULL}" if number in arrays else None for number in numbers}
+        sent = [[nulls.get(n, value) for n, value in enumerate(row, 1)] for row in rows]
         return tuple(
             (tuple(execute([with_null])), tuple(execute([row])))
             for with_null, row in zip(sent, rows, strict=True)
@@ -89,19 +104,14 @@ def sendable(
     def working(*numbers: int) -> Ways:
         return tuple(way for way in ways(*numbers) if error_of(wire, way[0]) is None)
 
-    one = [Sent(t.key, c.name, working(number), share(t, c)) for number, t, c in wanted[:MOST]]
+    one = [Sent(t.key, c.name, working(*numbers), share(t, c)) for numbers, t, c in wanted[:MOST]]
     found: list[Sent | Together] = [sent for sent in one if sent.ways]
     rest = wanted[MOST:]
-    together = working(*(number for number, _, _ in rest)) if rest else ()
+    together = working(*(number for numbers, _, _ in rest for number in numbers)) if rest else ()
     if together:
-        each = tuple(Sent(t.key, c.name, ways(number), share(t, c)) for number, t, c in rest)
+        each = tuple(Sent(t.key, c.name, ways(*numbers), share(t, c)) for numbers, t, c in rest)
         found.append(Together(together, each))
     return found
-
-
-def null_for(value: str | None, of_rows: bool) -> str | None:
-    """NULL in place of ``value``; an array whose elements are written in rows of their own holds one. Pure."""
-    return "{NULL}" if of_rows and (value or "").startswith("{") else None
 
 
 def refusal(wire: Wire, sent: Iterable[Sent | Together]) -> Refusal | None:

@@ -166,8 +166,8 @@ class Probe:
                 continue
             if subject.nulls is None:
                 subject.nulls = sendable(
-                    fresh, subject.query, subject.sets, subject.execute, tables, self.older.share
-                )
+                    fresh, subject.query, subject.types or [], subject.sets, subject.execute, tables, self.older.share,
+                )  # fmt: skip
                 continue
             refused = refusal(fresh, subject.nulls)
             if refused is not None:
