@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import servers
 from support.processes import until
 from support.tables import run_sql
 
@@ -50,7 +51,9 @@ def mariadb() -> Iterator[dict[str, object]]:
             pytest.fail("mariadbd is not installed")
         pytest.skip("mariadbd is not installed")
     pymysql = pytest.importorskip("pymysql")
-    folder = Path(tempfile.mkdtemp(prefix="lockgate-mariadb-"))
+    folder = Path(
+        tempfile.mkdtemp(prefix="lockgate-mariadb-", dir=servers.scratch())
+    )  # each change of a table is flushed
     folder.chmod(0o755)
     data = folder / "data"
     user = ["--user=mysql"] if os.getuid() == 0 else []
