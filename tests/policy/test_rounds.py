@@ -52,7 +52,7 @@ def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
         setup, _, each = text.partition("-- each\n")
         with psycopg.connect(url, autocommit=True) as connection:
             version = connection.info.server_version // 10000
-            if path.stem == "from_18" and version < 18:
+            if path.stem.startswith("from_18") and version < 18:
                 pytest.skip("this schema came with PostgreSQL 18")
             schema = model_of(setup, version=version)
             cursor = connection.cursor()

@@ -26,8 +26,11 @@ def check_recursion(draft: Draft, state: Relation | None, action: w.Action) -> l
         column = state.columns.get(action.column)
         # Before 18 a child by inheritance could still be without, so the server looks at all of them.
         sure = state.kind == "p" or draft.server.version >= 18
-        return [] if sure and column is not None and column.not_null else draft.schema.descendants(state.key)
+        proven = column is not None and column.not_null and column.not_null_valid
+        return [] if sure and proven else draft.schema.descendants(state.key)
     if isinstance(action, w.AlterConstraint):
+        if action.inherited is not None:
+            return draft.schema.descendants(state.key) if action.inherited else state.children
         return draft.schema.partitions(state.key)
     if isinstance(action, w.DropColumn) and action.if_exists and action.column not in state.columns:
         return []
@@ -59,7 +62,8 @@ def check_recursion(draft: Draft, state: Relation | None, action: w.Action) -> l
     if isinstance(action, w.AlterIdentity) and draft.server.version >= 17 and state.kind == "p":
         column = state.columns.get(action.column)
         there = column is not None and bool(column.identity)
-        return draft.schema.descendants(state.key) if there or action.what == "add" else []
+        reaches = action.what == "add" or (there and action.what != "sequence")
+        return draft.schema.descendants(state.key) if reaches else []
     return []
 
 
@@ -110,7 +114,7 @@ def add_column(draft: Draft, key: str, state: Relation | None, action: w.AddColu
         if constraint.references is not None:
             referenced = draft.known(constraint.references)[0]
             reference(draft, referenced)
-            if column.default is not None:
+            if column.default is not None and constraint.enforced:
                 check_foreign_key(draft, key, referenced)
         elif constraint.kind in ("unique", "primary", "exclude"):
             for name in family:
@@ -162,6 +166,8 @@ def alter_type(draft: Draft, key: str, state: Relation | None, action: w.AlterTy
 
 def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.AlterType) -> None:
     name = relation.key
+    if column.generated == "v":
+        return  # nothing is stored, and no index can be on it
     written = relation.kind in "rm" and rewrites(draft.schema, column, action)
     if relation.kind == "c":
         return

@@ -116,7 +116,7 @@ def _rename_below(draft: Draft, key: str, word: w.Rename) -> None:
         if constraint is not None and constraint.index:
             draft.lock(constraint.index, LockMode.ShareUpdateExclusiveLock)
             return
-        if constraint is None or constraint.kind != "check" or constraint.no_inherit:
+        if constraint is None or constraint.kind not in ("check", "not_null") or constraint.no_inherit:
             return
     draft.lock_all(schema.descendants(key), LockMode.AccessExclusiveLock)
 

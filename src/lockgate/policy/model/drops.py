@@ -115,7 +115,9 @@ class Closure:
                 if reference is not None and reference.ref_index == constraint.index:
                     self.constraint(child, other)
         for child in state.children if only else ():
-            if name in self.schema.relations[child].constraints:
+            own = state.constraints.get(name)
+            inherited = own is not None and own.kind == "not_null" and not own.no_inherit
+            if inherited or name in self.schema.relations[child].constraints:
                 self.touched[child] = None
         for child in self.schema.descendants(table) if not only else ():
             child_state = self.schema.relations.get(child)

@@ -5,16 +5,18 @@ remainders of a hash. A test keeps some slots, AND keeps what all of its parts k
 slot that belongs to no partition belongs to the default one. What cannot be told keeps everything.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from lockgate.policy.model import ranges
 from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
-from lockgate.policy.model.datums import INTEGERS, NULL, Comparable, comparable, fits, ordered
+from lockgate.policy.model.datums import INTEGERS, NULL, TEXTS, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.postgres.tree.words import Condition, Either, Test, TypeName
 
+_WHOLE = re.compile(r"n:-?\d+")
 _SCALED = frozenset({"numeric", "timestamp", "timestamptz"})
 
 
@@ -26,12 +28,28 @@ def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> 
             own = state.columns[test.column]
             if own.not_null and own.not_null_valid:
                 return []  # since 17 the planner knows that nothing is
+    if _contradict(state, conditions):
+        return []
     for name in _children(schema, state, conditions):
         found.append(name)
         below = schema.relations.get(name)
         if below is not None and below.kind == "p":
             found += kept(schema, below, conditions)
     return found
+
+
+def _contradict(state: Relation, conditions: tuple[Condition, ...]) -> bool:
+    """Whether one column would equal two numbers, or two texts: the planner sees that no row is asked for."""
+    equal: dict[str, str] = {}
+    for test in conditions:
+        if not isinstance(test, Test) or test.op != "=" or len(test.values) != 1:
+            continue
+        (value,) = test.values
+        own = state.columns.get(test.column)
+        text = own is not None and own.type.name in TEXTS and value[:2] == "s:"
+        if (text or _WHOLE.fullmatch(value)) and equal.setdefault(test.column, value) != value:
+            return True
+    return False
 
 
 def _children(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
@@ -145,12 +163,17 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
     """What single tests keep; those on several columns of the key are taken together."""
     equal: dict[str, Comparable] = {}
     asked: ranges.Asked = {}
+    compared: set[str] = set()
     others: dict[str, list[tuple[str, Comparable]]] = {}
     for test in tests:
         kind = bounds.kinds[bounds.keys.index(test.column)]
         if test.op == "null":
             equal[test.column] = NULL
             continue
+        # Of a hash the server asks only what equals it, and what differs only of a list; a list after IN is asked apart.
+        useless = {"hash": ("<", "<=", ">", ">=", "<>"), "range": ("<>",)}.get(bounds.strategy, ())
+        if test.op == "not null" or (len(test.values) == 1 and test.op not in useless):
+            compared.add(test.column)
         if test.op == "not null":
             if bounds.strategy == "list":
                 yield _not_null(bounds)
@@ -181,7 +204,9 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
                 equal[test.column] = value
             else:
                 others.setdefault(test.column, []).append((test.op, value))
-    if bounds.strategy == "range":
+    if any(equal.get(name) == NULL for name in compared):
+        yield frozenset()  # NULL is on no side of a value
+    elif bounds.strategy == "range":
         if NULL in equal.values():
             yield ranges.default_only(bounds)
         else:

@@ -201,6 +201,8 @@ def _alter_constraint(
     constraint = state.constraints.get(action.name)
     if constraint is not None and action.enforced is not None:
         constraint.enforced = constraint.valid = action.enforced
+    elif constraint is not None and action.inherited is not None:
+        constraint.no_inherit = not action.inherited
     elif constraint is not None:
         constraint.deferred = action.deferred
 

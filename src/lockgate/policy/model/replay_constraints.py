@@ -82,9 +82,16 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
                     # What was valid already stays so.
                     proven = column.not_null and column.not_null_valid
                     column.not_null, column.not_null_valid = True, proven or not constraint.not_valid
-        if constraint.name:
+        if (
+            constraint.name and schema.version >= 18
+        ):  # before, NOT NULL was no constraint and its name nothing
             made = Constraint(
-                constraint.name, kind, constraint.columns, not constraint.not_valid, created_file=file
+                constraint.name,
+                kind,
+                constraint.columns,
+                not constraint.not_valid,
+                no_inherit=constraint.no_inherit,
+                created_file=file,
             )
             state.constraints[constraint.name] = made
         return None

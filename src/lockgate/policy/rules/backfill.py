@@ -214,7 +214,10 @@ def _tells_sequence(judged: Judged) -> bool:
     if isinstance(word, w.Dml):
         return any(parted(name)[1] == "setval" for name in word.query.functions)
     if isinstance(word, w.AlterTable):
-        return any(isinstance(action, w.AlterIdentity) and action.what == "set" for action in word.actions)
+        return any(
+            isinstance(action, w.AlterIdentity) and action.what in ("set", "sequence")
+            for action in word.actions
+        )
     return isinstance(word, w.AlterSequence | w.DoBlock)
 
 

@@ -98,7 +98,8 @@ def hidden(subject: Subject) -> Iterator[Hit]:
         for verb in ("alter table", "create table", "create index", "drop ", "truncate", "execute ")
     )
     unknown = "".join(f"; {found.why}" for found in subject.facts.hidden)
+    read = not ddl and all(found.slight for found in subject.facts.hidden)
     yield Hit(
-        f"{subject.facts.kind} hides {'DDL' if ddl else 'what it does'}{unknown}",
-        severity="error" if ddl else "",
+        f"{subject.facts.kind} {'is read and claimed' if read else 'hides DDL' if ddl else 'hides what it does'}{unknown}",
+        severity="error" if ddl else "info" if read else "",
     )

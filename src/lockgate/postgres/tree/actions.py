@@ -56,7 +56,7 @@ class SetExpression(Word, frozen=True):
 
 
 class AlterIdentity(Word, frozen=True):
-    """ADD GENERATED, SET …, RESTART, DROP IDENTITY. ``what``: add, set, drop."""
+    """ADD GENERATED, SET …, RESTART, DROP IDENTITY. ``what``: add, set, drop; sequence for options of that alone."""
 
     column: str
     what: str
@@ -92,6 +92,8 @@ class AlterConstraint(Word, frozen=True):
     name: str
     enforced: bool | None = None
     deferred: bool = False
+    # INHERIT or NO INHERIT of a NOT NULL.
+    inherited: bool | None = None
 
 
 class SetStatistics(Word, frozen=True):

@@ -182,11 +182,25 @@ def _parts(node: Any) -> Iterator[Tree]:
     """A condition, taken apart at AND."""
     queue = [node] if node else []
     while queue:
-        part = queue.pop(0)
+        part = _pushed(queue.pop(0))
         if part.get("BoolExpr", {}).get("boolop") == "AND_EXPR":
             queue[:0] = part["BoolExpr"].get("args", [])
         else:
             yield from _pairs(part) or [part]
+
+
+def _pushed(part: Tree) -> Tree:
+    """NOT of AND, OR or NOT, pushed down to what they hold, as the planner does it."""
+    if part.get("BoolExpr", {}).get("boolop") != "NOT_EXPR":
+        return part
+    inner = part["BoolExpr"]["args"][0].get("BoolExpr")
+    if inner is None:
+        return part
+    if inner["boolop"] == "NOT_EXPR":
+        return _pushed(dict(inner["args"][0]))
+    arms = [{"BoolExpr": {"boolop": "NOT_EXPR", "args": [arm]}} for arm in inner.get("args", ())]
+    other = "OR_EXPR" if inner["boolop"] == "AND_EXPR" else "AND_EXPR"
+    return {"BoolExpr": {"boolop": other, "args": arms}}
 
 
 def _pairs(part: Tree) -> list[Tree]:
@@ -226,7 +240,10 @@ def _condition(alias: str, part: Tree) -> list[Condition]:
             if not inside:
                 return []
             arms.append(inside)
-        return [Either(tuple(arms))]
+        # What every arm says is said once, in front of them, before partitions are looked at.
+        common = [test for test in arms[0] if all(test in arm for arm in arms)] if len(arms) > 1 else []
+        rest = [tuple([test for test in arm if test not in common]) for arm in arms]
+        return [*common, *([Either(tuple(rest))] if all(rest) else [])]
     return [test for of, test in _tests(part) if of[0] in ("", alias)]
 
 

@@ -250,10 +250,10 @@ def _unbox(kind: str) -> Callable[[AlterTableCmd], Raw]:
 _column_body, _constraint_body = _unbox("ColumnDef"), _unbox("Constraint")
 
 
-def _alters_sequence(command: AlterTableCmd) -> bool:
-    """Whether SET says more than when the value is made up."""
-    options = _boxed(command, "List").get("items", [])
-    return any(item["DefElem"].get("defname") != "generated" for item in options)
+def _set_identity(command: AlterTableCmd) -> tuple[str, bool]:
+    """Whether SET says when the value is made up, and whether it says something of the sequence behind it."""
+    options = [item["DefElem"].get("defname") for item in _boxed(command, "List").get("items", [])]
+    return "set" if "generated" in options else "sequence", bool(set(options) - {"generated"})
 
 
 def _replica(command: AlterTableCmd) -> w.ReplicaIdentity:
@@ -277,7 +277,9 @@ def _alter_constraint(command: AlterTableCmd) -> w.AlterConstraint:
     if not node:
         node = _boxed(command, "Constraint")
     enforced = node.get("is_enforced", False) if node.get("alterEnforceability") else None
-    return w.AlterConstraint(node.get("conname", command.name), enforced, node.get("initdeferred", False))
+    inherited = not node.get("noinherit", False) if node.get("alterInheritability") else None
+    name = node.get("conname", command.name)
+    return w.AlterConstraint(name, enforced, node.get("initdeferred", False), inherited)
 
 
 _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
@@ -290,7 +292,7 @@ _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
     "AT_SetExpression": lambda c: w.SetExpression(c.name, expression_of(c.definition)),
     "AT_DropExpression": lambda c: w.SetExpression(c.name, None),
     "AT_AddIdentity": lambda c: _add_identity(c),
-    "AT_SetIdentity": lambda c: w.AlterIdentity(c.name, "set", _alters_sequence(c)),
+    "AT_SetIdentity": lambda c: w.AlterIdentity(c.name, *_set_identity(c)),
     "AT_DropIdentity": lambda c: w.AlterIdentity(c.name, "drop"),
     "AT_AddConstraint": lambda c: _add_constraint(_with(c, _constraint_body(c))),
     "AT_DropConstraint": lambda c: w.DropConstraint(c.name, _cascades(c), c.missing_ok),

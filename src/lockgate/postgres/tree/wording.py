@@ -122,6 +122,8 @@ def column_of(node: ColumnDef) -> Column:
         kind = constraint.contype
         if kind == "CONSTR_NOTNULL":
             not_null = True
+            if constraint.conname:
+                rest.append(constraint_of(constraint, node.colname))
         elif kind == "CONSTR_DEFAULT":
             default = expression_of(constraint.raw_expr)
         elif kind == "CONSTR_IDENTITY":
