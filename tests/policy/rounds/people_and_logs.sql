@@ -124,7 +124,6 @@ insert into hr.log (id, at) values (5, '2030-02-02'); -- rows
 insert into hr.log values (6, 1, now(), 'n'); -- hidden
 insert into hr.log_24 values (7, 1, '2024-02-02'); -- rows
 insert into hr.log_25 values (7, 1, '2025-02-02'); -- rows
-insert into hr.log_24_0 select * from hr.log_24_1; -- rows
 insert into hr.log select * from arch.log_23; -- rows
 insert into hr.person (name, mgr) values ('z', 1) returning id;
 insert into hr.person (name) select name || '2' from hr.person; -- hidden

@@ -60,7 +60,7 @@ insert into ord values (5, null, 5);
 insert into evref values (1, 1);
 insert into trow values (5, 'x');
 insert into trow select 5, 'x';
-update trow set v = 'y'; -- hidden
+update trow set v = 'y';
 update trow set v = 'y' where id = 99; -- hidden
 insert into tst values (1, 'x');
 update tst set v = 'y' where id = 99;

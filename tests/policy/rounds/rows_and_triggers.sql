@@ -36,14 +36,14 @@ select team_count();
 select * from f_ret();
 select f_default(1), team_count();
 select add_task('x');
-call close_all(); -- hidden
+call close_all();
 select f_loop();
 select * from counts;
 select * from open_tasks where id = 1;
 select s2.in_path();
 select dyn('temporal'); -- hidden
 do $$ begin insert into team values (7, 'z', null); end $$;
-do $$ begin alter table task add column extra int default 0; update task set extra = 1; create index on task (extra); end $$; -- hidden
+do $$ begin alter table task add column extra int default 0; update task set extra = 1; create index on task (extra); end $$;
 do $$ declare t text; begin select name into t from team where id = 1; if t = 'a' then raise notice 'x'; end if; end $$;
 do $$ begin create table fresh (id int references team); insert into fresh values (1); end $$;
 do $$ begin create temp table tt as select * from member; perform count(*) from tt; drop table tt; end $$;

@@ -20,23 +20,27 @@ _WRITING = frozenset("cnd")
 
 
 def has_rows(schema: Schema, key: str) -> bool:
-    """Whether there are rows, as far as files or a snapshot tell."""
-    states = [schema.relations.get(each) for each in (key, *schema.descendants(key))]
+    """Whether there are rows, as far as files or a snapshot tell; of a partition, whether its parent has some."""
+    states = [schema.relations.get(each) for each in (key, *schema.ancestors(key), *schema.descendants(key))]
     return any(state is not None and (state.filled or state.rows > 0) for state in states)
 
 
 def constants(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
     """The look-ups of rows of VALUES."""
     for constraint, other in _keys(draft, state):
-        for values in _given(constraint, names, word):
-            if "?" not in values.values():
-                _look(draft, constraint, other, values)
+        for values in _given(state, constraint, names, word):
+            _look(draft, constraint, other, values)
 
 
-def _given(constraint: Constraint, names: list[str], word: w.Insert) -> Iterator[dict[str, str]]:
+def _given(
+    state: Relation, constraint: Constraint, names: list[str], word: w.Insert
+) -> Iterator[dict[str, str]]:
     """The keys of the rows of VALUES, but for those that are NULL, which refer to nothing."""
-    for row in word.rows:
-        values = dict(zip(names, row, strict=False))
+    others = {name: "?" if column.has_default else "null" for name, column in state.columns.items()}
+    for row in word.rows or ((),):
+        values = others | (
+            dict(zip(names, row, strict=False)) if word.rows else dict.fromkeys(names[: word.width], "?")
+        )
         found = {name: values.get(name, "null") for name in constraint.columns}
         if "null" not in found.values():
             yield found
@@ -85,7 +89,7 @@ def conflicting(
     for constraint, other in _keys(draft, state):
         if there and set(sets) & set(constraint.columns):
             _look(draft, constraint, other, {})
-        elif set(sets) & set(constraint.columns) or any(_given(constraint, names, word)):
+        elif set(sets) & set(constraint.columns) or any(_given(state, constraint, names, word)):
             _may(draft, constraint, other)
     _referencing(draft, state, "update", sets, sure=False, claimed=there, above=(state.key,))
 
@@ -99,9 +103,11 @@ def changed(
         if column.sequence and sets.get(column.name) == DEFAULT:
             _ask(draft, column.sequence, claimed=claimed)
     if "update" in events:
+        moves = state.kind == "p" and any(sets.get(name, SAME) != SAME for name in state.partition_columns)
         for constraint, other in _keys(draft, state):
             values = {name: sets[name] for name in constraint.columns if sets.get(name, SAME) != SAME}
-            if not values or "null" in values.values():
+            # A row that goes to another partition is a new row there, with all its keys.
+            if not (values or moves) or "null" in values.values():
                 continue
             if claimed:
                 _look(draft, constraint, other, values)

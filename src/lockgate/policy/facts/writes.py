@@ -18,7 +18,7 @@ from lockgate.postgres.tree.words import LockMode
 def dml(draft: Draft, word: w.Dml) -> None:
     """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
     draft.facts.kind = word.kind.upper()
-    draft.facts.reversible = word.kind in ("select", "explain", "copy to") and not word.changes
+    draft.facts.reversible = word.kind in ("select", "explain", "copy to")
     if word.runs:
         _called(draft, word)
         run_calls(draft, word.query)
@@ -67,8 +67,11 @@ def _fired(draft: Draft, target: str, word: w.Dml) -> None:
     """The triggers of the target, unless rules or INSTEAD OF have taken the statement over."""
     if word.insert is not None:
         _fire(draft, target, "insert", rows=word.insert.values and not word.on_conflict)
+    # Without WHERE each row that there is has its turn.
+    each = word.kind in ("update", "delete") and not word.where and len(word.query.accesses) == 1
+    each = each and lookups.has_rows(draft.schema, target)
     for event in word.events or ((word.kind,) if word.insert is None else ()):
-        _fire(draft, target, event, columns=tuple(dict(word.sets)) if event == "update" else ())
+        _fire(draft, target, event, rows=each, columns=tuple(dict(word.sets)) if event == "update" else ())
 
 
 def _fire(

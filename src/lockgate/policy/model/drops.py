@@ -115,8 +115,7 @@ class Closure:
                 if reference is not None and reference.ref_index == constraint.index:
                     self.constraint(child, other)
         for child in state.children if only else ():
-            own = state.constraints.get(name)
-            inherited = own is not None and own.kind == "not_null" and not own.no_inherit
+            inherited = constraint.kind == "not_null" and not constraint.no_inherit
             if inherited or name in self.schema.relations[child].constraints:
                 self.touched[child] = None
         for child in self.schema.descendants(table) if not only else ():
