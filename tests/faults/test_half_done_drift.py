@@ -9,7 +9,7 @@ import pytest
 
 from faults.drive import Project
 from faults.look import at_the_brake, brake, execute, release_brake
-from faults.shapes import SHAPES, Shape, braked, table
+from faults.shapes import SHAPES, File, Shape, braked, table
 from lockgate.migrations import drift
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -107,3 +107,21 @@ def test_an_interrupted_run_makes_no_drift_the_history_s_own(
     seen = compared(url)
     assert (seen.verdict, {str(change) for change in seen.changes} - set(AGAIN)) == (Verdict.FAIL, set(HAND))
     assert "added: column public.seed.sneaky" in [str(change) for change in seen.changes]
+
+
+def test_partitions_are_no_strangers(project: Project, fresh: Callable[[], str]) -> None:
+    """What a file does to a partitioned table is done to its partitions, and is no drift when the run is killed behind it."""
+    url = fresh()
+    parted = File("1700000000070", "parted", "CREATE TABLE public.parent (id int) PARTITION BY RANGE (id);\nCREATE TABLE public.part1 PARTITION OF public.parent FOR VALUES FROM (0) TO (9);\n", ())  # fmt: skip
+    wider = File("1700000000071", "wider", "ALTER TABLE public.parent ADD COLUMN three int;\n", ())
+    project.write(parted)
+    assert project.run(url).code == 0
+    project.write(parted, wider, braked(81, "two"))
+    brake(url)
+    runner = project.start(url)
+    at_the_brake(url)
+    runner.signal(signal.SIGKILL)
+    runner.wait(20)
+    release_brake(url)
+    assert project.run(url).code == 0
+    assert compared(url).verdict is Verdict.PASS

@@ -51,3 +51,15 @@ def test_names_do_not_tell_everything(more: str) -> None:
     assert not strange("table public.hand", FILE, more)
     assert not strange("table public.hand", FILE, kind="removed")
     assert not strange("table public.hand", FILE, kind="changed")
+
+
+def test_what_is_done_to_a_table_is_done_to_its_children() -> None:
+    """Columns, indexes and constraints that partitions get from a table that a file names are the file's; those of other tables are not."""
+    links = [("two", "part"), ("part", "leaf"), ("other", "apart")]
+
+    def told(identity: str) -> bool:
+        return bool(strangers([Change("added", identity)], [FILE], links))
+
+    assert not any(map(told, ("column public.part.three", "column public.leaf.three", "index public.leaf_three_idx", "constraint public.leaf.leaf_three_check")))  # fmt: skip
+    assert told("column public.apart.three")
+    assert told("column public.leaf.hand")

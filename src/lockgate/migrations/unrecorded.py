@@ -49,7 +49,7 @@ def apart_since(wire: Wire, live: Fingerprint, begun: Iterable[str]) -> tuple[Ap
     rows = wire.one(statement("unrecorded")).rows
     if not rows:
         return {}, (), ""
-    objects, seen, texts = rows[0]
+    objects, seen, texts, inherited = rows[0]
     recorded = msgspec.json.decode(objects or "{}", type=dict[str, object])
     if recorded.get("basis") != live.basis:
         return {}, (), ""
@@ -57,18 +57,25 @@ def apart_since(wire: Wire, live: Fingerprint, begun: Iterable[str]) -> tuple[Ap
     known = msgspec.json.decode(seen or "{}", type=dict[str, tuple[str, str]])
     found = {key: pair for key, pair in known.items() if live.objects.get(key, "") == pair[1]}
     changes = difference(before, live.objects)
+    parents = msgspec.json.decode(inherited or "[]", type=list[tuple[str, str]])
     files = [*msgspec.json.decode(texts or "[]", type=list[str]), *begun]
-    found |= {c.identity: ("", live.objects[c.identity]) for c in strangers(changes, files)}
+    found |= {c.identity: ("", live.objects[c.identity]) for c in strangers(changes, files, parents)}
     told = tuple(change for change in changes if change.identity in found)
     note = f"{counted(len(told), 'object')} {agree(len(told), 'differs', 'differ')} from what the history left, whose newest files are not recorded yet"
     return found, told, note if told else ""
 
 
-def strangers(changes: Iterable[Change], texts: list[str]) -> list[Change]:
-    """The added objects that none of the files ``texts`` can have made, by their names. Pure."""
+def strangers(
+    changes: Iterable[Change], texts: list[str], parents: Iterable[tuple[str, str]] = ()
+) -> list[Change]:
+    """The added objects that none of the files ``texts`` can have made, by their names. ``parents`` are (parent, child): what is done to a table is done to its children. Pure."""
     if any(_MORE.search(text) for text in texts):
         return []
-    names = frozenset(word for text in texts for word in _words(text))
+    names = {word for text in texts for word in _words(text)}
+    links, size = list(parents), -1
+    while size < len(names):
+        size = len(names)
+        names |= {child for parent, child in links if parent in names}
     return [change for change in changes if change.kind == "added" and _strange(change.identity, names)]
 
 
@@ -78,7 +85,7 @@ def _words(text: str) -> Iterator[str]:
         yield quoted.replace('""', '"') if quoted else bare.lower()
 
 
-def _strange(identity: str, names: frozenset[str]) -> bool:
+def _strange(identity: str, names: set[str]) -> bool:
     kind, parts = parts_of(identity)
     if not parts or len(parts[-1]) >= _LONGEST:
         return False  # a name that PostgreSQL cut
