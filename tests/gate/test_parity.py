@@ -100,7 +100,7 @@ def test_what_is_typed_for_many_regions():
     sights = dict.fromkeys("abcdef", SEEN) | {name: change(revision="2") for name in "vwxyz"}
     assert told(sights, "live now")[0].commands == ("lockgate up --env 'live now' --all-regions",)
     (one,) = told(sights)
-    assert one.commands == tuple(f'DATABASE_URL="${name}" lockgate up' for name in "VWX")
+    assert one.commands == tuple(f'DATABASE_URL="${name}" lockgate status' for name in "VWX")
     assert one.lines[-1] == "         and so for y, z"
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 EVERYWHERE = "lockgate up"
 """The one command that works on all regions at once, where an environment names them."""
+ALONE = "lockgate status"
+"""What is asked of a region that no environment names: an ``up`` by its URL would go round what its environment demands."""
 
 WORDS = {
     "revision": ("the newest revision", EVERYWHERE, "applies what the files say to the database"),
@@ -125,6 +127,8 @@ def _told(
     if not odd:
         return Told()
     what, command, does = WORDS[difference.field]
+    if command == EVERYWHERE and not environment:
+        command, does = ALONE, "names the files that it lacks"
     called, rest = [(calls[name](command), f"{name}: {does}") for name in odd[:ASKED]], odd[ASKED:]
     if command == EVERYWHERE and environment:
         called, rest = (
