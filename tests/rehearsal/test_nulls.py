@@ -17,6 +17,7 @@ from lockgate.rehearsal.nulls import Sent, judged, written
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.scaling import Scaling
 from lockgate.release.snapshot import take
+from support.calls import Project
 
 USERS = "create table users (id bigint primary key, email text not null, nick text, age int check (age >= 0), kind text);"
 BASE = f"""
@@ -295,3 +296,19 @@ def test_a_null_of_any_type(rehearse: Callable[..., Rehearsal], kind: str) -> No
     )
     assert found.compatibility["old"].answer == "hold", told(found)
     assert "sends NULL for docs.doc, " in told(found)
+
+
+def test_a_doubt_that_goes_on_is_told_once(tmp_path, database: str):
+    """For people each query in doubt stands once, with the first revision and that it is so at every later one; the report keeps all."""
+    project = Project(tmp_path, database)
+    first = project.write("t", "CREATE TABLE t (id bigint PRIMARY KEY, note text);\n")
+    refusing = project.write(
+        "refuses", "ALTER TABLE t ADD CONSTRAINT said CHECK (note IS NOT NULL) NOT VALID;\n"
+    )
+    for number in range(3):
+        project.write(f"more{number}", f"ALTER TABLE t ADD COLUMN more{number} text;\n")
+    (tmp_path / "old.sql").write_text("INSERT INTO t (id, note) VALUES ($1, $2);\n", "utf-8")
+    answer = project.text("rehearse", "--from", first, "--queries", "old=old.sql")
+    lines = [line for line in answer.out.splitlines() if "in doubt at" in line]
+    assert len(lines) == 1, answer.out
+    assert f"in doubt at {refusing} and at every later one: INSERT INTO t" in lines[0]

@@ -119,6 +119,22 @@ def test_rows_that_stood_in_the_way_can_be_mended():
     assert way.commands[-1] == f"lockgate release resume {SHA} --env {ENV}"
 
 
+def test_a_resume_of_half_a_plan_is_rehearsed_first():
+    """Where a rehearsal is demanded and a kill left a part of the plan applied, recover names the rehearsal of the rest before the resume;
+    not where all of it is applied."""
+    seen = situation("running", steps=("migrate",), applied=("1",), rehearsed=True, died="t1")
+    way = ways_back(seen).ways[0]
+    assert (way.id, way.possible) == ("resume", True)
+    assert way.commands == [
+        f"lockgate status --env {ENV} --format json > status.json",
+        "lockgate rehearse --from-status status.json",
+        f"lockgate release resume {SHA} --env {ENV}",
+    ]
+    assert "a plan of its own, which has to be rehearsed first" in way.why
+    whole_plan = ways_back(msgspec.structs.replace(seen, rest=False)).ways[0]
+    assert whole_plan.commands == [f"lockgate release resume {SHA} --env {ENV}"]
+
+
 def row(state: str, code: str = "", sequence: int = 2) -> ReleaseRow:
     return ReleaseRow("k", sequence, SHA, ENV, state, code, "", "ann", "", "", "", "", "", "", "", "")
 

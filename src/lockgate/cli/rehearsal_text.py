@@ -3,7 +3,7 @@
 Most statements keep nobody waiting; they are counted, not listed (``--verbose`` lists them).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.cli.output import Output
@@ -124,22 +124,37 @@ def _release(output: Output, name: str, found: "Compatibility") -> None:
         if proof.base is None and proof.outcomes:
             output.say(f"  {output.mark('never worked', 'warn')}: {_line(proof.query)}")
             output.say(f"    {proof.outcomes[-1].sqlstate}: {proof.outcomes[-1].message}")
+        doubts = [
+            (o.revision, f"{o.sqlstate}: {o.message}" if o.answer == "hold" else "") for o in proof.outcomes
+        ]
+        notes = [(o.revision, o.note) for o in proof.outcomes]
+        for mark, told in (("in doubt", doubts), ("note", notes)):
+            for where, text in _once(told):
+                output.say(f"  {output.mark(mark, 'warn')} at {where}: {_line(proof.query)}")
+                output.say(f"    {text}")
     stale: dict[str, list[str]] = {}
     for proof in found.queries:
         for outcome in proof.outcomes:
             if outcome.answer == "reconnect":
                 stale.setdefault(outcome.revision, []).append(proof.query)
-            if outcome.answer == "hold":
-                output.say(f"  {output.mark('in doubt', 'warn')} at {outcome.revision}: {_line(proof.query)}")
-                output.say(f"    {outcome.sqlstate}: {outcome.message}")
-            if outcome.note:
-                output.say(f"  {output.mark('note', 'warn')} at {outcome.revision}: {_line(proof.query)}")
-                output.say(f"    {outcome.note}")
     for revision, queries in stale.items():
         more = f" and {len(queries) - 1} more" if len(queries) > 1 else ""
         output.say(
             f"  {output.mark('reconnect', 'warn')} after {revision}: cached plans of {_line(queries[0])}{more}"
         )
+
+
+def _once(told: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(where, text) of each text, once: the first revision, and how far it goes on. ``told`` is what was said at each revision, "" for nothing."""
+    found = []
+    for text in dict.fromkeys(text for _, text in told if text):
+        said = [number for number, (_, other) in enumerate(told) if other == text]
+        where = told[said[0]][0]
+        if len(said) > 1:
+            every = said == list(range(said[0], len(told)))
+            where += " and at every later one" if every else f" and at {len(said) - 1} later"
+        found.append((where, text))
+    return found
 
 
 def _meaning(found: "Compatibility") -> str:

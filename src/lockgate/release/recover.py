@@ -48,6 +48,9 @@ class Situation(msgspec.Struct, frozen=True):
     migrating: str = ""
     """Who runs a migration in the database now, also one whose release is dead; "" when nobody does."""
 
+    rest: bool = True
+    """Not all of the plan is applied."""
+
     @property
     def harmless(self) -> bool:
         """Nothing of it is durable: no file applied or half done, and the rollout was not begun."""
@@ -160,7 +163,7 @@ def _resume(s: Situation, env: str) -> Way:
             "resume", f"Mend {'the rows that stand in the way' if s.finds else named('')}, and go on", True, f"rows stood in its way: {s.release.message}",
             [
                 f"# mend {named(s.finds)}, where they are wrong and the file is right",
-                *(whole(REHEARSE, s.release.environment).split("; ") if s.rehearsed and s.applied else ()),
+                *_rehearse(s),
                 f"lockgate release resume {s.release.sha}{env}",
             ],
         )  # fmt: skip
@@ -178,7 +181,17 @@ def _resume(s: Situation, env: str) -> Way:
         why = "nothing of the plan is applied"
     else:
         why = f"{counted(len(s.applied), 'file')} {agree(len(s.applied), 'is applied and stands', 'are applied and stand')}; the rest is still to do"
-    return Way("resume", title, True, why, [f"lockgate release resume {s.release.sha}{env}"])
+    first = _rehearse(s)
+    if first:
+        why += ", and that is a plan of its own, which has to be rehearsed first"
+    return Way("resume", title, True, why, [*first, f"lockgate release resume {s.release.sha}{env}"])
+
+
+def _rehearse(s: Situation) -> list[str]:
+    """The rehearsal without which a resume would be refused: the rest of a plan that was applied in part is another plan."""
+    if not s.rehearsed or not s.applied or not s.rest:
+        return []
+    return whole(REHEARSE, s.release.environment).split("; ")
 
 
 def _forward(s: Situation, env: str) -> Way:

@@ -67,6 +67,7 @@ def read_situation(target: Target, settings: Settings, limits: Limits, sha: str 
             if release.state == "running" and not lives(wire, release)
             else "",
             migration_under_way(wire),
+            len(applied) < len(wanted),
         )
     finally:
         wire.close()
