@@ -259,28 +259,56 @@ def test_a_whole_history_builds_a_new_database(tmp_path, database: str, change: 
     assert project.ok("status", "status")["clean"] is True
 
 
-def test_rows_of_the_files_themselves_are_rows(tmp_path, database: str):
-    """A file of the same run that fills the table makes what waits for the move wait; status and error name the command."""
-    change = CHANGES[0]
+SEED = "INSERT INTO orders (id, note, qty) SELECT g, 'seed ' || g, g FROM generate_series(1, {rows}) g;\n"
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=[c.recipe for c in CHANGES])
+def test_a_new_database_fills_in_the_few_rows_of_its_own_files(tmp_path, database: str, change: Change):
+    """Seed rows of the same run are filled in at their turn and compared: one `up` makes a new unprotected database whole."""
     project = Project(tmp_path, database)
     project.write("orders", MAKE, 1_700_000_000_001)
-    project.write("seed", "INSERT INTO orders (id, note) VALUES (1, 'seed');\n", 1_700_000_000_002)
+    project.write("seed", SEED.format(rows=3), 1_700_000_000_002)
+    arguments = [part for key, value in change.values.items() for part in ("--set", f"{key}={value}")]
+    project.ok("new", "new", "the_change", "--recipe", change.recipe, *arguments)
+    if change.recipe != "add-not-null":
+        project.write("proof", f"-- lockgate: after=move:the_change\nDO $$ BEGIN ASSERT ({change.apart}) = 0; END $$;\n", 2_000_000_000_000)  # fmt: skip
+    answer = project.json("up")
+    assert answer.code == 0, answer
+    assert "move the_change: 3 rows of orders were filled in, and both sides say the same" in answer.err
+    assert run_sql(database, change.apart) == [(0,)]
+    project.ok("up", "up")
+
+
+@pytest.mark.parametrize(("rows", "protected"), [(1, True), (1001, False)], ids=["protected", "many"])
+def test_rows_of_the_files_themselves_are_rows(tmp_path, database: str, rows: int, protected: bool):
+    """Where a file of the same run fills the table of a protected database, or with more than few rows, what waits for the
+    move waits; status and error name the command."""
+    change = CHANGES[0]
+    project = Project(tmp_path, database)
+    if protected:
+        project.configure(
+            "[env.live]\nurl_env = 'DATABASE_URL'\nprotected = true\nrequire_rehearsal = false\nrequire_backup = false\napprovals = { count = 0, high_impact_count = 0 }\n"
+        )
+    place = ("--env", "live") if protected else ()
+    env = "".join(f" {word}" for word in place)
+    project.write("orders", MAKE, 1_700_000_000_001)
+    project.write("seed", SEED.format(rows=rows), 1_700_000_000_002)
     arguments = [part for key, value in change.values.items() for part in ("--set", f"{key}={value}")]
     project.ok("new", "new", "the_change", "--recipe", change.recipe, *arguments)
     project.ok("promote", "promote", "the_change")
-    answer = project.json("up")
+    answer = project.json("up", *place)
     assert answer.code == 4, answer
     error = answer.error("MOVE_WAITED_FOR")
     assert "never started here, and orders holds rows" in error["message"]
-    assert error["next"] == "lockgate move run the_change; then lockgate up"
-    held = project.ok("status", "status")["held"]
+    assert error["next"] == f"lockgate move run{env} the_change; then lockgate up{env}"
+    held = project.ok("status", "status", *place)["held"]
     assert (held["move"], held["next"]) == ("the_change", error["next"])
-    shown = project.run("status")
+    shown = project.run("status", *place)
     assert "waits for the move the_change" in shown.out
-    assert "next: lockgate move run the_change" in shown.out
-    project.ok("move", "move", "run", "the_change")
-    project.ok("up", "up")
-    assert run_sql(database, "SELECT remark FROM orders") == [("seed",)]
+    assert f"next: lockgate move run{env} the_change" in shown.out
+    project.ok("move", "move", "run", "the_change", *place)
+    project.ok("up", "up", *place)
+    assert run_sql(database, "SELECT count(*) FROM orders WHERE remark = 'seed ' || id") == [(rows,)]
 
 
 def test_what_had_nothing_to_move_stays_settled(tmp_path, database: str):

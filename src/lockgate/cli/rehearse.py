@@ -116,6 +116,7 @@ def command(
     from datetime import UTC, datetime
 
     from lockgate.migrations.limits import Limits
+    from lockgate.moves.again import moves_in_place
     from lockgate.policy.facts import Server
     from lockgate.postgres.alarm import Alarm
     from lockgate.rehearsal.artifact import release_folder, write
@@ -158,7 +159,14 @@ def command(
         _ground(session, scratch_url, server_version, bindir) as ground,
     ):
         stage = Stage(
-            files.migrations, prepared, Limits.of(settings.migrations), alarm, new_identity("rehearse")
+            files.migrations,
+            prepared,
+            Limits.of(settings.migrations),
+            alarm,
+            new_identity("rehearse"),
+            moves_in_place(
+                settings, (after for item in prepared.values() for after in item.directives.after)
+            ),
         )
         server = Server(version=ground.version // 10000, role="" if taken is None else taken.environment.role)
         options = options_of(settings.policy, server, *([] if taken is None else [taken.environment]))

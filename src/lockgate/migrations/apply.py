@@ -12,7 +12,7 @@ from lockgate.migrations.session import WorkSession
 from lockgate.migrations.spans import file_span
 from lockgate.migrations.transactional import TransactionalRunner
 from lockgate.postgres.guard import Guard
-from lockgate.postgres.moves.empty import Unmoved, why_waited_for
+from lockgate.postgres.moves.empty import Awaited
 from lockgate.postgres.warden import Warden
 from lockgate.record.tracing import tracing
 
@@ -90,13 +90,13 @@ def apply(
     return waited_for
 
 
-def _look_for_rows(guard: Guard, moves: list[Unmoved], item: Prepared, log: Log) -> tuple[str, str]:
+def _look_for_rows(guard: Guard, moves: list[Awaited], item: Prepared, log: Log) -> tuple[str, str]:
     """The first of ``moves`` that has something to move, and why ``item`` has to wait for it."""
     for move in moves:
-        because = why_waited_for(guard.work, move)
-        if because:
-            return move.name, f"{item.migration.file} waits: {because}"
-        log.tell("authorised", f"move {move.name} had nothing to move: {move.source} is empty")
+        turn = move.take_turn(guard.work)
+        if turn.because:
+            return move.name, f"{item.migration.file} waits: {turn.because}"
+        log.tell("authorised", turn.told)
     return "", ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from lockgate.postgres.moves.empty import Unmoved
+from lockgate.postgres.moves.empty import Awaited
 
 
 class Permit(msgspec.Struct, frozen=True, rename="camel"):
@@ -12,7 +12,7 @@ class Permit(msgspec.Struct, frozen=True, rename="camel"):
 
     ``plan_hash`` binds it to files and base state. ``until`` is the first revision that may not be applied yet, with
     ``held_because`` saying why and ``held_next`` what to do; "" when all of the plan may. ``evidence`` tells what was looked at.
-    ``provided`` names, by revision, the moves that must have nothing to move when the file's turn has come.
+    ``provided`` names, by revision, the moves that are asked when the file's turn has come, and must have nothing left to move.
     """
 
     plan_hash: str
@@ -22,5 +22,5 @@ class Permit(msgspec.Struct, frozen=True, rename="camel"):
     held_code: str = ""
     held_because: str = ""
     held_next: str = ""
-    provided: Mapping[str, tuple[Unmoved, ...]] = {}
+    provided: Mapping[str, tuple[Awaited, ...]] = {}
     evidence: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import Relation
-from lockgate.record.words import agree, counted
+from lockgate.record.words import counted
 
 EXPAND = "Apply the expand files of the change first: lockgate up"
 
@@ -204,7 +204,7 @@ def reconcile(move: Opened, *, repair: bool, operator: str) -> Proved:
         "rowsSource": found.rows_source, "rowsTarget": found.rows_target, "digestSource": found.digest_source, "digestTarget": found.digest_target,
         "differing": found.differing, "repaired": repaired, "listed": [{"key": list(k), "kind": kind} for k, kind in found.listed], "nulls": found.nulls,
     }  # fmt: skip
-    told = _told(found)
+    told = in_place.told(found)
     if told:
         ledger.event(move.home, move.name, "divergence", told, evidence, operator=operator)
         if move.declared.gates.on_divergence == "pause":
@@ -224,16 +224,6 @@ def _seal(move: Opened) -> None:
         move.home, [row.source_oid, row.target_oid], move.declared.sync.triggers, move.declared.sync.checks
     )
     ledger.event(move.home, move.name, "sealed", "what keeps both sides in step", {"sync": there})
-
-
-def _told(found: Compared) -> str:
-    if found.differing:
-        first = f", the first ({', '.join(found.listed[0][0])}) {found.listed[0][1]}" if found.listed else ""
-        return f"{found.differing} rows are not in step{first}"
-    for name, count in found.nulls.items():
-        if count:
-            return f"{counted(count, 'row')} {agree(count, 'has', 'have')} NULL in {name}, which is to become NOT NULL: give their old side a value"
-    return ""
 
 
 def finish(move: Opened, row: MoveRow, operator: str) -> str:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable
 
-from lockgate.errors import RunFailed
+from lockgate.errors import Interrupted, RunFailed
 from lockgate.migrations.plan import Plan
 from lockgate.migrations.progress import Log
+from lockgate.moves.again import hashes
 from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.sqlstate import ServerError
@@ -36,7 +37,7 @@ class Bases:
         applied = self.plan.applied
         if not applied:
             return self.ground.create()
-        key = key_of(applied)
+        key = key_of(applied, hashes(self.stage.moves))
         copy = self._copy_of(key)
         if copy:
             return copy
@@ -49,7 +50,7 @@ class Bases:
 
     def compare_with_nothing(self, after: Fingerprint) -> Check:
         """Compare ``after`` with a replay of all files from nothing, at full speed; a template remembers what that gave."""
-        key = key_of((*self.plan.applied, *self.plan.pending))
+        key = key_of((*self.plan.applied, *self.plan.pending), hashes(self.stage.moves))
         found = self.ground.find_template(key) if self.ground.ours else None
         if found is not None and digest_in(found[1]):
             return same_schema(after, digest_in(found[1]), None)
@@ -78,8 +79,32 @@ class Bases:
         def act() -> None:
             replay(self.ground.at(name), self.stage, Log(), until=until)
 
-        self.with_roles(act)
+        try:
+            self.with_roles(act)
+        except Interrupted:
+            raise
+        except RunFailed as error:
+            self._say_what_is_so(error)
+            raise
         return name
+
+    def _say_what_is_so(self, error: RunFailed) -> None:
+        """A file that is applied failed on a scratch server: it cannot just be mended, and nothing of the target was touched."""
+        revision = str(error.details.get("revision") or "")
+        if revision not in {applied for applied, _ in self.plan.applied}:
+            return
+        item = self.stage.prepared[revision]
+        error.state = f"{item.migration.file} is applied and stands; it failed on a scratch server that replays the history from nothing. The target was not touched."
+        gone = [
+            f"moves/{name}.toml"
+            for name in (after.removeprefix("move:") for after in item.directives.after)
+            if name not in self.stage.moves
+        ]
+        error.next = (
+            f"Put back {' and '.join(gone)}: the file waits for it, and the rows that earlier files wrote are filled in as it says. Then rehearse again."
+            if gone
+            else f"Make the file run from nothing too, without a change to what it leaves; then lockgate check --write-ledger, and wherever it is applied: lockgate repair --accept-file {revision} --reason TEXT --actor WHO"
+        )
 
     def _copy_of(self, key: str) -> str:
         """A copy of the template ``key``; "" when there is none, or when it went away just now."""

@@ -1,11 +1,11 @@
 """Files through the real engine on a scratch database: guard, plan, permit, apply; what is observed comes back."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from lockgate.errors import Refused
+from lockgate.errors import ConfigError, Refused, RunFailed
 from lockgate.migrations.apply import apply
 from lockgate.migrations.contract import Prepared
 from lockgate.migrations.files import Migration
@@ -14,12 +14,17 @@ from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan, resolve
 from lockgate.migrations.progress import AppliedFile, Event, Log
+from lockgate.moves.again import fill_in
+from lockgate.moves.declaration import Declaration
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.guard import Guard, RunIdentity
+from lockgate.postgres.moves.empty import Awaited, Turn
 from lockgate.postgres.observing import Observation, ObservingWire
 from lockgate.postgres.preflight import find_lacks
+from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.tree.lexing import parted
+from lockgate.postgres.wire import Wire
 
 if TYPE_CHECKING:
     from lockgate.policy.finding import StatementFacts
@@ -36,6 +41,8 @@ class Stage(msgspec.Struct, frozen=True):
     limits: Limits
     alarm: Alarm
     identity: RunIdentity
+    moves: Mapping[str, Declaration] = {}
+    """Moves in place that files wait for, by name: right before such a file, what is there is filled in as the move would have."""
 
 
 class ObservingGuard(Guard):
@@ -110,8 +117,49 @@ def _run(
             limits.clock() + limits.run_timeout.seconds,
             Cause("RUN_TIMEOUT", f"the rehearsal took longer than {limits.run_timeout}"),
         )
-        apply(guard, plan, permit_for(plan, stage.identity), stage.prepared, limits, run, log)
+        permit = msgspec.structs.replace(
+            permit_for(plan, stage.identity), provided=_awaited(target, stage, plan)
+        )
+        apply(guard, plan, permit, stage.prepared, limits, run, log)
     return history, plan
+
+
+class _Replayed(NamedTuple):
+    """A move that production had, for the rows that the files before ``revision`` wrote here."""
+
+    declared: Declaration
+    target: Target
+    revision: str
+
+    @property
+    def name(self) -> str:
+        """The move's name."""
+        return self.declared.name
+
+    def take_turn(self, wire: Wire) -> Turn:
+        """Fill in what is there, as the move did before the file. A table that is not there has no rows."""
+        try:
+            fill_in(self.declared, self.target)
+        except ConfigError as error:
+            return Turn("", error.message)
+        except ServerError as error:
+            raise RunFailed(
+                f"the move {self.name} could not fill in the rows that are there before {self.revision}: {error.sqlstate}: {error.message}",
+                reason_of(error.sqlstate),
+                details={"revision": self.revision, "sqlstate": error.sqlstate},
+            ) from None
+        return Turn("", f"rows were filled in as the move {self.name} did")
+
+
+def _awaited(target: Target, stage: Stage, plan: Plan) -> dict[str, tuple[Awaited, ...]]:
+    """The pending files that wait for moves in place, with these."""
+    found: dict[str, tuple[Awaited, ...]] = {}
+    for revision, _ in plan.pending:
+        names = [after.removeprefix("move:") for after in stage.prepared[revision].directives.after]
+        moves = tuple(_Replayed(stage.moves[name], target, revision) for name in names if name in stage.moves)
+        if moves:
+            found[revision] = moves
+    return found
 
 
 def permit_for(plan: Plan, identity: RunIdentity) -> Permit:

@@ -15,14 +15,16 @@ class Note(msgspec.Struct, frozen=True):
     digest: str
 
 
-def key_of(files: tuple[tuple[str, str], ...]) -> str:
-    """The key of a database to which these (revision, checksum) pairs were applied, and nothing else."""
-    told = {
+def key_of(files: tuple[tuple[str, str], ...], moves: tuple[str, ...] = ()) -> str:
+    """The key of a database to which these (revision, checksum) pairs were applied, and nothing else but ``moves``, as their hashes."""
+    told: dict[str, object] = {
         "files": files,
         "lockgate": __version__,
         "home": _home(),
         "fingerprint": fingerprint.FORMAT,
     }
+    if moves:
+        told["moves"] = moves
     return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
 
 

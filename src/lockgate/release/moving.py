@@ -1,15 +1,15 @@
 """Running moves and the files of a run: which tables may not be changed now, and which file waits for which move."""
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.config import Settings
-from lockgate.errors import ConfigError, Refused
+from lockgate.errors import Refused
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.moves.empty import Unmoved, surely_waited_for
 from lockgate.postgres.moves.frozen import Moving, frozen, read_moving, waits_for
 from lockgate.postgres.queries import query
+from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 
 if TYPE_CHECKING:
@@ -121,29 +121,37 @@ def next_of(move: str) -> str:
     return f"lockgate move run {move}; then lockgate up"
 
 
-def unmoved_of(settings: Settings, names: Iterable[str]) -> dict[str, Unmoved]:
+def unmoved_of(settings: Settings, names: Iterable[str], fills: Target | None = None) -> dict[str, Unmoved]:
     """What ``moves/<name>.toml`` declares of those ``names`` that are moves in place. One that copies a table also switches, so
-    what waits for it needs more than that there are no rows; one that is not declared here tells nothing about its table."""
-    from lockgate.moves.declaration import read
+    what waits for it needs more than that there are no rows; one that is not declared here tells nothing about its table.
 
-    found = {}
-    for name in names:
-        with contextlib.suppress(ConfigError):
-            declared = read(settings, name)
-            if declared.in_place:
-                sync = (*declared.sync.triggers, *declared.sync.checks)
-                found[name] = Unmoved(name, declared.source.table, declared.target.table, sync)
-    return found
+    ``fills`` is the database where few rows of this very run may be filled in within it; None where a move has to be run."""
+    from lockgate.moves.again import filling, moves_in_place
+
+    return {
+        name: Unmoved(
+            name, declared.source.table, declared.target.table, (*declared.sync.triggers, *declared.sync.checks),
+            None if fills is None else filling(declared, fills),
+        )
+        for name, declared in moves_in_place(settings, names).items()
+    }  # fmt: skip
 
 
 def read_waits(
-    wire: Wire, moving: tuple[Moving, ...], pending: Iterable[str], done: Iterable[str], settings: Settings
+    wire: Wire,
+    moving: tuple[Moving, ...],
+    pending: Iterable[str],
+    done: Iterable[str],
+    settings: Settings,
+    fills: Target | None = None,
 ) -> tuple[dict[str, Unmoved], frozenset[str]]:
-    """(never started moves in place whose tables hold no rows now, moves that a ``done`` file had waited for); the files as texts."""
+    """(never started moves in place whose tables hold no rows now, moves that a ``done`` file had waited for); the files as texts.
+
+    ``fills`` as in ``unmoved_of``."""
     known = {move.name for move in moving}
     wanted = _waited_for(pending) - known
     passed = wanted & _waited_for(done) if wanted else frozenset()
-    unmoved = unmoved_of(settings, sorted(wanted - passed))
+    unmoved = unmoved_of(settings, sorted(wanted - passed), fills)
     full = surely_waited_for(wire, unmoved.values())
     return {name: move for name, move in unmoved.items() if name not in full}, passed
 

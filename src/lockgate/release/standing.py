@@ -11,6 +11,7 @@ from lockgate.migrations.files import Migration
 from lockgate.migrations.history import History
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.guard import Guard
+from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.reasons import Exit
 from lockgate.record.verdict import Verdict
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 
 
 def look_for_moves(
-    guard: Guard, plan: Plan, history: History, migrations: tuple[Migration, ...], settings: Settings
+    guard: Guard,
+    plan: Plan,
+    history: History,
+    migrations: tuple[Migration, ...],
+    settings: Settings,
+    fills: Target | None = None,
 ) -> Moves:
     """The moves of this database, those that pending files name and that have nothing to move, and, while one is under way,
-    what the pending files change."""
+    what the pending files change. Where ``fills`` names the database, few rows that the run itself writes are filled in within it."""
     moving = under_way(guard.work)
-    unmoved, passed = read_waits(guard.work, moving, *texts_of(plan, history, migrations), settings)
+    unmoved, passed = read_waits(guard.work, moving, *texts_of(plan, history, migrations), settings, fills)
     if all(move.over for move in moving):
         return Moves(moving, (), unmoved, passed)
     from lockgate.release.judging import changes_in

@@ -315,7 +315,14 @@ class Run:
         )
         if self._apart:
             write_apart(guard.guard, self.identity.run_id, self._apart)
-        self._moves = look_for_moves(guard, plan, history, self.files.migrations, self.settings)
+        self._moves = look_for_moves(
+            guard,
+            plan,
+            history,
+            self.files.migrations,
+            self.settings,
+            None if self.target.protected else self.target,
+        )
         permit = authorise(
             plan,
             prepared,

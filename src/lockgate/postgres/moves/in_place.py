@@ -18,6 +18,7 @@ from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
+from lockgate.record.words import agree, counted
 
 LOCK_TIMEOUT = "500ms"
 """Below the server's ``deadlock_timeout`` of a second: of two that wait for each other it is the batch that lets go."""
@@ -99,6 +100,12 @@ def copy_range(sides: Sides, link: Link, piece: Range, ledger: str, owner: str) 
         if error.sqlstate[:2] in DATA_ERRORS:
             raise Poisoned(error) from None
         raise
+
+
+def fill_all(sides: Sides, link: Link) -> None:
+    """Fill in every row in one transaction: for the few rows of a new database. Raises ``ServerError``."""
+    with link.transaction():
+        _fill(sides, link, "true", [])
 
 
 def fill_key(sides: Sides, link: Link, key: tuple[str, ...], *, anew: bool = False) -> None:
@@ -194,6 +201,17 @@ def _differing(sides: Sides) -> str:
         f" FROM (SELECT {m.select} FROM {m.origin}) s FULL JOIN (SELECT {m.columns} FROM {m.destination}) t ON {on}"
         f" WHERE t.{keys[0]} IS NULL OR s.{keys[0]} IS NULL OR NOT pg_catalog.record_image_eq(ROW({row['s']}), ROW({row['t']}))"
     )
+
+
+def told(found: Compared) -> str:
+    """Why both sides do not say the same, in words; "" when they do."""
+    if found.differing:
+        first = f", the first ({', '.join(found.listed[0][0])}) {found.listed[0][1]}" if found.listed else ""
+        return f"{found.differing} rows are not in step{first}"
+    for name, count in found.nulls.items():
+        if count:
+            return f"{counted(count, 'row')} {agree(count, 'has', 'have')} NULL in {name}, which is to become NOT NULL: give their old side a value"
+    return ""
 
 
 def sync_of(
