@@ -242,6 +242,62 @@ def test_promote_refuses_links_and_folders(shop):
         assert code in str(caught.value.details)
 
 
+VIEW = "CREATE VIEW noted AS SELECT id, note FROM orders;\n"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values"),
+    [
+        ("rename-column", ("column=note", "to=remark", "type=text")),
+        ("change-type", ("column=note", "from=text", "type=integer", "to=number", "forward={value}::integer", "backward={value}::text")),
+        ("drop-column", ("column=note",)),
+        ("drop-table", ()),
+    ],
+)  # fmt: skip
+def test_views_of_what_goes_are_told(shop, recipe, values):
+    """A view that uses what the contract file drops is a note of the recipe and of promote; one that uses other columns is not."""
+    shop.write("view", VIEW + "CREATE VIEW ids AS SELECT id FROM orders;\n")
+    given = [part for value in ("table=orders", *values) for part in ("--set", value)]
+    told = shop.ok("new", "new", "x", "--recipe", recipe, *given)["notes"]
+    wanted = ["noted", "ids"] if recipe == "drop-table" else ["noted"]
+    what = "orders" if recipe == "drop-table" else "orders.note"
+    assert [note.split(" and ")[0] for note in told] == [f"the view {name} uses {what}" for name in wanted]
+    assert all("before you promote" in note for note in told)
+    names = sorted(path.stem for path in (shop.root / "db/contract").glob("*.sql"))
+    notes = [note for name in names for note in shop.ok("promote", "promote", name)["notes"]]
+    assert [note.split(" and ")[0] for note in notes] == [f"the view {name} uses {what}" for name in wanted]
+
+
+@pytest.mark.postgres("18")
+def test_what_promote_tells_is_what_works(shop, database):
+    """What is written into the promoted file as the note says is taken by check and by up; a file that does so by itself gets no note."""
+    shop.environ["DATABASE_URL"] = database
+    shop.write("view", VIEW)
+    shop.ok("up", "up")
+    drop = "-- lockgate: phase=contract\nALTER TABLE orders DROP COLUMN note;\n"
+    _wait(shop, "x", drop)
+    answer = shop.json("promote", "x")
+    document = answer.document("promote")
+    (note,) = document["notes"]
+    file = shop.root / document["file"]
+    assert f"write into {file.name}" in note
+    assert "DROP VIEW noted and CREATE VIEW anew without it; then lockgate check --write-ledger" in note
+    assert f"note: {note}" in answer.err
+    assert any(f["id"] == "col-drop-dependents" for f in shop.json("check").document("check")["findings"])
+    anew = drop.replace("ALTER", "DROP VIEW noted;\nCREATE VIEW noted AS SELECT id FROM orders;\nALTER")
+    file.write_text(anew)
+    checked = shop.json("check", "--write-ledger").document("check")
+    assert not [f for f in checked["findings"] if f["id"] == "col-drop-dependents"]
+    shop.ok("up", "up")
+
+
+def test_a_contract_file_that_sees_to_its_views_gets_no_note(shop):
+    """Where the waiting file itself drops the view before the column, promote has nothing to tell."""
+    shop.write("view", VIEW)
+    _wait(shop, "x", "-- lockgate: phase=contract\nDROP VIEW noted;\nALTER TABLE orders DROP COLUMN note;\n")
+    assert shop.ok("promote", "promote", "x")["notes"] == []
+
+
 def test_parts_are_promoted_in_their_order(shop):
     """The second part of a change is refused while the first one waits."""
     _wait(shop, "x_2_drop")

@@ -21,7 +21,12 @@ def command(name: str, **shared_options: Any) -> None:
     session = Session(**shared_options)
     done = promote(session.settings, name)
     session.output.json(
-        {"command": "promote", "file": str(done.path), "revision": done.revision, "waited": str(done.waited)}
-    )
+        {
+            "command": "promote", "file": str(done.path), "revision": done.revision, "waited": str(done.waited),
+            "notes": list(done.notes),
+        }
+    )  # fmt: skip
+    for note in done.notes:
+        session.output.note(f"note: {note}")
     session.output.say(str(done.path))
     session.output.note("next: lockgate check, then commit it")

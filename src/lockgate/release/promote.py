@@ -17,7 +17,7 @@ from lockgate.migrations.finding import Problem, problem
 from lockgate.migrations.ledger import read_ledger
 from lockgate.migrations.scaffold import add_to_ledger, alone_in, milliseconds, next_revision
 from lockgate.record.reasons import Exit
-from lockgate.release.project import refuse_problems
+from lockgate.release.project import read_files, refuse_problems
 
 _SLUG = re.compile(r"[a-z0-9_]{1,100}")
 _NUMBERED = re.compile(r"(?P<change>.+)_(?P<number>[1-9])_[a-z0-9_]+")
@@ -28,6 +28,8 @@ class Promoted(Struct, frozen=True):
 
     waited: Path
     path: Path
+    notes: tuple[str, ...] = ()
+    """Views and functions that use what the file takes away, and what to do: it is not committed yet."""
 
     @property
     def revision(self) -> str:
@@ -58,7 +60,24 @@ def promote(settings: Settings, name: str, *, now: Callable[[], int] = milliseco
         target = directory / f"{revision}_{name}.sql"
         refuse_problems(_wrong(file, target.name, settings))
         _move(file, target, directory)
-    return Promoted(file, target)
+    return Promoted(file, target, _left_by(settings, revision))
+
+
+def _left_by(settings: Settings, revision: str) -> tuple[str, ...]:
+    """A file made now comes behind this one, so what has to happen first goes into this one."""
+    from lockgate.policy.recipes.known import learn
+    from lockgate.policy.recipes.left import left_by
+
+    migrations = read_files(settings).migrations
+    own = next((m for m in migrations if m.revision == revision), None)
+    if own is None:
+        return ()
+    before = [m.up for m in migrations if m.revision < revision]
+    found = left_by(learn(before).schema, own.up, len(before))
+    return tuple(
+        f"{one.said}: write into {own.file}, above the statement that drops it: {one.remedy}; then lockgate check --write-ledger"
+        for one in found
+    )
 
 
 def waiting_names(waiting: Path) -> list[str]:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Relation, Schema, schema_of
-from lockgate.policy.model.users import users_of_column, users_of_relation
+from lockgate.policy.recipes.left import functions, views
 from lockgate.policy.recipes.names import Table, name_of, names_of, split, table_of
 from lockgate.policy.recipes.recipe import Partitions, RecipeError
 from lockgate.postgres.tree import SyntaxProblem, statements_of
@@ -150,21 +150,13 @@ def judge(recipe: str, values: Mapping[str, str], known: Known) -> list[str]:
 
 
 def _users(known: Known, state: Relation, recipe: str, values: Mapping[str, str]) -> list[str]:
-    """The functions that use what the contract file takes away: the server would say nothing until they run."""
+    """The views and functions that use what the contract file takes away."""
     if recipe == "drop-table":
-        found = [(use, state.key) for use in users_of_relation(known.schema, state.key)]
+        columns = [""]
     else:
         columns = _named(recipe, _DROPPED[recipe], values[_DROPPED[recipe]]) if recipe in _DROPPED else []
-        found = [
-            (use, f"{state.key}.{column}")
-            for column in columns
-            for use in users_of_column(known.schema, state.key, column, dropped=True)
-        ]
-    return [
-        f"the function {use.routine}(){f', which {use.fired} runs,' if use.fired else ''} {'uses' if use.sure else 'may use'} "
-        f"{what}: CREATE OR REPLACE FUNCTION without it before you promote the file that drops it"
-        for use, what in found
-    ]
+    left = [one for c in columns for find in (views, functions) for one in find(known.schema, state.key, c)]
+    return [f"{one.said}: {one.remedy} before you promote the file that drops it" for one in left]
 
 
 def _named(recipe: str, key: str, value: str) -> list[str]:
