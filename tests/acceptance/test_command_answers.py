@@ -218,6 +218,30 @@ def test_verify_finds_drift(shop: Project, database: str):
     )
 
 
+def test_doctor_and_the_files(shop: Project):
+    """doctor is not content where `up` would refuse: an edited file, sealed or not, and a file from before the newest one."""
+    shop.ok("up", "up")
+    first = sorted(shop.directory.glob("*.sql"))[0]
+    kept = first.read_text()
+    first.write_text(kept + "\n-- later\n")
+
+    def told() -> dict[str, str]:
+        answer = shop.json("doctor")
+        assert answer.code == 1
+        return {
+            f["id"]: f["message"] for f in answer.document("doctor")["findings"] if f["severity"] == "error"
+        }
+
+    assert "LEDGER_DRIFT" in str(shop.json("doctor").document("doctor")["findings"])
+    assert set(told()) >= {"files-refused"}
+    shop.text("check", "--write-ledger", "--force")
+    assert "CHECKSUM_MISMATCH" in told()["history-obstacle"]
+    first.write_text(kept)
+    (shop.directory / "1600000000000_older.sql").write_text("CREATE TABLE older (id bigint PRIMARY KEY);\n")
+    shop.text("check", "--write-ledger")
+    assert "OUT_OF_ORDER" in told()["history-obstacle"]
+
+
 def test_doctor(shop: Project, database: str):
     """doctor is content with a healthy database, and names an invalid index with the command that mends it."""
     shop.ok("up", "up")

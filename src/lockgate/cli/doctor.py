@@ -17,6 +17,7 @@ def command(**shared_options: Any) -> None:
 
     from lockgate.migrations.limits import Limits
     from lockgate.release.checkup import checkup
+    from lockgate.release.project import read_files
 
     session = Session(**shared_options)
     output = session.output
@@ -24,7 +25,10 @@ def command(**shared_options: Any) -> None:
     variable = "DATABASE_URL" if target.source == "DATABASE_URL" else ""
     if target.environment:
         variable = session.settings.env[target.environment].url_env
-    findings = checkup(target, session.settings.roles, Limits.of(session.settings.migrations), variable)
+    files = read_files(session.settings)
+    findings = checkup(
+        target, session.settings.roles, Limits.of(session.settings.migrations), variable, files
+    )
     errors = [f for f in findings if f.severity == "error"]
     output.json(
         {

@@ -1,17 +1,20 @@
 """What in the history needs a person: the part of ``lockgate doctor`` that knows files and revisions. Reads only."""
 
 from lockgate.errors import Refused
+from lockgate.migrations.files import Migration
 from lockgate.migrations.history import History, read_history
 from lockgate.migrations.journal import StepRow, read_steps
+from lockgate.migrations.plan import Plan, resolve
 from lockgate.postgres import home
 from lockgate.postgres.doctor import Finding
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Wire
+from lockgate.record.reasons import reason
 from lockgate.record.words import agree, counted
 
 
-def examine(wire: Wire) -> list[Finding]:
-    """The findings over history and journal, errors first; none where lockgate never ran. About four round trips.
+def examine(wire: Wire, migrations: tuple[Migration, ...] = ()) -> list[Finding]:
+    """The findings over history, journal and ``migrations``, errors first; none where lockgate never ran. About four round trips.
 
     A history that cannot be read is a finding. Raises ``Cancelled`` and ``ConnectionLost``.
     """
@@ -21,7 +24,8 @@ def examine(wire: Wire) -> list[Finding]:
             return []
         home.refuse_newer(found)
         history = read_history(wire)
-        return judge(history, {revision: read_steps(wire, revision) for revision in history.partial})
+        found_so_far = judge(history, {revision: read_steps(wire, revision) for revision in history.partial})
+        return found_so_far + (obstacles(resolve(migrations, history)) if migrations else [])
     except Refused as error:
         return [Finding("format-newer", "error", error.message, f"format {found}", error.next)]
     except ServerError as error:
@@ -34,6 +38,17 @@ def examine(wire: Wire) -> list[Finding]:
                 "lockgate roles prints the SQL that grants it",
             )
         ]
+
+
+def obstacles(plan: Plan) -> list[Finding]:
+    """Why nothing would run, one finding each: edited files, files out of order, rows without a file."""
+    return [
+        Finding(
+            "history-obstacle", "error", f"{one.code}: {one.message}", f"revision {one.revision}" if one.revision else "",
+            reason(one.code).next,
+        )
+        for one in plan.obstacles
+    ]  # fmt: skip
 
 
 def judge(history: History, steps: dict[str, list[StepRow]]) -> list[Finding]:
