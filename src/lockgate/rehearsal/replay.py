@@ -139,7 +139,7 @@ class _Replayed(NamedTuple):
     def take_turn(self, wire: Wire) -> Turn:
         """Fill in what is there, as the move did before the file. A table that is not there has no rows."""
         try:
-            fill_in(self.declared, self.target)
+            fill_in(self.declared, self.target, compared=False)
         except ConfigError as error:
             return Turn("", error.message)
         except ServerError as error:
