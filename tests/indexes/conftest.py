@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from indexes.lives import GOLD
 from lockgate.postgres.link import Link
 from lockgate.postgres.target import Target
 from lockgate.stores.content import Record
@@ -183,3 +184,26 @@ def bench(request: pytest.FixtureRequest, link: Link, tmp_path: Path) -> Iterato
         spec, other = vector_spec(ann=ann, dtype=dtype), vector_spec(ann=ann, dtype=dtype, metric="l2")
         yield Bench(kind, store, spec, other, make_records(60), lambda r: r.vector)
     store.close()
+
+
+@pytest.fixture
+def swapped(tmp_path: Path, database: str) -> Project:
+    """A project whose index was swapped from 0001 to 0002, its float16 copy."""
+    project = Project(tmp_path, database)
+    build = (
+        "index",
+        "build",
+        "help",
+        "--records",
+        str(GOLD / "corpus.jsonl"),
+        "--embedder",
+        "hashing:256",
+        "--ann",
+        "hnsw:m=16,ef_construction=64",
+    )
+    project.ok("index", *build)
+    project.ok("index", "index", "swap", "help", "--to", "0001")
+    project.ok("index", *build, "--dtype", "float16")
+    project.ok("index-validate", "index", "validate", "help", "--against", "0001", "--gold", str(GOLD))
+    project.ok("index", "index", "swap", "help", "--to", "0002")
+    return project

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from indexes.lives import GOLD
-from indexes.test_watching import WATCH, swapped  # noqa: F401 - a fixture
+from indexes.test_watching import WATCH
 from lockgate.postgres.link import Link
 from lockgate.stores.content import Record
 from lockgate.stores.open_search import open_search
@@ -34,7 +34,7 @@ NEW = "INSERT INTO lockgate_index.help__{} (id, text, embedding{}) SELECT 'new-1
 HALF = NEW.format("0002", ", source_hash, stored_hash", ", source_hash, stored_hash", "0002")
 
 
-def test_a_write_that_only_the_new_generation_has_keeps_the_way_back_shut(swapped: Project, database: str):  # noqa: F811
+def test_a_write_that_only_the_new_generation_has_keeps_the_way_back_shut(swapped: Project, database: str):
     """A document that was written after the swap into what serves only refuses the rollback by its id; once the old generation has it too, the way back is open."""
     write(database, HALF)
     error = swapped.json(*BACK).error("INDEX_NOT_READY")
@@ -54,7 +54,7 @@ def test_a_write_that_only_the_new_generation_has_keeps_the_way_back_shut(swappe
         "DELETE FROM lockgate_index.help__0002 WHERE id = (SELECT min(id) FROM lockgate_index.help__0002)",
     ],
 )
-def test_changes_and_deletes_count_and_a_person_may_give_them_up(swapped: Project, database: str, sql: str):  # noqa: F811
+def test_changes_and_deletes_count_and_a_person_may_give_them_up(swapped: Project, database: str, sql: str):
     """A changed text, a changed payload and a delete since the seal refuse the rollback; --lose-writes goes back all the same."""
     write(database, sql)
     assert swapped.json(*BACK).error("INDEX_NOT_READY")["next"].endswith("--lose-writes")
@@ -62,14 +62,14 @@ def test_changes_and_deletes_count_and_a_person_may_give_them_up(swapped: Projec
     assert swapped.ok("index", *BACK, "--lose-writes")["after"] == "0001"
 
 
-def test_writes_to_both_generations_leave_the_way_back_open(swapped: Project, database: str):  # noqa: F811
+def test_writes_to_both_generations_leave_the_way_back_open(swapped: Project, database: str):
     """Who writes every document into both generations finds the way back open though neither is what it was sealed as."""
     for generation in ("0001", "0002"):
         write(database, f"UPDATE lockgate_index.help__{generation} SET text = text || ' more' WHERE length(text) % 3 = 0")  # fmt: skip
     assert swapped.ok("index", *BACK)["after"] == "0001"
 
 
-def test_what_cannot_be_read_says_how_to_go_back(swapped: Project, database: str):  # noqa: F811
+def test_what_cannot_be_read_says_how_to_go_back(swapped: Project, database: str):
     """Where what serves is gone nobody can tell what was written: the rollback says so and names the word that goes back all the same."""
     write(database, "DROP TABLE lockgate_index.help__0002 CASCADE")
     error = swapped.json(*BACK).error("INDEX_NOT_READY")
@@ -77,7 +77,7 @@ def test_what_cannot_be_read_says_how_to_go_back(swapped: Project, database: str
     assert error["next"].endswith("--lose-writes")
 
 
-def test_a_watch_does_not_lose_writes_by_itself(swapped: Project, database: str):  # noqa: F811
+def test_a_watch_does_not_lose_writes_by_itself(swapped: Project, database: str):
     """What serves got worse and was written to since its seal: the watch holds with both reasons, and the alias stays for a person to decide."""
     write(database, HALF)
     write(database, "DELETE FROM lockgate_index.help__0002 WHERE length(text) % 3 <> 0 AND id <> 'new-1'")

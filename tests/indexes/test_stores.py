@@ -35,6 +35,10 @@ def test_content_is_what_was_written_in_any_order(bench: Bench):
     assert bench.store.content("doc__1") == expected(bench)
     assert bench.store.content("doc__1").root == expected(bench).root
     assert bench.store.last_id("doc__1") == max(r.id for r in bench.records)
+    assert bench.store.count("doc__1") == 60
+    with pytest.raises(LockgateError) as nothing:
+        bench.store.count("nothing__1")
+    assert nothing.value.code == "INDEX_UNKNOWN"
 
 
 def test_a_changed_and_a_deleted_record_show(bench: Bench):
@@ -46,6 +50,7 @@ def test_a_changed_and_a_deleted_record_show(bench: Bench):
     rest = [changed if r.id == changed.id else r for r in bench.records if r.id != bench.records[9].id]
     now = bench.store.content("doc__1")
     assert now == expected(bench, rest)
+    assert bench.store.count("doc__1") == 59
     assert 1 <= len(now.unequal(expected(bench))) <= 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from indexes.test_life import GOLD, GRAPH, killed_at
+from indexes.lives import GOLD, killed_at
 from lockgate.indexes.namespace import cache_key, cache_namespace
 from lockgate.indexes.shadow import judge_shadow
 from lockgate.indexes.watching import CONDITIONS, Look, judge_looks
@@ -131,28 +131,6 @@ def test_a_namespace_is_rotated_and_keys_are_injective():
     assert cache_namespace("help", "") == ""
     with pytest.raises(ValueError, match="not sealed"):
         cache_key("help", "", "q")
-
-
-@pytest.fixture
-def swapped(tmp_path: Path, database: str) -> Project:
-    """A project whose index was swapped from 0001 to 0002, its float16 copy."""
-    project = Project(tmp_path, database)
-    build = (
-        "index",
-        "build",
-        "help",
-        "--records",
-        str(GOLD / "corpus.jsonl"),
-        "--embedder",
-        "hashing:256",
-        *GRAPH,
-    )
-    project.ok("index", *build)
-    project.ok("index", "index", "swap", "help", "--to", "0001")
-    project.ok("index", *build, "--dtype", "float16")
-    project.ok("index-validate", "index", "validate", "help", "--against", "0001", "--gold", str(GOLD))
-    project.ok("index", "index", "swap", "help", "--to", "0002")
-    return project
 
 
 WATCH = ("index", "watch", "help", "--gold", str(GOLD), "--interval", "0.01")

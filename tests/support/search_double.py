@@ -152,6 +152,8 @@ class Double:
             id_ = f"pit-{self._count}"
             self.points[id_] = (one, dict(index.visible))
             return {"id": id_, "pit_id": id_}
+        if rest == ["_count"]:
+            return {"count": len(index.visible), "_shards": {"failed": 0}}
         if rest == ["_search"]:
             return self.search(one, told, path)
         raise Refusal(405, "method_not_allowed", f"{method} {path}")

@@ -14,11 +14,13 @@ from lockgate.cli.drift import show as show_drift
 from lockgate.cli.index_room import (
     GENERATION,
     STORES,
+    counted_in,
     embedder_key,
     lock_wait_option,
     of_store,
     opened,
     refuse_missing_home,
+    refuse_unknown,
     session_of,
 )
 from lockgate.cli.options import Session, leave, shared, usage
@@ -108,7 +110,7 @@ def build_command(name: str, **options: Any) -> None:
         generation = options["generation"] or next_generation(
             known, every_name(room.link, name), manifest.spec_hash
         )
-        wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch)  # fmt: skip
+        wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch, _call(name, generation))  # fmt: skip
         with Waiting(session.output) as waiting:
             built = build(
                 room.link, store, wanted, source.after, embedder, actor=operator_name(), progress=waiting.show
@@ -127,6 +129,30 @@ def build_command(name: str, **options: Any) -> None:
         session.output.say(f"next: lockgate index validate {name} --against {serving} --generation {built.generation} --gold DIR")  # fmt: skip
     else:
         session.output.say(f"next: lockgate index swap {name} --to {built.generation}")
+
+
+def _call(name: str, generation: str) -> str:
+    """This call of ``index build`` again, for the generation that it began: what decides the records and the specification, and not how one connects."""
+    import shlex
+
+    context = click.get_current_context()
+    words = ["lockgate", "index", "build", name, "--generation", generation]
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if not given or option.name in (
+            "name",
+            "generation",
+            "lock_wait",
+            "format",
+            "config",
+            "verbose",
+            "env",
+            "database_url",
+        ):
+            continue
+        value = context.params[option.name or ""]
+        words += [option.opts[0], *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def _declared(session: Session, name: str, options: dict[str, Any]) -> "Index":
@@ -177,7 +203,7 @@ def validate_command(name: str, **options: Any) -> None:
     from lockgate.errors import ConfigError
     from lockgate.indexes.gold import read_gold
     from lockgate.indexes.limits import choose
-    from lockgate.indexes.register import find_generation, read_alias, read_generations
+    from lockgate.indexes.register import find_generation, read_alias, read_generations, unfinished
     from lockgate.indexes.validate import read_query_vectors, remember, side_of, validate
     from lockgate.release.operator import operator_name
 
@@ -211,7 +237,7 @@ def validate_command(name: str, **options: Any) -> None:
             if one.state != "sealed":
                 from lockgate.errors import Refused
 
-                raise Refused(f"generation {one.generation} of {name} is not sealed", "INDEX_NOT_READY", next=f"lockgate index build {name}")  # fmt: skip
+                raise Refused(f"generation {one.generation} of {name} is not sealed", "INDEX_NOT_READY", next=unfinished(room.link, one))  # fmt: skip
         sides = [side_of(one, room.of(one), gold, embedder_key(), given) for one in (row, against)]
         with Waiting(session.output) as waiting:
             drift = validate(
@@ -275,11 +301,14 @@ def _spec_errors() -> Iterator[None]:
 @shared()
 @click.argument("name")
 @click.option("--lose-writes", is_flag=True, help="Do not look whether the generation before has what was written since the swap.")  # fmt: skip
+@click.option("--changed", is_flag=True, help="Go back although that generation is not what was sealed; it is recorded.")  # fmt: skip
 @lock_wait_option
-def rollback_command(name: str, lock_wait: float, lose_writes: bool, **shared_options: Any) -> None:
-    """Point the alias NAME back to the generation before, while its window is open and nothing that was written since is lost by it."""
+def rollback_command(
+    name: str, lock_wait: float, lose_writes: bool, changed: bool, **shared_options: Any
+) -> None:
+    """Point the alias NAME back to the generation before, while its window is open, it is what was sealed, and nothing that was written since is lost by it."""
     from lockgate.errors import Refused
-    from lockgate.indexes.behind import refuse_behind
+    from lockgate.indexes.behind import keeps_up, refuse_behind
     from lockgate.indexes.register import fed_by, find_generation
     from lockgate.indexes.swap import previous_of, recover, swap
     from lockgate.release.operator import operator_name
@@ -308,10 +337,19 @@ def rollback_command(name: str, lock_wait: float, lose_writes: bool, **shared_op
         if not lose_writes:
             refuse_behind(room.link, room.of, name)
         target = find_generation(room.link, name, back)
-        done = swap(
-            room.link, room.of(target), room.of, name, back, actor=operator_name(), window_seconds=86_400.0, unvalidated=True,
-            two_step=True, kind="rollback",
-        )  # fmt: skip
+
+        def turn(accepted: bool) -> Any:
+            return swap(
+                room.link, room.of(target), room.of, name, back, actor=operator_name(), window_seconds=86_400.0, unvalidated=True,
+                two_step=True, changed=accepted, kind="rollback",
+            )  # fmt: skip
+
+        try:
+            done = turn(changed)
+        except Refused as refused:
+            if refused.code != "INDEX_CHANGED" or not keeps_up(room.link, room.of, name):
+                raise
+            done = turn(True)
         kind = room.of(target).capabilities.swap
     _told(session, "index rollback", done, target, kind)
 
@@ -329,6 +367,10 @@ def _told(session: Session, command_name: str, done: Any, target: "Generation", 
         session.output.say(
             f"{done.name}: {done.before or 'nothing'} -> {session.output.mark(done.after, 'good')} in {done.elapsed_ms:.1f} ms"
         )
+        if done.differs:
+            session.output.say(
+                f"{session.output.mark('note', 'hold')}: {done.after} is not what was sealed: {done.differs}"
+            )
     else:
         session.output.say(f"{done.name} points to {done.after} already")
 
@@ -394,6 +436,8 @@ def watch_command(name: str, **options: Any) -> None:
         session.output.say(done.reason)
     if done.rolled_back:
         session.output.say(f"the alias went back to {done.rolled_back}")
+    if done.next:
+        session.output.say(f"next: {done.next}")
     leave(EXITS[done.verdict])
 
 
@@ -401,7 +445,7 @@ def watch_command(name: str, **options: Any) -> None:
 @shared()
 @click.argument("name", required=False, default="")
 def list_command(name: str, **shared_options: Any) -> None:
-    """The generations of every index, or of NAME: state, hashes, verdict, and which one serves."""
+    """The generations of every index, or of NAME: state, what each holds against its seal, hashes, verdict, and which one serves."""
     from lockgate.indexes.namespace import cache_namespace
     from lockgate.indexes.register import read_alias, read_generations
     from lockgate.stores.open_search import unproven
@@ -409,26 +453,38 @@ def list_command(name: str, **shared_options: Any) -> None:
     session = Session(**shared_options)
     with opened(session, changing=False, name=name) as room:
         refuse_missing_home(room)
+        if name:
+            refuse_unknown(room, name)
         rows = read_generations(room.link, name)
+        counts = [counted_in(room, row) for row in rows]
         aliases = {n: read_alias(room.link, n) for n in {r.name for r in rows}}
     session.output.json(
         {
             "command": "index list",
             "generations": [
                 {
-                    "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records,
+                    "name": g.name, "generation": g.generation, "store": g.store, "unproven": unproven(g.store, g.place), "state": g.state, "live": g.live, "records": g.records, "counted": count,
                     "specHash": g.spec_hash, "contentRoot": g.content_root, "indexHash": g.index_hash, "startedAt": g.started_at,
                     "sealedAt": g.sealed_at, "verdict": g.verdict, "verdictAgainst": g.against, "cacheNamespace": cache_namespace(g.name, g.index_hash),
                     "pending": bool(aliases[g.name] and (aliases[g.name].pending or {}).get("to") == g.generation),  # type: ignore[union-attr]
                 }
-                for g in rows
+                for g, count in zip(rows, counts, strict=True)
             ],
         }
     )  # fmt: skip
     session.output.table(
         ("index", "generation", "store", "state", "records", "index_hash", "validated"),
-        [(g.name, g.generation, f"{g.store} ({unproven(g.store, g.place)})" if unproven(g.store, g.place) else g.store, session.output.mark("live", "good") if g.live else g.state, str(g.records), g.index_hash[:12], f"{g.verdict} against {g.against}" if g.verdict else "") for g in rows],
+        [(g.name, g.generation, f"{g.store} ({unproven(g.store, g.place)})" if unproven(g.store, g.place) else g.store, session.output.mark("live", "good") if g.live else g.state, _holding(g, count), g.index_hash[:12], f"{g.verdict} against {g.against}" if g.verdict else "") for g, count in zip(rows, counts, strict=True)],
     )  # fmt: skip
+
+
+def _holding(row: "Generation", count: int | None) -> str:
+    """What a generation holds, against its seal where that is another number."""
+    if row.state == "building":
+        return "not counted" if count is None else f"{count} written"
+    if count is None:
+        return f"sealed with {row.records}, not counted"
+    return str(count) if count == row.records else f"{count}, sealed with {row.records}"
 
 
 @command.command("gc")
@@ -446,6 +502,7 @@ def gc_command(name: str, abandoned: bool, dry_run: bool, lock_wait: float, **sh
     session = Session(**shared_options)
     with opened(session, changing=True, name=name, wait=lock_wait) as room:
         refuse_missing_home(room)
+        refuse_unknown(room, name)
         known = {(g.store, g.place): g for g in read_generations(room.link, name)}
         done = collect(room.link, room.of, name, actor=operator_name(), abandoned=abandoned, dry_run=dry_run)
     told = [of_store(session, kind, place) for kind, place in known]

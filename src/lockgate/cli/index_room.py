@@ -114,6 +114,37 @@ def refuse_missing_home(room: Room) -> None:
         )
 
 
+def refuse_unknown(room: Room, name: str) -> None:
+    """Raise ``INDEX_UNKNOWN`` for an index that was never built here, and name those that were."""
+    from lockgate.errors import ConfigError
+    from lockgate.indexes.register import index_names
+
+    known = index_names(room.link)
+    if name not in known:
+        raise ConfigError(
+            f"there is no index {name!r} (known: {', '.join(known) or 'none'})", "INDEX_UNKNOWN", next="lockgate index list"
+        )  # fmt: skip
+
+
+def counted_in(room: Room, row: "Generation") -> int | None:
+    """How many records a generation holds; None where its store cannot be asked, which a list of all survives."""
+    from pathlib import Path
+
+    from lockgate.errors import LockgateError
+    from lockgate.postgres.sqlstate import ServerError
+
+    local = bool(row.place) and "://" not in row.place
+    if local and not Path(room.session.settings.path(row.place)).exists():
+        return None  # opening it would make an empty one
+    try:
+        with _driver_errors():
+            return room.of(row).count(row.physical)
+    except (LockgateError, ServerError):
+        if not room.link.alive:
+            raise
+        return None
+
+
 def lock_wait_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option that says how long to wait for another command."""
     return click.option("--lock-wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to wait for another command on this index.")(function)  # fmt: skip

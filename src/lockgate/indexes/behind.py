@@ -51,6 +51,22 @@ def behind(link: Link, opened: Callable[[Generation], SearchStore], name: str) -
     return Behind(tuple(sorted(held)), tuple(sorted(deleted)))
 
 
+def keeps_up(link: Link, opened: Callable[[Generation], SearchStore], name: str) -> bool:
+    """Whether somebody writes to what serves and the generation before has all of it: then it is no longer what was sealed, and is right all the same."""
+    alias = read_alias(link, name)
+    if alias is None or not alias.previous:
+        return False
+    serving = find_generation(link, name, alias.generation)
+    try:
+        now = opened(serving).content(serving.physical)
+        written = (now.records, now.root) != (serving.records, serving.content_root)
+        return written and not behind(link, opened, name).written
+    except (LockgateError, ServerError):
+        if not link.alive:
+            raise
+        return False
+
+
 def refuse_behind(link: Link, opened: Callable[[Generation], SearchStore], name: str) -> None:
     """Raise ``Refused`` (``INDEX_NOT_READY``) where a way back would lose writes, or nobody can tell that it does not."""
     alias = read_alias(link, name)

@@ -16,6 +16,7 @@ import msgspec
 from lockgate.errors import Refused, RunFailed
 from lockgate.indexes.embedders import CANARIES, Embedder, embed_all
 from lockgate.indexes.register import (
+    BEGUN,
     Generation,
     add_generation,
     fed_by,
@@ -42,7 +43,10 @@ BATCH = 2_000
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What to build. ``total`` is the number of source records; ``rate`` limits records a second (0: no limit)."""
+    """What to build. ``total`` is the number of source records; ``rate`` limits records a second (0: no limit).
+
+    ``call`` is the command that goes on with it after a kill; kept, because nothing else knows where the records come from.
+    """
 
     name: str
     generation: str
@@ -53,6 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
     total: int
     rate: float = 0.0
     batch: int = BATCH
+    call: str = ""
 
 
 class Built(msgspec.Struct, frozen=True, rename="camel"):
@@ -105,6 +110,8 @@ def build(
             # Nothing was made, so nothing is being built.
             forget_generation(link, wanted.name, wanted.generation)
         raise
+    if wanted.call:
+        record_event(link, wanted.name, BEGUN, actor, after=wanted.generation, details={"call": wanted.call})
     last = store.last_id(row.physical)
     fresh = last is None
     builder = ContentBuilder()

@@ -105,7 +105,7 @@ def carry(means: Means, name: str, one: Index, prior: Mapping[str, Any], asked: 
     )
     row = find_generation(link, name, generation)
     if row.state == "building":
-        wanted = Wanted(name, generation, one.store, one.place, manifest, one.embedder, source.total, one.rate, one.batch)  # fmt: skip
+        wanted = Wanted(name, generation, one.store, one.place, manifest, one.embedder, source.total, one.rate, one.batch, f"lockgate index build {name} --generation {generation}")  # fmt: skip
         build(link, store, wanted, source.after, embedder, actor=means.actor, progress=means.tell)
         row = find_generation(link, name, generation)
     means.note(name, {"stage": "built", "indexHash": row.index_hash, "records": row.records})

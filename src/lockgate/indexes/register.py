@@ -21,6 +21,10 @@ _COLUMNS = (
 )
 
 
+BEGUN = "build"
+"""The kind of the event that a build begins with."""
+
+
 class Generation(msgspec.Struct, frozen=True):
     """One generation of an index, as recorded. Hashes are empty until it is sealed."""
 
@@ -80,6 +84,11 @@ def every_name(link: Link, name: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def index_names(link: Link) -> list[str]:
+    """Every index that there ever was."""
+    return [row[0] for row in link.rows("SELECT DISTINCT name FROM lockgate.index_generation ORDER BY 1")]
+
+
 def _generation(row: tuple[Any, ...]) -> Generation:
     values = list(row)
     values[7] = read_manifest(values[7])
@@ -93,6 +102,10 @@ def find_generation(link: Link, name: str, generation: str) -> Generation:
     for one in known:
         if one.generation == generation:
             return one
+    if not known and name not in (names := index_names(link)):
+        raise ConfigError(
+            f"there is no index {name!r} (known: {', '.join(names) or 'none'})", "INDEX_UNKNOWN"
+        )
     shown = ", ".join(g.generation for g in known) or "none"
     raise ConfigError(f"index {name!r} has no generation {generation!r} (known: {shown})", "INDEX_UNKNOWN")
 
@@ -118,6 +131,20 @@ def fed_by(link: Link, name: str) -> dict[str, str]:
         name,
     )
     return {generation: move for move, *both in rows for generation in both if generation}
+
+
+def unfinished(link: Link, row: Generation) -> str:
+    """The command that brings a generation that is being built to its seal, as its build was called; where nobody kept that, what to type."""
+    if move := fed_by(link, row.name).get(row.generation):
+        return f"lockgate move status {move}"
+    call = link.value(
+        "SELECT details ->> 'call' FROM lockgate.index_event WHERE name = $1 AND kind = $2 AND to_generation = $3 ORDER BY id DESC LIMIT 1",
+        row.name, BEGUN, row.generation,
+    )  # fmt: skip
+    return (
+        call
+        or f"Call the build that was cut off again: lockgate index build {row.name} --generation {row.generation} with the source of its records."
+    )
 
 
 def add_generation(

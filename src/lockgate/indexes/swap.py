@@ -20,7 +20,9 @@ from lockgate.indexes.register import (
     read_alias,
     read_generations,
     record_event,
+    unfinished,
 )
+from lockgate.indexes.sealed import refuse_changed, unlike_seal
 from lockgate.postgres.link import Link
 from lockgate.record.points import point
 from lockgate.stores.open_search import IN_DATABASE
@@ -28,7 +30,10 @@ from lockgate.stores.searching import SearchStore, physical_name
 
 
 class Swapped(msgspec.Struct, frozen=True, rename="camel"):
-    """What a swap did. ``recovered`` tells what became of an interrupted one before it: finished, undone, or nothing."""
+    """What a swap did. ``recovered`` tells what became of an interrupted one before it: finished, undone, or nothing.
+
+    ``differs`` tells how what serves now differs from its seal, where that was accepted.
+    """
 
     name: str
     before: str
@@ -37,6 +42,7 @@ class Swapped(msgspec.Struct, frozen=True, rename="camel"):
     elapsed_ms: float
     changed: bool
     recovered: str
+    differs: str = ""
 
 
 def recover(link: Link, opened: Callable[[Generation], SearchStore], name: str, *, actor: str) -> str:
@@ -85,13 +91,15 @@ def swap(
     window_seconds: float,
     unvalidated: bool = False,
     two_step: bool = False,
+    changed: bool = False,
     kind: str = "swap",
     clock: Callable[[], float] = time.monotonic,
 ) -> Swapped:
     """Point the alias ``name`` to the sealed generation ``to``; the caller holds the lock. Doing it again changes nothing.
 
-    Raises ``Refused`` for one that is not sealed or did not pass against the generation that serves now, ``Busy`` where somebody else moved the alias, ``Held``
-    where the store cannot swap in one step.
+    ``changed`` accepts a generation that is not what was sealed any more; how it differs is recorded.
+    Raises ``Refused`` for one that is not sealed, did not pass against the generation that serves now, or is not what was sealed (``INDEX_CHANGED``),
+    ``Busy`` where somebody else moved the alias, ``Held`` where the store cannot swap in one step.
     """
     recovered = recover(link, opened, name, actor=actor)
     target = find_generation(link, name, to)
@@ -100,7 +108,10 @@ def swap(
     now = store.resolve(name)
     if before == to and now == target.physical:
         return Swapped(name, before, to, alias.epoch if alias else 0, 0.0, False, recovered)
-    _refuse_unready(target, before, unvalidated=unvalidated)
+    _refuse_unready(link, target, before, unvalidated=unvalidated)
+    differing = unlike_seal(link, target, store)
+    if not changed:
+        refuse_changed(target, differing, back=kind == "rollback")
     if kind == "swap" and unvalidated and not target.passed(before):
         kind = "swap, unvalidated"
     if store.capabilities.swap == "two_step" and not two_step:
@@ -115,7 +126,7 @@ def swap(
             store.swap(name, expect, target.physical)
             point("index:swap:moved")
             epoch = _record(
-                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds
+                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds, differing
             )
             point("index:swap:recorded")
         point("index:swap:committed")
@@ -139,21 +150,21 @@ def swap(
             raise LockgateError(f"the alias {name} does not point to {to} after the swap", "INDEX_STORE")
         with link.transaction():
             epoch = _record(
-                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds
+                link, target, before, actor, lambda: (clock() - begin) * 1000, kind, window_seconds, differing
             )
             point("index:swap:recorded")
     elapsed = (clock() - begin) * 1000
     if store.resolve(name) != target.physical:
         raise LockgateError(f"the alias {name} does not point to {to} after the swap", "INDEX_STORE")
-    return Swapped(name, before, to, epoch, round(elapsed, 2), True, recovered)
+    return Swapped(name, before, to, epoch, round(elapsed, 2), True, recovered, differing)
 
 
-def _refuse_unready(target: Generation, serving: str, *, unvalidated: bool) -> None:
+def _refuse_unready(link: Link, target: Generation, serving: str, *, unvalidated: bool) -> None:
     """``serving`` is what the alias points to; "" where nothing serves, and there is nothing to compare with."""
     if target.state != "sealed":
         raise Refused(
             f"generation {target.generation} of {target.name} is not sealed", "INDEX_NOT_READY",
-            next=f"lockgate index build {target.name}",
+            next=unfinished(link, target),
         )  # fmt: skip
     if serving and not unvalidated and not target.passed(serving):
         told = (
@@ -197,7 +208,7 @@ def _forget_intent(link: Link, name: str) -> None:
 
 
 def _record(
-    link: Link, target: Generation, before: str, actor: str, elapsed: Callable[[], float] | None, kind: str, window: float
+    link: Link, target: Generation, before: str, actor: str, elapsed: Callable[[], float] | None, kind: str, window: float, differing: str = ""
 ) -> int:  # fmt: skip
     """What a swap means in our record, and to the gate. In the caller's transaction; returns the epoch of the alias."""
     name, to = target.name, target.generation
@@ -221,7 +232,10 @@ def _record(
         name, to, target.spec_hash, target.index_hash,
         json.dumps({"content_root": target.content_root, "records": target.records, "store": target.store}),
     )  # fmt: skip
-    record_event(link, name, kind, actor, before=before, after=to, elapsed_ms=elapsed() if elapsed else None)
+    record_event(
+        link, name, kind, actor, before=before, after=to, elapsed_ms=elapsed() if elapsed else None,
+        details={"differs": differing} if differing else None,
+    )  # fmt: skip
     return epoch
 
 

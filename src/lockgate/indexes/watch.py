@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.indexes.behind import behind, in_words
+from lockgate.indexes.behind import behind, in_words, keeps_up
 from lockgate.indexes.differences import Side
 from lockgate.indexes.drift import compare
 from lockgate.indexes.figures import figures
@@ -19,9 +19,10 @@ from lockgate.indexes.gold import GoldSet
 from lockgate.indexes.limits import Limits
 from lockgate.indexes.register import Alias, Generation, find_generation, read_alias, record_event
 from lockgate.indexes.runs import Run, make_run
+from lockgate.indexes.sealed import unlike_seal
 from lockgate.indexes.swap import Swapped, previous_of, swap
 from lockgate.indexes.validate import ask, within_corpus
-from lockgate.indexes.watching import CONDITIONS, Look, Watching, judge_looks
+from lockgate.indexes.watching import CONDITIONS, Look, Watching, judge_changed, judge_looks
 from lockgate.postgres.link import Link
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
@@ -33,7 +34,10 @@ ROLLED_BACK = "watch aborted"
 
 
 class Watched(msgspec.Struct, frozen=True, rename="camel"):
-    """What a watch ended with. ``resumed`` counts looks that an earlier call made; ``rolled_back`` names where the alias went back to."""
+    """What a watch ended with. ``resumed`` counts looks that an earlier call made; ``rolled_back`` names where the alias went back to.
+
+    ``next`` is what a person does about a hold that has a way of its own out; "" elsewhere.
+    """
 
     name: str
     generation: str
@@ -45,6 +49,7 @@ class Watched(msgspec.Struct, frozen=True, rename="camel"):
     resumed: int
     seconds: float
     rolled_back: str
+    next: str = ""
 
 
 def watch(
@@ -91,13 +96,16 @@ def watch(
             break
         tell(f"watching {name}, delta-S {_told(look.delta_s_diff)}", (look.at - swapped_at) / window)
         sleep(min(interval, max(0.01, window - (look.at - swapped_at))))
+    accepted, advice = False, ""
+    if judged.answer is Verdict.FAIL or judged.condition in ("begun", "delta-s-diff"):
+        judged, accepted, advice = _directed(link, opened, target, before, judged)
     if judged.answer is Verdict.FAIL:
         judged = _or_hold(link, opened, name, before, judged)
     assert judged.answer is not None
-    back = _roll_back(link, opened, name, actor, judged) if judged.answer is Verdict.FAIL else None
+    back = _roll_back(link, opened, name, actor, judged, accepted) if judged.answer is Verdict.FAIL else None
     return Watched(
         name, target.generation, before.generation, judged.answer, judged.condition, judged.reason, tuple(looks), resumed,
-        round(looks[-1].at - swapped_at, 3), back.after if back is not None else "",
+        round(looks[-1].at - swapped_at, 3), back.after if back is not None else "", advice,
     )  # fmt: skip
 
 
@@ -115,6 +123,35 @@ def _or_hold(
         return judged
     lost = in_words(found._replace(deleted=()), before.generation)
     return judged._replace(answer=Verdict.HOLD, reason=f"{judged.reason}; not taken back by itself, as what serves was written to since its seal: {lost}")  # fmt: skip
+
+
+def _directed(
+    link: Link, opened: Callable[[Generation], SearchStore], target: Generation, before: Generation, judged: Watching
+) -> tuple[Watching, bool, str]:  # fmt: skip
+    """What was judged, in the light of what the generation before is now; whether going back accepts that it is not what was sealed; and what to do else.
+
+    A comparison does not say which of the two changed. Where the one before is not what was sealed, a difference may be its own loss, and going back would lead to it,
+    unless somebody writes to what serves and the one before has all of that.
+    """
+    old = unlike_seal(link, before, opened(before), whole=True)
+    if not old:
+        return judged, False, ""
+    if judged.answer is Verdict.FAIL and keeps_up(link, opened, before.name):
+        return judged, True, ""
+    new = unlike_seal(link, target, opened(target), whole=True)
+    whose = (
+        f"{target.generation} differs, too: {new}"
+        if new
+        else f"{target.generation}, which serves, is what was sealed"
+    )
+    told = judge_changed(
+        judged, f"generation {before.generation} is not what was sealed ({old}); {whose}", blameless=not new
+    )
+    return (
+        told,
+        False,
+        f"lockgate index list {before.name} shows what each holds; lockgate index rollback {before.name} --changed goes back all the same",
+    )
 
 
 def _told(value: float | None) -> str:
@@ -190,13 +227,18 @@ def _remember(
 
 
 def _roll_back(
-    link: Link, opened: Callable[[Generation], SearchStore], name: str, actor: str, judged: Watching
+    link: Link,
+    opened: Callable[[Generation], SearchStore],
+    name: str,
+    actor: str,
+    judged: Watching,
+    accepted: bool,
 ) -> Swapped:
     back = previous_of(link, name)
     row = find_generation(link, name, back)
     done = swap(
         link, opened(row), opened, name, back, actor=actor, window_seconds=86_400.0, unvalidated=True, two_step=True,
-        kind="rollback",
+        changed=accepted, kind="rollback",
     )  # fmt: skip
     record_event(link, name, ROLLED_BACK, actor, before=done.before, after=done.after, details={"condition": judged.condition, "reason": judged.reason})  # fmt: skip
     return done

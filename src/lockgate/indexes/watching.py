@@ -49,6 +49,8 @@ CONDITIONS = (
     Condition("errors", "errors", True, 0.01, 0.0, "index swap: hard stop when errors > 1 %"),
 )  # fmt: skip
 """What aborts a watch. A figure that the answers before the swap broke already is no fault of the swap (``excused``)."""
+COMPARED = frozenset({"delta-s-diff", "delta-s-p95", "lambda-flips"})
+"""Conditions whose figures compare two generations: a loss of either shows in them. The others look at what serves alone."""
 ACCEPTED = 0.02
 """At the end of the window the mean drift is at most this, or the watch holds (seed 001: accept <= 0.02)."""
 
@@ -100,6 +102,18 @@ def judge_looks(
     if last.delta_s_diff > ACCEPTED and "delta-s-diff" not in excused:
         return Watching(Verdict.HOLD, "delta-s-diff", f"the drift is {last.delta_s_diff:.4f}, accepted is {ACCEPTED:g}")  # fmt: skip
     return Watching(Verdict.PASS)
+
+
+def judge_changed(judged: Watching, changed: str, *, blameless: bool) -> Watching:
+    """A bad answer of ``judge_looks`` where the generation before is not what was sealed; ``changed`` says how.
+
+    It holds: nothing is there to go back to. ``blameless``: what serves is what was sealed, so a figure that only compares the two is no fault of it.
+    """
+    compared = judged.condition in COMPARED
+    whose = "; so the difference is not its fault" if blameless and compared else ""
+    return Watching(
+        Verdict.HOLD, "before-changed", f"{judged.reason}; but {changed}{whose}; the alias was left where it points", judged.since
+    )  # fmt: skip
 
 
 def _since(looks: Sequence[Look], condition: Condition, gap: float) -> float | None:

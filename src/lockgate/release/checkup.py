@@ -13,6 +13,7 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.verdict import Verdict
 from lockgate.record.words import counted
+from lockgate.release.index_seals import index_seals
 from lockgate.release.leftovers import leftovers
 from lockgate.release.look import connect_patiently
 from lockgate.release.project import Files
@@ -35,6 +36,7 @@ def checkup(
             *doctor.examine(wire, roles, f'"${variable}"' if variable else target.address),
             *_drift(wire),
             *leftovers(wire),
+            *index_seals(wire),
         ]
     finally:
         wire.close()

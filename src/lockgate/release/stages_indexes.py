@@ -76,7 +76,7 @@ def watch_indexes(course: Course, budget: Budget) -> Ended:
                     f"index {name}: {seen.reason}; it went back to generation {seen.rolled_back}", "INDEX_WATCH_ABORTED", details={"index": name}
                 )  # fmt: skip
             if seen.verdict is Verdict.HOLD:
-                raise Held(f"index {name}: {seen.reason}", "INDEX_WATCH_HELD", details={"index": name})
+                raise Held(f"index {name}: {seen.reason}", "INDEX_WATCH_HELD", next=seen.next or None, details={"index": name})  # fmt: skip
             told.append(f"{name}: {counted(len(seen.looks), 'look')} in {seen.seconds:.0f} s")
     return done("; ".join(told), **evidence)
 

@@ -196,6 +196,10 @@ class Chroma:
             for id_, text, kept, vector in self._pieces(found, ids)
         }
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        return int(self._known(physical)[0].count())
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

@@ -122,6 +122,13 @@ class Fts5:
                 found[row[0]] = record_digest(row[0], row[1], row[2], b"")
         return found
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        if self.manifest(physical) is None:
+            raise unknown(physical)
+        found: int = self._db.execute(f"SELECT count(*) FROM {identifier(physical)}").fetchone()[0]
+        return found
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

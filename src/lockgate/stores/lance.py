@@ -213,6 +213,10 @@ class Lance:
                 row["embedding"] = [float(x) for x in row["embedding"]]
                 yield row
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        return int(self._known(physical)[0].count_rows())
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

@@ -213,6 +213,11 @@ class Milvus:
                 found[row["id"]] = record_digest(row["id"], row["text"], row["payload"], bytes.fromhex(row["vh"]))  # fmt: skip
         return found
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``. The statistics of a collection count rows that were deleted, too."""
+        self._known(physical)
+        return int(self._client.query(physical, filter="", output_fields=["count(*)"])[0]["count(*)"])
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

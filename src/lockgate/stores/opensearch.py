@@ -259,6 +259,12 @@ class OpenSearch:
             way = self._dialect.open(quote(physical), held)
             self._rest.call("DELETE", way.close, way.closing)
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        self._known(physical)
+        self._refresh(physical)
+        return int(self._whole(self._rest.need("GET", f"/{quote(physical)}/_count"), physical)["count"])
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

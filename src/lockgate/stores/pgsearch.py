@@ -106,8 +106,17 @@ class SearchTables:
         found: str | None = self.link.value(f"SELECT max(id) FROM {self._sql(physical)}")
         return found
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        if self._kind(physical) != "r":
+            raise unknown(physical)
+        found: int = self.link.value(f"SELECT count(*) FROM {self._sql(physical)}")
+        return found
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``. Runs in the server; several of its processes share it where it may."""
+        if self._kind(physical) != "r":
+            raise unknown(physical)
         sql = statement("search_content").format(table=self._sql(physical), digest=self._digest(physical))
         rows = self.link.rows(sql)
         return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})

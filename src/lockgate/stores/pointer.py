@@ -130,6 +130,10 @@ class PointerFiles:
         for r in sorted(self._records(physical), key=lambda r: r.id):
             yield r, vector_hash(packed(r.vector or ()))
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        return len(self._records(physical))
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

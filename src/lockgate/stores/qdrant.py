@@ -167,6 +167,11 @@ class Qdrant:
                 bytes.fromhex(kept["_vh"]),
             )
 
+    def count(self, physical: str) -> int:
+        """See ``SearchStore``."""
+        self._known(physical)
+        return int(self._client.count(physical, exact=True).count)
+
     def content(self, physical: str) -> Content:
         """See ``SearchStore``."""
         return content_of(self.scan(physical))

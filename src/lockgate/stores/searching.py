@@ -88,6 +88,9 @@ class SearchStore(Protocol):
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """Every record with the hash of its source vector, in any order."""
 
+    def count(self, physical: str) -> int:
+        """How many records are there, as cheaply as the store tells it. Raises ``LockgateError`` (``INDEX_UNKNOWN``) where there is no such index."""
+
     def content(self, physical: str) -> Content:
         """The digests of what is there."""
 
