@@ -1,7 +1,6 @@
 """The watch after a swap: when it aborts, on clocks that are handed in, and what the alias, the record and the metrics say then."""
 
 import json
-from pathlib import Path
 
 import psycopg
 import pytest

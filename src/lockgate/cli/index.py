@@ -16,6 +16,7 @@ from lockgate.cli.index_room import (
     STORES,
     counted_in,
     embedder_key,
+    given_options,
     lock_wait_option,
     of_store,
     opened,
@@ -133,26 +134,7 @@ def build_command(name: str, **options: Any) -> None:
 
 def _call(name: str, generation: str) -> str:
     """This call of ``index build`` again, for the generation that it began: what decides the records and the specification, and not how one connects."""
-    import shlex
-
-    context = click.get_current_context()
-    words = ["lockgate", "index", "build", name, "--generation", generation]
-    for option in context.command.params:
-        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-        if not given or option.name in (
-            "name",
-            "generation",
-            "lock_wait",
-            "format",
-            "config",
-            "verbose",
-            "env",
-            "database_url",
-        ):
-            continue
-        value = context.params[option.name or ""]
-        words += [option.opts[0], *([] if value is True else [str(value)])]
-    return shlex.join(words)
+    return f"lockgate index build {name} --generation {generation}{given_options('generation')}"
 
 
 def _declared(session: Session, name: str, options: dict[str, Any]) -> "Index":
@@ -201,6 +183,7 @@ def validate_command(name: str, **options: Any) -> None:
     """
     from lockgate.cli.waiting import Waiting
     from lockgate.errors import ConfigError
+    from lockgate.indexes.advice import after_hold
     from lockgate.indexes.gold import read_gold
     from lockgate.indexes.limits import choose
     from lockgate.indexes.register import find_generation, read_alias, read_generations, unfinished
@@ -243,14 +226,20 @@ def validate_command(name: str, **options: Any) -> None:
             drift = validate(
                 gold, sides[0], sides[1], limits, breadth=options["breadth"], progress=waiting.show
             )
+        more = given_options("against", "generation", "gold", "breadth", "html")
+        then = after_hold(drift, row, against, options["gold"], more)
         if os.environ.get("LOCKGATE_ROLE", "").strip().lower() != "app":
-            remember(room.link, row, drift, against.generation, actor=operator_name(), at=time.time())
+            remember(
+                room.link, row, drift, against.generation, actor=operator_name(), at=time.time(), next=then
+            )
     told = of_store(session, row.store, row.place)
     where = f" ({row.store}: {told['unproven']})" if told["unproven"] else ""
     show_drift(
         session.output, drift, "index validate", options["html"], f"{name} {against.generation} -> {row.generation}{where}", **told,
-        index=name, generation=row.generation, against=against.generation, specHash=row.spec_hash, indexHash=row.index_hash,
+        index=name, generation=row.generation, against=against.generation, specHash=row.spec_hash, indexHash=row.index_hash, next=then,
     )  # fmt: skip
+    if then:
+        session.output.say(f"next: {then}")
     leave(EXITS[drift.verdict])
 
 
@@ -334,8 +323,6 @@ def rollback_command(
                 next=f"lockgate move rollback {move}",
             )
         back = previous_of(room.link, name)
-        if not lose_writes:
-            refuse_behind(room.link, room.of, name)
         target = find_generation(room.link, name, back)
 
         def turn(accepted: bool) -> Any:
@@ -344,10 +331,15 @@ def rollback_command(
                 two_step=True, changed=accepted, kind="rollback",
             )  # fmt: skip
 
+        given = f"{' --lose-writes' if lose_writes else ''}{' --changed' if changed else ''}"
         try:
+            if not lose_writes:
+                refuse_behind(room.link, room.of, name)
             done = turn(changed)
         except Refused as refused:
             if refused.code != "INDEX_CHANGED" or not keeps_up(room.link, room.of, name):
+                # What was given already belongs into the command that is named, or each would name the other for ever.
+                refused.next = refused.next.replace(f"rollback {name}", f"rollback {name}{given}")
                 raise
             done = turn(True)
         kind = room.of(target).capabilities.swap

@@ -163,6 +163,24 @@ def of_store(session: Session, kind: str, place: str) -> dict[str, str]:
     return {"store": kind, "unproven": said}
 
 
+def given_options(*but: str) -> str:
+    """The options of this call as they were given, to be called again; without those that say how one connects and waits, and without ``but``."""
+    import shlex
+
+    context = click.get_current_context()
+    apart = {"format", "config", "verbose", "env", "database_url", "lock_wait", *but}
+    words = [""]
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if isinstance(option, click.Argument) or not given or name in apart:
+            continue
+        value = context.params[name]
+        for one in value if option.multiple else (value,):
+            words += [option.opts[0], *([] if one is True else [shlex.quote(str(one))])]
+    return " ".join(words)
+
+
 def store_key() -> str:
     """The key of a store's server; it comes from the environment only, because a place is recorded."""
     return os.environ.get("LOCKGATE_STORE_KEY", "")

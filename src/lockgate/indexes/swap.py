@@ -175,8 +175,22 @@ def _refuse_unready(link: Link, target: Generation, serving: str, *, unvalidated
         other = f", and {serving} serves" if target.verdict == "pass" else ""
         raise Refused(
             f"generation {target.generation} of {target.name} {told}{other}", "INDEX_NOT_READY",
-            next=f"lockgate index validate {target.name} --against {serving} --generation {target.generation} --gold DIR",
+            next=_after_verdict(link, target, serving),
         )  # fmt: skip
+
+
+def _after_verdict(link: Link, target: Generation, serving: str) -> str:
+    """What comes before a swap to ``target``: its validation, or what that one named where it could not tell, because it would say the same again."""
+    if target.verdict == "hold" and target.against == serving:
+        sql = (
+            "SELECT validation ->> 'next' FROM lockgate.index_generation WHERE name = $1 AND generation = $2"
+        )
+        kept = link.value(sql, target.name, target.generation)
+        return (
+            kept
+            or f"When a person has decided: lockgate index swap {target.name} --to {target.generation} --unvalidated"
+        )
+    return f"lockgate index validate {target.name} --against {serving} --generation {target.generation} --gold DIR"
 
 
 def _expected(link: Link, store: SearchStore, target: Generation, before: str) -> str | None:

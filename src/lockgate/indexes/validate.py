@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from lockgate.errors import ConfigError
+from lockgate.indexes.advice import told_by_looking
 from lockgate.indexes.causes import Cause
 from lockgate.indexes.check import Check
 from lockgate.indexes.differences import Questions, Side, as_rounded, differences, merged
@@ -154,7 +155,7 @@ def validate(
         causes = merged(_causes(checks, candidate.row, against.row), named)
     known = within_corpus(gold, runs)
     drift = compare(gold, [known[0]], [known[1]], limits, seed=seed, found=checks)
-    return msgspec.structs.replace(drift, causes=tuple(causes) or drift.causes)
+    return told_by_looking(msgspec.structs.replace(drift, causes=tuple(causes) or drift.causes))
 
 
 def _causes(checks: list[Check], mine: Generation, theirs: Generation) -> list[Cause]:
@@ -191,9 +192,11 @@ def within_corpus(gold: GoldSet, runs: list[Run]) -> list[Run]:
     ]
 
 
-def remember(link: Link, row: Generation, drift: Drift, against: str, *, actor: str, at: float) -> None:
-    """Keep the verdict with the generation, because a swap asks for it, and the figures as an event, for the metrics."""
-    told = {"against": against, "profile": drift.profile, "failed": [c.id for c in drift.checks if c.answer is not Verdict.PASS], "causes": [c.cause for c in drift.causes]}  # fmt: skip
+def remember(
+    link: Link, row: Generation, drift: Drift, against: str, *, actor: str, at: float, next: str = ""
+) -> None:
+    """Keep the verdict with the generation, because a swap asks for it, and the figures as an event, for the metrics. ``next`` is what comes after a hold."""
+    told = {"against": against, "profile": drift.profile, "failed": [c.id for c in drift.checks if c.answer is not Verdict.PASS], "causes": [c.cause for c in drift.causes], "next": next}  # fmt: skip
     with link.transaction():
         link.run(
             "UPDATE lockgate.index_generation SET verdict = $3, validated_at = clock_timestamp(), validation = $4::text::jsonb WHERE name = $1 AND generation = $2",

@@ -147,10 +147,11 @@ def _directed(
     told = judge_changed(
         judged, f"generation {before.generation} is not what was sealed ({old}); {whose}", blameless=not new
     )
+    both = "--changed --lose-writes" if new else "--changed"
     return (
         told,
         False,
-        f"lockgate index list {before.name} shows what each holds; lockgate index rollback {before.name} --changed goes back all the same",
+        f"lockgate index list {before.name} shows what each holds; lockgate index rollback {before.name} {both} goes back all the same",
     )
 
 

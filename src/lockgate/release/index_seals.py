@@ -49,11 +49,9 @@ def _of(wire: Wire, row: list[str]) -> Finding | None:
     name, generation, sealed, role, there = row
     count = 0
     if there == "true":
-        count = int(
-            _ask(wire, f"SELECT count(*)::text FROM {qualified(SCHEMA, physical_name(name, generation))}")[0][
-                0
-            ]
-        )  # noqa: S608 - quoted
+        table = qualified(SCHEMA, physical_name(name, generation))
+        rows = _ask(wire, f"SELECT count(*)::text FROM {table}")  # noqa: S608 - the name is quoted
+        count = int(rows[0][0])
         if count == int(sealed):
             return None
     return judge_seal(name, generation, int(sealed), count, serving=role == "live", way_back=role == "back")
