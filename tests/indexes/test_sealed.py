@@ -52,6 +52,19 @@ def test_a_watch_holds_where_both_changed(swapped: Project, database: str):
     assert serving(database) == "help__0002"
 
 
+def test_a_watch_goes_back_to_a_generation_that_keeps_up(swapped: Project, database: str):
+    """Both generations are written to alike, then what serves loses documents: the watch goes back by itself, and the event says that the seal is another."""
+    both = "UPDATE lockgate_index.help__{} SET text = text || ' more' WHERE length(text) % 3 = 0"
+    changed(database, both.format("0001"), both.format("0002"))
+    changed(database, "DELETE FROM lockgate_index.help__0002 WHERE length(text) % 3 <> 0")
+    done = swapped.json(*WATCH).document("index")
+    assert (done["verdict"], done["rolledBack"]) == ("fail", "0001"), done
+    with psycopg.connect(database) as connection:
+        row = connection.execute("SELECT details ->> 'differs' FROM lockgate.index_event WHERE kind = 'rollback'").fetchone()  # fmt: skip
+    assert row is not None
+    assert "not the same ones" in row[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [LOSS, "UPDATE lockgate_index.help__0001 SET text = 'other' WHERE id = (SELECT max(id) FROM lockgate_index.help__0001)", "DROP TABLE lockgate_index.help__0001"],
