@@ -4,7 +4,8 @@ A file of ``rounds`` is a schema, ``-- each``, and statements that are rolled ba
 behind one says that only this version takes it, ``-- hidden`` that something in it cannot be told: then the locks
 that are claimed are taken, maybe among others, and the facts say so; ``-- rows`` that
 with other rows it would lock more, and the facts say so; ``-- at most`` that WHERE chooses no row that
-a foreign key would act on: then the locks that are taken are claimed, maybe among others.
+a foreign key would act on, or that the server works out more than the policy does: then the locks that are taken are
+claimed, maybe among others.
 """
 
 import uuid

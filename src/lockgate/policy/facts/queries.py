@@ -5,7 +5,7 @@ from lockgate.policy.facts.routines import call, run_calls
 from lockgate.policy.model.pruning import kept, only_the_server_knows
 from lockgate.policy.model.schema import Read, Relation, Schema
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.pushing import translated
+from lockgate.postgres.tree.pushing import lasting, translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -44,7 +44,10 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
         for name in state.functions:
             call(draft, name, sure=name in state.calls)
         for read in read_by(state):
-            asked = (*read.conditions, *translated(access.conditions if access else (), read.outputs))
+            asked = (
+                *lasting(read.conditions),
+                *translated(access.conditions if access else (), read.outputs),
+            )
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if read.key in draft.schema.relations and draft.schema.relations[read.key].kind == "v":
                 seen.discard(read.key)  # asked otherwise than before, maybe

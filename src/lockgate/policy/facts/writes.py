@@ -10,8 +10,9 @@ from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import become, call, fire, run_calls
 from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
+from lockgate.postgres.tree.conditions import NOTHING_LASTS
 from lockgate.postgres.tree.lexing import names
-from lockgate.postgres.tree.pushing import translated
+from lockgate.postgres.tree.pushing import lasting, translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -290,7 +291,10 @@ def _change(
     runs, acts = _ruled(draft, state, event, certain=False)
     if state.kind == "v" and runs:
         for read in read_by(state):
-            asked = (*read.conditions, *translated(access.conditions if access else (), read.outputs))
+            outer = access.conditions if access else ()
+            asked = (*lasting(read.conditions), *translated(outer, read.outputs))
+            if NOTHING_LASTS in outer:
+                asked = (NOTHING_LASTS,)
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if _taken_over(state, event):
                 plan(draft, read.key, LockMode(read.mode), set(), inner)

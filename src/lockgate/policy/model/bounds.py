@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from lockgate.policy.model.datums import PLAIN_TEXT, TEXTS, Comparable, comparable, ordered
 from lockgate.policy.model.schema import BUILT_IN, Relation, Schema
+from lockgate.postgres.tree.words import TypeName
 
 Slots = frozenset[int]
 
@@ -28,8 +29,8 @@ class Bounds(Struct):
         made = (
             self.schema.types.get(self.schema.type_key("", cast)) if cast and cast not in BUILT_IN else None
         )
-        if made is None or made.kind != "domain" or made.constrained or made.base is None:
-            return cast
+        if made is None or made.kind != "domain" or made.constrained or made.base is None or made.base.mods:
+            return cast  # one with a length or a scale changes the value, too
         return self.meant(made.base.name)
 
     @property
@@ -83,14 +84,21 @@ def bounds_of(schema: Schema, state: Relation) -> Bounds | None:
 
 def _kind(schema: Schema, state: Relation, column: str) -> str:
     own = state.columns[column]
-    declared, made = own.type, schema.user_type(own.type)
-    while made is not None and made.kind == "domain" and made.base is not None and not declared.array:
-        declared, made = made.base, schema.user_type(made.base)
+    declared = behind(schema, own.type)
+    made = schema.user_type(declared)
     if made is not None and made.kind == "enum":
         return "enum"
     if declared.array:
         return ""
     return PLAIN_TEXT if declared.name in TEXTS and own.collation in ("C", "POSIX") else declared.name
+
+
+def behind(schema: Schema, declared: TypeName) -> TypeName:
+    """The type behind a domain, through domains in between."""
+    made = schema.user_type(declared)
+    while made is not None and made.kind == "domain" and made.base is not None and not declared.array:
+        declared, made = made.base, schema.user_type(made.base)
+    return declared
 
 
 def values_of(datums: tuple[str, ...], kinds: list[str]) -> list[Comparable] | None:

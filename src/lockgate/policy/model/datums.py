@@ -1,7 +1,7 @@
 """Constants as they stand in a text, made comparable where no server is needed for it.
 
-A datum is a text: ``n:5`` a number, ``s:…`` a quoted value, ``b:true``, ``null``, ``min``, ``max``, and ``?`` for
-anything else.
+A datum is a text: ``n:5`` a number, ``s:…`` a quoted value, ``d:…`` one of a type that was named and is no text,
+``b:true``, ``null``, ``min``, ``max``, and ``?`` for anything else.
 """
 
 import re
@@ -44,16 +44,13 @@ def comparable(datum: str, kind: str) -> Comparable | None:
     form, _, value = datum.partition(":")
     value = value.strip() if kind not in TEXTS else value
     if kind in INTEGERS or kind == "numeric":
-        try:
-            return (0, Decimal(value)) if form in ("n", "s") else None
-        except InvalidOperation:
-            return None
+        return _number(value, whole=kind != "numeric") if form in ("n", "s") else None
     if kind in FLOATS:
         return _float(value, kind) if form in ("n", "s") else None
     if kind == "bool":
-        known = _BOOLEANS.get(value.lower()) if form in ("b", "s") else None
+        known = _BOOLEANS.get(value.lower()) if form in ("b", "s", "d") else None
         return None if known is None else (0, known)
-    if form != "s":
+    if form != "s" and (form != "d" or kind in (*TEXTS, "enum", "bpchar")):
         return None
     if kind in TEXTS or kind == "enum":
         return (0, value)
@@ -65,8 +62,23 @@ def comparable(datum: str, kind: str) -> Comparable | None:
     match = _MOMENT.fullmatch(value) if kind in DATES else None
     if match is None or (kind == "date" and match[2]) or (match[4] and kind != "timestamptz"):
         return None
-    moment = f"{match[1]} {match[2] or '00:00'}{match[3] or ':00'}"
-    return (0, _in_utc(moment, match[4]) if match[4] else moment)
+    clock, seconds = match[2] or "00:00", match[3] or ":00"
+    if clock > "23:59" or seconds > ":59.999999" or len(seconds) > len(":59.999999"):
+        return None  # the server makes another moment of it
+    moment = f"{match[1]} {clock}{seconds}"
+    if match[4]:
+        moment = _in_utc(moment, match[4])
+    return (0, moment.rstrip("0").rstrip(".") if "." in moment else moment) if moment else None
+
+
+def _number(value: str, *, whole: bool) -> Comparable | None:
+    """A number; None of one that a whole one would be rounded from, and of those that are none."""
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    rounded = whole and number.is_finite() and number != number.to_integral_value()
+    return (0, number) if number.is_finite() and not rounded else None
 
 
 def _float(value: str, kind: str) -> Comparable | None:
@@ -81,14 +93,14 @@ def _float(value: str, kind: str) -> Comparable | None:
 
 
 def _in_utc(moment: str, offset: str) -> str:
-    """A moment with an offset, for sessions in UTC, which is what the model takes for granted of type changes too."""
+    """A moment with an offset, for sessions in UTC, which is what the model takes for granted of type changes too; "" when it is none."""
     offset = "+00" if offset == "Z" else offset
     hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
     away = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
     try:
         return (datetime.fromisoformat(moment) - away).isoformat(" ")
     except (ValueError, OverflowError):
-        return moment
+        return ""
 
 
 def ordered(values: list[Comparable], kind: str) -> bool:

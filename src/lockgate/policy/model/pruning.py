@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from lockgate.policy.model import ranges
-from lockgate.policy.model.bounds import Bounds, Slots, bounds_of, values_of
-from lockgate.policy.model.datums import INTEGERS, NULL, TEXTS, Comparable, comparable, fits, ordered
+from lockgate.policy.model.bounds import Bounds, Slots, behind, bounds_of, values_of
+from lockgate.policy.model.datums import DATES, INTEGERS, NULL, TEXTS, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
-from lockgate.policy.model.schema import Relation, Schema
+from lockgate.policy.model.schema import BUILT_IN, Relation, Schema
 from lockgate.postgres.tree.words import Condition, Either, Test, TypeName
 
 _WHOLE = re.compile(r"n:-?\d+")
+_PLAIN = BUILT_IN | {""}
 _SCALED = frozenset({"numeric", "timestamp", "timestamptz"})
 
 
@@ -42,7 +43,7 @@ def _contradict(state: Relation, conditions: tuple[Condition, ...]) -> bool:
     """Whether one column would equal two numbers, or two texts: the planner sees that no row is asked for."""
     equal: dict[str, str] = {}
     for test in conditions:
-        if not isinstance(test, Test) or test.op != "=" or len(test.values) != 1:
+        if not isinstance(test, Test) or test.op != "=" or len(test.values) != 1 or test.cast not in _PLAIN:
             continue
         (value,) = test.values
         own = state.columns.get(test.column)
@@ -71,7 +72,7 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
         bounds = bounds_of(schema, state) if state.children else None
         if bounds is None:
             break
-        values = values_of(tuple([_stored(state, key, row) for key in bounds.keys]), bounds.kinds)
+        values = values_of(tuple([_stored(schema, state, key, row) for key in bounds.keys]), bounds.kinds)
         slots = _at(bounds, values) if values is not None else None
         names = {bounds.owners[slot] or state.default_partition for slot in slots or ()}
         below = schema.relations.get(names.pop()) if len(names) == 1 else None
@@ -82,12 +83,14 @@ def route(schema: Schema, state: Relation, row: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _stored(state: Relation, key: str, row: Mapping[str, str]) -> str:
+def _stored(schema: Schema, state: Relation, key: str, row: Mapping[str, str]) -> str:
     """The value as the column keeps it; one that may be rounded on the way in is not known."""
     value, column = row.get(key, "?"), state.columns.get(key)
-    kind = column.type if column is not None else TypeName("")
+    kind = behind(schema, column.type) if column is not None else TypeName("")
     if kind.name == "numeric" and kind.mods and value[:2] in ("n:", "s:"):
         return _rounded(value, kind.mods)
+    if kind.name == "varchar" and kind.mods and len(value) - 2 > kind.mods[0]:
+        return "?"  # blanks too many are cut off
     rounds = kind.name in INTEGERS or (bool(kind.mods) and kind.name in _SCALED)
     return "?" if rounds and any(mark in value[2:] for mark in ".eE") else value
 
@@ -178,12 +181,17 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
             if bounds.strategy == "list":
                 yield _not_null(bounds)
             continue
-        if not all(fits(kind, bounds.meant(test.cast), value) for value in test.values):
+        cast = bounds.meant(test.cast)
+        if not all(fits(kind, cast, value) for value in test.values):
             continue
+        if bounds.strategy == "hash" and kind in DATES and cast not in ("", kind):
+            continue  # days and moments compare, but have no hash in common
         if kind == "bool" and bounds.strategy == "hash":
             continue  # a condition that is the column itself: the server finds no hash for it
         values = [comparable(value, kind) for value in test.values]
-        if None in values:
+        if None in values or (
+            cast in BUILT_IN and None in [comparable(value, cast) for value in test.values]
+        ):
             continue
         if NULL in values and (test.op != "=" or len(values) == 1):
             yield frozenset()  # nothing equals NULL, and nothing is told apart from it

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import json, structs
 
-from lockgate.postgres.tree.conditions import BLANK
+from lockgate.postgres.tree.constants import BLANK
 from lockgate.postgres.tree.words import Routine
 
 _TOKEN = re.compile(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.lexing import dotted
 
 Node = dict[str, Any]

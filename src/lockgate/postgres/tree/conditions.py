@@ -5,10 +5,19 @@ its columns against constants, or when it says so of a column that another part 
 join only what the server pushes down counts.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from lockgate.postgres.tree.constants import (
+    BUILT_IN_CASTS,
+    cast_of,
+    datum,
+    mods_of,
+    negative,
+    strings,
+    untrue,
+)
+from lockgate.postgres.tree.pushing import agreed
 from lockgate.postgres.tree.words import Condition, Either, Test
 
 Tree = dict[str, Any]
@@ -18,70 +27,30 @@ Column = tuple[str, str]
 MOST_ROWS = 100
 """Of VALUES, and of a list after IN: more are not looked at one by one."""
 
+NOTHING_LASTS = Either(((),))
+"""On the target of a write: what is asked of it, by a view too, has come to nothing beside something that is false."""
+
 _TURNED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
-
-
-def strings(items: list[Tree]) -> list[str]:
-    """The parts of a dotted name."""
-    return [item["String"].get("sval", "") for item in items if "String" in item]
-
-
-_WHOLE = re.compile(r"n:-?\d{1,9}")
-BLANK = "⟨blank⟩"
-"""What stands in a kept body where a constant stood (``blanking.py``)."""
-
-
-def datum(node: Any) -> str:
-    """A constant as a text: ``n:5``, ``s:a``, ``b:true``, ``null``, ``min`` and ``max`` of bounds; ``?`` for anything else."""
-    while isinstance(node, dict) and "TypeCast" in node:
-        node = node["TypeCast"].get("arg")
-    if not isinstance(node, dict):
-        return "?"
-    if "ColumnRef" in node:
-        name = strings(node["ColumnRef"].get("fields", []))[-1:]
-        return {"minvalue": "min", "maxvalue": "max"}.get(name[0] if name else "", "?")
-    value = node.get("A_Const")
-    if not isinstance(value, dict):
-        return _worked_out(node.get("A_Expr", {}))
-    if value.get("isnull"):
-        return "null"
-    if BLANK in value.get("sval", {}).get("sval", ""):
-        return "?"
-    if "sval" in value:
-        return f"s:{value['sval'].get('sval', '')}"
-    if "ival" in value:
-        return f"n:{value['ival'].get('ival', 0)}"
-    if "boolval" in value:
-        return f"b:{str(value['boolval'].get('boolval', False)).lower()}"
-    return f"n:{value['fval'].get('fval', '')}" if "fval" in value else "?"
-
-
-def _worked_out(node: Tree) -> str:
-    """A sign, and sums and products of whole numbers, which the planner works out beforehand."""
-    if node.get("kind") != "AEXPR_OP":
-        return "?"
-    name, one, other = strings(node.get("name", [])), node.get("lexpr"), datum(node.get("rexpr"))
-    if name == ["-"] and one is None and other[:2] == "n:":
-        return f"n:{other[3:]}" if other[2:3] == "-" else f"n:-{other[2:]}"
-    first = datum(one) if one is not None else "?"
-    if name[:1] not in (["+"], ["-"], ["*"]) or not (_WHOLE.fullmatch(first) and _WHOLE.fullmatch(other)):
-        return "?"
-    a, b = int(first[2:]), int(other[2:])
-    return f"n:{a + b if name == ['+'] else a - b if name == ['-'] else a * b}"
 
 
 class Scope:
     """One level of a query: what is asked of each table that its FROM names."""
 
-    __slots__ = ("_found", "given", "node", "outputs")
+    __slots__ = ("_found", "given", "joined", "node", "outputs")
 
     def __init__(
-        self, node: Tree, given: tuple[Condition, ...] = (), outputs: tuple[tuple[str, str], ...] = ()
+        self,
+        node: Tree,
+        given: tuple[Condition, ...] = (),
+        outputs: tuple[tuple[str, str], ...] = (),
+        *,
+        inside: bool = False,
     ) -> None:
         # What the query around it asks of its rows, and what that one hands on of them, for those of a view.
         self.node, self.given, self.outputs = node, given, outputs
         self._found: dict[str, tuple[Condition, ...]] = {}
+        self.joined = True
         tables = [*node.get("fromClause", ()), *node.get("usingClause", ())]
         if "joinCondition" in node:
             _merge(node, self._found)
@@ -89,8 +58,14 @@ class Scope:
             parts = list(_parts(node.get("whereClause")))
             if "relation" in node:
                 tables.append({"RangeVar": node["relation"]})
+            settled = any(_settled(part) for part in parts)
+            self.joined = inside or len(tables) > 1 or not all("RangeVar" in table for table in tables)
+            if settled and self.joined:
+                parts = []
             for table in tables:
-                _below(table, parts, self._found)
+                _below(table, parts, self._found, self.joined)
+            if settled and not parts and "relation" in node:
+                self._found[alias_of(node["relation"])] = (NOTHING_LASTS,)
 
     def of(self, table: Tree) -> tuple[Condition, ...]:
         """The conditions on a table of FROM."""
@@ -104,26 +79,27 @@ def alias_of(table: Tree) -> str:
 
 def _merge(node: Tree, found: dict[str, tuple[Condition, ...]]) -> None:
     """MERGE joins its target to its source; with WHEN NOT MATCHED rows of the source without a partner count too."""
-    parts = list(_parts(node["joinCondition"]))
+    parts = _lasting(list(_parts(node["joinCondition"])))
     kinds = {clause["MergeWhenClause"].get("matchKind", "") for clause in node.get("mergeWhenClauses", ())}
     if "MERGE_WHEN_NOT_MATCHED_BY_SOURCE" not in kinds:
-        _below({"RangeVar": node["relation"]}, parts, found)
+        _below({"RangeVar": node["relation"]}, parts, found, True)
     if "MERGE_WHEN_NOT_MATCHED_BY_TARGET" not in kinds:
-        _below(node.get("sourceRelation", {}), parts, found)
+        _below(node.get("sourceRelation", {}), parts, found, True)
 
 
 # -- joins -----------------------------------------------------------------------------------------
 
 
-def _below(item: Tree, parts: list[Tree], found: dict[str, tuple[Condition, ...]]) -> None:
-    """Hand the parts of the conditions around it down to the tables of one item of FROM."""
+def _below(item: Tree, parts: list[Tree], found: dict[str, tuple[Condition, ...]], inner: bool) -> None:
+    """Hand the parts of the conditions around it down to the tables of one item of FROM; ``inner``: of an inner join."""
     if "RangeVar" in item or "RangeSubselect" in item:
         alias = alias_of(item.get("RangeVar") or item["RangeSubselect"])
-        found[alias] = _conditions(alias, parts)
+        own = _conditions(alias, parts)
+        found[alias] = agreed(own) if inner else own
     elif "JoinExpr" in item:
         join = item["JoinExpr"]
         left, right = join.get("larg", {}), join.get("rarg", {})
-        on = list(_parts(join.get("quals")))
+        on = _lasting(list(_parts(join.get("quals"))))
         names = strings(join.get("usingClause", []))
         on += [_same(one, other, name) for name in names for one in _names(left) for other in _names(right)]
         kind = _reduced(join.get("jointype", ""), left, right, parts)
@@ -132,11 +108,13 @@ def _below(item: Tree, parts: list[Tree], found: dict[str, tuple[Condition, ...]
             left,
             {"JOIN_INNER": [*parts, *on], "JOIN_LEFT": parts, "JOIN_RIGHT": [*strict, *on]}.get(kind, []),
             found,
+            kind in ("JOIN_INNER", "JOIN_LEFT"),
         )
         _below(
             right,
             {"JOIN_INNER": [*parts, *on], "JOIN_RIGHT": parts, "JOIN_LEFT": [*strict, *on]}.get(kind, []),
             found,
+            kind in ("JOIN_INNER", "JOIN_RIGHT"),
         )
 
 
@@ -203,6 +181,29 @@ def _pushed(part: Tree) -> Tree:
     return {"BoolExpr": {"boolop": other, "args": arms}}
 
 
+def _lasting(parts: list[Tree]) -> list[Tree]:
+    """The parts that reach the tables of a join: none at all where one of them is false whatever the rows are.
+
+    Such a one swallows the others, and is asked above the join: every table below is planned.
+    """
+    return [] if any(_settled(part) for part in parts) else parts
+
+
+def _settled(part: Tree) -> bool:
+    """Whether a condition may be worked out without a row, to anything but true."""
+    joined = part.get("BoolExpr", {})
+    if joined:
+        arms = [any(_settled(piece) for piece in _parts(arm)) for arm in joined.get("args", ())]
+        return all(arms) if joined.get("boolop") == "OR_EXPR" else any(arms)
+    text = repr(part)
+    if "ColumnRef" not in text:
+        return datum(part) != "b:true"
+    node = part.get("A_Expr", {})
+    listed = node.get("kind") in ("AEXPR_IN", "AEXPR_OP_ANY", "AEXPR_OP_ALL")
+    several = listed and len(_listed(node.get("rexpr", {}))[0]) > 1
+    return "'isnull': True" in text and not several  # nothing compares with NULL
+
+
 def _pairs(part: Tree) -> list[Tree]:
     """(a, b) = (1, 2) is a = 1 AND b = 2."""
     node = part.get("A_Expr", {})
@@ -230,7 +231,7 @@ def _conditions(alias: str, parts: list[Tree]) -> tuple[Condition, ...]:
 
 def _condition(alias: str, part: Tree) -> list[Condition]:
     """What one part says of the table: nothing, or a condition."""
-    if datum(part) in ("b:false", "null"):
+    if datum(part) in ("b:false", "null") or untrue(part):
         return [Either(())]  # no row is asked for
     joined = part.get("BoolExpr", {})
     if joined.get("boolop") == "OR_EXPR":
@@ -319,7 +320,7 @@ def _listed(node: Tree) -> tuple[list[Any], str]:
     """The items of a list or an ARRAY, and the type that a cast of the whole gives them."""
     if "TypeCast" in node:
         items, _ = _listed(node["TypeCast"].get("arg", {}))
-        return items, _cast(node)
+        return [] if mods_of(node["TypeCast"].get("typeName", {})) else items, cast_of(node)
     if "List" in node:
         return node["List"].get("items", []), ""
     text = datum(node)
@@ -331,8 +332,8 @@ def _listed(node: Tree) -> tuple[list[Any], str]:
 
 def _test(column: Column, op: str, items: list[Any], cast: str = "") -> Test:
     if cast:
-        return Test(column[1], op, tuple([datum(item) for item in items]), cast)
-    casts = {_cast(item) for item in items}
+        return Test(column[1], op, tuple([_constant(item) for item in items]), cast)
+    casts = {cast_of(item) for item in items}
     # Constants of several types are compared by a type of the server's choice.
     alike = len(casts) == 1
     values = tuple([_constant(item) if "ColumnRef" not in item and alike else "?" for item in items])
@@ -340,23 +341,11 @@ def _test(column: Column, op: str, items: list[Any], cast: str = "") -> Test:
 
 
 def _constant(item: Tree) -> str:
-    inner = _negative(item)
+    inner = negative(item)
     if inner is None:
-        return datum(item)
+        bare = item.get("TypeCast", {})
+        # What a type of users makes of it, its own definition says, which stands beside it in the test.
+        users = "A_Const" in bare.get("arg", {}) and cast_of(item) not in BUILT_IN_CASTS
+        return datum(bare["arg"] if users else item)
     value = datum(inner)
     return f"n:-{value[2:]}" if value.startswith("n:") and not value.startswith("n:-") else "?"
-
-
-def _negative(item: Tree) -> Tree | None:
-    """What stands behind a minus sign."""
-    node = item.get("A_Expr", {})
-    minus = "lexpr" not in node and strings(node.get("name", [])) == ["-"]
-    return dict(node.get("rexpr", {})) if minus else None
-
-
-def _cast(item: Tree) -> str:
-    item = _negative(item) or item
-    if "TypeCast" not in item:
-        return ""
-    names = strings(item["TypeCast"].get("typeName", {}).get("names", []))
-    return names[-1] if names else ""

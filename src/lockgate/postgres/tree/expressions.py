@@ -8,9 +8,19 @@ from typing import Any
 from msgspec import Raw, json
 
 from lockgate.postgres.tree.calls import sure_calls
-from lockgate.postgres.tree.conditions import Scope, alias_of, strings
+from lockgate.postgres.tree.conditions import Scope, alias_of
+from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.lexing import dotted
-from lockgate.postgres.tree.pushing import Outputs, arm, arm_outputs, outputs_of, through, translated
+from lockgate.postgres.tree.pushing import (
+    Outputs,
+    agreed,
+    arm,
+    arm_outputs,
+    lasting,
+    outputs_of,
+    through,
+    translated,
+)
 from lockgate.postgres.tree.words import (
     Access,
     Condition,
@@ -63,6 +73,7 @@ class _Seen:
                 own = outputs_of(scope.node, alias_of(node))
                 conditions += translated(scope.given, own)
                 outputs = through(scope.outputs, own)
+            conditions = agreed(conditions) if scope.given else conditions
         name = Name(node.get("schemaname", ""), node["relname"])
         self.accesses[Access(name, mode, not node.get("inh", False), conditions, insert, outputs)] = None
 
@@ -327,7 +338,7 @@ def _with(
         named = _once(node, item) if scope is not None and not clause.get("recursive") else None
         if named is not None and scope is not None and "SelectStmt" in query:
             own = outputs_of(node, alias_of(named)) if scope.given or scope.outputs else ()
-            asked = (*scope.of(named), *translated(scope.given, own))
+            asked = (*lasting(scope.of(named)), *translated(scope.given, own))
             _select(
                 query["SelectStmt"], seen, ctes, LockMode.AccessShareLock, asked, through(scope.outputs, own)
             )
@@ -348,10 +359,10 @@ def _select(
     """A SELECT; ``given`` is what the query around it asks of its rows, ``outputs`` what that one hands on of them."""
     if _excepts(node):
         given, outputs = (), ()  # the planner pushes nothing into any arm
-    scope = Scope(node, given, outputs)
+    scope = Scope(node, given, outputs, inside=bool(seen.scopes))
+    seen.scopes.append(scope)
     ctes = _with(node, seen, ctes, scope)
     locked = _locked_names(node)
-    seen.scopes.append(scope)
     for key, value in node.items():
         if key in ("larg", "rarg"):
             first, asked, shown = node["larg"], given, outputs
@@ -404,8 +415,8 @@ def _lock_rows(item: Any, seen: _Seen, ctes: frozenset[str], locked: set[str]) -
 
 def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: LockMode) -> None:
     """UPDATE, DELETE, MERGE: RowExclusiveLock on the target."""
+    seen.scopes.append(Scope(node, inside=bool(seen.scopes)))
     ctes = _with(node, seen, ctes)
-    seen.scopes.append(Scope(node))
     if "relation" in node:
         seen.relation(node["relation"], LockMode.RowExclusiveLock)
         event = "merge" if "joinCondition" in node else "update" if "targetList" in node else "delete"

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import json
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.expressions import (
     expression_of_node,
     name_of_parts,

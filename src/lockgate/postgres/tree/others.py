@@ -7,7 +7,7 @@ from msgspec import Raw, json
 
 from lockgate.postgres.tree import objects, queries
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.expressions import name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.wording import Unknown
 

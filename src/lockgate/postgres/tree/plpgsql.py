@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from lockgate.postgres.tree.conditions import BLANK
+from lockgate.postgres.tree.constants import BLANK
 from lockgate.postgres.tree.library import SyntaxProblem, plpgsql_tree
 
 Node = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lockgate.postgres.tree.conditions import strings
+from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.shapes import Condition, Either, Test
 
 Tree = dict[str, Any]
@@ -59,8 +59,30 @@ def arm_outputs(first: Tree, other: Tree, outputs: Outputs) -> Outputs:
 def translated(conditions: tuple[Condition, ...], outputs: Outputs) -> tuple[Condition, ...]:
     """The conditions by the names inside; what is not one of the outputs is left out."""
     known = dict(outputs)
-    found = [_condition(condition, known) for condition in conditions] if known else []
+    found = [_condition(condition, known) for condition in lasting(conditions)] if known else []
     return tuple([condition for condition in found if condition is not None])
+
+
+def lasting(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """What reaches the tables of a query inside another: of a condition that is never true, nothing does."""
+    return () if Either(()) in conditions else conditions
+
+
+def agreed(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Of values that one column of a join equals at once, the planner asks one alone: any of them may be left."""
+    equal: dict[str, list[Test]] = {}
+    for condition in conditions:
+        single = isinstance(condition, Test) and condition.op == "=" and len(condition.values) == 1
+        if isinstance(condition, Test) and single and condition.values != ("?",):
+            equal.setdefault(condition.column, []).append(condition)
+    found = conditions
+    for column, tests in equal.items():
+        if len({test.values for test in tests}) > 1:
+            found = tuple([condition for condition in found if condition not in tests])
+            if len({test.cast for test in tests}) == 1:
+                values = tuple(dict.fromkeys([test.values[0] for test in tests]))
+                found = (*found, Test(column, "=", values, tests[0].cast))
+    return found
 
 
 def shown_as(select: Tree, aliases: tuple[str, ...]) -> Outputs:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw, json, structs
 
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.conditions import datum, strings
+from lockgate.postgres.tree.constants import datum, strings
 from lockgate.postgres.tree.expressions import derived_name, expression_of, name_of_parts
 from lockgate.postgres.tree.nodes import (
     AlterTableCmd,

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lockgate.postgres.tree.conditions import MOST_ROWS, datum, strings
+from lockgate.postgres.tree.conditions import MOST_ROWS
+from lockgate.postgres.tree.constants import datum, strings
 from lockgate.postgres.tree.shapes import Insert, Name
 
 Tree = dict[str, Any]

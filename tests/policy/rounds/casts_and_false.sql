@@ -1,0 +1,143 @@
+CREATE TABLE a (id int PRIMARY KEY);
+INSERT INTO a VALUES (1);
+CREATE TABLE p (k int, v int) PARTITION BY RANGE (k);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (6);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (6) TO (20);
+CREATE TABLE pd PARTITION OF p DEFAULT;
+INSERT INTO p VALUES (1, 1), (7, 7);
+CREATE VIEW never AS SELECT * FROM p WHERE false;
+CREATE VIEW same AS SELECT * FROM p;
+CREATE VIEW both_of_them AS SELECT p.k, p.v, a.id FROM p, a;
+CREATE VIEW few AS SELECT * FROM p WHERE k < 6;
+CREATE VIEW first AS SELECT * FROM p WHERE k = 1;
+CREATE DOMAIN whole AS int;
+CREATE DOMAIN tenth AS numeric(6, 1);
+CREATE DOMAIN day AS date;
+CREATE DOMAIN short AS varchar(2);
+CREATE TABLE w (k whole) PARTITION BY RANGE (k);
+CREATE TABLE w1 PARTITION OF w FOR VALUES FROM (0) TO (2);
+CREATE TABLE w2 PARTITION OF w FOR VALUES FROM (2) TO (4);
+CREATE TABLE q (k tenth) PARTITION BY LIST (k);
+CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1.2);
+CREATE TABLE q2 PARTITION OF q FOR VALUES IN (1.3);
+CREATE TABLE qd PARTITION OF q DEFAULT;
+CREATE TABLE n (k numeric) PARTITION BY RANGE (k);
+CREATE TABLE n1 PARTITION OF n FOR VALUES FROM (0) TO (5);
+CREATE TABLE n2 PARTITION OF n FOR VALUES FROM (5) TO (9);
+CREATE TABLE c (k text COLLATE "C") PARTITION BY LIST (k);
+CREATE TABLE c1 PARTITION OF c FOR VALUES IN ('ab');
+CREATE TABLE c2 PARTITION OF c FOR VALUES IN ('abc');
+CREATE TABLE cd PARTITION OF c DEFAULT;
+CREATE TABLE t (k timestamp) PARTITION BY RANGE (k);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM ('2024-01-01') TO ('2024-01-01 05:00');
+CREATE TABLE t2 PARTITION OF t FOR VALUES FROM ('2024-01-01 05:00') TO ('2024-01-02');
+CREATE TABLE t3 PARTITION OF t FOR VALUES FROM ('2024-01-02') TO ('2024-02-02');
+CREATE TABLE tz (k timestamptz) PARTITION BY RANGE (k);
+CREATE TABLE tz1 PARTITION OF tz FOR VALUES FROM ('2024-01-01') TO ('2024-01-02');
+CREATE TABLE tz2 PARTITION OF tz FOR VALUES FROM ('2024-01-02') TO ('2024-02-02');
+CREATE TABLE h (k float8, d date) PARTITION BY HASH (k, d);
+CREATE TABLE h0 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE h1 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+-- each
+SELECT * FROM p WHERE k = 5.7::int; -- at most
+SELECT * FROM p WHERE k = 5::int;
+SELECT * FROM p WHERE k = '5'::int8;
+SELECT * FROM p WHERE k = 3::numeric + 2;
+SELECT * FROM p WHERE k = 3 + 2;
+SELECT * FROM p WHERE k = 3 + -2::numeric;
+SELECT * FROM p WHERE k = ANY (ARRAY[5.7]::int[]); -- at most
+SELECT * FROM n WHERE k = 3::float8 + 1;
+SELECT * FROM n WHERE k = 3::float8;
+SELECT * FROM n WHERE k = 4::int;
+SELECT * FROM n WHERE k = 4.5::numeric;
+SELECT * FROM c WHERE k = 'abc'::varchar(2); -- at most
+SELECT * FROM c WHERE k = 'abc'::varchar(3);
+SELECT * FROM c WHERE k = 'abc'::text;
+SELECT * FROM c WHERE k = 'abc'::short; -- at most
+SELECT * FROM c WHERE k = ANY ('{abc}'::varchar(2)[]); -- at most
+SELECT * FROM t WHERE k = '2024-01-01 10:00'::date; -- at most
+SELECT * FROM t WHERE k = '2024-01-01 10:00'::day; -- at most
+SELECT * FROM t WHERE k = '2024-01-01'::date;
+SELECT * FROM t WHERE k = '2024-01-01 10:00'::timestamp;
+SELECT * FROM t WHERE k = ANY (ARRAY['2024-01-01 10:00']::date[]); -- at most
+SELECT * FROM t WHERE k = '2024-01-01 24:00'; -- at most
+SELECT * FROM t WHERE k < '2024-01-01 05:00:00.0';
+SELECT * FROM t WHERE k >= '2024-01-01 04:59:59.9999999'; -- at most
+SELECT * FROM tz WHERE k = '2024-01-02 01:00+02'::timestamptz;
+SELECT * FROM tz WHERE k = '2024-01-02 01:00+02';
+SELECT * FROM h WHERE k = 1.5 AND d = '2024-01-05'::timestamp;
+SELECT * FROM h WHERE k = 1.5 AND d = '2024-01-05'::date;
+SELECT * FROM w WHERE k = 1::whole;
+SELECT * FROM w WHERE k = 1.7::whole; -- at most
+INSERT INTO p VALUES (5.7::int, 1); -- hidden
+INSERT INTO p VALUES ('7'::int, 1);
+INSERT INTO p VALUES (3::numeric + 2, 1); -- hidden
+INSERT INTO c VALUES ('abc'::varchar(2)); -- hidden
+INSERT INTO c VALUES ('abc'::text);
+INSERT INTO t VALUES ('2024-01-01 10:00'::date); -- hidden
+INSERT INTO t VALUES ('2024-01-01 10:00'::timestamp);
+INSERT INTO t VALUES ('2024-01-01 24:00'); -- hidden
+INSERT INTO tz VALUES ('2024-01-02 01:00+02'::timestamptz);
+INSERT INTO w VALUES (1.7); -- hidden
+INSERT INTO w VALUES (1);
+INSERT INTO q VALUES (1.249);
+INSERT INTO q VALUES (1.25);
+INSERT INTO q VALUES (7);
+SELECT * FROM p WHERE false;
+SELECT * FROM p WHERE NULL;
+SELECT * FROM p WHERE 1 = 0;
+SELECT * FROM p WHERE 2 > 3 OR k = 1;
+SELECT * FROM p WHERE k = 5 OR false;
+SELECT * FROM p WHERE k = NULL;
+SELECT * FROM a, p WHERE false;
+SELECT * FROM a JOIN p ON a.id = p.k WHERE false;
+SELECT * FROM a LEFT JOIN p ON false;
+SELECT * FROM a LEFT JOIN p ON p.k = a.id AND false;
+SELECT * FROM a FULL JOIN p ON p.k = 1 AND false;
+SELECT * FROM a JOIN p ON p.k = 1 AND false WHERE p.k = 7;
+SELECT * FROM a, p WHERE p.k = 1 AND false;
+SELECT * FROM a, p WHERE p.k = 1 AND 1 = 0;
+SELECT * FROM a, p WHERE p.k = 1 AND 1 = 1; -- at most
+SELECT * FROM a, p WHERE p.k = 1 AND a.id = NULL;
+SELECT * FROM a, p WHERE p.k = NULL;
+SELECT * FROM a, p WHERE p.k IN (1, NULL);
+SELECT * FROM a, p WHERE p.k = 1 OR (p.k = 7 AND false);
+SELECT * FROM a, p WHERE p.k = 1 OR false;
+SELECT * FROM (SELECT * FROM p, a) q WHERE false;
+SELECT * FROM (SELECT * FROM p) q WHERE false; -- at most
+SELECT * FROM a, (SELECT * FROM p WHERE false) q;
+SELECT * FROM a WHERE id IN (SELECT k FROM p WHERE false);
+SELECT * FROM a WHERE EXISTS (SELECT 1 FROM p WHERE false); -- at most
+WITH c AS (SELECT * FROM p, a) SELECT * FROM c WHERE false;
+WITH c AS (SELECT * FROM p WHERE false) SELECT * FROM c, a;
+SELECT * FROM both_of_them WHERE false;
+SELECT * FROM both_of_them WHERE k = 1 AND false;
+SELECT * FROM same WHERE false; -- at most
+SELECT * FROM a, same WHERE false;
+SELECT * FROM a, few WHERE few.v = 1 AND false;
+SELECT * FROM a, never;
+SELECT * FROM never; -- at most
+INSERT INTO a SELECT k FROM p WHERE false;
+UPDATE p SET v = 1 WHERE false;
+UPDATE p SET v = 1 FROM a WHERE false;
+UPDATE p SET v = 1 FROM a WHERE p.k = 1 AND false;
+UPDATE few SET v = 1 FROM a WHERE few.k = a.id AND false;
+DELETE FROM p WHERE false;
+DELETE FROM p USING a WHERE false;
+DELETE FROM few WHERE false; -- at most
+MERGE INTO p USING a ON false WHEN MATCHED THEN DELETE;
+MERGE INTO p USING a ON p.k = 1 AND false WHEN MATCHED THEN DELETE;
+WITH u AS (UPDATE p SET v = 2 WHERE false RETURNING *) SELECT * FROM u; -- at most
+SELECT * FROM p WHERE k = 1 AND k = '01'::int;
+SELECT * FROM p WHERE k = 1 AND k = 2;
+SELECT * FROM a, p WHERE p.k = 1 AND p.k = 2;
+SELECT * FROM a LEFT JOIN p ON p.k = 1 AND p.k = 7;
+SELECT * FROM a JOIN p ON p.k = a.id WHERE p.k = 1 AND a.id = 7; -- at most
+SELECT * FROM c WHERE k = 'ab' AND k = 'abc'::short;
+SELECT * FROM a, p WHERE NOT (p.k = 1 OR NULL);
+SELECT * FROM a, p WHERE NOT (p.k = 1 AND false);
+SELECT * FROM a, p WHERE p.k = 1 AND p.k IS NULL;
+SELECT * FROM first WHERE k = 7;
+SELECT * FROM a, (SELECT * FROM p WHERE k = 1) q WHERE q.k = 7; -- at most
+UPDATE p SET v = 1 FROM a WHERE p.k = 7 AND p.k = 1; -- at most
+MERGE INTO p USING a ON p.k = 7 AND p.k = 1 WHEN MATCHED THEN DELETE; -- at most
