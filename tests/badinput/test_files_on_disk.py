@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from asking import apply_here, ask, findings, made_nothing
 
@@ -211,6 +212,24 @@ def test_no_files(project: Project, database: str, kind: str):
     assert answer.code == 4
     assert "lockgate init" in answer.error("NO_FILES")["next"]
     assert made_nothing(database)
+
+
+def test_a_folder_below_the_project(project: Project):
+    """In a folder of a project `check` names the way to it, and starts no other project there."""
+    (project.root / "lockgate.toml").touch()
+    below = Project(project.root / "db" / "deeper")
+    below.root.mkdir(parents=True)
+    (found,) = below.json("check").document("check")["findings"]
+    assert (found["id"], found["fix"]) == ("NO_FILES", "cd ../..: lockgate.toml is there")
+
+
+def test_a_table_of_before_lockgate(project: Project, database: str):
+    """A database that was made by other means: the error names the command that takes it over."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE orders (id bigint)")
+    project.write("orders", "CREATE TABLE orders (id bigint PRIMARY KEY);\n")
+    answer = project.json("up")
+    assert "lockgate baseline" in answer.error("MIGRATION_EXECUTION_FAILED")["next"]
 
 
 def test_comment_only_file(project: Project, database: str):

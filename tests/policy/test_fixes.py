@@ -57,7 +57,12 @@ def test_the_finding_is_gone_and_the_ledger_in_step(project: Project, sql: str, 
     assert [one["id"] for one in document["fixed"]["fixes"]] == [hazard]
     assert hazard not in ids(project)
     before = texts(project)
-    assert project.ok("check", "check", "--fix")["fixed"] == {"fixes": [], "added": [], "left": []}
+    assert project.ok("check", "check", "--fix")["fixed"] == {
+        "fixes": [],
+        "added": [],
+        "left": [],
+        "refused": "",
+    }
     assert texts(project) == before
 
 
@@ -129,6 +134,19 @@ def test_people_read_what_was_done(project: Project):
     assert "fixed " in out
     assert "con-check-validating" in out
     assert "added " in out
+
+
+def test_a_file_that_is_not_sealed_keeps_all_from_being_rewritten(project: Project):
+    """Nothing is rewritten while a file differs from the ledger, and it says so with the call that works."""
+    (project.directory / "1900000000000_unsealed.sql").write_text(
+        "CREATE INDEX orders_code ON orders (code);\n"
+    )
+    before = texts(project)
+    answer = project.json("check", "--fix").document("check")["fixed"]
+    assert (answer["fixes"], texts(project)) == ([], before)
+    assert "lockgate check --fix --write-ledger" in answer["refused"]
+    assert "nothing was rewritten" in project.text("check", "--fix").out
+    assert project.json("check", "--fix", "--write-ledger").document("check")["fixed"]["fixes"]
 
 
 def test_useless_allowances_go(project: Project):

@@ -132,6 +132,8 @@ def _mend(session: Session, since: str | None) -> "Mended":
 def _tell(session: Session, mended: "Mended") -> None:
     """What was rewritten: to people with the answer, to others beside it."""
     tell = session.output.say if session.output.format is Format.TEXT else session.output.note
+    if mended.refused:
+        tell(f"fix   {mended.refused}")
     for fix in mended.fixes:
         tell(f"fixed {fix.file}:{fix.line}: {fix.id}: {fix.done}")
     for name in mended.added:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lockgate.postgres.script import Statement
 
 
+_THERE = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
+"""A table, column, object, schema or function is there already."""
+
+
 def failed(
     prepared: "Prepared",
     statement: "Statement | None",
@@ -52,6 +56,8 @@ def failed(
     state = ROLLED_BACK if row.state == UNTOUCHED else None
     leaving = None if row.exit in (Exit.FAILED, Exit.PRIVILEGE) else Exit.FAILED
     hint = redact(error.hint) or None if code == "PRIVILEGE" else None
+    if error.sqlstate in _THERE:
+        hint = f"{row.next}. Where this was made before lockgate came, lockgate baseline --help tells how it is taken over"
     return RunFailed(text, code, state=state, next=hint, exit=leaving, details=details)
 
 

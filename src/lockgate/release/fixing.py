@@ -30,6 +30,8 @@ class Mended(msgspec.Struct):
     fixes: list[Fix] = []
     added: list[str] = []
     left: list[Fix] = []
+    refused: str = ""
+    """Why nothing was rewritten at all, "" otherwise."""
 
 
 def mend(settings: Settings, *, today: date, since: str | None = None) -> Mended:
@@ -41,7 +43,17 @@ def mend(settings: Settings, *, today: date, since: str | None = None) -> Mended
         ledger, _ = read_ledger(directory)
         files = read_files(settings)
         if ledger is None or any(problem.severity == "error" for problem in files.problems):
-            return done  # the check that follows tells what is wrong; nothing is built on it
+            # The check that follows tells what is wrong; nothing is built on it.
+            first = next(
+                (problem.id for problem in files.problems if problem.severity == "error"), "LEDGER_MISSING"
+            )
+            sealed = (
+                ": lockgate check --fix --write-ledger seals the files first"
+                if first.startswith("LEDGER")
+                else ""
+            )
+            done.refused = f"nothing was rewritten, for the files are not as the ledger has them or cannot be read ({first}){sealed}"
+            return done
         entries = dict(ledger.files)
         current = list(files.migrations)
         findings = _judge(settings, current, today)

@@ -1,5 +1,7 @@
 """The files of a project as one value: read, compared with the ledger, split and judged."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,7 @@ def read_files(settings: Settings) -> Files:
     """Read the directory and the ledger. Problems are collected, not raised."""
     directory = settings.path(settings.migrations.directory)
     reading = read_directory(directory, max_file_bytes=settings.migrations.max_file_bytes)
-    problems = list(reading.problems)
+    problems = [_elsewhere(one, settings) for one in reading.problems]
     if not any(p.id == "NO_FILES" for p in problems):
         ledger, wrong = read_ledger(directory)
         problems += wrong
@@ -35,6 +37,19 @@ def read_files(settings: Settings) -> Files:
             unread = frozenset(p.file for p in reading.problems)
             problems += _hardened(directory, compare(reading.migrations, ledger, unread))
     return Files(reading.migrations, tuple(problems))
+
+
+def _elsewhere(problem: Problem, settings: Settings) -> Problem:
+    """Of files that are missing where no configuration was read: the folder above in which the project is."""
+    if problem.id != "NO_FILES" or settings.file is not None:
+        return problem
+    here = settings.root.resolve()
+    for parent in here.parents:
+        if (parent / "lockgate.toml").is_file():
+            return msgspec.structs.replace(
+                problem, fix=f"cd {shlex.quote(os.path.relpath(parent, here))}: lockgate.toml is there"
+            )
+    return problem
 
 
 def _hardened(directory: Path, problems: list[Problem]) -> list[Problem]:
