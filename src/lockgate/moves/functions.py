@@ -9,6 +9,7 @@ from lockgate.postgres.link import Link
 from lockgate.postgres.moves.made import Made, value_sql
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import ColumnFacts, Relation
+from lockgate.postgres.tree.lexing import names
 from lockgate.stores.making import Field, Given, Unmade, make
 from lockgate.stores.neutral import TYPES, canonical, read_sql, write_sql
 from lockgate.stores.postgres import family_of
@@ -18,8 +19,8 @@ ROWS = 1_000
 
 
 def mentions(by: str | Transform, column: str) -> bool:
-    """True when what gives a column reads ``column``."""
-    return column in (by.of if isinstance(by, Transform) else by)
+    """True when what gives a column reads ``column``: one of its inputs, or a name in its SQL, not a piece of one."""
+    return column in (by.of if isinstance(by, Transform) else names(by))
 
 
 def sql_of(expressions: Map) -> dict[str, str]:
