@@ -121,7 +121,7 @@ def test_workers_give_their_places_back(pair, places, database: str):  # noqa: F
 
 
 def test_hours_outside_the_windows(places, database: str):
-    """Between two stores without a clock of ours the ledger's server says the time: outside ``limits.windows`` nothing is copied and no command is ended for it, and `move pause` still ends it; inside, all is copied."""
+    """Between two stores without a clock of ours the ledger's server says the time: outside ``limits.windows`` nothing is copied and no command is ended for it, and `move pause` still ends it, with its reason; inside, all is copied."""
     source, target = places("sqlite"), places("sqlite")
     source.fill(ROWS)
     move = Hand(source, target, database, writers=0)
@@ -146,7 +146,9 @@ def test_hours_outside_the_windows(places, database: str):
     finally:
         move.call(lambda m: ledger.pause(m.home, m.name, "enough for today", {}))
         worker.join()
-    assert [e.code for e in caught] == ["MOVE_INCOMPLETE"]
+    ((code, words, way),) = [(e.code, e.message, e.next) for e in caught]
+    assert (code, words) == ("MOVE_PAUSED", "the move things is paused: enough for today")
+    assert "lockgate move resume things" in way
     assert move.state("target") == {}
     move.declared = good
     move.call(resume)

@@ -196,7 +196,7 @@ def _run(session: Session, move: "Opened", options: dict[str, Any]) -> None:
         drive.resume(move, operator=operator())
     result: dict[str, Any] = {}
     drive.start(move, operator())
-    refuse_paused(move.row())
+    refuse_paused(move.home, move.row())
     with Waiting(session.output) as waiting:
         if move.row().stage in ("dual_write", "backfilling"):
             with executor_of(options.get("executor") or "threads", move.declared.limits.workers) as pool:

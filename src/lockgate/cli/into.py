@@ -140,7 +140,7 @@ def _run(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None
         shared.resume(move, operator=dual.operator())
     result: dict[str, Any] = {}
     drive.start(move, dual.operator())
-    refuse_paused(move.row())
+    refuse_paused(move.home, move.row())
     with Waiting(session.output) as waiting:
         if move.row().stage in ("dual_write", "backfilling"):
             _copy(session, move, options, waiting.show)

@@ -11,6 +11,7 @@ from lockgate.errors import Busy, LockgateError
 from lockgate.moves import in_place, references
 from lockgate.moves.crew import Crew, Outcome
 from lockgate.moves.declaration import Declaration
+from lockgate.moves.gates import refuse_paused
 from lockgate.moves.opened import Opened, Report, Where, opened
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
@@ -218,10 +219,12 @@ def backfill(
 ) -> Backfilled:
     """dual_write → backfilling, then copy until every range is in the ledger, relaying meanwhile. Can be called again at any time.
 
-    ``executor`` runs the workers (threads by default). Raises what a worker raised, after all have stopped.
+    ``executor`` runs the workers (threads by default). Raises what a worker raised, after all have stopped, and ``MOVE_PAUSED``
+    when the move is paused, or was while it ran: only ``resume``, or a repair, lets it go on.
     """
     row = move.row()
     move.refuse_other_declaration(row)
+    refuse_paused(move.home, row)
     if row.stage == Stage.DUAL_WRITE:
         ledger.step(
             move.home,
@@ -276,6 +279,8 @@ def backfill(
     complete = move.row().cursor_done and waiting == 0
     if done.error is not None and not (complete and isinstance(done.error, ConnectionLost)):
         raise done.error
+    if not complete:
+        refuse_paused(move.home, move.row())  # by somebody else, while it ran
     watch.see(Held())
     return Backfilled(complete, done.ranges, done.rows, relayed, done.waited)
 

@@ -104,7 +104,7 @@ def _back_in_place(move: Opened, row: MoveRow) -> Turned:
     if row.stage == Stage.FINISHED:
         raise Refused(
             f"the move {move.name} is finished: its contract file took the old side away", "MOVE_STAGE",
-            next="A new change is the way back: lockgate new --recipe NAME",
+            next="A new change is the way back: lockgate new --recipe RECIPE",
         )  # fmt: skip
     if row.stage == Stage.RECONCILED:
         in_place.reconcile(move, repair=False, operator="")

@@ -44,7 +44,7 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
     row = ledger.read_if_there(move.home, move.name)
     stage = Stage(row.stage) if row is not None else Stage.PLANNED
     if row is not None:
-        refuse_paused(row)
+        refuse_paused(move.home, row)
     if move.declared.in_place and stage is Stage.FINISHED:
         return stage  # what it filled in is filled in; another round needs another change
     if stage in (Stage.PLANNED, Stage.FINISHED, Stage.ABORTED, Stage.ROLLED_BACK):
@@ -54,8 +54,8 @@ def drive(move: Opened, executor: Executor | None, report: Report, operator: str
         if not done.complete:
             raise LockgateError(
                 f"the backfill of {move.name} is not complete: {done.waited or 'ranges are left'}",
-                "MOVE_INCOMPLETE",
-            )
+                "MOVE_INCOMPLETE", next=f"lockgate move backfill {move.name}",
+            )  # fmt: skip
         stage = Stage.BACKFILLING
     if stage in ALLOWED and not (row is not None and row.switching):  # a half-done switch has its own way on
         prove(move, repair=False, report=report, operator=operator)

@@ -24,13 +24,15 @@ WHERE move = $1 AND at >= $2::timestamptz AND kind IN ('divergence', 'barrier') 
 compares them again. ``$1`` is the move, ``$2`` when it started."""
 
 
-def refuse_paused(row: MoveRow) -> None:
+def refuse_paused(home: Link, row: MoveRow) -> None:
     """Raise ``LockgateError`` (``MOVE_PAUSED``) when the move is paused: nothing goes on until its cause is gone."""
     if row.stage == Stage.PAUSED:
-        raise LockgateError(
-            f"the move {row.name} is paused: {row.reason}", "MOVE_PAUSED",
-            next=f"Where rows differ: lockgate move verify {row.name} --repair. Else mend the cause, then lockgate move resume {row.name} and lockgate move run {row.name}.",
-        )  # fmt: skip
+        way = (
+            f"lockgate move verify {row.name} --repair copies again what differs."
+            if diverged_by(home, row)
+            else f"Mend the cause, then lockgate move resume {row.name} and lockgate move run {row.name}."
+        )
+        raise LockgateError(f"the move {row.name} is paused: {row.reason}", "MOVE_PAUSED", next=way)
 
 
 def refuse_unproven(home: Link, row: MoveRow) -> None:
@@ -39,7 +41,7 @@ def refuse_unproven(home: Link, row: MoveRow) -> None:
     Every kind of move asks this before its cutover. The stage alone does not tell: a declaration may ask for something
     else than a pause when rows differ.
     """
-    refuse_paused(row)
+    refuse_paused(home, row)
     if found := diverged_by(home, row):
         raise LockgateError(
             f"the last comparison of the move {row.name} found that both sides differ: {found}", "MOVE_DIVERGED",

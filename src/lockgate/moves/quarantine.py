@@ -1,6 +1,7 @@
 """Rows that the target did not take: try them again once the cause is mended."""
 
 from lockgate.moves import in_place
+from lockgate.moves.gates import refuse_paused
 from lockgate.moves.opened import Opened
 from lockgate.postgres.moves.batch import Poisoned
 from lockgate.postgres.moves.in_place import fill_key
@@ -8,8 +9,9 @@ from lockgate.postgres.moves.made import forget_refused
 
 
 def retry(move: Opened) -> int:
-    """Put every quarantined key back into its outbox, in one transaction a side; returns how many."""
+    """Put every quarantined key back into its outbox, in one transaction a side; returns how many. Raises ``MOVE_PAUSED``."""
     row = move.row()
+    refuse_paused(move.home, row)
     if move.declared.in_place:
         return _retry_in_place(move)
     made = move.layout(row)

@@ -15,6 +15,7 @@ from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, opened
 from lockgate.moves.dual.pair import Urls
 from lockgate.moves.dual.second_leg import drain, write_images
+from lockgate.moves.gates import refuse_paused
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
 from lockgate.postgres.moves import ledger
@@ -23,6 +24,7 @@ from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
+from lockgate.record.words import counted
 from lockgate.stores.making import Texts, Unmade
 from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import Rejected
@@ -69,8 +71,10 @@ def backfill(
 
     Raises ``Refused`` (``MOVE_REFUSED``) while a live instance does not write both sides, and ``LockgateError`` (``MOVE_THROTTLED``) when a server of the
     move was pressed beyond ``[limits]`` for too long: the same call goes on later.
+    ``MOVE_PAUSED`` when the move is paused, or was while it ran.
     """
     row = move.row()
+    refuse_paused(move.home, row)
     if row.stage != Stage.BACKFILLING:
         reason = why(Stage(row.stage), Stage.BACKFILLING)
         writers = move.pair.source.writers()
@@ -106,7 +110,9 @@ def backfill(
     watch.see(Held())
     left, _ = ledger.waiting(move.home, move.name)
     if left or not move.row().cursor_done:
-        raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
+        refuse_paused(move.home, move.row())  # by somebody else, while it ran
+        reason = done.waited or (f"{counted(left, 'range')} left" if left else "it has not seen all rows yet")
+        raise LockgateError(f"the backfill of {move.name} is not complete: {reason}", "MOVE_INCOMPLETE", next=f"lockgate move backfill {move.name}")  # fmt: skip
     return Outcome(done.ranges, done.rows)
 
 
@@ -211,6 +217,7 @@ def retry(move: Opened) -> int:
     """Write every row in quarantine again as an operation of its own, once the cause is mended; how many. Operations of these rows that were set aside are overtaken by it."""
     from lockgate.moves.dual.drive import relay, write_again
 
+    refuse_paused(move.home, move.row())
     origin, _ = move.feed(move.row())
     keys = [tuple(row[0]) for row in move.home.rows("SELECT key FROM lockgate.move_quarantine WHERE move = $1", move.name)]  # fmt: skip
     write_again(origin, keys)
