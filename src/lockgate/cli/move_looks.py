@@ -1,5 +1,6 @@
 """The commands of ``lockgate move`` that look at a move or hand in what was seen: shadow, observe, status."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +84,7 @@ def status_command(name: str | None, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     output = session.output
-    told = tell_all(session.target(), name)
+    told = tell_all(session.target(), name, os.environ)
     if name is not None and not told:
         from lockgate.errors import ConfigError
 

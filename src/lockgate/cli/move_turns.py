@@ -106,12 +106,12 @@ def finish_command(name: str, now: bool, **shared_options: Any) -> None:
 @click.option("--reason", default="asked for", show_default=True, help="Why; it goes into the record.")
 def abort_command(name: str, reason: str, **shared_options: Any) -> None:
     """Take a move down before its cutover: the source serves, capture goes, the target stays as it is."""
-    from lockgate.moves.ending import abort
+    from lockgate.moves.ending import abort, left_behind
 
     session = Session(**shared_options)
     refuse_application()
     with open_move(session, name, "abort") as move:
-        abort(move, reason, operator=operator())
+        row = abort(move, reason, operator=operator())
         record_missed(session, move, "abort")
         answer(
             session,
@@ -120,7 +120,7 @@ def abort_command(name: str, reason: str, **shared_options: Any) -> None:
             {"incident": write_incident(session, move, reason, {})},
             "files that wait for it are held; the triggers of the expand files stay"
             if move.declared.in_place
-            else "capture and barrier are gone",
+            else "; ".join(filter(None, ("capture and barrier are gone", left_behind(move, row)))),
         )
 
 

@@ -7,7 +7,13 @@ from typing import NamedTuple
 from lockgate.errors import Held, LockgateError, Refused
 from lockgate.moves import in_place
 from lockgate.moves.delta import LIMIT
-from lockgate.moves.gates import refuse_outside, refuse_unproven, refuse_unshadowed
+from lockgate.moves.gates import (
+    refuse_outside,
+    refuse_unlike_back,
+    refuse_unproven,
+    refuse_unshadowed,
+    unlike_old_side,
+)
 from lockgate.moves.layout import Layout
 from lockgate.moves.opened import Opened
 from lockgate.moves.reconcile import refuse_incomplete
@@ -80,6 +86,7 @@ def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = t
     made = move.layout(row)
     if not row.switching:
         refuse_broken_feed(move, row, made)
+        refuse_unlike_back(row, unlike_old_side(move.home, row))
     return (
         _in_one(move, row, made, False, operator, clock)
         if row.same_database

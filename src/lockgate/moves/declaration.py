@@ -22,6 +22,7 @@ ACCEPTED = (
     "indexes",
     "lossy",
     "references",
+    "rows",
     "triggers",
     "views",
 )

@@ -10,6 +10,7 @@ from lockgate.moves.backfill import backfill
 from lockgate.moves.gates import refuse_paused
 from lockgate.moves.opened import Opened, Report
 from lockgate.moves.reconcile import ALLOWED, reconcile
+from lockgate.moves.reverse import TURNED, look_back
 from lockgate.moves.stages import Stage
 from lockgate.moves.start import start
 from lockgate.postgres.moves import ledger
@@ -27,13 +28,20 @@ class Proved(NamedTuple):
 
 
 def prove(move: Opened, *, repair: bool, report: Report, operator: str) -> Proved:
-    """Compare both sides completely and step to ``reconciled``. Raises ``MOVE_DIVERGED`` and what keeps it from being compared."""
+    """Compare both sides completely and step to ``reconciled``; after the cutover the stage stays. Raises ``MOVE_DIVERGED`` and what keeps it from being compared."""
     if move.declared.in_place:
         begin = time.monotonic()
         report("comparing", 0.0)
         seen = in_place.reconcile(move, repair=repair, operator=operator)
         c = seen.compared
         return Proved(c.rows_source, c.rows_target, 0, seen.repaired, "binary", time.monotonic() - begin)
+    row = move.row()
+    if row.stage in TURNED:
+        done = look_back(move, row, repair=repair, report=report, operator=operator)
+        v = done.verified
+        return Proved(
+            v.target_rows, v.source_rows, done.in_flight, done.repaired, v.comparison.lane, v.seconds
+        )
     done = reconcile(move, repair=repair, report=report, operator=operator)
     v = done.verified
     return Proved(v.source_rows, v.target_rows, done.in_flight, done.repaired, v.comparison.lane, v.seconds)

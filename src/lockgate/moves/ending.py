@@ -7,10 +7,11 @@ from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves import in_place
 from lockgate.moves.cutover import refuse_broken_feed
 from lockgate.moves.delta import LIMIT, Seen, lasting
-from lockgate.moves.gates import refuse_unproven_end
-from lockgate.moves.opened import Opened
+from lockgate.moves.gates import refuse_unproven_end, unlike_old_side, unlike_target
+from lockgate.moves.opened import UNCAPTURED, Opened, anew
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.references import refuse_dangling
+from lockgate.moves.reverse import old_side
 from lockgate.moves.stages import ARROWS, OVER, Stage, why
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
@@ -36,11 +37,19 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
     why(Stage(row.stage), Stage.FINISHED, in_place=move.declared.in_place)
     if move.declared.in_place:
         return in_place.finish(move, row, operator)
-    refuse_unproven_end(move.home, row, way_back=not move.declared.one_way, now=now)
+    behind = unlike_old_side(move.home, row)
+    if not (
+        now and behind and not unlike_target(move.home, row)
+    ):  # who gives up the way back needs no old side
+        refuse_unproven_end(
+            move.home, row, way_back=not move.declared.one_way, now=now,
+            mended=f"lockgate move verify {move.name} --repair" if behind else "",
+        )  # fmt: skip
     if row.window_open and not now:
         raise Refused(
             f"the way back from the move {move.name} is open until {row.rollback_until}",
             "MOVE_WINDOW",
+            state=f"The target serves. {old_side(move.far, row)}" if not move.declared.one_way else None,
             next=f"Wait, or lockgate move finish {move.name} --now",
         )
     made = move.layout(row)
@@ -119,6 +128,16 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
     return move.row()
 
 
+def left_behind(move: Opened, row: MoveRow) -> str:
+    """What an aborted move leaves in its target, in words; empty when there is none, or it holds no row."""
+    if move.declared.in_place or not move.far.value("SELECT $1::oid IN (SELECT oid FROM pg_catalog.pg_class)", row.target_oid):  # fmt: skip
+        return ""
+    table = switch.relation_name(move.far, row.target_oid)
+    if not move.far.value(f"SELECT EXISTS (SELECT FROM {table})"):
+        return ""
+    return f"{table} keeps the rows that were copied, and nothing keeps them current: empty it before a move into it begins anew"
+
+
 def observe(move: Opened, delta_s: float) -> str:
     """Write down a measured drift; why the move has to abort, or an empty text.
 
@@ -155,15 +174,10 @@ def resume(move: Opened, *, operator: str = "") -> str:
     else:
         move.layout(row)
     source, target = move.shapes(row)
-    missing = not (
-        move.declared.in_place
-        or log.exists(move.home, move.name)
-        or capture.has_trigger(move.home, row.source_oid, f"zz_lockgate_{move.name}_forward")
-    )
-    if missing:
+    if not move.captured(row):
         raise Refused(
             f"the capture of the move {move.name} is off: writes since then are unknown", "MOVE_STAGE",
-            next=f"lockgate move abort {move.name}, then start it anew.",
+            state=UNCAPTURED, next=anew(move.name, move.declared.target.table),
         )  # fmt: skip
     with move.home.transaction():
         ledger.step(

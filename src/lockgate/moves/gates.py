@@ -114,6 +114,21 @@ class Tail(NamedTuple):
         return way
 
 
+OLD_SIDE = "oldSide"
+"""Marks a difference that lies with the old side: the target, which serves, has what it should."""
+TAIL = Tail("The target serves", "the target's rows into the source", back=False)
+"""Of a move by triggers: a rollback takes no single rows out."""
+
+
+def refuse_unlike_back(row: MoveRow, found: str) -> None:
+    """Raise ``MOVE_DIVERGED`` for what a comparison since the cutover ``found``: going back would lose what the old side misses."""
+    if found:
+        raise LockgateError(
+            f"the last comparison of the move {row.name} found that the old side is not what the target gives: {found}", "MOVE_DIVERGED",
+            state=f"{TAIL.serves}. A rollback would lose what the old side misses.", next=TAIL.next(row.name),
+        )  # fmt: skip
+
+
 def refuse_unproven_back(row: MoveRow, left: Unsettled, accept: Collection[str], tail: Tail) -> list[Texts]:
     """The keys to compare behind the barrier. Raises ``MOVE_DIVERGED`` when a comparison of everything found differences after
     the cutover: going back would lose them, unless a person has accepted each of these keys by name."""
@@ -215,7 +230,21 @@ def unlike_after_drain(
 
 def diverged_by(home: Link, row: MoveRow) -> str:
     """What the last comparison since the start found; empty when both sides were equal, or none was made."""
-    last = home.rows(f"SELECT reason {_UNSETTLED} AND kind = 'divergence' ORDER BY id DESC LIMIT 1", row.name, row.started_at)  # fmt: skip
+    return _diverged(home, row, "")
+
+
+def unlike_old_side(home: Link, row: MoveRow) -> str:
+    """What the last comparison of the old side with what the target gives found, after the cutover; empty when it is equal, or was not compared."""
+    return _diverged(home, row, f"AND e.evidence ? '{OLD_SIDE}'")
+
+
+def unlike_target(home: Link, row: MoveRow) -> str:
+    """What was found in the target itself and is not settled."""
+    return _diverged(home, row, f"AND NOT e.evidence ? '{OLD_SIDE}'")
+
+
+def _diverged(home: Link, row: MoveRow, which: str) -> str:
+    last = home.rows(f"SELECT reason {_UNSETTLED} AND kind = 'divergence' {which} ORDER BY id DESC LIMIT 1", row.name, row.started_at)  # fmt: skip
     return str(last[0][0]) if last else ""
 
 

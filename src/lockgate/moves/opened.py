@@ -13,7 +13,7 @@ from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
 from lockgate.postgres.link import Link, refusal
-from lockgate.postgres.moves import capture, ledger
+from lockgate.postgres.moves import capture, ledger, log
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
@@ -197,7 +197,16 @@ class Opened:
         if changed:
             reason = f"the {' and the '.join(changed)} table changed under the move (columns, partitions or its triggers)"
             ledger.pause(self.home, self.name, reason, {"source": source, "target": target})
-            raise LockgateError(reason, "MOVE_PAUSED", details={"changed": changed})
+            if self.captured(row):
+                raise LockgateError(reason, "MOVE_PAUSED", details={"changed": changed})
+            raise LockgateError(
+                f"{reason}: the capture is off, and writes since then are unknown", "MOVE_PAUSED", details={"changed": changed},
+                state=UNCAPTURED, next=anew(self.name, self.declared.target.table),
+            )  # fmt: skip
+
+    def captured(self, row: MoveRow) -> bool:
+        """False when nothing captures what is written to the source of a move that copies."""
+        return self.declared.in_place or captures(self.home, row)
 
     def close(self) -> None:
         """Close every session."""
@@ -205,6 +214,19 @@ class Opened:
             self._replica.close()
         for link in self.links:
             link.close()
+
+
+UNCAPTURED = "The source serves, and nothing captures its writes: what was written meanwhile may be missing in the target."
+
+
+def captures(home: Link, row: MoveRow) -> bool:
+    """True when the log or the triggers capture writes to the source of a move that has not switched."""
+    return log.exists(home, row.name) or capture.has_trigger(home, row.source_oid, f"zz_lockgate_{row.name}_forward")  # fmt: skip
+
+
+def anew(name: str, target: str) -> str:
+    """The way on where writes were missed."""
+    return f"lockgate move abort {name}; empty {target}; then lockgate move run {name} begins anew."
 
 
 @contextmanager

@@ -22,12 +22,14 @@ from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
 from lockgate.moves.references import references, unanswerable
+from lockgate.moves.stages import OVER
 from lockgate.moves.strictness import stricter
-from lockgate.postgres.moves import log, switch
+from lockgate.postgres.moves import ledger, log, switch
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.queries import query
 from lockgate.postgres.relation import Relation, estimated, find, server_facts
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.words import counted
 
 
@@ -47,6 +49,7 @@ def plan(move: Opened) -> PlannedInServer:
         problems += found + default_problems(*fresh)
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
+        problems += _rows_that_are_there(move, *fresh)
         unequal, judged = index_problems(declared, *around, fresh)
         problems += unequal
         notes += [p.what for p in judged]
@@ -155,6 +158,27 @@ def plan(move: Opened) -> PlannedInServer:
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _rows_that_are_there(move: Opened, source: Relation, target: Relation) -> list[Problem]:
+    """What is in the target before the move begins: the copy passes such rows by, so the proof would find them, hours later."""
+    before = ledger.read_if_there(move.home, move.name)
+    if before is not None and before.stage not in OVER:
+        return []
+    try:
+        if not move.far.value(f"SELECT EXISTS (SELECT FROM {target.sql})"):
+            return []
+    except ServerError as error:
+        if error.sqlstate == "42501":  # a problem of its own
+            return []
+        raise
+    return [
+        Problem(
+            f"{target.schema}.{target.name} holds rows already: the copy overwrites none, and rows that are not what {source.name} gives pause the move at its proof",
+            f"TRUNCATE {target.sql}; accept = ['rows'] begins all the same, and lockgate move verify {move.name} --repair mends then what differs.",
+            "rows",
+        )
+    ]
 
 
 def _layout(declared: Declaration, source: Relation, target: Relation) -> tuple[Layout | None, list[Problem]]:

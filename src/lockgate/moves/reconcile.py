@@ -11,6 +11,7 @@ from lockgate.moves.opened import Opened, Report
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.verify import Difference, Verified, verify
+from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger, made
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
@@ -143,12 +144,12 @@ def reconcile(
     relay = move.relay(mapping)
     repaired = 0
     for attempt in (0, 1):
-        _drain(move, relay)
+        drain(move, relay)
         found, unexplained, in_flight = compare_feed(move, mapping, source, target, relay, report)
         if not unexplained or not repair or attempt:
             break
         repaired = len(unexplained)
-        _copy_again(move, mapping, unexplained)
+        copy_again(move.home, mapping, unexplained)
     done = Reconciled(found, in_flight, unexplained, repaired)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": in_flight, "repaired": repaired,
@@ -171,20 +172,22 @@ def reconcile(
                 evidence,
             )
         raise LockgateError(
-            f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it, the first: {_told(unexplained)}", "MOVE_DIVERGED", details=evidence
+            f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it, the first: {told(unexplained)}", "MOVE_DIVERGED", details=evidence
         )  # fmt: skip
     move.stop_if_changed(row)
-    evidence["references"] = refuse_dangling(move, source, target, mapping, lambda: _drain(move, relay))
+    evidence["references"] = refuse_dangling(move, source, target, mapping, lambda: drain(move, relay))
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return done
 
 
-def _drain(move: Opened, relay: Relay) -> None:
+def drain(move: Opened, relay: Relay) -> None:
+    """Relay what waits, until little does."""
     with relay.exclusive(move.declared.limits.lock_patience_seconds):
         relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
 
 
-def _told(differences: tuple[Difference, ...]) -> str:
+def told(differences: tuple[Difference, ...]) -> str:
+    """The first difference, for people."""
     return (
         f"({', '.join(map(str, differences[0].key))}) {differences[0].kind}"
         if differences
@@ -192,12 +195,13 @@ def _told(differences: tuple[Difference, ...]) -> str:
     )
 
 
-def _copy_again(move: Opened, mapping: Mapping, differences: tuple[Difference, ...]) -> None:
+def copy_again(link: Link, mapping: Mapping, differences: tuple[Difference, ...]) -> None:
+    """Put the keys of these rows into the outbox of a feed, on a session of its origin: the relay makes them what the origin gives."""
     names = ", ".join(mapping.batch_columns)
     values = ", ".join(f"${i + 1}::text::{k.type}" for i, k in enumerate(mapping.key))
-    with move.home.transaction():
+    with link.transaction():
         for difference in differences:
-            move.home.run(
+            link.run(
                 f"INSERT INTO {mapping.outbox} (op, {names}) VALUES ('U', {values})",
                 *(str(k) for k in difference.key),
             )

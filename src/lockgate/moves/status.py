@@ -1,13 +1,21 @@
 """Where moves stand, in one value for people, programs and metrics."""
 
+from collections.abc import Mapping
+
 import msgspec
 
-from lockgate.moves.gates import diverged_by
+from lockgate.errors import LockgateError
+from lockgate.moves.declaration import Declaration
+from lockgate.moves.gates import diverged_by, unlike_old_side
+from lockgate.moves.layout import layout
+from lockgate.moves.opened import PATH, anew, captures
 from lockgate.moves.stages import OVER, SOURCE_SERVES, Stage
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.capture import has_trigger
+from lockgate.postgres.moves.feeds import Waits, waits
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.relation import describe
 from lockgate.postgres.target import Target
 from lockgate.record.words import agree, counted
 
@@ -35,11 +43,15 @@ def in_place(row: MoveRow) -> bool:
     return row.declaration.get("kind") == "in-place"
 
 
-def _next(home: Link, row: MoveRow, stage: Stage, refused: int) -> str:
-    """The command that brings the move on from where it stands."""
+def _next(home: Link, row: MoveRow, stage: Stage, refused: int, barred: str) -> str:
+    """The command that brings the move on from where it stands. ``barred`` says why a rollback would be refused."""
+    if barred and stage is Stage.TAIL:
+        return f"lockgate move finish {row.name} --now, which gives up the way back; or take the change of the table back"
     again = f"lockgate move backfill {row.name} --retry, once the rows or the target are mended"
     if stage is Stage.BACKFILLING and row.cursor_done and not ledger.waiting(home, row.name)[0]:
         return again if refused else f"lockgate move verify {row.name}"
+    if stage is Stage.PAUSED and not _captured_forward(home, row):
+        return anew(row.name, _table(row, "target"))
     if stage is Stage.PAUSED and diverged_by(home, row):
         return f"lockgate move verify {row.name} --repair"
     if stage is Stage.PAUSED and refused:
@@ -47,10 +59,12 @@ def _next(home: Link, row: MoveRow, stage: Stage, refused: int) -> str:
     return (_IN_PLACE if in_place(row) else _NEXT).get(stage, "").format(name=row.name)
 
 
-def _notes(row: MoveRow, stage: Stage, refused: int) -> list[str]:
+def _notes(home: Link, row: MoveRow, stage: Stage, refused: int) -> list[str]:
     """What keeps a move from going on."""
     found = []
-    if stage is Stage.PAUSED:
+    if stage is Stage.PAUSED and not _captured_forward(home, row):
+        found.append(f"paused since {row.stage_at}, and THE CAPTURE IS OFF: what was written to the source meanwhile is unknown")  # fmt: skip
+    elif stage is Stage.PAUSED:
         found.append(f"paused since {row.stage_at}: the source serves and capture goes on, nothing is copied")
     if refused and stage not in OVER:
         found.append(f"{counted(refused, 'row')} {agree(refused, 'stands', 'stand')} in quarantine, which blocks the end: lockgate move backfill {row.name} --retry")  # fmt: skip
@@ -68,6 +82,48 @@ def _captured(link: Link, row: MoveRow) -> bool:
     return bool(row.declaration.get("one_way")) or has_trigger(
         link, row.target_oid, f"zz_lockgate_{row.name}_reverse"
     )
+
+
+def _captured_forward(home: Link, row: MoveRow) -> bool:
+    """False when nothing captures writes to the source of a move that the servers make."""
+    return not row.source_oid or in_place(row) or captures(home, row)
+
+
+def _table(row: MoveRow, side: str) -> str:
+    part = row.declaration.get(side)
+    return str(part.get("table")) if isinstance(part, dict) else ""
+
+
+def _barred(home: Link, far: Link, row: MoveRow) -> str:
+    """Why a rollback would be refused: somebody changed a table since the cutover so that rows find no way back. Empty where it would not."""
+    paths = [(link, link.value("SELECT current_setting('search_path')")) for link in {home, far}]
+    try:
+        for link, _ in paths:
+            link.run(PATH)  # types are told apart by their whole names
+        declared = msgspec.convert(row.declaration, Declaration)
+        both = describe(home, row.source_oid), describe(far, row.target_oid)
+        if both[0] is None or both[1] is None:
+            return "a table of the move is gone"
+        made, problems = layout(declared, both[0], both[1])
+        return "" if made is not None else problems[0].what
+    except LockgateError:  # a function that is not here: who rolls back has it
+        return ""
+    finally:
+        for link, path in paths:
+            link.run("SELECT pg_catalog.set_config('search_path', $1, false)", path)
+
+
+def _behind(home: Link, row: MoveRow, link: Link, behind: Waits | None) -> tuple[str, str]:
+    """(what is wrong with the way back, why a rollback would be refused) of a move that has switched."""
+    if not _captured(link, row):
+        return f"THE REVERSE FEED IS BROKEN: the capture on the target is off, and the old side misses what was written since. A rollback would lose it; lockgate move finish {row.name} --now gives up the way back", ""  # fmt: skip
+    barred = "" if row.declaration.get("one_way") else _barred(home, link, row)
+    found = [f"a rollback is refused: {barred}"] if barred else []
+    if behind is not None and behind.entries:
+        found.append(f"the old side is not current: {behind.words}; lockgate move run {row.name} --relay SECONDS carries them")  # fmt: skip
+    if differing := unlike_old_side(home, row):
+        found.append(f"{differing}; lockgate move verify {row.name} --repair")
+    return "; ".join(found), barred
 
 
 def _turned(link: Link, row: MoveRow, stage: Stage) -> bool:
@@ -100,42 +156,55 @@ class Told(msgspec.Struct, frozen=True, rename="camel"):
     job: dict[str, object]
 
 
-def tell(home: Link, far: Link | None, row: MoveRow) -> Told:
-    """What can be said about a move. ``far`` is the target's session where there is one."""
+def tell(home: Link, far: Link | None, row: MoveRow, unseen: str = "") -> Told:
+    """What can be said about a move. ``far`` is the target's session where there is one, ``unseen`` why there is none."""
     stage = Stage(row.stage)
     reverse = stage in (Stage.CUT_OVER, Stage.TAIL)
     feed = "reverse" if reverse else "forward"
     link = (home if row.same_database or not reverse else far) if stage not in OVER else None
-    outbox = -1
-    if link is not None and link.value(
-        f"SELECT pg_catalog.to_regclass('lockgate.\"outbox_{row.name}_{feed}\"') IS NOT NULL"
-    ):
-        outbox = int(link.value(f'SELECT count(*) FROM lockgate."outbox_{row.name}_{feed}"'))
+    behind = waits(link, row.name, feed) if link is not None else None
+    outbox = -1 if behind is None else behind.entries
     job = ledger.job(home, row.name)
-    note, serves = "", _serves(row, stage)
+    note, serves, barred = "", _serves(row, stage), ""
     if _turned(home, row, stage):
         note, serves = f"the alias has turned already, and the cutover was cut off before it was written down: lockgate move cutover {row.name} finishes it, lockgate move rollback {row.name} goes back", "target"  # fmt: skip
     elif row.switching:
         note = f"a {row.switching} is half done: call it again"
-    elif reverse and link is not None and not _captured(link, row):
-        note = f"THE REVERSE FEED IS BROKEN: the capture on the target is off, and the old side misses what was written since. A rollback would lose it; lockgate move finish {row.name} --now gives up the way back"
-    elif reverse and outbox > 100_000:
-        note = f"{outbox} writes wait in the reverse outbox: nothing relays them, so the old side is not current. lockgate move run {row.name} --relay SECONDS"
+    elif reverse and link is not None and row.source_oid:
+        note, barred = _behind(home, row, link, behind)
+    elif reverse and unseen:
+        note = f"how far the old side is behind is not known: {unseen}"
     refused = int(str(job.get("quarantined", 0)))
-    declared = row.declaration
-    source, target = declared.get("source"), declared.get("target")
     return Told(
-        name=row.name, stage=row.stage, serves=serves, reason=row.reason, note="; ".join(filter(None, (note, *_notes(row, stage, refused)))),
-        next=_next(home, row, stage, refused), source=str(source.get("table")) if isinstance(source, dict) else "",
-        target=str(target.get("table")) if isinstance(target, dict) else "", epoch=row.epoch, round=row.round, outbox=outbox,
+        name=row.name, stage=row.stage, serves=serves, reason=row.reason, note="; ".join(filter(None, (note, *_notes(home, row, stage, refused)))),
+        next=_next(home, row, stage, refused, barred), source=_table(row, "source"),
+        target=_table(row, "target"), epoch=row.epoch, round=row.round, outbox=outbox,
         quarantined=refused, cutover_ms=row.cutover_ms, rollback_until=row.rollback_until, job=job,
     )  # fmt: skip
 
 
-def tell_all(target: Target, name: str | None) -> list[Told]:
-    """Every move of the database ``target``, or the one called ``name``."""
+def tell_all(target: Target, name: str | None, environ: Mapping[str, str] | None = None) -> list[Told]:
+    """Every move of the database ``target``, or the one called ``name``. ``environ`` has the addresses of targets elsewhere: how far the old side of a move that has switched is behind is known there only."""
     link = Link(target, "move status")
     try:
-        return [tell(link, None, row) for row in ledger.read_all(link) if name is None or row.name == name]
+        rows = [row for row in ledger.read_all(link) if name is None or row.name == name]
+        return [_tell_from(link, row, environ or {}) for row in rows]
     finally:
         link.close()
+
+
+def _tell_from(home: Link, row: MoveRow, environ: Mapping[str, str]) -> Told:
+    side = row.declaration.get("target")
+    variable = str(side.get("url_env") or "") if isinstance(side, dict) else ""
+    if row.same_database or not row.source_oid or row.stage not in (Stage.CUT_OVER, Stage.TAIL):
+        return tell(home, None, row)
+    if not environ.get(variable):
+        return tell(home, None, row, f"the variable {variable} is not set here")
+    try:
+        far = Link(Target(environ[variable], source=variable), f"move {row.name} status")
+    except LockgateError as error:
+        return tell(home, None, row, error.message)
+    try:
+        return tell(home, far, row)
+    finally:
+        far.close()
