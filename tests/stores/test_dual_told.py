@@ -63,3 +63,21 @@ def test_expressions_are_tried(hand, one: str, other: str, column: str, back: st
     problems = hand(one, other, columns={"u": column}, reverse={"u": back}).call(plan).problems
     assert [told in p["what"] for p in problems] == ([True] if told else [])
     assert all(p["fix"] for p in problems)
+
+
+def test_a_file_that_is_yet_to_be_made(places, database: str, tmp_path: Path):
+    """With create = true a file of SQLite that is not there is named with the command that makes it, which works as printed; a source that is not there never is."""
+    source, target = places("sqlite"), places("sqlite")
+    source.fill(ROWS)
+    project = declared(tmp_path, database, source, target, side="create = true\n")
+    file = tmp_path / "to be.db"
+    project.environ["OTHER"] = f"sqlite:///{file}"
+    error = project.json("move", "plan", "things").error("UNREACHABLE")
+    assert error["next"] == f"Where the path is the one that is meant: touch '{file}'; then lockgate move plan things"  # fmt: skip
+    file.touch()
+    planned = project.ok("move", "move", "plan", "things")["result"]
+    assert (planned["targetExists"], planned["problems"]) == (False, [])
+    project.environ["ONE"] = f"sqlite:///{tmp_path}/slip.db"
+    error = project.json("move", "plan", "things").error("UNREACHABLE")
+    assert "Check the path" in error["next"]
+    assert "touch" not in error["next"]

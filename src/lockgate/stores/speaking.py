@@ -270,7 +270,9 @@ class SqliteSpeaker:
         self._patience = 30_000
         self._wanted = float("-inf")
         if not Path(path).is_file():
-            raise Unreachable(f"there is no file {path}")
+            from lockgate.stores.sqlite import no_file
+
+            raise no_file(path)
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=30.0

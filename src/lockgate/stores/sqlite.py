@@ -12,13 +12,21 @@ from lockgate.stores.reading import ReadingStore
 from lockgate.stores.table import ANY, Column, Table
 
 
+def no_file(path: str) -> Unreachable:
+    """The error for a file that is not there: SQLite would make one without a word, and rows would go into it."""
+    return Unreachable(
+        f"there is no file {path}",
+        next="Check the path: sqlite:///PATH is seen from where the command runs, sqlite:////PATH is absolute.",
+    )
+
+
 class SqliteStore(ReadingStore):
     """A database file of SQLite, opened read-only."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         if not Path(path).is_file():
-            raise Unreachable(f"there is no file {path}")
+            raise no_file(path)
         try:
             self._connection = sqlite3.connect(
                 f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False

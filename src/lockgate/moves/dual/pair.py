@@ -1,16 +1,19 @@
 """Both sides of a dual-written move: what is declared and what the stores say about their tables → two ``Side``s, or the problems."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-from lockgate.errors import ConfigError, Refused
+from lockgate.errors import ConfigError, Refused, Unreachable
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.transforms import Map, Transform, load
 from lockgate.stores.making import Field, Given
 from lockgate.stores.neutral import TYPES
-from lockgate.stores.open import open_store
+from lockgate.stores.open import open_store, sqlite_path
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import Speaker, speak
+from lockgate.stores.store import Store
 from lockgate.stores.table import ANY, Column, Table, common_family
 
 
@@ -187,11 +190,23 @@ class Pair:
         self.close()
 
 
+def _opened(declared: DualDeclaration, url: str, side: str) -> Store:
+    """The store of a side. A file that is yet to be made is named with the command that makes it: a path with a slip would be one, too."""
+    try:
+        return open_store(url, f"move {declared.name} plan", side)
+    except Unreachable as error:
+        if side == "target" and declared.target.create and url.lower().startswith("sqlite:/"):
+            path = sqlite_path(url)
+            if not Path(path).exists():
+                error.next = f"Where the path is the one that is meant: touch {shlex.quote(path)}; then lockgate move plan {declared.name}"
+        raise
+
+
 def tables(declared: DualDeclaration, places: Urls) -> tuple[Table, Table | None]:
     """Both tables as their stores describe them; None where the target is to be created."""
     found: list[Table | None] = []
     for url, name, side in ((places.source, declared.source.table, "source"), (places.target, declared.target.table, "target")):  # fmt: skip
-        store = open_store(url, f"move {declared.name} plan", side)
+        store = _opened(declared, url, side)
         try:
             found.append(store.describe(name))
         except ConfigError as error:
