@@ -71,3 +71,16 @@ def test_a_move_under_way_holds_its_own_rows(project: Project):
     """The rows that the move itself copied stand in the way of nothing."""
     project.ok("move", "move", "run", "items")
     assert project.ok("move", "move", "plan", "items")["result"]["problems"] == []
+
+
+def test_a_second_round(project: Project, database: str):
+    """After a rollback the second round is at 100 % at once: status says why, and the proof bears it out, with what was written in between."""
+    project.ok("move", "move", "run", "items", "--cutover")
+    project.ok("move", "move", "rollback", "items")
+    run_sql(database, "UPDATE item SET v = 'between' WHERE u < 9")
+    told = project.ok("move", "move", "start", "items")["moves"][0]
+    assert (told["round"], told["job"]["progress"]) == (2, 1)
+    assert told["note"].startswith("round 2: the rows of the round before were kept current")
+    done = project.ok("move", "move", "run", "items")
+    assert (done["stage"], done["moves"][0]["note"]) == ("reconciled", "")
+    assert run_sql(database, "SELECT count(*) FROM item_new WHERE v = 'between'") == [(8,)]

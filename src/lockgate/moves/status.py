@@ -66,6 +66,8 @@ def _notes(home: Link, row: MoveRow, stage: Stage, refused: int) -> list[str]:
         found.append(f"paused since {row.stage_at}, and THE CAPTURE IS OFF: what was written to the source meanwhile is unknown")  # fmt: skip
     elif stage is Stage.PAUSED:
         found.append(f"paused since {row.stage_at}: the source serves and capture goes on, nothing is copied")
+    if row.round > 1 and row.cursor_done and row.source_oid and stage in (Stage.DUAL_WRITE, Stage.BACKFILLING):  # fmt: skip
+        found.append(f"round {row.round}: the rows of the round before were kept current, so none is copied again before the proof")  # fmt: skip
     if refused and stage not in OVER:
         found.append(f"{counted(refused, 'row')} {agree(refused, 'stands', 'stand')} in quarantine, which blocks the end: lockgate move backfill {row.name} --retry")  # fmt: skip
     return found
