@@ -20,7 +20,7 @@ update m.part_tx set acc = 2 where k = 1;
 update m.part_tx set k = 2 where k = 1;
 update m.part_tx set id = 9 where k = 1;
 update m.part_tx1 set acc = 2;
-update m.sub set k = 2, id = 2;
+update m.sub set k = 2, id = 2; -- rows
 update m.empty set acc_id = 1; -- rows
 update m.def set acc_id = default;
 delete from m.tx; -- hidden

@@ -137,7 +137,9 @@ SELECT * FROM c WHERE k = 'ab' AND k = 'abc'::short;
 SELECT * FROM a, p WHERE NOT (p.k = 1 OR NULL);
 SELECT * FROM a, p WHERE NOT (p.k = 1 AND false);
 SELECT * FROM a, p WHERE p.k = 1 AND p.k IS NULL;
-SELECT * FROM first WHERE k = 7;
+SELECT * FROM a, first WHERE k = 7; -- at most
+SELECT * FROM first WHERE k = 7; -- at most
 SELECT * FROM a, (SELECT * FROM p WHERE k = 1) q WHERE q.k = 7; -- at most
+UPDATE first SET v = 1 FROM a WHERE first.k = 7; -- at most
 UPDATE p SET v = 1 FROM a WHERE p.k = 7 AND p.k = 1; -- at most
 MERGE INTO p USING a ON p.k = 7 AND p.k = 1 WHEN MATCHED THEN DELETE; -- at most

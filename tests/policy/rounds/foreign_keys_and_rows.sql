@@ -34,7 +34,7 @@ delete from par where k = 1;
 update par set cust_id = 1 where k = 1; -- at most
 update par set id = 5 where k = 2;
 delete from topar;
-update topar set pk = 2, pid = 2;
+update topar set pk = 2, pid = 2; -- rows
 delete from nofk;
 update nofk set v = 3;
 merge into ord o using nofk n on o.id = n.id when matched then update set cust_id = 2 when not matched then insert values (9, 1, 'a', 50);

@@ -7,6 +7,7 @@ from lockgate.policy.facts import (
     alter,
     drops,
     indexes,
+    made,
     maintenance,
     others,
     queries,
@@ -37,7 +38,7 @@ def facts_of(
 
 _HANDLERS: dict[type, tuple[str, Callable[[Draft, Any], None]]] = {
     w.CreateTable: ("CREATE TABLE", tables.create_table),
-    w.CreateTableAs: ("CREATE TABLE AS", queries.create_table_as),
+    w.CreateTableAs: ("CREATE TABLE AS", made.create_table_as),
     w.CreateView: ("CREATE VIEW", queries.create_view),
     w.CreateIndex: ("CREATE INDEX", indexes.create_index),
     w.AlterTable: ("ALTER TABLE", alter.alter_table),

@@ -15,6 +15,8 @@ from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 from lockgate.postgres.tree.written import DEFAULT, SAME
 
+_CUSTOM_PLANS = 5
+"""So many look-ups of a key are planned for their own value; later ones for any."""
 _WRITING = frozenset("cnd")
 """Actions of a foreign key that write: CASCADE, SET NULL, SET DEFAULT."""
 
@@ -28,8 +30,9 @@ def has_rows(schema: Schema, key: str) -> bool:
 def constants(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
     """The look-ups of rows of VALUES."""
     for constraint, other in _keys(draft, state):
-        for values in _given(state, constraint, names, word):
-            _look(draft, constraint, other, values)
+        rows = list(_given(state, constraint, names, word))
+        for values in rows[: _CUSTOM_PLANS + 1]:
+            _look(draft, constraint, other, values if len(rows) <= _CUSTOM_PLANS else {})
 
 
 def _given(
@@ -41,6 +44,8 @@ def _given(
         values = others | (
             dict(zip(names, row, strict=False)) if word.rows else dict.fromkeys(names[: word.width], "?")
         )
+        if len(word.rows) == 1:
+            values |= {name: others.get(name, "?") for at, name in enumerate(names) if at in word.defaults}
         found = {name: values.get(name, "null") for name in constraint.columns}
         if "null" not in found.values():
             yield found
@@ -54,8 +59,8 @@ def queried(draft: Draft, state: Relation, word: w.Insert, sources: list[str] | 
         if column.sequence and (column.name not in names or (column.identity and word.own_identity)):
             _ask(draft, column.sequence, claimed=come)
     for constraint, other in _keys(draft, state):
-        if names.isdisjoint(constraint.columns):
-            continue
+        if any(name not in names and not state.columns[name].has_default for name in constraint.columns):
+            continue  # NULL refers to nothing
         if come:
             _look(draft, constraint, other, {})
         else:
@@ -103,7 +108,11 @@ def changed(
         if column.sequence and sets.get(column.name) == DEFAULT:
             _ask(draft, column.sequence, claimed=claimed)
     if "update" in events:
-        moves = state.kind == "p" and any(sets.get(name, SAME) != SAME for name in state.partition_columns)
+        keys = (
+            state.partition_columns,
+            *(draft.schema.relations[key].partition_columns for key in draft.schema.partitions(state.key)),
+        )
+        moves = any(sets.get(name, SAME) != SAME for key in keys for name in key)
         for constraint, other in _keys(draft, state):
             values = {name: sets[name] for name in constraint.columns if sets.get(name, SAME) != SAME}
             # A row that goes to another partition is a new row there, with all its keys.
@@ -111,6 +120,8 @@ def changed(
                 continue
             if claimed:
                 _look(draft, constraint, other, values)
+                if other.kind == "p":
+                    _may(draft, constraint, other)  # of many rows, the plan is for any key
             else:
                 _may(draft, constraint, other)
     for each in events:
@@ -138,7 +149,8 @@ def _look(draft: Draft, constraint: Constraint, other: Relation, values: Mapping
 
 
 def _may(draft: Draft, constraint: Constraint, other: Relation) -> None:
-    if any(draft.locks.get(key, 0) < LockMode.RowShareLock for key in (other.key, *other.indexes)):
+    keys = (other.key, *other.indexes, *draft.schema.partitions(other.key))
+    if any(draft.locks.get(key, 0) < LockMode.RowShareLock for key in keys):
         draft.hide(f"rows decide whether {constraint.name} looks them up in {other.key}", slight=True)
 
 

@@ -1,11 +1,11 @@
 """Queries and what is made of them: views, CREATE TABLE AS, REFRESH, functions."""
 
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.facts.routines import call, run_calls
+from lockgate.policy.facts.routines import call
 from lockgate.policy.model.pruning import kept, only_the_server_knows
 from lockgate.policy.model.schema import Read, Relation, Schema
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.pushing import lasting, translated
+from lockgate.postgres.tree.pushing import agreed, lasting, translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -44,10 +44,8 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
         for name in state.functions:
             call(draft, name, sure=name in state.calls)
         for read in read_by(state):
-            asked = (
-                *lasting(read.conditions),
-                *translated(access.conditions if access else (), read.outputs),
-            )
+            outer = access.conditions if access else ()
+            asked = agreed((*lasting(read.conditions), *translated(outer, read.outputs)))
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if read.key in draft.schema.relations and draft.schema.relations[read.key].kind == "v":
                 seen.discard(read.key)  # asked otherwise than before, maybe
@@ -94,20 +92,6 @@ def create_view(draft: Draft, word: w.CreateView) -> None:
     if word.replace and key in draft.schema.relations:
         draft.lock(key, LockMode.AccessExclusiveLock)
     draft.see(f"view {key}")
-
-
-def create_table_as(draft: Draft, word: w.CreateTableAs) -> None:
-    """The query is planned and run; WITH NO DATA only parses it."""
-    draft.facts.kind = "CREATE MATERIALIZED VIEW" if word.materialized else "CREATE TABLE AS"
-    if word.if_not_exists and draft.schema.new_key(word.name, word.persistence) in draft.schema.relations:
-        parsed(draft, word.query.accesses)
-        return
-    if word.with_data:
-        planned(draft, word.query.accesses)
-        run_calls(draft, word.query)
-    else:
-        parsed(draft, word.query.accesses)
-    draft.see(f"{draft.schema.new_key(word.name, word.persistence)} exists")
 
 
 def refresh(draft: Draft, word: w.Refresh) -> None:

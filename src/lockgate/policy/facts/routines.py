@@ -81,7 +81,7 @@ def call(draft: Draft, name: str, *, sure: bool) -> None:
         draft.hide(f"{plain}() locks or runs what its arguments name")
     elif schema in ("", "pg_catalog") and plain in built_in_functions():
         return
-    elif extensions := extension_functions().get(plain):
+    elif extensions := _bringing(draft.schema, schema, plain):
         if not any(extension in draft.schema.extensions for extension in extensions):
             draft.hide(
                 f"{name}() is made by none of the files; {' or '.join(sorted(extensions))} has one",
@@ -89,6 +89,13 @@ def call(draft: Draft, name: str, *, sure: bool) -> None:
             )
     else:
         draft.hide(f"{name}() is made by none of the files")
+
+
+def _bringing(schema: Schema, named: str, function: str) -> frozenset[str]:
+    """The extensions whose function this may be: where a schema is named, those that are in it."""
+    found = extension_functions().get(function, frozenset())
+    kept = [each for each in found if named in ("", schema.extension_schemas.get(each, "public"))]
+    return frozenset(kept)
 
 
 def run_routine(draft: Draft, key: str, *, sure: bool, event: str = "", unseen: tuple[str, ...] = ()) -> None:

@@ -12,7 +12,7 @@ from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.conditions import NOTHING_LASTS
 from lockgate.postgres.tree.lexing import names
-from lockgate.postgres.tree.pushing import lasting, translated
+from lockgate.postgres.tree.pushing import agreed, lasting, translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -23,23 +23,13 @@ def dml(draft: Draft, word: w.Dml) -> None:
     if word.runs:
         _called(draft, word)
         run_calls(draft, word.query)
-    for insert in word.query.inserts:
-        key = draft.known(insert.target)[0]
-        _insert(draft, key, insert, sources=_sources(draft, word, key))
-        if word.runs:
-            _fire(draft, key, "insert", rows=insert.values and not insert.conflicts)
-    for write in word.query.writes if word.runs else ():
-        key = draft.schema.resolve(write.target)
-        _fire(draft, key, write.event, columns=tuple(dict(write.sets)))
-        state = draft.schema.relations.get(key)
-        if state is not None and state.kind != "v" and not state.rules:
-            lookups.changed(draft, state, write.events, dict(write.sets), sure=not write.where)
+    come_in(draft, word.query, runs=word.runs)
     accesses, runs = word.query.accesses, True
     if word.target is not None:
         target, _ = draft.known(word.target)
         draft.see(f"rows of {target} change")
         if word.insert is not None:
-            sources = None if word.kind == "copy from" else _sources(draft, word, target)
+            sources = None if word.kind == "copy from" else _sources(draft, word.query, target)
             runs = _insert(draft, target, word.insert, sources=sources, sets=dict(word.sets), looks=word.runs)
             if word.runs:
                 _fired(draft, target, word)
@@ -51,9 +41,8 @@ def dml(draft: Draft, word: w.Dml) -> None:
                 sets=dict(word.sets), events=(word.events or (word.kind,)) if word.runs else (),
             )  # fmt: skip
             state = draft.schema.relations.get(target)
-            if word.runs and runs and "insert" in word.events and state is not None and state.kind != "v":
-                targets.rows_of_a_query(draft, state, None)
-                lookups.merged(draft, state, _sources(draft, word, target))
+            if word.runs and runs and "insert" in word.events and state is not None:
+                _merged(draft, state, _sources(draft, word.query, target))
             if not word.where and runs:
                 draft.scan(target)
             if word.runs:
@@ -62,6 +51,63 @@ def dml(draft: Draft, word: w.Dml) -> None:
         opened(draft, accesses)
     else:
         (parsed if word.unplanned or not runs else planned)(draft, accesses)
+    if word.runs:
+        go_on(draft, word.query)
+
+
+def come_in(draft: Draft, query: w.Query, *, runs: bool) -> None:
+    """What a query inserts inside WITH, and the triggers of all that it writes there."""
+    for insert in query.inserts:
+        key = draft.known(insert.target)[0]
+        _insert(draft, key, insert, sources=_sources(draft, query, key), looks=runs)
+        if runs:
+            _fire(draft, key, "insert", rows=insert.values and not insert.conflicts)
+    for write in query.writes if runs else ():
+        _fire(draft, draft.schema.resolve(write.target), write.event, columns=tuple(dict(write.sets)))
+
+
+def go_on(draft: Draft, query: w.Query) -> None:
+    """What the rows set off that a query changes inside WITH; its tables are planned by now."""
+    for write in query.writes:
+        key = draft.schema.resolve(write.target)
+        _set_off(draft, key, write, dict(write.sets), _sources(draft, query, key))
+
+
+def _set_off(
+    draft: Draft,
+    key: str,
+    write: w.Write,
+    sets: Mapping[str, str],
+    sources: list[str],
+    *,
+    where: bool = False,
+) -> None:
+    """Rows that move, and what foreign keys look up and do, through a view too."""
+    state = draft.schema.relations.get(key)
+    if state is None or _rules(state, write.event) or _taken_over(state, write.event):
+        return
+    if state.kind == "v":
+        for read in read_by(state):
+            own = dict(read.outputs)
+            renamed = {own.get(name, name): value for name, value in sets.items()}
+            _set_off(draft, read.key, write, renamed, sources, where=where or bool(read.conditions))
+        return
+    targets.rows_that_move(draft, state, sets)
+    lookups.changed(draft, state, write.events, sets, sure=not (write.where or where))
+    if "insert" in write.events:
+        _merged(draft, state, sources)
+
+
+def _merged(draft: Draft, state: Relation, sources: list[str]) -> None:
+    """What rows lock that a MERGE inserts, through a view too."""
+    if state.kind != "v":
+        targets.rows_of_a_query(draft, state, None)
+        lookups.merged(draft, state, sources)
+    elif not _taken_over(state, "insert"):
+        for key, _ in state.sources:
+            base = draft.schema.relations.get(key)
+            if base is not None:
+                _merged(draft, base, sources)
 
 
 def _fired(draft: Draft, target: str, word: w.Dml) -> None:
@@ -170,9 +216,9 @@ def _named(text: str) -> w.Name:
     return w.Name(schema[-1] if schema else "", name)
 
 
-def _sources(draft: Draft, word: w.Dml, target: str) -> list[str]:
+def _sources(draft: Draft, query: w.Query, target: str) -> list[str]:
     """What the rows of an INSERT … SELECT are read from."""
-    keys = [draft.schema.resolve(access.name) for access in word.query.accesses if not access.insert]
+    keys = [draft.schema.resolve(access.name) for access in query.accesses if not access.insert]
     return [key for key in keys if key != target]
 
 
@@ -292,7 +338,7 @@ def _change(
     if state.kind == "v" and runs:
         for read in read_by(state):
             outer = access.conditions if access else ()
-            asked = (*lasting(read.conditions), *translated(outer, read.outputs))
+            asked = agreed((*lasting(read.conditions), *translated(outer, read.outputs)))
             if NOTHING_LASTS in outer:
                 asked = (NOTHING_LASTS,)
             inner = w.Access(w.Name("", ""), mode, read.only, asked)

@@ -247,8 +247,9 @@ def _create_schema(schema: Schema, word: w.CreateSchema, file: int) -> None:
 
 
 def _extension(schema: Schema, word: w.CreateExtension, _file: int) -> None:
-    if word.create:
-        schema.extensions.setdefault(word.name, word.version)
+    if word.create and word.name not in schema.extensions:
+        schema.extensions[word.name] = word.version
+        schema.extension_schemas[word.name] = word.schema or (schema.search_path or ["public"])[0]
 
 
 def _server(schema: Schema, word: w.CreateServer, _file: int) -> None:

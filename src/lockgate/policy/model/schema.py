@@ -250,6 +250,8 @@ class Schema(Struct):
     routines: dict[str, tuple[Routine, ...]] = field(default_factory=dict)
     schemas: dict[str, int] = field(default_factory=lambda: {"public": -1})
     extensions: dict[str, str] = field(default_factory=dict)
+    # Where their functions are, as far as files tell.
+    extension_schemas: dict[str, str] = field(default_factory=dict)
     # Foreign servers → their wrapper.
     servers: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from lockgate.policy.model.schema import Schema
 V = TypeVar("V")
 CHANGEABLE = ("relations", "indexes", "types", "publications")
 """Tables whose entries are records that are changed in place: who finds one may change it."""
-FIXED = ("functions", "routines", "schemas", "extensions", "servers", "statistics")
+FIXED = ("functions", "routines", "schemas", "extensions", "extension_schemas", "servers", "statistics")
 """Tables of plain values: looking one up changes nothing."""
 TABLES = (*CHANGEABLE, *FIXED)
 
