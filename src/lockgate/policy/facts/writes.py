@@ -19,7 +19,7 @@ from lockgate.postgres.tree.words import LockMode
 def dml(draft: Draft, word: w.Dml) -> None:
     """SELECT, INSERT, UPDATE, DELETE, MERGE, COPY and EXPLAIN."""
     draft.facts.kind = word.kind.upper()
-    draft.facts.reversible = word.kind in ("select", "explain", "copy to")
+    draft.facts.reversible = word.kind in ("select", "explain", "copy to") and not word.changes
     if word.runs:
         _called(draft, word)
         run_calls(draft, word.query)
