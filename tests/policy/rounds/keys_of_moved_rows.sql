@@ -82,5 +82,12 @@ INSERT INTO ord VALUES (100, 1), (101, 1), (102, 1), (103, 1), (104, 1), (105, 1
 SELECT * FROM p WHERE k = 1;
 UPDATE par SET n = 5 WHERE k = 1;
 UPDATE par SET k = 1 WHERE k = 2;
+UPDATE ONLY mov SET k = 2;
+UPDATE ONLY mov SET cust_id = 2;
+UPDATE ord SET cust_id = ord.cust_id;
+UPDATE ord o SET cust_id = o.cust_id;
+UPDATE ord o SET cust_id = s.c FROM s WHERE s.id = 5; -- at most
+DELETE FROM ONLY mov;
+WITH u AS (UPDATE ord o SET cust_id = o.cust_id RETURNING *) SELECT * FROM u;
 WITH m AS (MERGE INTO ord o USING s ON s.id = o.id WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.c) RETURNING o.id) SELECT * FROM m; -- 18
 MERGE INTO ov USING s ON s.id = ov.id WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.c); -- 18

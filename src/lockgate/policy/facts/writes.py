@@ -360,7 +360,8 @@ def _change(
     speaks = any(rule.rows for rule in _rules(state, event))
     if runs or (acts and (speaks or not alone)):
         plan(draft, target, mode, set(), access)
-    if runs and events:
+    nobody = state.kind == "p" and access is not None and access.only  # has no rows of its own
+    if runs and events and not nobody:
         targets.rows_that_move(draft, state, sets)
         lookups.changed(draft, state, events, sets, sure=alone)
     return runs or acts

@@ -58,12 +58,15 @@ def sets_of(node: Tree) -> tuple[tuple[str, str], ...]:
         when = clause["MergeWhenClause"]
         items += when.get("targetList", ()) if when.get("commandType") == "CMD_UPDATE" else ()
     targets = [item["ResTarget"] for item in items]
-    return tuple([(target["name"], _set(target)) for target in targets if "name" in target])
+    table = node.get("relation", {})
+    called = table.get("alias", {}).get("aliasname", table.get("relname", ""))
+    return tuple([(target["name"], _set(target, called)) for target in targets if "name" in target])
 
 
-def _set(target: Tree) -> str:
+def _set(target: Tree, table: str) -> str:
     value = target.get("val", {})
-    same = strings(value.get("ColumnRef", {}).get("fields", [])) == [target["name"]]
+    names = strings(value.get("ColumnRef", {}).get("fields", []))
+    same = names in ([target["name"]], [table, target["name"]])
     return SAME if same else DEFAULT if "SetToDefault" in value else datum(value)
 
 
