@@ -159,8 +159,12 @@ def chaos(
     hurt: "Callable[[random.Random, subprocess.Popen[str]], None] | None" = None,
     direct: str = "",
     times: int = 4,
+    enough: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Rounds of run, cutover and rollback by processes that are killed, or ``hurt``, at random and so many ``times`` a command, under load. ``direct`` is how the writers reach the source, where the commands go another way."""
+    """Rounds of run, cutover and rollback by processes that are killed, or ``hurt``, at random and so many ``times`` a command, under load. ``direct`` is how the writers reach the source, where the commands go another way.
+
+    A quick machine may be done before much is hurt: rounds are added, at most ten, until there was ``enough``.
+    """
     (project.root / "moves").mkdir(exist_ok=True)
     more = "" if target is None else 'url_env = "ELSEWHERE"\n'
     switch = 'switch = "none"\n' if target else ""
@@ -197,7 +201,9 @@ def chaos(
     with Load(
         [source, target] if target else direct or source, rows, seed=seed, pace=pace, kind=kind
     ) as load:
-        for _ in range(rounds):
+        for number in range(rounds + 10):
+            if number >= rounds and enough():
+                break
             insist("run", "items", "--cutover")
             load.go_on(30)
             insist("rollback", "items")
@@ -262,6 +268,7 @@ def servers_and_wires(
                 pace=pace,
                 hurt=hurt,
                 direct=cluster.url(),
+                enough=lambda: {"server", "wire", "process"} <= set(hurts),
             )
         assert {"server", "wire", "process"} <= set(hurts)
     finally:
