@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 HEAVY := .venv/.heavy
-WORKERS ?= 2
+# A test waits for servers and processes half of its time: twice as many workers as processors fill two of them.
+WORKERS ?= 4
 # Bytecode is kept, whatever the shell says: else thousands of processes compile lockgate, and each worker every test.
 export PYTHONDONTWRITEBYTECODE :=
 
