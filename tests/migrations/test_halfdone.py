@@ -1,7 +1,7 @@
 """Which changes of the schema a half-done file's statements made: told by names, never more than they name."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lockgate.migrations.halfdone import made_by, names_in
@@ -48,6 +48,8 @@ def test_what_it_did_not(statement, identity):
 
 
 @given(st.text(st.characters(exclude_characters='"\0', exclude_categories=["Cs"]), min_size=1, max_size=20))
+@example("%")
+@example(".")
 def test_a_quoted_name_is_found_as_it_is(name):
     """Whatever stands between quotes is one name, with its case and blanks; nothing is known of an empty journal."""
     text = f'CREATE INDEX CONCURRENTLY "{name}" ON t (x)'

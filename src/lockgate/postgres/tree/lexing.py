@@ -16,22 +16,23 @@ _WORD = re.compile(
 
 def names(text: str) -> list[str]:
     """The names in ``text`` in order, as the server reads them: bare ones in lower case, quoted ones as they stand."""
-    return [name for name in words(text) if name not in (".", "%")]
+    return [word for word, mark in _words(text) if not mark]
 
 
 def words(text: str) -> list[str]:
     """The names in ``text`` with the dots and percent signs between them."""
-    return list(_words(text))
+    return [word for word, _ in _words(text)]
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterator[tuple[str, bool]]:
+    """Each word, and whether it is a mark: a name in quotes may be one, too."""
     for match in _WORD.finditer(text):
         if match["bare"]:
-            yield match["bare"].lower()
+            yield match["bare"].lower(), False
         elif match["quoted"]:
-            yield match["quoted"].replace('""', '"')
+            yield match["quoted"].replace('""', '"'), False
         elif match["mark"]:
-            yield match["mark"]
+            yield match["mark"], True
 
 
 _PARTS = re.compile(r'(?:("[^"]*(?:""[^"]*)*"|[^."][^.]*)\.)?("[^"]*(?:""[^"]*)*"|[^."][^.]*)')
