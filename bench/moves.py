@@ -259,21 +259,23 @@ def across(url: str, far: str, rows: int, fresh: Callable[[str], str]) -> None:
 def shadows(url: str) -> None:
     """What shadow reads cost the reader: the 99th percentile of reads with the default sample and budget against reads without.
 
-    Blocks of both take turns within a tenth of a second (without, with, with, without), so that what else the machine does falls on both;
-    each block ends only when its shadow has ended, so that none of its work falls on the next one.
+    Blocks of both take turns within seconds (without, with, with, without), so that what else the machine does falls on both; a
+    block is long enough for the shadow to look several times while it runs, and ends only when its shadow has ended, so that
+    what is left of its work does not fall on the next one.
     """
-    from lockgate.moves.shadow import Shadow
+    from lockgate.moves.shadow import Observation, Shadow
 
     sql = "SELECT id, a, b FROM x WHERE id = %s"
-    ratios = []
+    ratios, observed, dropped = [], 0, 0
     with psycopg.connect(url, autocommit=True) as old, psycopg.connect(url, autocommit=True) as new:
         for _ in range(9):
             seen: tuple[list[float], list[float]] = ([], [])
-            for block in range(40):
+            for block in range(8):
                 shadowed = block % 4 in (1, 2)
-                with Shadow(lambda _: None) as shadow:
-                    for number in range(400):
-                        key = ((block * 400 + number) * 7919 % 100_000 + 1,)
+                kept: list[Observation] = []
+                with Shadow(kept.append) as shadow:
+                    for number in range(4000):
+                        key = ((block * 4000 + number) * 7919 % 100_000 + 1,)
                         begin = time.perf_counter()
                         if shadowed:
                             shadow(
@@ -284,10 +286,15 @@ def shadows(url: str) -> None:
                         else:
                             old.execute(sql, key).fetchall()
                         seen[shadowed].append(time.perf_counter() - begin)
+                    observed += len(kept)  # those that fell beside the reads
+                dropped += shadow.dropped
             without, with_ = (sorted(s) for s in seen)
             place = len(without) * 99 // 100
             ratios.append(with_[place] / without[place])
-    print(f"shadow reads, 1 % sampled       the reader's P99 is {statistics.median(ratios):.3f} of what it is without (median of {len(ratios)} pairs: {', '.join(f'{r:.2f}' for r in ratios)})")  # fmt: skip
+    print(
+        f"shadow reads, 1 % sampled       the reader's P99 is {statistics.median(ratios):.3f} of what it is without (median of {len(ratios)} pairs: {', '.join(f'{r:.2f}' for r in ratios)}); "
+        f"{observed} of {9 * 16_000} observed meanwhile, {dropped} dropped"
+    )
 
 
 def writers(url: str) -> None:

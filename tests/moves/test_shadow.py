@@ -63,7 +63,7 @@ def test_sampling_budget_and_a_full_queue():
         return 1
 
     seen.clear()
-    with Shadow(seen.append, sample=1.0, budget=0.05, clock=lambda: now[0]) as shadow:
+    with Shadow(seen.append, sample=1.0, budget=0.05, clock=lambda: now[0], used=lambda: now[0]) as shadow:
         for _ in range(50):
             shadow(lambda: 1, costly)
     assert len(seen) + shadow.dropped == 50
