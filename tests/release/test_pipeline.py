@@ -1,6 +1,7 @@
 """The whole release on real parts: database, backup, workers behind commands, a service on loopback."""
 
 import json
+import subprocess
 from collections.abc import Callable
 
 import psycopg
@@ -248,6 +249,26 @@ def test_stale_candidate(make: Callable[..., Project]):
     never = project.json("release", "replay", "e" * 40, "--reason", "x", "--env", "production")
     assert never.code == 2 or never.code == 4
     never.error("NO_RELEASE")
+
+
+def test_a_sha_that_git_does_not_know_is_told(make: Callable[..., Project]):
+    """In a whole clone a sha of no commit (a slip of the pen) is told, on the first release too; that of a commit is not, nor is any where there is no past to look at."""
+    project = make()
+    project.configure(ENV)
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", *identity, *words], cwd=project.root, check=True, capture_output=True, text=True).stdout.strip()  # fmt: skip
+
+    def told(sha: str) -> bool:
+        document = project.ok("release", "release", "--sha", sha, "--env", "production")
+        return any("has no commit" in note for note in document["notes"])
+
+    assert not told("1" * 40), "no repository"
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    assert told("2" * 40)
+    assert not told(git("rev-parse", "HEAD"))
 
 
 def test_rollback_image_that_would_not_fit(make: Callable[..., Project]):

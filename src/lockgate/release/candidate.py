@@ -90,6 +90,26 @@ def git_ancestor(folder: Path) -> Callable[[str, str], bool | None]:
     return ask
 
 
+def git_knows(folder: Path, sha: str) -> bool | None:
+    """True when git in ``folder`` has the commit ``sha``. None where that cannot be told: no git, or a clone without its past."""
+    looks = (
+        ["git", "rev-parse", "--is-shallow-repository"],
+        ["git", "cat-file", "-e", f"{sha}^{{commit}}"],
+    )
+    try:
+        whole, found = (
+            subprocess.run(
+                look, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30
+            )
+            for look in looks
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if found.returncode == 0:
+        return True
+    return False if whole.stdout.strip() == "false" else None
+
+
 def read_window(path: Path) -> Window:
     """The window in an image's ``lockgate.contract.json``. Raises ``ConfigError``."""
     try:

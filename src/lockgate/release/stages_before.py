@@ -77,7 +77,11 @@ def judge_candidate(course: Course, budget: Budget) -> Ended:
         same_image = not options.image or newest.image_digest == options.image
         if same_image and not options.replay_reason:
             course.again = newest.release_key
-    if standing.note:
+    if candidate.git_knows(course.root, course.sha) is False:
+        course.notes.append(
+            f"git here has no commit {course.sha[:12]}: is it the one that was built? What succeeds last is what is live; a sha released before it goes out again by lockgate release replay alone"
+        )
+    elif standing.note:
         course.notes.append(standing.note)
     fits = _fit_windows(course)
     if not options.migrations and course.plan.pending:
