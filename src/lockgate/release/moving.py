@@ -69,8 +69,10 @@ def refuse_frozen(moves: Moves, waiting: str = "") -> None:
         if waiting and change.file[:13] >= waiting:
             continue
         for relation, name in frozen(moves.moving, [change.relation]):
+            away = any(move.name == name and move.elsewhere for move in moves.moving)
+            whose = ", whose ledger is in another database," if away else ""
             raise Refused(
-                f"{change.file}:{change.line} changes {relation}, which the move {name} is copying",
+                f"{change.file}:{change.line} changes {relation}, which the move {name}{whose} is copying",
                 "MOVE_FROZEN",
                 details={"file": change.file, "line": change.line, "relation": relation, "move": name},
             )
@@ -91,7 +93,7 @@ def first_waiting(plan: Plan, prepared: "Mapping[str, Prepared]", moves: Moves) 
     A move that was never started is not waited for where an applied file had waited for it already: what it would have
     moved was nothing, and everything since was written on both sides.
     """
-    known = {move.name for move in moves.moving}
+    known = {move.name for move in moves.moving if not move.elsewhere}
     provided: dict[str, tuple[Unmoved, ...]] = {}
     for revision, _ in plan.pending:
         item = prepared[revision]
@@ -148,7 +150,7 @@ def read_waits(
     """(never started moves in place whose tables hold no rows now, moves that a ``done`` file had waited for); the files as texts.
 
     ``fills`` as in ``unmoved_of``."""
-    known = {move.name for move in moving}
+    known = {move.name for move in moving if not move.elsewhere}
     wanted = _waited_for(pending) - known
     passed = wanted & _waited_for(done) if wanted else frozenset()
     unmoved = unmoved_of(settings, sorted(wanted - passed), fills)

@@ -54,7 +54,9 @@ def prove(course: Course, budget: Budget) -> Ended:
             told["drift"] = proof.refuse_drift(wire)
         if course.plan.pending:
             told["privileges"] = _privileges(course, wire)
-            told["moves"] = [{"name": move.name, "stage": move.stage} for move in under_way(wire)]
+            told["moves"] = [
+                {"name": move.name, "stage": move.stage} for move in under_way(wire) if not move.elsewhere
+            ]
             told["disk"] = _disk(course, wire)
             told["contract"] = _contract(course, wire)
     finally:

@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from lockgate.postgres.link import texts
+from lockgate.postgres.moves.frozen import mark_of
+from lockgate.postgres.quoting import literal
 from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, make
 from lockgate.stores.neutral import canonical, canonical_key, native, neutral, read_sql, write_sql
 from lockgate.stores.rendering import digest, row_bytes
-from lockgate.stores.speaking import Locked, NoTable, P, Rejected, Speaker, in_list
+from lockgate.stores.speaking import Locked, NoTable, P, PostgresSpeaker, Rejected, Speaker, in_list
 from lockgate.stores.table import Table
 
 T = TypeVar("T")
@@ -123,6 +125,10 @@ class Side:
             for what, state in (("waiting", _WAITS), ("aside", _ASIDE)):
                 name_ = self.speaker.name(f"lockgate_{self._stem}_{what}")
                 self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = {state}")
+
+    def mark(self) -> None:
+        """Say beside the outbox which table it stands by, so that ``up`` changes it while the move runs in no database. For PostgreSQL, which it migrates."""
+        put_mark(self.speaker, self._side("op"), self.sql)
 
     def drop(self) -> None:
         """Take the side tables away, but the switch: it goes on telling writers where to write, and that nothing is captured."""
@@ -508,6 +514,21 @@ class Side:
         if self.speaker.engine == "mysql":
             return " IGNORE", ""
         return "", f" ON CONFLICT ({key}) DO NOTHING"
+
+
+def put_mark(speaker: Speaker, beside: str, table: str) -> None:
+    """Name ``table`` in a comment of the side table ``beside``; both as SQL takes them. Does nothing where it says so already."""
+    if not isinstance(speaker, PostgresSpeaker):
+        return
+    found = speaker.ask(
+        "SELECT n.nspname, c.relname, pg_catalog.obj_description(pg_catalog.to_regclass($2), 'pg_class') FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = pg_catalog.to_regclass($1) AND pg_catalog.to_regclass($2) IS NOT NULL",
+        table, beside,
+    )  # fmt: skip
+    for schema, name, before in found:
+        mark = mark_of(schema, name)
+        if mark != before:
+            speaker.do(f"COMMENT ON TABLE {beside} IS {literal(mark)}")
 
 
 def _stored(image: Image | None) -> str | None:

@@ -3,6 +3,7 @@
 Parameters stand as ``P`` in the text, names are quoted by ``name``. What an engine refuses comes out as one of four errors.
 """
 
+import hashlib
 import random
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 from lockgate.errors import Busy, ConfigError, LockgateError, Unreachable
 from lockgate.postgres.link import Link
+from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
@@ -19,6 +21,10 @@ from lockgate.record.redact import redact
 
 P = "\x01"
 """Where a parameter stands in a statement."""
+
+
+GONE_TABLE = "gone"
+"""The shape of a table that is not there."""
 
 
 class Rejected(LockgateError):
@@ -77,6 +83,10 @@ class Speaker(Protocol):
         """A name as SQL takes it; dots separate schema and table."""
         ...
 
+    def shape(self, table: str) -> str:
+        """A digest of what the columns of ``table`` are, whether they may be NULL or not; ``GONE_TABLE`` where it is not there."""
+        ...
+
     def identity(self) -> str:
         """Which database this is, whatever the URL says: equal for two sessions of one, and for no others."""
         ...
@@ -128,6 +138,11 @@ class PostgresSpeaker:
     def name(self, text: str) -> str:
         """See ``Speaker``."""
         return ".".join(identifier(part) for part in text.split("."))
+
+    def shape(self, table: str) -> str:
+        """See ``Speaker``. Partitions count, too."""
+        oid = self.ask(f"SELECT pg_catalog.to_regclass({P})::oid", self.name(table))[0][0]
+        return GONE_TABLE if oid is None else str(self.link.value(query("moves/columns"), oid))
 
     def identity(self) -> str:
         """See ``Speaker``. A promoted copy of a server has its identifier, and started at another moment."""
@@ -223,6 +238,12 @@ class MysqlSpeaker:
     def name(self, text: str) -> str:
         """See ``Speaker``."""
         return ".".join("`" + part.replace("`", "``") + "`" for part in text.split("."))
+
+    def shape(self, table: str) -> str:
+        """See ``Speaker``."""
+        columns = "ordinal_position, column_name, column_type, collation_name, extra, generation_expression"
+        rows = self.ask(f"SELECT {columns} FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = {P} ORDER BY ordinal_position", table)  # fmt: skip
+        return _digest(rows)
 
     def identity(self) -> str:
         """See ``Speaker``. Every server has a folder of its own on its host."""
@@ -335,6 +356,10 @@ class SqliteSpeaker:
         """See ``Speaker``."""
         return identifier(text)
 
+    def shape(self, table: str) -> str:
+        """See ``Speaker``."""
+        return _digest(self.ask(f"SELECT name, type, pk, hidden FROM pragma_table_xinfo({P})", table))
+
     def identity(self) -> str:
         """See ``Speaker``."""
         found = Path(self.where).stat()
@@ -353,6 +378,10 @@ class SqliteSpeaker:
         if "no such table" in str(error):
             return NoTable(words)
         return LockgateError(words, "MOVE_QUERY_FAILED")
+
+
+def _digest(columns: Sequence[tuple[Any, ...]]) -> str:
+    return hashlib.sha256(repr(columns).encode()).hexdigest()[:32] if columns else GONE_TABLE
 
 
 def speak(url: str, name: str, option: str) -> Speaker:

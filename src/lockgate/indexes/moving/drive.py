@@ -25,6 +25,7 @@ from lockgate.indexes.register import (
 from lockgate.moves.dual import beginning, comparing, drive, into
 from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import Tail, diverged, in_evidence, unsettled
 from lockgate.moves.planned import Planned, refuse_problems
 from lockgate.moves.stages import Stage, why
@@ -200,6 +201,7 @@ def reconcile(
     turned = row.stage in drive.TURNED
     if not turned and row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
+    stop_if_changed(move, row)
     source, target = move.pair.source, move.pair.target
     caught_up(move)
     drive.refuse_incomplete(move)
@@ -207,6 +209,7 @@ def reconcile(
     target.fed.store.finalise(target.fed.row.physical, target.fed.row.manifest)
     point("into:indexed")
     mine, index, keys = _compare(move, report)
+    stop_if_changed(move)
     before = unsettled(move.home, row).keys if turned and target.older is not None else []
     differing = len(
         {*keys, *(differing_keys(source, target.older, before) if target.older is not None else ())}

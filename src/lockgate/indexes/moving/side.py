@@ -16,8 +16,10 @@ from lockgate.postgres.link import Link, texts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record, bucket_digest, digest_of_record, index_hash
 from lockgate.stores.making import Field, Given, Image, Texts, Unmade
+from lockgate.stores.open_search import IN_DATABASE
+from lockgate.stores.pgsearch import SCHEMA
 from lockgate.stores.searching import LiveStore
-from lockgate.stores.side import Op, Side, Switch, key_id
+from lockgate.stores.side import Op, Side, Switch, key_id, put_mark
 from lockgate.stores.speaking import Locked, P, PostgresSpeaker, Rejected
 from lockgate.stores.table import ANY
 from lockgate.stores.vectors import Packed, packed
@@ -68,6 +70,13 @@ class IndexSide(Side):
         )
         if self.older is not None:
             self.older.create()
+
+    def mark(self) -> None:
+        """See ``Side``. An index that is a table of this database, of either generation."""
+        if self.fed.row.store in IN_DATABASE:
+            put_mark(self.speaker, self._side("rev"), self.speaker.name(f"{SCHEMA}.{self.fed.row.physical}"))
+        if self.older is not None:
+            self.older.mark()
 
     def drop(self) -> None:
         """See ``Side``. The tables of both generations."""

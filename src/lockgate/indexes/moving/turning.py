@@ -18,6 +18,7 @@ from lockgate.indexes.validate import read_query_vectors, remember, side_of, val
 from lockgate.indexes.watching import Look
 from lockgate.moves.cutover import Turned
 from lockgate.moves.dual import drive
+from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import (
     note_barred,
     refuse_outside,
@@ -121,6 +122,7 @@ def _admit(move: OpenedIndex, stage: str, operator: str, *, begun: bool) -> None
     """Step to ``ready``. Raises ``Refused`` outside the windows for a cutover that has not ``begun``, and where something is not copied."""
     drive.refuse_incomplete(move)
     if not begun:
+        stop_if_changed(move)
         refuse_outside(move.home, move.name, move.declared.gates)
     if stage != Stage.READY:
         ledger.step(move.home, move.name, stage, Stage.READY, why(Stage(stage), Stage.READY), {}, operator=operator)  # fmt: skip

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from lockgate.moves.dual import shapes
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.planned import Planned
 from lockgate.moves.stages import OVER, Stage, why
@@ -17,6 +18,7 @@ def under_way(move: Opened, operator: str) -> str:
     if row.stage != Stage.ROLLED_BACK:
         return row.stage
     ledger.step(move.home, move.name, row.stage, Stage.DUAL_WRITE, why(Stage.ROLLED_BACK, Stage.DUAL_WRITE), {"round": row.round + 1}, also="round = round + 1", operator=operator)  # fmt: skip
+    shapes.keep(move)
     return Stage.DUAL_WRITE
 
 
@@ -34,3 +36,4 @@ def begin(move: Opened, planned: Planned, told: object, epoch: int, operator: st
             },
         )  # fmt: skip
         ledger.event(move.home, move.name, "step", why(Stage.PLANNED, Stage.DUAL_WRITE), evidence, before=Stage.PLANNED, after=Stage.DUAL_WRITE, operator=operator)  # fmt: skip
+    shapes.keep(move)

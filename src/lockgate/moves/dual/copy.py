@@ -15,6 +15,7 @@ from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, opened
 from lockgate.moves.dual.pair import Urls
 from lockgate.moves.dual.second_leg import drain, write_images
+from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import refuse_paused
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
@@ -75,6 +76,7 @@ def backfill(
     """
     row = move.row()
     refuse_paused(move.home, row)
+    stop_if_changed(move, row)
     if row.stage != Stage.BACKFILLING:
         reason = why(Stage(row.stage), Stage.BACKFILLING)
         writers = move.pair.source.writers()
@@ -126,6 +128,7 @@ def work(order: DualWork) -> Outcome:
             row = move.row()
             if row.stage != Stage.BACKFILLING:
                 return Outcome(ranges, rows, f"the move is {row.stage}")
+            stop_if_changed(move, row)
             now = held(looks, order.declared.limits)
             if now.reason:
                 if order.stop is None:

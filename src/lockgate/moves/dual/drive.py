@@ -7,13 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 from lockgate.errors import Busy, LockgateError, Refused
-from lockgate.moves.dual import beginning
+from lockgate.moves.dual import beginning, shapes
 from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.opened import Opened, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.dual.trying import Tried, demanded, tried
 from lockgate.moves.gates import (
     Tail,
@@ -158,6 +159,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     turned = row.stage in TURNED and not move.declared.one_way
     if not turned and row.stage not in (Stage.BACKFILLING, Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.RECONCILED)
+    stop_if_changed(move, row)
     origin, destination = move.feed(row)
     drained(move, origin, destination)
     refuse_incomplete(move)
@@ -166,6 +168,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
         return drained(move, origin, destination)
 
     found = compare(move, report, turned=turned)
+    stop_if_changed(move)
     unexplained = look_again(origin, destination, found.differing, carried)
     repaired = 0
     if unexplained and repair:
@@ -262,6 +265,7 @@ def relay(move: Opened) -> Carried:
     row = move.row()
     if row.stage in OVER or row.stage == Stage.PLANNED:
         return Carried(0, 0)
+    stop_if_changed(move, row)
     origin, destination = move.feed(row)
     done = drain(origin, destination, move.declared.limits.relay_rows, most=50)
     tell_failures(move, origin)
@@ -269,10 +273,11 @@ def relay(move: Opened) -> Carried:
 
 
 def resume(move: Opened, *, operator: str = "") -> str:
-    """paused → the stage before; what was proven is proven anew."""
+    """paused → the stage before; what was proven is proven anew. What the tables are now counts as right, when they fit."""
     row = move.row()
     if row.stage != Stage.PAUSED:
         return row.stage
+    shapes.keep(move)
     before = Stage(row.resume_stage or Stage.BACKFILLING)
     after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before
     ledger.step(move.home, move.name, Stage.PAUSED, after, why(Stage.PAUSED, after), {"was": before}, operator=operator)  # fmt: skip

@@ -72,6 +72,11 @@ class Opened:
         return self._pair
 
     @property
+    def open_pair(self) -> Pair | None:
+        """Both sides where they have been opened."""
+        return self._pair
+
+    @property
     def servers(self) -> tuple[Link, ...]:
         """A session of every PostgreSQL that a backfill presses: the ledger's, and that of each side that is one."""
         sides = (self.pair.source.speaker, self.pair.target.speaker)

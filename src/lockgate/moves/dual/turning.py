@@ -11,6 +11,7 @@ from lockgate.moves.dual.drive import TAIL, drained, refuse_failed, refuse_incom
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import (
     note_barred,
     refuse_outside,
@@ -56,6 +57,7 @@ def turn(
         if there is None or (there.serves, there.epoch) != ("target", row.epoch + 1):
             refuse_unproven(move.home, row)
         if whole:
+            stop_if_changed(move, row)
             refuse_outside(move.home, move.name, move.declared.gates)
             refuse_unshadowed(move.home, move.name, move.declared.gates)
     if forward and row.stage != Stage.READY:

@@ -3,6 +3,7 @@
 ``release.authorise`` asks ``read_moving`` on its connection and decides with the two pure functions below.
 """
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,12 +13,21 @@ from lockgate.postgres.wire import Wire
 SETTLED = frozenset({"reconciled", "shadowing", "ready", "cut_over", "tail", "finished"})
 """Stages in which the target is complete, so that what waits for the move may go on."""
 
-_MOVING = """
-SELECT m.name, m.stage, n.nspname, c.relname, (m.declaration ->> 'kind' = 'in-place')::text, (m.declaration ->> 'blocking' = 'true')::text
+MARKED = """
+SELECT COALESCE(pg_catalog.substring(o.relname::text, '^dual2?_(.*)_op$'), pg_catalog.substring(o.relname::text, '^into_(.*)_(?:new|old)_rev$')) AS move, pg_catalog.obj_description(o.oid, 'pg_class') AS mark
+  FROM pg_catalog.pg_class o JOIN pg_catalog.pg_namespace s ON s.oid = o.relnamespace
+ WHERE s.nspname = 'lockgate' AND o.relkind = 'r' AND o.relname ~ '^(dual2?_.*_op|into_.*_(new|old)_rev)$'
+"""
+"""Moves that the application writes and that are under way here, whichever database has their ledger, each with what its side table says that it stands beside."""
+
+_MOVING = f"""
+SELECT m.name COLLATE "C", m.stage, n.nspname::text COLLATE "C", c.relname::text COLLATE "C", (m.declaration ->> 'kind' = 'in-place')::text, (m.declaration ->> 'blocking' = 'true')::text
   FROM lockgate.move m
   LEFT JOIN pg_catalog.pg_class c ON c.oid = m.source_oid OR (m.same_database AND c.oid = m.target_oid)
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- ORDER BY m.name, c.relname
+ UNION ALL
+SELECT d.move COLLATE "C", NULL, NULL, d.mark COLLATE "C", NULL, NULL FROM ({MARKED}) d WHERE d.mark IS NOT NULL
+ ORDER BY 1, 2, 4
 """
 _THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'move')"
 
@@ -33,6 +43,8 @@ class Moving(NamedTuple):
     """True when what kept both sides of a move in place in step is not what its proof was made with."""
 
     blocking: bool = False
+    elsewhere: bool = False
+    """True when only tables that the application writes stand here: the ledger that knows how far the move is, is another database's."""
 
     @property
     def holds_releases(self) -> bool:
@@ -50,16 +62,38 @@ def read_moving(wire: Wire) -> tuple[Moving, ...]:
     if wire.value(_THERE) != "t":
         return ()
     found: dict[str, tuple[str, bool, bool, list[tuple[str, str]]]] = {}
+    beside: dict[str, list[tuple[str, str]]] = {}
     for name, stage, schema, table, in_place, blocking in wire.one(_MOVING).rows:
-        known = (stage or "", in_place == "true", blocking == "true")
+        if stage is None:
+            beside.setdefault(name or "", []).extend(told_by(table or ""))
+            continue
+        known = (stage, in_place == "true", blocking == "true")
         tables = found.setdefault(name or "", (*known, []))[3]
         if table is not None:
             tables.append((schema or "", table))
     broken = {row[0] or "" for row in wire.one(query("moves/broken_sync")).rows}
-    return tuple(
-        Moving(name, stage, tuple(tables), in_place, name in broken, blocking)
+    moves = [
+        Moving(name, stage, (*tables, *beside.get(name, ())), in_place, name in broken, blocking)
         for name, (stage, in_place, blocking, tables) in found.items()
-    )
+    ]
+    # The side tables of a move that is over are gone: those that are here are another ledger's.
+    here = {move.name for move in moves if not move.over}
+    others = [Moving(n, "dual_write", tuple(tables), elsewhere=True) for n, tables in beside.items() if n not in here and tables]  # fmt: skip
+    return (*moves, *others)
+
+
+def mark_of(schema: str, table: str) -> str:
+    """What the side table of a move says of the table beside it."""
+    return json.dumps({"schema": schema, "table": table})
+
+
+def told_by(mark: str) -> list[tuple[str, str]]:
+    """The table that a mark names, as ``(schema, name)``; none where a person has written something else there."""
+    try:
+        said = json.loads(mark)
+        return [(str(said["schema"]), str(said["table"]))]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def frozen(moving: Iterable[Moving], relations: Iterable[str]) -> list[tuple[str, str]]:
@@ -78,7 +112,7 @@ def frozen(moving: Iterable[Moving], relations: Iterable[str]) -> list[tuple[str
 
 def waits_for(moving: Iterable[Moving], after: Iterable[str]) -> str:
     """Why a file with ``after=move:<name>`` has to wait; empty when every named move is reconciled or further."""
-    known = {m.name: m for m in moving}
+    known = {m.name: m for m in moving if not m.elsewhere}
     for wanted in after:
         name = wanted.removeprefix("move:")
         move = known.get(name)
