@@ -30,8 +30,8 @@ def read_format(wire: Wire) -> int:
     return int(wire.value("SELECT pg_catalog.max(number) FROM lockgate.format") or 0)
 
 
-THERE = """EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = 'lockgate' AND c.relname = 'fence')"""
+THERE = """EXISTS (SELECT FROM pg_catalog.pg_class c
+                WHERE c.relname = 'fence' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate'))"""
 """True where lockgate was set up. ``to_regclass`` would fail for a role without USAGE on the schema."""
 
 

@@ -63,7 +63,6 @@ class Facts(NamedTuple):
     timeline: str
     home: bool
     database_oid: str
-    backend_start: str
     superuser: bool
     search_path: str
     session_user: str
@@ -72,6 +71,7 @@ class Facts(NamedTuple):
     """The server's end is a unix socket, whatever a URL or a proxy in between says: there are no TCP settings."""
 
 
+# Each session asks this first, with nothing in its caches: a view that is a join costs more there than all the rest.
 FACTS = """
 SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('transaction_read_only'), current_user::text, pg_catalog.current_database()::text,
@@ -79,10 +79,8 @@ SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_p
        -- The control file learns of a promotion only with the next checkpoint; the WAL that is written now knows it at once.
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint())
             ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
-       EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = 'lockgate' AND c.relname = 'fence'),
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'fence' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate')),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
-       (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
        pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('search_path'), session_user::text, pg_catalog.current_setting('session_replication_role'),
        pg_catalog.inet_client_addr() IS NULL
 """
@@ -94,15 +92,15 @@ def read_facts(reply: Reply) -> Facts:
     return Facts(
         version=int(row[0] or 0), backend_pid=int(row[1] or 0), in_recovery=row[2] == "t", read_only=row[3] == "on",
         user=row[4] or "", database=row[5] or "", system_identifier=row[6] or "", timeline=row[7] or "", home=row[8] == "t",
-        database_oid=row[9] or "", backend_start=row[10] or "", superuser=row[11] == "on", search_path=row[12] or "", session_user=row[13] or "", replication_role=row[14] or "",
-        by_socket=row[15] == "t",
+        database_oid=row[9] or "", superuser=row[10] == "on", search_path=row[11] or "", session_user=row[12] or "", replication_role=row[13] or "",
+        by_socket=row[14] == "t",
     )  # fmt: skip
 
 
 def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool) -> Facts:
-    """Make the settings with SET, read each one back from the server, and return the session's facts.
+    """Make the settings, read each one back from the server, and return the session's facts.
 
-    Raises ``Refused`` with ``SETTING_REFUSED`` when the server (or a proxy before it) did not keep one: SET in
+    Raises ``Refused`` with ``SETTING_REFUSED`` when the server (or a proxy before it) did not keep one: what stands in
     the connection's ``options`` is silently dropped by poolers, so only what is read back counts.
     """
     facts = read_facts(wire.one(FACTS))
@@ -120,14 +118,19 @@ def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool) -> Fa
 
 
 def apply_settings(wire: Wire, wanted: dict[str, str]) -> None:
-    """Set every one and read it back; see ``prepare_session``. The canary shows that SET reaches this session at all."""
-    canary = secrets.token_hex(8)
-    calls = [Call(f"SET SESSION {name} = {_quote(value)}") for name, value in wanted.items()]
-    calls.append(Call(f"SET SESSION lockgate.canary = {_quote(canary)}"))
-    names = [*wanted, "lockgate.canary"]
-    calls.append(Call("SELECT " + ", ".join(f"pg_catalog.current_setting({_quote(n)})" for n in names)))
+    """Set every one and read it back; see ``prepare_session``. The canary shows that a setting reaches this session at all.
+
+    One statement makes them all, for SET makes one alone and each statement costs more than what it does. Another reads
+    them back: what holds behind the statement that made them is what counts.
+    """
+    made = {**wanted, "lockgate.canary": secrets.token_hex(8)}
+    sets = ", ".join(
+        f"pg_catalog.set_config({_quote(name)}, {_quote(value)}, false)" for name, value in made.items()
+    )
+    shown = ", ".join(f"pg_catalog.current_setting({_quote(name)})" for name in made)
+    calls = [Call(f"SELECT {sets}"), Call(f"SELECT {shown}")]
     got = wire.batch(calls, uncancellable=True)[-1].rows[0]
-    for name, value, seen in zip(names, [*wanted.values(), canary], got, strict=True):
+    for (name, value), seen in zip(made.items(), got, strict=True):
         if in_milliseconds(seen or "") != in_milliseconds(value):
             raise Refused(
                 f"the server shows {name} = {seen!r} after it was set to {value!r}",
