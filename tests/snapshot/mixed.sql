@@ -56,3 +56,9 @@ CREATE MATERIALIZED VIEW app.totals AS SELECT customer, count(*) AS n FROM app.o
 CREATE UNIQUE INDEX totals_customer ON app.totals (customer);
 CREATE RULE scratch_quiet AS ON DELETE TO scratch DO INSTEAD NOTHING;
 CREATE PUBLICATION changes FOR TABLE customers (id, mail), notes;
+CREATE SEQUENCE asked;
+CREATE DOMAIN numbered AS bigint DEFAULT nextval('asked');
+CREATE DOMAIN numbered_too AS numbered;
+CREATE DOMAIN once AS int DEFAULT 1;
+CREATE DOMAIN nothing_said AS once DEFAULT NULL;
+CREATE TABLE with_domains (id numbered, other numbered_too, kind once DEFAULT NULL, plain int DEFAULT NULL, last nothing_said);

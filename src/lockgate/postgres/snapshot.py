@@ -113,6 +113,8 @@ class TypeRow(Struct, frozen=True):
     constraints: dict[str, bool]
     # Of a domain: its checks as the server writes them.
     checks: list[str] = []
+    # Of a domain: its default as the server writes it.
+    fallback: str = ""
 
 
 class PartRow(Struct, frozen=True):

@@ -99,6 +99,7 @@ def schema_of_rows(catalogue: Catalogue) -> Schema:
     )
     _relations(schema, catalogue)
     _columns(schema, catalogue.columns, types)
+    defaults = _defaults(sorted({row.fallback for row in catalogue.types if row.fallback}))
     for row in catalogue.types:
         key = key_of(row.schema, row.name)
         schema.types[key] = UserType(
@@ -111,6 +112,11 @@ def schema_of_rows(catalogue: Catalogue) -> Schema:
             owner=row.owner,
             functions=tuple([name for at in row.checks for name in _plain(_checked(at).functions)]),
         )
+        default = defaults.get(row.fallback)
+        if default is not None and not default.null:
+            state = schema.types[key]
+            state.has_default, state.default_functions = True, _plain(default.functions)
+            state.sequence = _asked(default)
     _indexes(schema, catalogue)
     _constraints(schema, catalogue.constraints)
     _views(schema, catalogue)
@@ -180,6 +186,14 @@ def _defaults(texts: list[str]) -> dict[str, w.Expression]:
     return found
 
 
+def _asked(default: w.Expression) -> str:
+    """The sequence that a default asks, "" when none."""
+    if not default.sequences:
+        return ""
+    parts = names(default.sequences[0])
+    return key_of(parts[-2] if len(parts) > 1 else "", parts[-1])
+
+
 # -- relations --------------------------------------------------------------------------------------
 
 
@@ -223,7 +237,7 @@ def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]
             row.name,
             types[row.type],
             row.not_null,
-            bool(row.identity) or (default is not None and not row.generated),
+            bool(row.identity) or (default is not None and not row.generated and not default.null),
             _plain(default.functions) if default is not None else (),
             row.identity,
             row.generated,
@@ -235,10 +249,10 @@ def _columns(schema: Schema, rows: list[ColumnRow], types: dict[str, w.TypeName]
             distinct=round(row.distinct_values, 4),
             width=row.width,
             generated_functions=_plain(default.functions) if default is not None and row.generated else (),
+            default_null=default is not None and default.null,
         )
-        if default is not None and default.sequences and not column.sequence:
-            parts = names(default.sequences[0])
-            column.sequence = key_of(parts[-2] if len(parts) > 1 else "", parts[-1])
+        if default is not None and not column.sequence:
+            column.sequence = _asked(default)
         state.columns[row.name] = column
 
 

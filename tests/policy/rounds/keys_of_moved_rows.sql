@@ -34,7 +34,7 @@ CREATE TABLE base (id int PRIMARY KEY, cust int);
 CREATE RULE also AS ON INSERT TO base DO ALSO INSERT INTO ord VALUES (new.id, new.cust);
 -- each
 UPDATE mov SET k = 2 WHERE k = 1;
-UPDATE mov SET k = 2 WHERE k = 2; -- at most
+UPDATE mov SET k = 2 WHERE k = 2;
 UPDATE mov SET k = k + 10 WHERE k = 1; -- hidden
 UPDATE mov SET k = k + 10;
 UPDATE mov SET id = 5 WHERE k = 3; -- rows
@@ -75,7 +75,7 @@ UPDATE kid SET pid = 2, pk = 2 WHERE id = 1; -- rows
 CREATE TABLE x AS WITH i AS (INSERT INTO ord VALUES (9, 1) RETURNING id) SELECT * FROM i;
 CREATE TABLE x AS WITH u AS (UPDATE p SET k = 8 WHERE k = 1 RETURNING *) SELECT * FROM u;
 EXPLAIN ANALYZE CREATE TABLE x AS WITH i AS (INSERT INTO ord VALUES (9, 1) RETURNING id) SELECT * FROM i;
-EXPLAIN WITH i AS (INSERT INTO ord VALUES (9, 1) RETURNING id) SELECT * FROM i; -- at most
+EXPLAIN WITH i AS (INSERT INTO ord VALUES (9, 1) RETURNING id) SELECT * FROM i;
 SELECT * FROM cust, first WHERE k = 7; -- at most
 UPDATE first SET v = 1 FROM cust WHERE first.k = 7; -- at most
 INSERT INTO ord VALUES (100, 1), (101, 1), (102, 1), (103, 1), (104, 1), (105, 1), (106, 1), (107, 1), (108, 1), (109, 1), (110, 1), (111, 1), (112, 1), (113, 1), (114, 1), (115, 1), (116, 1), (117, 1), (118, 1), (119, 1), (120, 1), (121, 1), (122, 1), (123, 1), (124, 1), (125, 1), (126, 1), (127, 1), (128, 1), (129, 1), (130, 1), (131, 1), (132, 1), (133, 1), (134, 1), (135, 1), (136, 1), (137, 1), (138, 1), (139, 1), (140, 1), (141, 1), (142, 1), (143, 1), (144, 1), (145, 1), (146, 1), (147, 1), (148, 1), (149, 1), (150, 1), (151, 1), (152, 1), (153, 1), (154, 1), (155, 1), (156, 1), (157, 1), (158, 1), (159, 1), (160, 1), (161, 1), (162, 1), (163, 1), (164, 1), (165, 1), (166, 1), (167, 1), (168, 1), (169, 1), (170, 1), (171, 1), (172, 1), (173, 1), (174, 1), (175, 1), (176, 1), (177, 1), (178, 1), (179, 1), (180, 1), (181, 1), (182, 1), (183, 1), (184, 1), (185, 1), (186, 1), (187, 1), (188, 1), (189, 1), (190, 1), (191, 1), (192, 1), (193, 1), (194, 1), (195, 1), (196, 1), (197, 1), (198, 1), (199, 1), (200, 1);

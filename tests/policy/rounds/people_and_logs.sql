@@ -55,6 +55,7 @@ alter table ul set logged;
 alter table dflt set unlogged;
 alter table hr.log attach partition arch.log_23 for values from ('2023-01-01') to ('2024-01-01');
 alter table hr.log detach partition hr.log_24;
+insert into hr.log_24_0 select * from hr.log_24_1; -- rows
 alter table hr.log_24 detach partition hr.log_24_1;
 alter table hr.log alter column note set default 'x', alter column person set not null;
 alter table hr.log add column extra int default 7 check (extra > 0);

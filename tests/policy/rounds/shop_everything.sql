@@ -167,7 +167,7 @@ with moved as (delete from queue where id < 10 returning *) insert into scratch 
 with x as (select * from users), y as (select * from tenants) select * from x join y on y.id = x.tenant_id;
 with upd as (update users set age = 4 returning *) select count(*) from upd;
 with recursive tree as (select id, parent_id from tenants where parent_id is null union all select t.id, t.parent_id from tenants t join tree on tree.id = t.parent_id) select * from tree;
-merge into tenants t using users u on u.tenant_id = t.id when matched then update set name = u.nick when not matched then insert (name) values ('z');
+merge into tenants t using users u on u.tenant_id = t.id when matched then update set name = u.nick when not matched then insert (name) values ('z'); -- rows
 merge into app.orders o using app.items i on i.order_id = o.id when matched then delete; -- rows
 merge into tenants t using (select id, nick from users where age > 3) u on u.id = t.id when matched and t.name = 'a' then do nothing when matched then delete; -- rows
 explain select * from users;

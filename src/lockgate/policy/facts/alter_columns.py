@@ -106,10 +106,11 @@ def add_column(draft: Draft, key: str, state: Relation | None, action: w.AddColu
     elif _needs_check(draft, column):
         for name in family:
             draft.scan(name)
-    if column.default is not None and not column.generated:
-        for function in column.default.functions:
+    default = _default(draft, column)
+    if default is not None and not column.generated:
+        for function in default.functions:
             # What is not volatile is worked out once, whatever the rows.
-            call(draft, function, sure=not is_volatile(column.default, draft.schema))
+            call(draft, function, sure=not is_volatile(default, draft.schema))
     for constraint in column.constraints:
         if constraint.references is not None:
             referenced = draft.known(constraint.references)[0]
@@ -129,14 +130,25 @@ def fills_rows(draft: Draft, column: w.Column) -> bool:
     # An array of a domain is no domain: without a default there is nothing to check.
     if state is not None and state.kind == "domain" and state.constrained and not column.type.array:
         return True
-    return column.default is not None and not column.generated and is_volatile(column.default, draft.schema)
+    default = _default(draft, column)
+    return default is not None and not column.generated and is_volatile(default, draft.schema)
+
+
+def _default(draft: Draft, column: w.Column) -> w.Expression | None:
+    """The default of a new column, where it is not NULL: its own, or else that of its domain."""
+    if column.default is not None:
+        return None if column.default.null else column.default
+    domain = None if column.type.array else draft.schema.user_type(column.type)
+    if domain is None or not domain.has_default:
+        return None
+    return w.Expression(functions=domain.default_functions)
 
 
 def _needs_check(draft: Draft, column: w.Column) -> bool:
     """Whether rows are read to prove the new column right, without being written."""
     if any(constraint.kind == "check" and not constraint.not_valid for constraint in column.constraints):
         return True
-    return column.not_null and (column.default is None or bool(column.generated))
+    return column.not_null and (_default(draft, column) is None or bool(column.generated))
 
 
 def drop_column(draft: Draft, key: str, state: Relation | None, action: w.DropColumn, only: bool) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import plan
 from lockgate.policy.facts.routines import fire
-from lockgate.policy.model.schema import Constraint, Relation, Schema
+from lockgate.policy.model.defaults import default_of, row_of
+from lockgate.policy.model.schema import Column, Constraint, Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 from lockgate.postgres.tree.written import DEFAULT, SAME
@@ -22,30 +23,29 @@ _WRITING = frozenset("cnd")
 
 
 def has_rows(schema: Schema, key: str) -> bool:
-    """Whether there are rows, as far as files or a snapshot tell; of a partition, whether its parent has some."""
-    states = [schema.relations.get(each) for each in (key, *schema.ancestors(key), *schema.descendants(key))]
-    return any(state is not None and (state.filled or state.rows > 0) for state in states)
+    """Whether there are rows, as far as files or a snapshot tell; of a partition that nobody counted, whether its parent has some."""
+    states = [schema.relations.get(each) for each in (key, *schema.descendants(key))]
+    if any(state is not None and (state.filled or state.rows > 0) for state in states):
+        return True
+    counted = states[0] is not None and states[0].rows >= 0
+    above = [schema.relations[each] for each in schema.ancestors(key)]
+    return any(state.filled or (state.rows > 0 and not counted) for state in above)
 
 
 def constants(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
     """The look-ups of rows of VALUES."""
     for constraint, other in _keys(draft, state):
-        rows = list(_given(state, constraint, names, word))
+        rows = list(_given(draft.schema, state, constraint, names, word))
         for values in rows[: _CUSTOM_PLANS + 1]:
             _look(draft, constraint, other, values if len(rows) <= _CUSTOM_PLANS else {})
 
 
 def _given(
-    state: Relation, constraint: Constraint, names: list[str], word: w.Insert
+    schema: Schema, state: Relation, constraint: Constraint, names: list[str], word: w.Insert
 ) -> Iterator[dict[str, str]]:
     """The keys of the rows of VALUES, but for those that are NULL, which refer to nothing."""
-    others = {name: "?" if column.has_default else "null" for name, column in state.columns.items()}
-    for row in word.rows or ((),):
-        values = others | (
-            dict(zip(names, row, strict=False)) if word.rows else dict.fromkeys(names[: word.width], "?")
-        )
-        if len(word.rows) == 1:
-            values |= {name: others.get(name, "?") for at, name in enumerate(names) if at in word.defaults}
+    for row in word.rows or (None,):
+        values = row_of(schema, state, names if row is not None else names[: word.width], row)
         found = {name: values.get(name, "null") for name in constraint.columns}
         if "null" not in found.values():
             yield found
@@ -56,10 +56,12 @@ def queried(draft: Draft, state: Relation, word: w.Insert, sources: list[str] | 
     names = set(word.columns or list(state.columns)[: word.width or None])
     come = bool(sources) and all(has_rows(draft.schema, key) for key in sources or ())
     for column in state.columns.values():
-        if column.sequence and (column.name not in names or (column.identity and word.own_identity)):
-            _ask(draft, column.sequence, claimed=come)
+        sequence = default_of(draft.schema, column).sequence
+        if sequence and (column.name not in names or (column.identity and word.own_identity)):
+            _ask(draft, sequence, claimed=come)
     for constraint, other in _keys(draft, state):
-        if any(name not in names and not state.columns[name].has_default for name in constraint.columns):
+        left_out = [state.columns[name] for name in constraint.columns if name not in names]
+        if any(not default_of(draft.schema, column).there for column in left_out):
             continue  # NULL refers to nothing
         if come:
             _look(draft, constraint, other, {})
@@ -67,14 +69,30 @@ def queried(draft: Draft, state: Relation, word: w.Insert, sources: list[str] | 
             _may(draft, constraint, other)
 
 
-def merged(draft: Draft, state: Relation, sources: list[str]) -> None:
+def merged(draft: Draft, state: Relation, puts: tuple[w.Put, ...], sources: list[str]) -> None:
     """What rows lock that a MERGE inserts: as if one were, where its source has rows."""
     come = bool(sources) and all(has_rows(draft.schema, key) for key in sources)
+    rows = [row_of(draft.schema, state, names or tuple(state.columns), row) for names, row in puts]
+    for column in state.columns.values():
+        sequence = default_of(draft.schema, column).sequence
+        if sequence and not all(_gives(state, column.name, put) for put in puts):
+            _ask(draft, sequence, claimed=come)
     for constraint, other in _keys(draft, state):
+        if all("null" in [row.get(name, "?") for name in constraint.columns] for row in rows):
+            continue  # NULL refers to nothing
         if come:
             _look(draft, constraint, other, {})
         else:
             _may(draft, constraint, other)
+
+
+def _default(schema: Schema, column: Column) -> str:
+    return "?" if default_of(schema, column).there else "null"
+
+
+def _gives(state: Relation, column: str, put: w.Put) -> bool:
+    names, row = put
+    return dict(zip(names or tuple(state.columns), row, strict=False)).get(column, DEFAULT) != DEFAULT
 
 
 def _ask(draft: Draft, sequence: str, *, claimed: bool) -> None:
@@ -94,27 +112,31 @@ def conflicting(
     for constraint, other in _keys(draft, state):
         if there and set(sets) & set(constraint.columns):
             _look(draft, constraint, other, {})
-        elif set(sets) & set(constraint.columns) or any(_given(state, constraint, names, word)):
+        elif set(sets) & set(constraint.columns) or any(_given(draft.schema, state, constraint, names, word)):
             _may(draft, constraint, other)
     _referencing(draft, state, "update", sets, sure=False, claimed=there, above=(state.key,))
 
 
 def changed(
-    draft: Draft, state: Relation, events: tuple[str, ...], sets: Mapping[str, str], *, sure: bool
+    draft: Draft,
+    state: Relation,
+    events: tuple[str, ...],
+    sets: Mapping[str, str],
+    *,
+    sure: bool,
+    moves: bool,
 ) -> None:
-    """The look-ups and actions of an UPDATE, DELETE or MERGE; ``sure``: no WHERE chooses the rows."""
+    """The look-ups and actions of an UPDATE, DELETE or MERGE; ``sure``: no WHERE chooses the rows; ``moves``: some may go to
+    another partition."""
     claimed = has_rows(draft.schema, state.key)
     for column in state.columns.values():
-        if column.sequence and sets.get(column.name) == DEFAULT:
-            _ask(draft, column.sequence, claimed=claimed)
+        if sets.get(column.name) == DEFAULT and (sequence := default_of(draft.schema, column).sequence):
+            _ask(draft, sequence, claimed=claimed)
     if "update" in events:
-        keys = (
-            state.partition_columns,
-            *(draft.schema.relations[key].partition_columns for key in draft.schema.partitions(state.key)),
-        )
-        moves = any(sets.get(name, SAME) != SAME for key in keys for name in key)
         for constraint, other in _keys(draft, state):
             values = {name: sets[name] for name in constraint.columns if sets.get(name, SAME) != SAME}
+            for name in [name for name, value in values.items() if value == DEFAULT]:
+                values[name] = _default(draft.schema, state.columns[name])
             # A row that goes to another partition is a new row there, with all its keys.
             if not (values or moves) or "null" in values.values():
                 continue

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.lookups import has_rows
-from lockgate.policy.model.pruning import only_the_server_knows, route
-from lockgate.policy.model.schema import Column, Relation
+from lockgate.policy.model.defaults import row_of
+from lockgate.policy.model.pruning import kept, only_the_server_knows, route
+from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 from lockgate.postgres.tree.written import SAME
@@ -17,9 +18,7 @@ def rows_of_constants(draft: Draft, state: Relation, names: list[str], word: w.I
         draft.hide(f"which partition of {state.key} a label is hashed to, only the server knows", slight=True)
         return
     for row in word.rows or ((),):
-        values = {name: "null" for name, column in state.columns.items() if not _filled(column)}
-        values.update({name: "?" for name in state.columns if name not in values})
-        values.update(dict(zip(names, row, strict=False)) if word.rows else dict.fromkeys(names, "?"))
+        values = row_of(draft.schema, state, names, row if word.rows else None)
         found = route(draft.schema, state, values)
         draft.lock_all(found, LockMode.RowExclusiveLock)
         _told(draft, draft.schema.relations[found[-1]] if found else state)
@@ -35,30 +34,33 @@ def rows_of_a_query(draft: Draft, state: Relation, sources: list[str] | None) ->
         draft.hide(f"rows decide whether the bounds of {above[0]} are looked at", slight=True)
 
 
-def rows_that_move(draft: Draft, state: Relation, sets: Mapping[str, str]) -> None:
-    """An UPDATE of the key puts rows into other partitions than those it finds them in."""
+def rows_that_move(
+    draft: Draft, state: Relation, sets: Mapping[str, str], asked: tuple[w.Condition, ...] = ()
+) -> bool:
+    """An UPDATE of the key puts rows into other partitions than those where it finds them, by what it asks. Whether it may."""
     schema = draft.schema
     tables = [key for key in (state.key, *schema.descendants(state.key)) if schema.relations[key].kind == "p"]
     changed = {name for name, value in sets.items() if value != SAME}
     if not any(changed & set(schema.relations[key].partition_columns) for key in tables):
-        return
-    if all(draft.locks.get(key, 0) >= LockMode.RowExclusiveLock for key in schema.partitions(state.key)):
-        return
+        return False
     values = {name: sets.get(name, "?") for name in state.columns}
     found = route(schema, state, values)
-    if found and schema.relations[found[-1]].kind != "p":
-        if has_rows(schema, state.key):
+    told = bool(found) and schema.relations[found[-1]].kind != "p"
+    read = [key for key in kept(schema, state, asked) if schema.relations[key].kind != "p"]
+    if told and read in ([], found[-1:]):
+        return False
+    if all(draft.locks.get(key, 0) >= LockMode.RowExclusiveLock for key in schema.partitions(state.key)):
+        return True
+    if told:
+        if any(has_rows(schema, key) for key in read if key != found[-1]):
             draft.lock_all(found, LockMode.RowExclusiveLock)
         elif any(draft.locks.get(key, 0) < LockMode.RowExclusiveLock for key in found):
             _told(draft, state)
     else:
         _told(draft, state)
+    return True
 
 
 def _told(draft: Draft, state: Relation) -> None:
     if state.kind == "p" and state.children:
         draft.hide(f"which partition of {state.key} a row goes to, its values decide", slight=True)
-
-
-def _filled(column: Column) -> bool:
-    return column.has_default or bool(column.identity or column.generated or column.sequence)

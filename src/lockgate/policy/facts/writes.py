@@ -8,6 +8,7 @@ from lockgate.policy.facts import lookups, targets
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
 from lockgate.policy.facts.routines import become, call, fire, run_calls
+from lockgate.policy.model.defaults import default_of
 from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.conditions import NOTHING_LASTS
@@ -42,7 +43,7 @@ def dml(draft: Draft, word: w.Dml) -> None:
             )  # fmt: skip
             state = draft.schema.relations.get(target)
             if word.runs and runs and "insert" in word.events and state is not None:
-                _merged(draft, state, _sources(draft, word.query, target))
+                _merged(draft, state, word.puts, _sources(draft, word.query, target))
             if not word.where and runs:
                 draft.scan(target)
             if word.runs:
@@ -92,22 +93,27 @@ def _set_off(
             renamed = {own.get(name, name): value for name, value in sets.items()}
             _set_off(draft, read.key, write, renamed, sources, where=where or bool(read.conditions))
         return
-    targets.rows_that_move(draft, state, sets)
-    lookups.changed(draft, state, write.events, sets, sure=not (write.where or where))
+    moves = targets.rows_that_move(draft, state, sets)
+    lookups.changed(draft, state, write.events, sets, sure=not (write.where or where), moves=moves)
     if "insert" in write.events:
-        _merged(draft, state, sources)
+        _merged(draft, state, write.puts, sources)
 
 
-def _merged(draft: Draft, state: Relation, sources: list[str]) -> None:
+def _merged(draft: Draft, state: Relation, puts: tuple[w.Put, ...], sources: list[str]) -> None:
     """What rows lock that a MERGE inserts, through a view too."""
     if state.kind != "v":
         targets.rows_of_a_query(draft, state, None)
-        lookups.merged(draft, state, sources)
+        lookups.merged(draft, state, puts, sources)
     elif not _taken_over(state, "insert"):
-        for key, _ in state.sources:
-            base = draft.schema.relations.get(key)
+        for read in read_by(state):
+            base = draft.schema.relations.get(read.key)
             if base is not None:
-                _merged(draft, base, sources)
+                own = dict(read.outputs)
+                inner = [
+                    (tuple([own.get(at, at) for at in names or tuple(state.columns)[: len(row)]]), row)
+                    for names, row in puts
+                ]
+                _merged(draft, base, tuple(inner), sources)
 
 
 def _fired(draft: Draft, target: str, word: w.Dml) -> None:
@@ -253,7 +259,7 @@ def _insert(
         return True
     if word.infers:
         draft.indexes(target, mode)
-    if word.values and certain:
+    if word.values and certain and looks:
         _rows(draft, target, state, word, sets)
     elif looks:
         targets.rows_of_a_query(draft, state, sources)
@@ -289,8 +295,8 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert, sets: Mapp
         return  # a rule with WHERE decides which rows are left
     for column in state.columns.values():
         asked = column.name not in given or (column.identity and word.own_identity)
-        if column.sequence and asked:
-            draft.lock(column.sequence, LockMode.RowExclusiveLock)
+        if asked and (sequence := default_of(draft.schema, column).sequence):
+            draft.lock(sequence, LockMode.RowExclusiveLock)
 
 
 def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
@@ -300,7 +306,7 @@ def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
             for name in column.generated_functions:
                 call(draft, name, sure=column.generated == "s")
         elif column.name not in given:
-            for name in column.default_functions:
+            for name in default_of(draft.schema, column).functions:
                 call(draft, name, sure=True)
     for constraint in state.constraints.values():
         for name in constraint.functions if constraint.enforced else ():
@@ -360,10 +366,12 @@ def _change(
     speaks = any(rule.rows for rule in _rules(state, event))
     if runs or (acts and (speaks or not alone)):
         plan(draft, target, mode, set(), access)
-    nobody = state.kind == "p" and access is not None and access.only  # has no rows of its own
+    asked = access.conditions if access is not None else ()
+    # A partitioned table has no rows of its own, and of WHERE false nobody has any.
+    nobody = w.Either(()) in asked or (state.kind == "p" and access is not None and access.only)
     if runs and events and not nobody:
-        targets.rows_that_move(draft, state, sets)
-        lookups.changed(draft, state, events, sets, sure=alone)
+        moves = targets.rows_that_move(draft, state, sets, asked)
+        lookups.changed(draft, state, events, sets, sure=alone, moves=moves)
     return runs or acts
 
 

@@ -7,14 +7,14 @@ slot that belongs to no partition belongs to the default one. What cannot be tol
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from lockgate.policy.model import ranges
 from lockgate.policy.model.bounds import Bounds, Slots, behind, bounds_of, values_of
 from lockgate.policy.model.datums import DATES, INTEGERS, NULL, TEXTS, Comparable, comparable, fits, ordered
 from lockgate.policy.model.hashing import row_hash
 from lockgate.policy.model.schema import BUILT_IN, Relation, Schema
-from lockgate.postgres.tree.words import Condition, Either, Test, TypeName
+from lockgate.postgres.tree.constants import rounded
+from lockgate.postgres.tree.words import Bound, Condition, Either, Test, TypeName
 
 _WHOLE = re.compile(r"n:-?\d+")
 _PLAIN = BUILT_IN | {""}
@@ -24,6 +24,12 @@ _SCALED = frozenset({"numeric", "timestamp", "timestamptz"})
 def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> list[str]:
     """All partitions below ``state`` that the planner keeps under ``conditions``, nearest first."""
     found: list[str] = []
+    if Either(()) in conditions:
+        return []  # no row is asked for
+    hashed = len(state.partition_columns) > 1 and any(
+        bound.strategy == "hash" for bound in map(_bound, map(schema.relations.get, state.children)) if bound
+    )
+    conditions = tuple([_unknown(schema, condition, hashed=hashed) for condition in conditions])
     for test in conditions if schema.version >= 17 else ():
         if isinstance(test, Test) and test.op == "null" and test.column in state.columns:
             own = state.columns[test.column]
@@ -37,6 +43,25 @@ def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> 
         if below is not None and below.kind == "p":
             found += kept(schema, below, conditions)
     return found
+
+
+def _bound(state: Relation | None) -> Bound | None:
+    return state.bound if state is not None else None
+
+
+def _unknown(schema: Schema, condition: Condition, *, hashed: bool) -> Condition:
+    """IS UNKNOWN as the planner of this version sees it; one that it does not look at says nothing that it knows."""
+    if isinstance(condition, Either):
+        return Either(
+            tuple(
+                [tuple([_unknown(schema, test, hashed=hashed) for test in part]) for part in condition.parts]
+            )
+        )
+    if condition.op not in ("unknown", "known"):
+        return condition
+    if schema.version >= 17 and not hashed:
+        return Test(condition.column, "null" if condition.op == "unknown" else "not null")
+    return Test(condition.column, "=", ("?",))
 
 
 def _contradict(state: Relation, conditions: tuple[Condition, ...]) -> bool:
@@ -88,22 +113,11 @@ def _stored(schema: Schema, state: Relation, key: str, row: Mapping[str, str]) -
     value, column = row.get(key, "?"), state.columns.get(key)
     kind = behind(schema, column.type) if column is not None else TypeName("")
     if kind.name == "numeric" and kind.mods and value[:2] in ("n:", "s:"):
-        return _rounded(value, kind.mods)
+        return rounded(value[2:].strip(), kind.mods[1] if len(kind.mods) > 1 else 0)
     if kind.name == "varchar" and kind.mods and len(value) - 2 > kind.mods[0]:
         return "?"  # blanks too many are cut off
     rounds = kind.name in INTEGERS or (bool(kind.mods) and kind.name in _SCALED)
     return "?" if rounds and any(mark in value[2:] for mark in ".eE") else value
-
-
-def _rounded(value: str, mods: tuple[int, ...]) -> str:
-    """A number with as many digits behind the point as the column keeps; halves go away from zero."""
-    try:
-        number = Decimal(value[2:].strip()).quantize(
-            Decimal(1).scaleb(-mods[1] if len(mods) > 1 else 0), ROUND_HALF_UP
-        )
-    except InvalidOperation:
-        return "?"
-    return f"n:{number:f}"
 
 
 def only_the_server_knows(schema: Schema, state: Relation, columns: Collection[str]) -> bool:
@@ -186,9 +200,11 @@ def _tests(bounds: Bounds, tests: list[Test]) -> Iterator[Slots | None]:
             continue
         if bounds.strategy == "hash" and kind in DATES and cast not in ("", kind):
             continue  # days and moments compare, but have no hash in common
-        if kind == "bool" and bounds.strategy == "hash":
-            continue  # a condition that is the column itself: the server finds no hash for it
-        values = [comparable(value, kind) for value in test.values]
+        if kind == "bool" and bounds.strategy == "hash" and len(bounds.keys) > 1:
+            continue  # a condition that is the column itself: beside other keys the server finds no hash for it
+        # A day is compared with a moment as the moment when it begins.
+        held = "timestamp" if (kind, cast) == ("date", "timestamp") else kind
+        values = [comparable(value, held) for value in test.values]
         if None in values or (
             cast in BUILT_IN and None in [comparable(value, cast) for value in test.values]
         ):

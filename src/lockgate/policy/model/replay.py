@@ -12,6 +12,7 @@ from lockgate.policy.model import replay_alter, replay_indexes, replay_rename, r
 from lockgate.policy.model.drops import closure_of, servers_of
 from lockgate.policy.model.filling import empty, fill
 from lockgate.policy.model.forgetting import forget, forget_guard
+from lockgate.policy.model.replay_tables import asked_sequence
 from lockgate.policy.model.schema import (
     Guard,
     Published,
@@ -203,6 +204,20 @@ def _create_domain(schema: Schema, word: w.CreateDomain, file: int) -> None:
     schema.types[key] = UserType(key, "domain", [], word.base, constraints, word.not_null, file)
     for constraint in word.constraints:
         _checks(schema.types[key], constraint)
+    above = schema.user_type(word.base)
+    if word.default is None and above is not None and above.kind == "domain" and not word.base.array:
+        # What the other domain has at this moment becomes its own.
+        made = schema.types[key]
+        made.has_default, made.sequence = above.has_default, above.sequence
+        made.default_functions = above.default_functions
+    _default(schema, schema.types[key], word.default)
+
+
+def _default(schema: Schema, state: UserType, default: w.Expression | None) -> None:
+    if default is not None:
+        state.has_default = not default.null
+        state.default_functions = default.functions
+        state.sequence = asked_sequence(schema, default)
 
 
 def _checks(state: UserType, constraint: w.Constraint) -> None:
@@ -235,6 +250,9 @@ def _alter_domain(schema: Schema, word: w.AlterDomain, _file: int) -> None:
         state.constraints[word.constraint_name] = True
     elif word.what in ("set_not_null", "drop_not_null"):
         state.not_null = word.what == "set_not_null"
+    elif word.what == "default":
+        state.has_default, state.default_functions, state.sequence = False, (), ""
+        _default(schema, state, word.default)
 
 
 def _create_schema(schema: Schema, word: w.CreateSchema, file: int) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
 from lockgate.policy.model import replay_tables as tables
+from lockgate.policy.model.defaults import domain_of
 from lockgate.policy.model.drops import Closure
 from lockgate.policy.model.forgetting import forget
 from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.types import index_survives
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.lexing import names, parted
+from lockgate.postgres.tree.lexing import parted
 
 # Ways to name the role that runs the migrations.
 SELF = ("", "current_user", "session_user", "current_role")
@@ -84,6 +85,7 @@ def _add_column(schema: Schema, state: Relation, action: w.AddColumn, file: int,
             relation.columns[column.name] = type(made)(
                 made.name, made.type, made.not_null, made.has_default, made.default_functions, made.identity,
                 made.generated, made.reads, "" if made.identity else made.sequence, made.collation,
+                default_null=made.default_null,
             )  # fmt: skip
     for constraint in column.constraints:
         constraints.add_constraint(schema, state, constraint, file)
@@ -110,13 +112,14 @@ def _set_default(schema: Schema, state: Relation, action: w.SetDefault, _file: i
     for relation in _family(schema, state, only):
         column = relation.columns.get(action.column)
         if column is not None:
-            column.has_default = action.default is not None
+            column.has_default = action.default is not None and not action.default.null
+            null = action.default is not None and action.default.null
+            column.default_null = null and domain_of(schema, column) is not None
             column.default_functions = action.default.functions if action.default is not None else ()
             if not column.identity:
-                column.sequence = ""
-                if action.default is not None and action.default.sequences:
-                    parts = names(action.default.sequences[0])
-                    column.sequence = schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
+                column.sequence = (
+                    tables.asked_sequence(schema, action.default) if action.default is not None else ""
+                )
 
 
 def _not_null(

@@ -2,6 +2,7 @@
 
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
+from lockgate.policy.model.defaults import domain_of
 from lockgate.policy.model.names import Taken, bare, made_up
 from lockgate.policy.model.schema import Column, Constraint, Read, Relation, Schema, key_of, schema_of
 from lockgate.postgres.tree import words as w
@@ -67,6 +68,7 @@ def _copy_like(schema: Schema, state: Relation, like: w.Like) -> None:
         copy = _copy_column(column)
         if options & _LIKE_DEFAULTS:
             copy.has_default, copy.default_functions = column.has_default, column.default_functions
+            copy.default_null = column.default_null
             copy.sequence = "" if column.identity else column.sequence
         if column.identity and options & _LIKE_IDENTITY:
             copy.identity = column.identity
@@ -112,6 +114,7 @@ def adopt(schema: Schema, state: Relation, parent: w.Name, *, partition: bool, d
             copy = _copy_column(column)
             copy.not_null = column.not_null and not column.not_null_only_here
             copy.has_default, copy.default_functions = column.has_default, column.default_functions
+            copy.default_null = column.default_null
             copy.sequence = column.sequence if column.sequence and not column.identity else ""
             copy.generated, copy.reads = column.generated, column.reads
             copy.identity = column.identity if partition else ""
@@ -138,7 +141,7 @@ def add_column(schema: Schema, state: Relation, column: w.Column) -> Column:
         column.name,
         column.type,
         column.not_null,
-        default is not None and not column.generated,
+        default is not None and not column.generated and not default.null,
         default.functions if default is not None else (),
         column.identity,
         column.generated,
@@ -147,14 +150,22 @@ def add_column(schema: Schema, state: Relation, column: w.Column) -> Column:
         own_not_null=column.not_null,
         generated_functions=default.functions if default is not None and column.generated else (),
     )
+    made.default_null = default is not None and default.null and domain_of(schema, made) is not None
     state.columns[column.name] = made
     if column.type.serial or column.identity:
         made.has_default = True
         make_sequence(schema, state, made, column.sequence)
-    elif default is not None and default.sequences:
-        parts = names(default.sequences[0])
-        made.sequence = schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
+    elif default is not None:
+        made.sequence = asked_sequence(schema, default)
     return made
+
+
+def asked_sequence(schema: Schema, default: w.Expression) -> str:
+    """The sequence that a default asks, "" when none."""
+    if not default.sequences:
+        return ""
+    parts = names(default.sequences[0])
+    return schema.resolve(w.Name(parts[-2] if len(parts) > 1 else "", parts[-1]))
 
 
 def make_sequence(schema: Schema, state: Relation, column: Column, named: w.Name | None = None) -> None:

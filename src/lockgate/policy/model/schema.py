@@ -40,6 +40,8 @@ class Column(Struct):
     own_not_null: bool = False
     # Functions that a generated column calls.
     generated_functions: tuple[str, ...] = ()
+    # DEFAULT NULL, which is none, but hides the default of a domain.
+    default_null: bool = False
     # Since 18, a NOT NULL set on ONLY a table that has children is not inherited by later ones either.
     not_null_only_here: bool = False
     # From the server's statistics: share of NULL (-1: not known), distinct values as in pg_stats (0: not known), bytes.
@@ -225,6 +227,10 @@ class UserType(Struct):
     owner: str = ""
     # What a value runs that becomes one: checks of a domain, and casts that files made.
     functions: tuple[str, ...] = ()
+    # Of a domain: whether it has a default that is not NULL, what that calls, and the sequence that it asks.
+    has_default: bool = False
+    default_functions: tuple[str, ...] = ()
+    sequence: str = ""
 
     @property
     def constrained(self) -> bool:

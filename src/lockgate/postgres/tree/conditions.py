@@ -5,6 +5,7 @@ its columns against constants, or when it says so of a column that another part 
 join only what the server pushes down counts.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from lockgate.postgres.tree.constants import (
     mods_of,
     negative,
     strings,
-    untrue,
+    truth,
 )
 from lockgate.postgres.tree.pushing import agreed
 from lockgate.postgres.tree.words import Condition, Either, Test
@@ -29,6 +30,11 @@ MOST_ROWS = 100
 
 NOTHING_LASTS = Either(((),))
 """On the target of a write: what is asked of it, by a view too, has come to nothing beside something that is false."""
+
+_STABLE = re.compile(
+    r"SQLValueFunction|'funcname': \[(\{'String': \{'sval': 'pg_catalog'\}\}, )?\{'String': \{'sval': 'now'\}\}\]"
+)
+"""What the planner works out for no plan, so that it stands beside the other conditions."""
 
 _TURNED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -147,6 +153,8 @@ def _reduced(kind: str, left: Tree, right: Tree, parts: list[Tree]) -> str:
 
 def _strict(part: Tree) -> bool:
     """Whether the part is not true of a row that is missing."""
+    if "BooleanTest" in part:
+        return part["BooleanTest"].get("booltesttype") in ("IS_TRUE", "IS_FALSE", "IS_NOT_UNKNOWN")
     return (
         not ("NullTest" in part and part["NullTest"].get("nulltesttype") == "IS_NULL")
         and "BoolExpr" not in part
@@ -192,12 +200,12 @@ def _lasting(parts: list[Tree]) -> list[Tree]:
 def _settled(part: Tree) -> bool:
     """Whether a condition may be worked out without a row, to anything but true."""
     joined = part.get("BoolExpr", {})
-    if joined:
+    text = repr(part)
+    if joined and (joined.get("boolop") != "NOT_EXPR" or "ColumnRef" in text):
         arms = [any(_settled(piece) for piece in _parts(arm)) for arm in joined.get("args", ())]
         return all(arms) if joined.get("boolop") == "OR_EXPR" else any(arms)
-    text = repr(part)
     if "ColumnRef" not in text:
-        return datum(part) != "b:true"
+        return truth(part) is not True and not _STABLE.search(text)
     node = part.get("A_Expr", {})
     listed = node.get("kind") in ("AEXPR_IN", "AEXPR_OP_ANY", "AEXPR_OP_ALL")
     several = listed and len(_listed(node.get("rexpr", {}))[0]) > 1
@@ -231,9 +239,13 @@ def _conditions(alias: str, parts: list[Tree]) -> tuple[Condition, ...]:
 
 def _condition(alias: str, part: Tree) -> list[Condition]:
     """What one part says of the table: nothing, or a condition."""
-    if datum(part) in ("b:false", "null") or untrue(part):
+    if "ColumnRef" not in repr(part) and truth(part) is False:
         return [Either(())]  # no row is asked for
+    if "BooleanTest" in part:
+        return _boolean(alias, part["BooleanTest"])
     joined = part.get("BoolExpr", {})
+    if joined.get("boolop") == "NOT_EXPR" and "BooleanTest" in joined["args"][0]:
+        return _boolean(alias, joined["args"][0]["BooleanTest"], negated=True)
     if joined.get("boolop") == "OR_EXPR":
         arms = []
         for arm in joined.get("args", ()):
@@ -246,6 +258,20 @@ def _condition(alias: str, part: Tree) -> list[Condition]:
         rest = [tuple([test for test in arm if test not in common]) for arm in arms]
         return [*common, *([Either(tuple(rest))] if all(rest) else [])]
     return [test for of, test in _tests(part) if of[0] in ("", alias)]
+
+
+def _boolean(alias: str, test: Tree, *, negated: bool = False) -> list[Condition]:
+    """IS TRUE and its kin; what is not true is false, or is not known."""
+    column = _column(test.get("arg"))
+    if column is None or column[0] not in ("", alias):
+        return []
+    kind = str(test.get("booltesttype", ""))
+    denied = ("IS_NOT" in kind) != negated
+    if kind.endswith("UNKNOWN"):
+        return [Test(column[1], "known" if denied else "unknown")]
+    is_true = kind.endswith("TRUE") != denied
+    value = Test(column[1], "=", (f"b:{str(is_true).lower()}",))
+    return [Either(((value,), (Test(column[1], "null"),)))] if denied else [value]
 
 
 def _twins(column: Column, parts: list[Tree]) -> set[Column]:

@@ -1,16 +1,20 @@
 """Constants of a text, as ``datum`` writes them, and what casts make of them as far as that is sure without a server.
 
-What a cast may round, cut or turn is not known.
+Numbers and moments are rounded as the server does it. What a cast may cut or turn is not known.
 """
 
 import operator
 import re
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from struct import pack, unpack
 from typing import Any
 
 Tree = dict[str, Any]
 BLANK = "⟨blank⟩"
 """What stands in a kept body where a constant stood (``blanking.py``)."""
+_EPOCH = datetime.fromisoformat("2000-01-01")
+_FLOATS = frozenset({"float4", "float8"})
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _MOMENTS = frozenset({"timestamp", "timestamptz"})
@@ -46,8 +50,11 @@ def datum(node: Any) -> str:
         return "?"
     if "TypeCast" in node:
         cast, kind = node["TypeCast"], node["TypeCast"].get("typeName", {})
-        of_text = cast_of(cast.get("arg", {})) in ("", "text", "varchar")
-        return "?" if _array(kind) else became(datum(cast.get("arg")), _type(kind), mods_of(kind), of_text)
+        return (
+            "?"
+            if _array(kind)
+            else became(datum(cast.get("arg")), _type(kind), mods_of(kind), cast_of(cast.get("arg", {})))
+        )
     if "ColumnRef" in node:
         name = strings(node["ColumnRef"].get("fields", []))[-1:]
         return {"minvalue": "min", "maxvalue": "max"}.get(name[0] if name else "", "?")
@@ -83,9 +90,10 @@ def _worked_out(node: Tree) -> str:
     return f"n:{a + b if name == ['+'] else a - b if name == ['-'] else a * b}"
 
 
-def became(datum: str, kind: str, mods: tuple[int, ...], of_text: bool) -> str:
-    """``datum`` after a cast to ``kind(mods)``; ``of_text``: it was a constant without a type before, or a text."""
+def became(datum: str, kind: str, mods: tuple[int, ...], source: str) -> str:
+    """``datum`` after a cast to ``kind(mods)``; ``source``: the type that a cast gave it before, else ""."""
     form, _, value = datum.partition(":")
+    of_text = source in ("", "text", "varchar")
     if datum in ("null", "?"):
         return datum
     if kind in _TEXTS:
@@ -95,9 +103,13 @@ def became(datum: str, kind: str, mods: tuple[int, ...], of_text: bool) -> str:
         return datum if kind == "bool" else "?"
     value = value.strip()
     if kind in _INTEGERS:
+        if form == "n" and _NUMBER.fullmatch(value):
+            return rounded(value, 0, even=source in _FLOATS)
         return f"n:{int(value)}" if _WHOLE.fullmatch(value) else "?"
     if kind == "numeric" and _WHOLE.fullmatch(value) and not mods:
         return f"n:{int(value)}"
+    if kind == "numeric" and mods and source not in _FLOATS:
+        return rounded(value, mods[1] if len(mods) > 1 else 0) if _NUMBER.fullmatch(value) else "?"
     if kind == "numeric":
         return f"n:{value}" if _NUMBER.fullmatch(value) and not mods else "?"
     if kind in ("float4", "float8"):
@@ -107,13 +119,42 @@ def became(datum: str, kind: str, mods: tuple[int, ...], of_text: bool) -> str:
     if kind == "bool":
         return f"d:{value}"
     if kind == "date":
-        return f"d:{value}" if _DAY.fullmatch(value) else "?"
+        day = value[:10] if source == "timestamp" else value
+        return f"d:{day}" if _DAY.fullmatch(day) else "?"
     if kind in _MOMENTS:
         found = _MOMENT.match(value)
         rest = value[found.end() :] if found else "?"
         sure = _OFFSET.fullmatch(rest) if kind == "timestamptz" and found and found[1] else not rest
-        return f"d:{value}" if sure and not (mods and "." in value) else "?"
+        if found and sure and mods and "." in value:
+            moment = _moment(found[0], mods[0])
+            return f"d:{moment}{rest}" if moment else "?"
+        return f"d:{value}" if sure else "?"
     return f"d:{value}" if kind == "uuid" else "?"
+
+
+def rounded(value: str, digits: int, *, even: bool = False) -> str:
+    """A number with so many digits behind its point; halves go away from zero, or to the even neighbour."""
+    try:
+        number = Decimal(value).quantize(
+            Decimal(1).scaleb(-digits), ROUND_HALF_EVEN if even else ROUND_HALF_UP
+        )
+    except InvalidOperation:
+        return "?"
+    return f"n:{number:f}"
+
+
+def _moment(text: str, digits: int) -> str:
+    """A moment with so many digits of a second; halves go away from the year 2000, "" when it is none."""
+    try:
+        away = datetime.fromisoformat(text.replace("T", " ")) - _EPOCH
+    except ValueError:
+        return ""
+    unit = timedelta(microseconds=10 ** max(6 - digits, 0))
+    half = unit // 2 if away >= timedelta(0) else unit - unit // 2 - timedelta(microseconds=1)
+    try:
+        return (_EPOCH + (away + half) // unit * unit).isoformat(" ")
+    except OverflowError:
+        return ""
 
 
 def _kept(value: str, kind: str) -> bool:
@@ -124,14 +165,28 @@ def _kept(value: str, kind: str) -> bool:
     return digits <= 6 and bool(unpack("<f", pack("<f", float(value)))[0] == float(value))
 
 
-def untrue(part: Tree) -> bool:
-    """Whether two whole numbers are compared that do not stand so."""
+def truth(part: Tree) -> bool | None:
+    """What the planner makes of a condition without a column, false for NULL: two whole numbers or two texts compared, or a constant.
+
+    None where that is not sure.
+    """
+    value = datum(part)
+    if value in ("b:true", "b:false", "null"):
+        return value == "b:true"
+    joined = part.get("BoolExpr", {})
+    if joined.get("boolop") == "NOT_EXPR":
+        inner = joined["args"][0]
+        found = None if datum(inner) == "null" else truth(inner)
+        return None if found is None else not found
     node = part.get("A_Expr", {})
     (name, *_), one, other = (*strings(node.get("name", [])), ""), node.get("lexpr"), node.get("rexpr")
     if node.get("kind") != "AEXPR_OP" or name not in _HOLDS:
-        return False
+        return None
     a, b = datum(one), datum(other)
-    return bool(_SMALL.fullmatch(a) and _SMALL.fullmatch(b)) and not _HOLDS[name](int(a[2:]), int(b[2:]))
+    if _SMALL.fullmatch(a) and _SMALL.fullmatch(b):
+        return bool(_HOLDS[name](int(a[2:]), int(b[2:])))
+    plain = a[:2] == b[:2] == "s:" and cast_of(one or {}) == cast_of(other or {}) == ""
+    return bool(_HOLDS[name](a, b)) if plain and name in ("=", "<>") else None
 
 
 def negative(item: Tree) -> Tree | None:

@@ -32,9 +32,10 @@ from lockgate.postgres.tree.words import (
     TypeName,
     Write,
 )
-from lockgate.postgres.tree.written import chooses, insert_of, merged, sets_of
+from lockgate.postgres.tree.written import chooses, insert_of, merged, puts_of, sets_of
 
 CONSTANT = Expression(constant=True)
+_NULL = Expression(constant=True, null=True)
 
 _decode = json.Decoder().decode
 _CONST_PREFIX = b'{"A_Const"'
@@ -116,7 +117,7 @@ def expression_of(raw: Raw) -> Expression | None:
         return None
     if source.startswith(_CONST_PREFIX):
         if b'"sval"' not in source:
-            return CONSTANT
+            return _NULL if b'"isnull"' in source else CONSTANT
         value = _decode(source)["A_Const"]
         return Expression(constant=True, literal=value.get("sval", {}).get("sval", ""))
     return expression_of_node(_decode(source))
@@ -136,6 +137,7 @@ def expression_of_node(node: Any) -> Expression:
         cast_of=column,
         casts=tuple(casts),
         literal=_literal(node),
+        null=_null(node),
         sequences=tuple(seen.sequences),
     )
 
@@ -176,6 +178,12 @@ def _literal(node: Any) -> str | None:
         else:
             return None
     return None
+
+
+def _null(node: Any) -> bool:
+    while isinstance(node, dict) and "TypeCast" in node:
+        node = node["TypeCast"].get("arg")
+    return isinstance(node, dict) and bool(node.get("A_Const", {}).get("isnull", False))
 
 
 def _cast_chain(node: Any) -> tuple[str, list[TypeName]]:
@@ -428,6 +436,7 @@ def _writes(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], _mode: Lock
                 merged(node) or (event,),
                 chooses(node),
                 sets_of(node),
+                puts_of(node),
             )
         )
     for key, value in node.items():

@@ -139,7 +139,10 @@ def _alter_domain(node: Tree) -> w.AlterDomain:
     what = _DOMAIN_ACTIONS[node["subtype"]]
     if what == "add" and constraint is not None and constraint.kind == "not_null":
         what = "set_not_null"
-    return w.AlterDomain(name_of_parts(strings(node["typeName"])), what, constraint, node.get("name", ""))
+    default = expression_of_node(definition) if what == "default" and definition else None
+    return w.AlterDomain(
+        name_of_parts(strings(node["typeName"])), what, constraint, node.get("name", ""), default
+    )
 
 
 def _create_function(node: Tree) -> w.CreateFunction:

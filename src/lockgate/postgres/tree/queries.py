@@ -10,7 +10,7 @@ from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.pushing import shown_as
 from lockgate.postgres.tree.wording import Unknown
-from lockgate.postgres.tree.written import chooses, merged, sets_of
+from lockgate.postgres.tree.written import chooses, merged, puts_of, sets_of
 
 Tree = dict[str, Any]
 
@@ -71,6 +71,7 @@ def _writes(kind: str, box: str) -> Callable[[Tree], w.Dml]:
             columns=tuple(columns),
             sets=sets_of(node),
             events=merged(node),
+            puts=puts_of(node),
             returning="returningClause" in node,
             literals=literals,
         )

@@ -40,7 +40,8 @@ class TypeName(Word, frozen=True):
 
 
 class Test(Word, frozen=True, tag="test"):
-    """A column held against constants. ``op``: = (any of several values), <> (none of them), <, <=, >, >=, null, not null.
+    """A column held against constants. ``op``: = (any of several values), <> (none of them), <, <=, >, >=, null, not null,
+    unknown and known (IS UNKNOWN, which the planner takes for IS NULL since 17).
 
     Values are written as by ``conditions.datum``; ``cast`` is the type that the text gives them, where it does.
     """
@@ -106,9 +107,15 @@ class Expression(Word, frozen=True):
     casts: tuple[TypeName, ...] = ()
     # A string literal, when the whole expression is one (also cast): for nextval and the like.
     literal: str | None = None
+    # NULL and nothing else, also cast.
+    null: bool = False
     sequences: tuple[str, ...] = ()
     # The parser's tree without places, for index expressions and predicates: equal text, equal shape.
     shape: str = ""
+
+
+Put = tuple[tuple[str, ...], tuple[str, ...]]
+"""A row that a MERGE inserts: the columns it names, and what it gives them, as ``conditions.datum`` writes it."""
 
 
 class Write(Word, frozen=True):
@@ -119,6 +126,7 @@ class Write(Word, frozen=True):
     events: tuple[str, ...] = ()
     where: bool = False
     sets: tuple[tuple[str, str], ...] = ()
+    puts: tuple[Put, ...] = ()
 
 
 class Query(Word, frozen=True):

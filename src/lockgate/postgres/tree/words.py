@@ -51,6 +51,7 @@ from lockgate.postgres.tree.shapes import Expression as Expression
 from lockgate.postgres.tree.shapes import Insert as Insert
 from lockgate.postgres.tree.shapes import LockMode as LockMode
 from lockgate.postgres.tree.shapes import Name as Name
+from lockgate.postgres.tree.shapes import Put as Put
 from lockgate.postgres.tree.shapes import Query as Query
 from lockgate.postgres.tree.shapes import Test as Test
 from lockgate.postgres.tree.shapes import TypeName as TypeName
@@ -318,6 +319,7 @@ class AlterDomain(Word, frozen=True):
     what: str
     constraint: Constraint | None = None
     constraint_name: str = ""
+    default: Expression | None = None
 
 
 class Routine(Word, frozen=True):
@@ -411,6 +413,8 @@ class Dml(Word, frozen=True):
     insert: Insert | None = None
     # What it may do to the rows of its target: those of MERGE, and UPDATE of ON CONFLICT.
     events: tuple[str, ...] = ()
+    # The rows that a MERGE inserts.
+    puts: tuple[Put, ...] = ()
     # EXPLAIN, PREPARE and DECLARE only look.
     runs: bool = True
     returning: bool = False

@@ -4,7 +4,7 @@ from typing import Any
 
 from lockgate.postgres.tree.conditions import MOST_ROWS
 from lockgate.postgres.tree.constants import datum, strings
-from lockgate.postgres.tree.shapes import Insert, Name
+from lockgate.postgres.tree.shapes import Insert, Name, Put
 
 Tree = dict[str, Any]
 DEFAULT = "default"
@@ -29,8 +29,12 @@ def insert_of(node: Tree) -> Insert:
         defaults=tuple(
             sorted({at for row in rows for at, value in enumerate(row) if "SetToDefault" in value})
         ),
-        rows=tuple([tuple(map(datum, row)) for row in rows]) if len(rows) <= MOST_ROWS else (),
+        rows=tuple([tuple(map(_put, row)) for row in rows]) if len(rows) <= MOST_ROWS else (),
     )
+
+
+def _put(value: Tree) -> str:
+    return DEFAULT if "SetToDefault" in value else datum(value)
 
 
 def _width(select: Tree) -> int:
@@ -44,6 +48,19 @@ def merged(node: Tree) -> tuple[str, ...]:
     clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
     kinds = [str(clause.get("commandType", "")).removeprefix("CMD_").lower() for clause in clauses]
     return tuple(dict.fromkeys([kind for kind in kinds if kind != "nothing"]))
+
+
+def puts_of(node: Tree) -> tuple[Put, ...]:
+    """The rows that the clauses of a MERGE insert."""
+    clauses = [item["MergeWhenClause"] for item in node.get("mergeWhenClauses", ())]
+    return tuple([
+        (
+            tuple([item["ResTarget"]["name"] for item in clause.get("targetList", ())]),
+            tuple(map(_put, clause.get("values", ()))),
+        )
+        for clause in clauses
+        if clause.get("commandType") == "CMD_INSERT"
+    ])  # fmt: skip
 
 
 def chooses(node: Tree) -> bool:

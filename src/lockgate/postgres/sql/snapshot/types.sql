@@ -7,7 +7,8 @@ SELECT pg_catalog.row_to_json(found)::text
            COALESCE((SELECT pg_catalog.json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
                       WHERE k.contypid = t.oid AND k.contype = 'c'), '{}') AS constraints,
            COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.oid) FROM pg_catalog.pg_constraint k
-                      WHERE k.contypid = t.oid AND k.contype = 'c'), '[]') AS checks
+                      WHERE k.contypid = t.oid AND k.contype = 'c'), '[]') AS checks,
+           CASE WHEN t.typtype = 'd' THEN COALESCE(pg_catalog.pg_get_expr(t.typdefaultbin, 0), '') ELSE '' END AS fallback
       FROM pg_catalog.pg_type t
       JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
       LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
