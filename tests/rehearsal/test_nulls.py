@@ -201,20 +201,26 @@ def test_what_a_share_says() -> None:
 
 
 def test_which_parameters_are_tried() -> None:
-    """Those that are written into a column that may hold NULL, through casts, functions and sources too, and not what is added to a value; of several rows the first one's."""
+    """Those that are written into a column that may hold NULL, through casts, functions, operators, sources and documents too; of several rows the first one's."""
     columns = (ColumnOf("a", "text", "text", not_null=True), ColumnOf("b", "text", "text"), ColumnOf("c", "int", "int4"))  # fmt: skip
     tables = [Table(7, "r", "public", "t", columns)]
 
     def tried(text: str) -> list[tuple[object, str]]:
         (query,) = queries_of(text)
-        return [
-            (numbers[0] if len(numbers) == 1 else numbers, column.name)
-            for numbers, _, column in written(query, tables)
-        ]
+        found = []
+        for holes, _, column in written(query, tables):
+            told = [".".join(map(str, (number, *path))) if path else number for number, path in holes]
+            found.append((told[0] if len(told) == 1 else tuple(told), column.name))
+        return found
 
     assert tried("insert into t values ($1, $2, $3::int)") == [(2, "b"), (3, "c")]
-    assert tried("insert into t (a, b) values ($1, 'x'), ($2, $3 || 'x'), ($4, lower($5)), ($6, $7)") == [(5, "b"), (7, "b")]  # fmt: skip
-    assert tried("update t set b = $1, c = c + $2 where b = $3") == [(1, "b")]
+    assert tried("insert into t (a, b) values ($1, 'x'), ($2, $3 || 'x'), ($4, lower($5)), ($6, $7)") == [(3, "b"), (5, "b"), (7, "b")]  # fmt: skip
+    assert tried("update t set b = $1, c = c + $2 where b = $3") == [(1, "b"), (2, "c")]
+    assert tried("insert into t (a, b, c) values ('x', $1 || 'y', ($2 > 3 and $3)::int)") == [
+        (1, "b"),
+        (2, "c"),
+        (3, "c"),
+    ]
     assert tried("select * from t where b = $1") == tried("delete from t where b = $1") == []
     assert tried("insert into t (a, b) values ('x', $1), ('x', $2)") == [(1, "b")]
     assert tried("update t set (b, c) = ($1, $2) where a = $3") == [(1, "b"), (2, "c")]
@@ -234,12 +240,32 @@ def test_which_parameters_are_tried() -> None:
     assert tried("insert into t (a, b) values ($1, (select $2))") == [(2, "b")]
     assert tried("update t set (b, c) = (select $1, $2)") == [(1, "b"), (2, "c")]
     assert tried("insert into t (a, b) select 'x', lower(v.y) from (values ($1)) v (y)") == [(1, "b")]
+    assert tried(
+        "insert into t (a, b) select 'x', upper(b) from (select lower(b) as b from (select $1 as b) w) b"
+    ) == [(1, "b")]
+    assert tried("insert into t select $1->>'a', $1->'p'->>'b', ($1#>>'{p,0}')::int") == [
+        ("1.p.b", "b"),
+        ("1.p.0", "c"),
+    ]
+    assert tried("update t set b = $1['b'], c = ($2::t).c where a = $1->>'a'") == [("1.b", "b"), ("2.c", "c")]
+    rows = "jsonb_to_recordset($1) as x (a text, b text, c int)"
+    every = [("1.0.b", "b"), ("1.0.c", "c")]
+    assert tried(f"insert into t select * from {rows}") == every
+    assert tried(f"with v as (select a, b, c from {rows}) insert into t select * from v") == every
+    assert tried("insert into t select * from jsonb_populate_recordset(null::t, $1)") == every
+    assert tried("insert into t select (r).* from unnest($1::t[]) r") == every
+    assert tried("insert into t (a, b) select (r).a, r.b from unnest($1::public.t[]) r") == every[:1]
+    assert tried("insert into t select ($1::t).*") == [("1.b", "b"), ("1.c", "c")]
+    assert tried(
+        "insert into t select * from json_table($1, '$.all[*]' columns (a text, b text path '$.in.b', n for ordinality))"
+    ) == [("1.all.0.in.b", "b")]
     assert (
-        tried(
-            "insert into t (a, b) select 'x', upper(b) from (select lower(b) as b from (select $1 as b) w) b"
-        )
-        == []
+        tried("insert into t (a, b) select e->>'a', lower(e->>'b') from jsonb_array_elements($1) e")
+        == every[:1]
     )
+    assert tried(
+        "insert into t (a, b) select x.a, x.b from jsonb_array_elements($1) e, jsonb_to_record(e->'in') x (a text, b text)"
+    ) == [("1.0.in.b", "b")]
     assert tried("insert into t (a, b) values ('x', coalesce($1, $2))") == [((1, 2), "b")]
     assert tried("insert into t (a, b) values ('x', case when $1 then $2 else $3 end)") == [((2, 3), "b")]
     assert tried("insert into t (a, b) values ('x', left(nullif($1, '') collate \"C\", 3))") == [(1, "b")]

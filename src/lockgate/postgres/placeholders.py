@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from lockgate.postgres.documents import Given, piece_of, record_of, traced
 from lockgate.postgres.script import ScriptError, split
-from lockgate.postgres.sources import Given, given, nth, rows, traced
+from lockgate.postgres.sources import given, nth, rows
 from lockgate.postgres.tree.library import SyntaxProblem, tree_json
 
 Node = Any
@@ -20,13 +21,30 @@ KINDS = {
 """Kinds of statement that the server can prepare, and whether they read or write."""
 
 
+class Field(NamedTuple):
+    """What a part of a JSON document or of a row stands for; ``path`` leads to it, a number is a place in an array. The rest is as in ``Use``.
+
+    ``kind`` is the type that the query gives it, "" where it says none. A part of a row is of the type ``record`` (schema, name). Where ``path`` ends with
+    ``*`` all columns of ``record`` are meant, in their order, written from ``position`` on, or into ``names``.
+    """
+
+    path: tuple[str | int, ...]
+    role: str
+    relations: tuple[tuple[str, str], ...] = ()
+    column: str = ""
+    position: int = -1
+    kind: str = ""
+    record: tuple[str, str] | None = None
+    names: tuple[str, ...] = ()
+
+
 class Use(NamedTuple):
     """What ``$number`` stands for. ``role`` is insert, set, within, operand, filter, limit or other; ``relations`` are tried in order.
 
     ``within`` is an argument of a function whose value is written into the column, ``operand`` one of an operator.
 
     ``column`` is "" where none is named; then ``position`` (from 0) tells the column of an INSERT without a list.
-    ``many`` says that an array is wanted.
+    ``many`` says that an array is wanted. ``fields`` are what its parts stand for, where it is a document or a row.
     """
 
     number: int
@@ -35,6 +53,13 @@ class Use(NamedTuple):
     column: str = ""
     position: int = -1
     many: bool = False
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def every(self) -> "tuple[Use, ...]":
+        """What it stands for as a whole, and what each of its parts does."""
+        parts = (Use(self.number, f.role, f.relations, f.column, f.position) for f in self.fields)
+        return (self, *parts)
 
 
 class Query(NamedTuple):
@@ -183,8 +208,24 @@ def _cells(
         column = names[number] if number < len(names) else ""
         position = -1 if names else number
         for node in traced(cell, known):
-            _note(uses, node, "insert", table, column, position=position)
-            _within(uses, node, table, column, known if node is cell else (), position=position)
+            here = known if node is cell else ()
+            if _star(uses, node, table, names[number:], number, here):
+                return  # how many columns that fills, only the catalog tells
+            if not _note(uses, node, "insert", table, column, position=position, known=here):
+                _within(uses, node, table, column, here, position=position)
+
+
+def _star(
+    uses: dict[int, Use], node: Node, table: tuple[tuple[str, str], ...], names: list[str], position: int, known: Sequence[Given],
+) -> bool:  # fmt: skip
+    """Note all columns of a row that go into the table from ``position`` on; True where nothing else can come of it."""
+    array = record_of(node)
+    piece = piece_of(node if array is None else array, known)
+    if piece is None or piece.record is None or (array is None and piece.path[-1:] != ("*",)):
+        return False
+    path = piece.path if array is None else (*piece.path, 0, "*")
+    _part(uses, piece.number, Field(path, "insert", table, "", position, "", piece.record, tuple(names)))
+    return array is None
 
 
 def _merge(
@@ -209,6 +250,10 @@ _INSIDE = {
     "CaseExpr": ("args", "defresult"),
     "CaseWhen": ("result",),
     "A_Expr": ("lexpr", "rexpr"),
+    "BoolExpr": ("args",),
+    "RowExpr": ("args",),
+    "A_ArrayExpr": ("elements",),
+    "NamedArgExpr": ("arg",),
     "TypeCast": ("arg",),
     "CollateClause": ("arg",),
 }
@@ -235,10 +280,12 @@ def _within(
         inner = [node[key].get(part, ()) for part in parts]
         for one in [item for part in inner for item in (part if isinstance(part, list) else [part])]:
             for value in traced(one, known):
-                if key != "TypeCast":
-                    _note(uses, value, inside, relations, column, position=position)
                 # What a source gives is written in that source's own terms: its names are not looked up here again.
                 deeper = known if value is one else ()
+                if key != "TypeCast" and _note(
+                    uses, value, inside, relations, column, position=position, known=deeper
+                ):
+                    continue
                 _within(uses, value, relations, column, deeper, position=position, role=inside)
 
 
@@ -250,8 +297,9 @@ def _assignments(
         relations = tuple((schema, name) for _, schema, name in around)
         given_here = _one_of_many(target.get("val", {}))
         for value in traced(given_here, known):
-            _note(uses, value, "set", relations, target.get("name", ""))
-            _within(uses, value, relations, target.get("name", ""), known if value is given_here else ())
+            here = known if value is given_here else ()
+            if not _note(uses, value, "set", relations, target.get("name", ""), known=here):
+                _within(uses, value, relations, target.get("name", ""), here)
 
 
 def _one_of_many(value: Node) -> Node:
@@ -272,7 +320,7 @@ def _comparison(
         items = other.get("List", {}).get("items", [other]) if isinstance(other, dict) else [other]
         for item in items:
             for value in traced(_inner(item), known):
-                _note(uses, value, "filter", named[0], named[1], many=many)
+                _note(uses, value, "filter", named[0], named[1], many=many, known=known)
 
 
 def _column(
@@ -311,9 +359,23 @@ def _note(
     *,
     position: int = -1,
     many: bool = False,
-) -> None:
-    while isinstance(node, dict) and "TypeCast" in node:
-        node = node["TypeCast"].get("arg", {})
-    number = node.get("ParamRef", {}).get("number", 0) if isinstance(node, dict) else 0
-    if number and (number not in uses or uses[number].role == "other"):
-        uses[number] = Use(number, role, relations, column, position, many)
+    known: Sequence[Given] = (),
+) -> bool:
+    """Note what the parameter that ``node`` is, or is a part of, stands for; True where it is one."""
+    piece = piece_of(node, known)
+    if piece is None:
+        return False
+    if piece.path:
+        field = Field(piece.path, role, relations, column, position, piece.kind, piece.record)
+        _part(uses, piece.number, field)
+        return True
+    there = uses.get(piece.number, Use(piece.number, "other"))
+    if there.role == "other":
+        uses[piece.number] = Use(piece.number, role, relations, column, position, many, there.fields)
+    return True
+
+
+def _part(uses: dict[int, Use], number: int, field: Field) -> None:
+    there = uses.get(number, Use(number, "other"))
+    if field not in there.fields:
+        uses[number] = there._replace(fields=(*there.fields, field))

@@ -83,6 +83,8 @@ def literal(text: str) -> str:
 
 HOLDS_ROWS = "r"
 CAN_BE_ASKED = "rpvm"
+HAS_COLUMNS = "rpvmc"
+"""What can be asked, and composite types."""
 
 
 _PREPARED = "lockgate_tables"

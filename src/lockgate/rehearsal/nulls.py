@@ -1,7 +1,7 @@
 """NULL that a release may send: the parameters of a query are never NULL by themselves, and a new NOT NULL refuses only that.
 
-Each parameter that a query writes into a column that may hold NULL, as it is or through functions, is tried with NULL where
-the query first works; of an array that is written in rows, an element. What adds to a value that is there is not tried.
+Each parameter that a query writes into a column that may hold NULL, as it is, through functions or as an operand, is tried with
+NULL where the query first works; of an array that is written in rows, an element; of a JSON document or a row, the part.
 What worked then and fails later is in doubt: whether the release ever sends NULL, only the rows of production show, by
 their share of NULLs in that column. What files do to old rows, and moves, does not matter: it is about rows yet to come.
 """
@@ -17,13 +17,15 @@ from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.compatibility import BREAKS, COMPATIBLE, HOLD
 from lockgate.rehearsal.likeness import percent
 from lockgate.rehearsal.older import Refusal
-from lockgate.rehearsal.parameters import place_of
+from lockgate.rehearsal.parameters import parts_of, place_of
+from lockgate.rehearsal.shapes import without
 from lockgate.rehearsal.trials import Trial, error_of
 
 MOST = 8
 """How many parameters of a query are tried with NULL one at a time; more are tried together, and by themselves where that fails."""
 _NO_REFERENCE = "23503"
-_WRITTEN = ("insert", "set", "within")
+_WRITTEN = ("insert", "set", "within", "operand")
+_INSIDE = ("within", "operand")
 
 Execute = Callable[[Trial], list[str]]
 Share = Callable[[Table, ColumnOf], float | None]
@@ -31,8 +33,10 @@ Share = Callable[[Table, ColumnOf], float | None]
 
 Ways = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 """Calls with NULL, each beside those of the same values without it."""
-Written = tuple[tuple[int, ...], Table, ColumnOf]
-"""The numbers of parameters that make one value, and where it is written to."""
+Hole = tuple[int, tuple[str | int, ...]]
+"""What is NULL: a parameter by its number, and the path to a part of it, () for the whole."""
+Written = tuple[tuple[Hole, ...], Table, ColumnOf]
+"""The parameters that make one value, and where it is written to."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -59,15 +63,24 @@ def written(query: Query, tables: Iterable[Table]) -> list[Written]:
     known = {(t.schema, t.name): t for t in tables}
     found: dict[tuple[int, str, str], Written] = {}
     for use in query.uses:
-        place = place_of(use, known) if use.role in _WRITTEN else None
-        if place is None or place[1].not_null:
-            continue
-        key = (place[0].oid, place[1].name, use.role)
-        # coalesce($1, $2) is NULL only where both are.
-        before = found[key][0] if key in found and use.role == "within" else ()
-        if before or key not in found:
-            found[key] = ((*before, use.number), *place)
+        parts = [(path, part, place) for path, part, place, _ in parts_of(use, known)]
+        of_rows = any(field.record for field in use.fields) and parts
+        for path, part, place in parts if of_rows else [((), use, place_of(use, known)), *parts]:
+            if place is None or part.role not in _WRITTEN:
+                continue
+            if place[1].not_null and not (part.role in _INSIDE and _may_hold_inside(place[1])):
+                continue
+            key = (place[0].oid, place[1].name, part.role)
+            # coalesce($1, $2) is NULL only where both are.
+            before = found[key][0] if key in found and part.role == "within" else ()
+            if before or key not in found:
+                found[key] = ((*before, (use.number, path)), *place)
     return list(found.values())
+
+
+def _may_hold_inside(column: ColumnOf) -> bool:
+    """Whether a value of the column, which is not NULL, may have NULL inside: a row, a document, an array."""
+    return column.category in ("C", "A") or column.base in ("json", "jsonb")
 
 
 def sendable(
@@ -88,30 +101,49 @@ def sendable(
     # Of an array whose elements are written in rows of their own, one of them is NULL.
     arrays = {
         number
-        for numbers, _, column in wanted
-        for number in numbers
-        if column.category != "A" and types[number - 1].endswith("[]")
+        for holes, _, column in wanted
+        for number, path in holes
+        if not path and column.category != "A" and types[number - 1].endswith("[]")
     }
 
-    def ways(*numbers: int) -> Ways:
-        nulls = {number: "{NULL}" if number in arrays else None for number in numbers}
-        sent = [[nulls.get(n, value) for n, value in enumerate(row, 1)] for row in rows]
+    def emptied(number: int, value: str | None, paths: Sequence[tuple[str | int, ...]]) -> str | None:
+        if () in paths or value is None:
+            return "{NULL}" if number in arrays else None
+        for path in paths:
+            value = _without(wire, value, path, types[number - 1])
+        return value
+
+    def ways(*holes: Hole) -> Ways:
+        at: dict[int, list[tuple[str | int, ...]]] = {}
+        for number, path in holes:
+            at.setdefault(number, []).append(path)
+        sent = [
+            [emptied(n, value, at[n]) if n in at else value for n, value in enumerate(row, 1)] for row in rows
+        ]
         return tuple(
             (tuple(execute([with_null])), tuple(execute([row])))
             for with_null, row in zip(sent, rows, strict=True)
         )
 
-    def working(*numbers: int) -> Ways:
-        return tuple(way for way in ways(*numbers) if error_of(wire, way[0]) is None)
+    def working(*holes: Hole) -> Ways:
+        return tuple(way for way in ways(*holes) if error_of(wire, way[0]) is None)
 
-    one = [Sent(t.key, c.name, working(*numbers), share(t, c)) for numbers, t, c in wanted[:MOST]]
+    one = [Sent(t.key, c.name, working(*holes), share(t, c)) for holes, t, c in wanted[:MOST]]
     found: list[Sent | Together] = [sent for sent in one if sent.ways]
     rest = wanted[MOST:]
-    together = working(*(number for numbers, _, _ in rest for number in numbers)) if rest else ()
+    together = working(*(hole for holes, _, _ in rest for hole in holes)) if rest else ()
     if together:
-        each = tuple(Sent(t.key, c.name, ways(*numbers), share(t, c)) for numbers, t, c in rest)
+        each = tuple(Sent(t.key, c.name, ways(*holes), share(t, c)) for holes, t, c in rest)
         found.append(Together(together, each))
     return found
+
+
+def _without(wire: Wire, value: str, path: tuple[str | int, ...], kind: str) -> str:
+    """The document or row ``value`` with NULL at ``path``; as it is where it has no such part."""
+    try:
+        return wire.value(f"SELECT {without(value, path, kind)}") or value
+    except ServerError:
+        return value
 
 
 def refusal(wire: Wire, sent: Iterable[Sent | Together]) -> Refusal | None:
@@ -148,11 +180,11 @@ def judged(sent: Sent, message: str) -> tuple[str, str]:
 
 def _refused(wire: Wire, ways: Ways) -> ServerError | None:
     """The error that the NULL meets now and the same values without it do not."""
-    for calls, without in ways:
+    for calls, ordinary in ways:
         error = error_of(wire, calls)
         if error is None:
             continue
-        other = error_of(wire, without)
+        other = error_of(wire, ordinary)
         # Rows to which the values refer may be gone by now, which is looked at elsewhere and says nothing of the NULL.
         if other is None or (other.sqlstate == _NO_REFERENCE != error.sqlstate):
             return error

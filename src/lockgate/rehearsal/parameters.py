@@ -5,10 +5,12 @@ then on they are fixed, so that what fails later fails because of the schema.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from lockgate.postgres.placeholders import Query, Use
+from lockgate.postgres.placeholders import Field, Query, Use
 from lockgate.postgres.tables import ColumnOf, Table, quote
+from lockgate.rehearsal.shapes import made_of
 from lockgate.rehearsal.values import candidates, chosen, expression
 
 FRESH = 910_001
@@ -33,24 +35,19 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
     The two calls of a pair differ in keys only, as two inserts of an application may: a new unique constraint shows.
     """
     known = {(t.schema, t.name): t for t in tables}
-    wanted = [_fitting(use, known, types) for use in query.uses]
-    allowed = [_allowed(use, place) for use, place, _ in wanted]
-    free = [*_PLAIN] if any(place is None and use.role != "limit" for use, place, _ in wanted) else []
+    wanted = _wanted_of(query, known, types)
+    every = [one for whole in wanted for one in whole.every]
+    free = [*_PLAIN] if any(one.place is None and one.use.role != "limit" for one in every) else []
     variants = [*_VARIANTS, *free]
-    most = min(MOST + len(free), len(variants) + max(map(len, allowed), default=0)) if query.uses else 1
+    spoken = max((len(_allowed(one.use, one.place)) for one in every), default=0)
+    most = min(MOST + len(free), len(variants) + spoken) if query.uses else 1
     made: list[list[list[str]]] = []
     for number in range(most):
         variant = variants[number] if number < len(variants) else ""
-        turn = number - len(variants)
-        row = [
-            choices[turn % len(choices)]
-            if turn >= 0 and choices
-            else _value(use, place, kind, variant, seed, FRESH + number * 13)
-            for (use, place, kind), choices in zip(wanted, allowed, strict=True)
-        ]
+        row = [_made(one, variant, seed, FRESH + number * 13, number - len(variants)) for one in wanted]
         made.append([_texts(row)])
     if _MEETS.search(query.text):
-        row = [_value(use, place, kind, THERE, seed, FRESH + most * 13) for use, place, kind in wanted]
+        row = [_made(one, THERE, seed, FRESH + most * 13) for one in wanted]
         made.append([_texts(row)])
     return made + _pairs(wanted, seed)
 
@@ -58,23 +55,23 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
 def absent_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: int) -> list[list[str]]:
     """One set of parameters, for one call, whose conditions look for keys that no row has."""
     known = {(t.schema, t.name): t for t in tables}
-    wanted = [_fitting(use, known, types) for use in query.uses]
-    return [_texts(_value(use, place, kind, ABSENT, seed, FRESH) for use, place, kind in wanted)]
+    wanted = _wanted_of(query, known, types)
+    return [_texts(_made(one, ABSENT, seed, FRESH) for one in wanted)]
 
 
 def _pairs(wanted: "Sequence[Wanted]", seed: int) -> list[list[list[str]]]:
     """Two inserts in a row, alike but for their keys: those that are unique by themselves, and all that are part of a key."""
-    if not any(use.role == "insert" for use, _, _ in wanted):
+    if not any(one.use.role == "insert" for whole in wanted for one in whole.every):
         return []
     number = FRESH + PAIRED
 
     def row(step: int, *, whole: bool) -> list[str]:
-        values = []
-        for use, place, kind in wanted:
-            column = place[1] if place else None
+        def of_key(one: Wanted) -> int:
+            column = one.place[1] if one.place else None
             key = column is not None and (column.unique if whole else column.alone)
-            values.append(_value(use, place, kind, "", seed, number + (step if key else 0)))
-        return _texts(values)
+            return number + (step if key else 0)
+
+        return _texts(_made(one, "", seed, of_key) for one in wanted)
 
     return [[row(0, whole=whole), row(1, whole=whole)] for whole in (False, True)]
 
@@ -84,8 +81,69 @@ def _texts(row: Iterable[str]) -> list[str]:
 
 
 Place = tuple[Table, ColumnOf] | None
-Wanted = tuple[Use, Place, str]
-"""A parameter, where its value goes or comes from, and the type that the server gives it."""
+
+
+class Wanted(NamedTuple):
+    """A parameter, where its value goes or comes from, and the type that the server gives it. ``parts`` are those of a document or row."""
+
+    use: Use
+    place: Place
+    kind: str
+    parts: "tuple[tuple[tuple[str | int, ...], Wanted], ...]" = ()
+
+    @property
+    def every(self) -> "Iterable[Wanted]":
+        """What values are made for: its parts, or itself."""
+        return [one for _, one in self.parts] if self.parts else [self]
+
+
+def _wanted_of(query: Query, known: dict[tuple[str, str], Table], types: Sequence[str]) -> "list[Wanted]":
+    found = []
+    for use in query.uses:
+        one = _fitting(use, known, types)
+        found.append(one._replace(parts=tuple(_parts(use, known))))
+    return found
+
+
+def _parts(use: Use, known: dict[tuple[str, str], Table]) -> "Iterator[tuple[tuple[str | int, ...], Wanted]]":
+    seen = set()
+    for path, part, place, kind in parts_of(use, known):
+        if path not in seen:
+            seen.add(path)
+            role = "insert" if part.role in ("within", "operand") and place is not None else part.role
+            yield path, Wanted(part._replace(role=role), place, kind)
+
+
+def parts_of(
+    use: Use, known: dict[tuple[str, str], Table]
+) -> "Iterator[tuple[tuple[str | int, ...], Use, Place, str]]":
+    """The parts of a document or row: the path to each, what it stands for, its place, the type that the query gives it ("" for none)."""
+    for field in use.fields:
+        row = None if field.record is None else _relation(field.record, known)
+        if field.record is not None and row is None:
+            continue  # no row of a type that is known here
+        if field.path[-1] == "*":
+            yield from _all_columns(use.number, field, row, known)
+            continue
+        if row is not None and all(column.name != field.path[-1] for column in row.columns):
+            continue  # the bare name was one of another source
+        part = Use(use.number, field.role, field.relations, field.column, field.position)
+        yield field.path, part, place_of(part, known), field.kind
+
+
+def _all_columns(
+    number: int, field: Field, row: Table | None, known: dict[tuple[str, str], Table]
+) -> "Iterator[tuple[tuple[str | int, ...], Use, Place, str]]":
+    for step, column in enumerate(row.columns if row else ()):
+        name = field.names[step] if step < len(field.names) else ""
+        position = -1 if name else field.position + step
+        part = Use(number, field.role, field.relations, name, position)
+        yield (*field.path[:-1], column.name), part, place_of(part, known), column.type
+
+
+def _relation(name: tuple[str, str], known: dict[tuple[str, str], Table]) -> Table | None:
+    schema, bare = name
+    return next((t for t in known.values() if t.name == bare and schema in ("", t.schema)), None)
 
 
 def place_of(use: Use, known: dict[tuple[str, str], Table]) -> Place:
@@ -109,9 +167,9 @@ def _fitting(use: Use, known: dict[tuple[str, str], Table], types: Sequence[str]
     if use.role in ("within", "operand") and place is not None:
         many = kind.endswith("[]") and place[1].category != "A"
         if _bare(kind.removesuffix("[]") if many else kind) not in (place[1].base, place[1].type):
-            return use, None, kind
-        return use._replace(role="insert", many=many), place, kind
-    return use, place, kind
+            return Wanted(use, None, kind)
+        return Wanted(use._replace(role="insert", many=many), place, kind)
+    return Wanted(use, place, kind)
 
 
 def _allowed(use: Use, place: Place) -> list[str]:
@@ -126,6 +184,27 @@ def _allowed(use: Use, place: Place) -> list[str]:
     if use.many or use.role not in ("insert", "set"):
         return []
     return chosen(column, "7") or candidates(column, table.checks, "7")
+
+
+def _made(
+    one: Wanted, variant: str, seed: int, number: "int | Callable[[Wanted], int]", turn: int = -1
+) -> str:
+    """The value of a parameter: for ``turn`` from 0 on one of those that are allowed, else for ``variant``; of a document or row, of all its parts."""
+    if one.parts and variant not in _PLAIN:
+        leaves = [
+            (path, f"pg_catalog.to_jsonb(({_made(part, variant, seed, number, turn)})::{_type_of(part)})")
+            for path, part in one.parts
+        ]
+        return made_of(leaves, one.kind)
+    choices = _allowed(one.use, one.place) if turn >= 0 else []
+    if choices:
+        return choices[turn % len(choices)]
+    count = number if isinstance(number, int) else number(one)
+    return _value(one.use, one.place, one.kind or "text", variant, seed, count)
+
+
+def _type_of(part: Wanted) -> str:
+    return part.kind or "text" if part.place is None or part.use.many else part.place[1].type
 
 
 def _value(use: Use, place: Place, kind: str, variant: str, seed: int, number: int) -> str:

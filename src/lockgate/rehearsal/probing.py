@@ -11,7 +11,7 @@ import msgspec
 
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.tables import CAN_BE_ASKED, Table, literal, read_tables
+from lockgate.postgres.tables import HAS_COLUMNS, Table, literal, read_tables
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
 from lockgate.record.words import agree, counted
@@ -238,7 +238,7 @@ class Probe:
         return f"fails for rows to which the new release refers from {', '.join(t.key for t in new)}"
 
     def _tables(self, fresh: Wire) -> list[Table]:
-        return self._choices.settle(fresh, read_tables(fresh, kinds=CAN_BE_ASKED))
+        return self._choices.settle(fresh, read_tables(fresh, kinds=HAS_COLUMNS))
 
     def _as_roles(self, fresh: Wire, subject: _Subject) -> str:
         """Run it as each role that may use the tables. Raises ``ServerError`` when one under which it worked cannot any more."""
@@ -362,7 +362,7 @@ def _with(last: Outcome, refused: Refusal) -> Outcome:
 
 
 def _writes_values(query: Query) -> bool:
-    return any(use.role in ("insert", "set") for use in query.uses)
+    return any(one.role in ("insert", "set") for use in query.uses for one in use.every)
 
 
 def _evaluated(wire: Wire, expression: str) -> str | None:

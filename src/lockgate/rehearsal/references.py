@@ -35,7 +35,7 @@ def unknowable(query: Query, tables: Sequence[Table], known: Known) -> str:
     They can where the parent was there already and the column is named like a reference to it.
     """
     names = {(t.schema, t.name): t for t in tables}
-    for use in query.uses:
+    for use in (one for whole in query.uses for one in whole.every):
         if use.role not in ("insert", "set"):
             continue
         place = place_of(use, names)
@@ -65,12 +65,10 @@ def same_moment(detail: str, query: Query, tables: Iterable[Table]) -> bool:
     if found is None:
         return False
     names = {name.strip().strip('"') for name in found[1].split(",")}
-    given = {use.column for use in query.uses}
+    uses = [one for whole in query.uses for one in whole.every]
+    given = {use.column for use in uses}
     targets = {
-        relation
-        for use in query.uses
-        if use.role in ("insert", "within", "operand")
-        for relation in use.relations
+        relation for use in uses if use.role in ("insert", "within", "operand") for relation in use.relations
     }
     return any(
         column.name in names - given and column.default and column.base in _TIMES
