@@ -12,13 +12,19 @@ _OF_ROWS = frozenset({"23502", "23503", "23514"})
 
 
 class Breakable(msgspec.Struct, frozen=True):
-    """A constraint that holds for new rows only. ``table`` as reports show it; ``check`` is the expression of a CHECK, else ""."""
+    """A constraint that holds for new rows only. ``table`` as reports show it, ``quoted`` as SQL takes it; ``check`` is the expression of a CHECK, else "".
+
+    ``definition`` is what ADD CONSTRAINT takes, ``columns`` a JSON list of the names that it speaks of.
+    """
 
     oid: str
     table: str
     name: str
     count: str
     check: str
+    quoted: str = ""
+    definition: str = ""
+    columns: str = "[]"
 
 
 def read_breakable(wire: Wire) -> list[Breakable]:

@@ -15,6 +15,7 @@ from lockgate.rehearsal.filling import Filling
 from lockgate.rehearsal.probing import Probe
 from lockgate.rehearsal.replay import FileLog, observe
 from lockgate.rehearsal.verdict import Check, failed, held, passed
+from lockgate.rehearsal.within import added_before, breaks_for_any_row, put_on
 
 OF_ROWS = ("22", "23", "P0")
 """Classes of SQLSTATE that depend on the rows that are there: bad data, violated constraints, what a block raises."""
@@ -50,6 +51,8 @@ class Course:
         """Revision → why the file did not apply on made-up rows."""
         self._mended: set[str] = set()
         """Revisions that could not VALIDATE what our rows from before it broke."""
+        self._certain: set[str] = set()
+        """Revisions that cannot VALIDATE what they add themselves, whatever rows are there."""
         self._satisfied: dict[str, Breakable] = {}
         """What was NOT VALID when rows were made to satisfy it, by oid."""
         self.proven: list[Breakable] = []
@@ -92,22 +95,29 @@ class Course:
     def _mend(self, revision: str, error: LockgateError) -> bool:
         """Where our rows break what the file is to VALIDATE: fill the tables anew, as production's are cleaned by then; True to try again.
 
-        The constraint is there since an earlier file, so the new rows satisfy it as every row does that comes after it.
+        The constraint is there since an earlier file, so the new rows satisfy it as every row does that comes after it; or the file
+        adds it itself, and it is put on for as long as the tables are filled.
         """
         tried = revision in self._mended or revision in self._refused
-        of_it = fails_to_validate(error.details.get("statement"), error.details.get("sqlstate"))
-        pending = read_breakable(self._wire) if of_it and self._filling.rows and not tried else []
-        if not pending:
+        failing = error.details.get("statement")
+        if tried or not self._filling.rows or not fails_to_validate(failing, error.details.get("sqlstate")):
             return False
         self._mended.add(revision)
-        self._satisfied |= {one.oid: one for one in pending}
+        statements = self.stage.prepared[revision].statements
+        pending, added = read_breakable(self._wire), added_before(self._wire, statements, failing)
+        if breaks_for_any_row(self._wire, added, statements, failing):
+            self._certain.add(revision)
+            return False
         self._filling.clear()
-        self._filling.fill()
-        return True
+        with put_on(self._wire, added) as held:
+            satisfied = [*pending, *held]
+            self._satisfied |= {one.oid: one for one in satisfied}
+            self._filling.fill()
+        return bool(satisfied)
 
     def _of_validated(self, revision: str) -> None:
         """Say what has to be so of production's rows, for ours were made so."""
-        left = {one.oid for one in read_breakable(self._wire)}
+        left = {one.oid for one in read_breakable(self._wire)}  # without what this file added itself
         for oid in self._satisfied.keys() - left:
             one = self._satisfied.pop(oid)
             self.proven.append(one)
@@ -138,6 +148,7 @@ class Course:
         self.files[file.revision] = file
         if file.revision in self._refused:
             self._of_rows(file.revision, self._refused[file.revision])
+            self._satisfied.clear()  # rows were made to satisfy it, and there are none any more
         elif self._satisfied:
             self._of_validated(file.revision)
         statements = self.stage.prepared[file.revision].statements
@@ -155,7 +166,7 @@ class Course:
             # Rows that the file itself writes met ours, which says nothing about production's.
             self.notes.append(f"{told}; rows that it writes or reads itself met them")
             return
-        if error.details.get("sqlstate") == _CERTAIN:
+        if error.details.get("sqlstate") == _CERTAIN or revision in self._certain:
             self.checks.append(failed(f"rows:{revision}", told, error.code))
         else:
             self.checks.append(

@@ -1,4 +1,5 @@
--- Constraints that hold for new rows only (NOT VALID), each with a SELECT that counts the rows which break it, and the expression of a check.
+-- Constraints that hold for new rows only (NOT VALID), each with a SELECT that counts the rows which break it, the expression of a check,
+-- the table as SQL takes it, the definition and the columns.
 SELECT c.oid::text,
        CASE WHEN n.nspname = 'public' THEN r.relname::text ELSE n.nspname || '.' || r.relname END,
        c.conname,
@@ -7,7 +8,11 @@ SELECT c.oid::text,
          WHEN 'n' THEN pg_catalog.format('SELECT count(*) FROM %s WHERE %s', own.name, keys.nulls)
          ELSE pg_catalog.format('SELECT count(*) FROM %s c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', own.name, keys.filled, other.name, keys.equal)
        END,
-       COALESCE(pg_catalog.pg_get_expr(c.conbin, c.conrelid), '')
+       COALESCE(pg_catalog.pg_get_expr(c.conbin, c.conrelid), ''),
+       pg_catalog.format('%I.%I', n.nspname, r.relname),
+       pg_catalog.pg_get_constraintdef(c.oid),
+       COALESCE((SELECT pg_catalog.jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)), '[]')::text
   FROM pg_catalog.pg_constraint c
   JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
