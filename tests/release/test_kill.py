@@ -1,6 +1,7 @@
 """A pipeline that is killed goes on where it was: at every step, the end is that of an undisturbed release."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from lockgate.release.steps import STEPS
-from release.conftest import SHA
+from release.conftest import PROTECTED, SHA
 from release.stage import TOKEN, rollout_toml, running_workers, service, smoke_toml, workers_toml
 from support.calls import Answer, Project, finish
 
@@ -48,7 +49,7 @@ def hurt(project: Project, point: str, *arguments: str) -> Answer:
     return finish(project.python(str(RUNNER), *arguments, FAULT=fault, SMOKE_TOKEN=TOKEN), 120)
 
 
-def world(project: Project, url: str) -> dict:
+def world(project: Project, url: str, *, smoked: bool = True) -> dict:
     """What a release leaves, without ids and times."""
     with psycopg.connect(url) as connection:
 
@@ -74,7 +75,9 @@ def world(project: Project, url: str) -> dict:
             "artifact": project.artifact(SHA)["status"],
             "smoke": json.loads(
                 (project.root / ".artifacts" / "deploy" / SHA / "api-smoke.json").read_text()
-            )["status"],
+            )["status"]
+            if smoked
+            else "",
         }
 
 
@@ -110,6 +113,46 @@ def test_killed_and_resumed(make: Callable[..., Project], database: str, point: 
     rollouts = (project.root / "rollouts").read_text().split()
     # A command that was killed before its end was written is given once more: it has to be idempotent, and the page says so.
     assert len(rollouts) == (2 if point in ("release:rollout:commanded", "release:rollout:acted") else 1)
+
+
+@pytest.mark.parametrize(
+    ("point", "applied"), [(":prepare:send", 0), (":commit:received", 1), (":alone:send", 2), (":alone:received", 2), ("release:migrate:acted", 3)]
+)  # fmt: skip
+def test_recovered_where_a_rehearsal_is_demanded(
+    make: Callable[..., Project], database: str, point: str, applied: int
+):
+    """kill -9 in a protected environment before, between and after the files: what `release recover` says, typed as it stands, ends the release well;
+    where a part is applied the rest is rehearsed first, and without that the resume is refused."""
+    project = make(PROTECTED.replace("require_rehearsal = false\n", "require_backup = false\n"))
+    project.write("late", "-- lockgate: transaction=off\nCREATE INDEX CONCURRENTLY late ON orders (customer_id);\n")  # fmt: skip
+    project.ok("approve", "approve", "--env", "production", "--actor", "ann")
+    typed(project, "lockgate status --env production --format json > status.json")
+    typed(project, "lockgate rehearse --from-status status.json")
+    assert hurt(project, point, "release", "--sha", SHA, "--env", "production").code == -9
+    with psycopg.connect(database) as connection:
+        done = "SELECT count(*) FROM lockgate.migration_history WHERE state = 'applied'"
+        assert connection.execute(done).fetchone() == (applied,)
+    found = project.ok("release-recover", "release", "recover", "--env", "production")
+    assert found["recommended"] == "resume"
+    commands = next(way for way in found["ways"] if way["id"] == "resume")["commands"]
+    part = 0 < applied < 3
+    assert [c.split()[1] for c in commands] == (["status", "rehearse", "release"] if part else ["release"])
+    if part:
+        assert project.json(*commands[-1].split()[1:]).error("REHEARSAL_MISSING")
+    for command in commands:
+        typed(project, command)
+    after = world(project, database, smoked=False)
+    assert [state for _, _, state in after["history"]] == ["applied"] * 3
+    assert (after["release"], after["running"]) == ([(SHA, "succeeded", "")], [(0,)])
+
+
+def typed(project: Project, command: str) -> None:
+    """Call a command as a person types it; it has to end well."""
+    words, _, into = command.partition(" > ")
+    answer = project.json(*[w for w in shlex.split(words)[1:] if w not in ("--format", "json")])
+    assert answer.code == 0, (command, answer)
+    if into:
+        (project.root / into).write_text(answer.out)
 
 
 def test_dead_release_shows_its_pause(make: Callable[..., Project], database: str):
