@@ -13,6 +13,14 @@ _FOLDER = Path(__file__).parent / "sql" / "home"
 FORMAT = 3
 """The newest format that this lockgate knows; ``sql/home/001.sql`` and on lead there."""
 
+_MAKING = """BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL check_function_bodies = off;
+SET LOCAL max_parallel_maintenance_workers = 0;
+"""
+"""Before the SQL of a format. Bodies name tables that come later in the same transaction, and are checked by the tests, not once
+more in each database; whether workers would help to build an index on no rows need not be thought about either."""
+
 
 @cache
 def steps() -> tuple[tuple[int, str], ...]:
@@ -74,9 +82,7 @@ def bring_up(
     let_in = f"{grants()};\n" if grants is not None else ""
     try:
         # One simple query, in one transaction of the server's own.
-        wire.alone(
-            f"BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n{text}\n{let_in}", meanwhile=meanwhile
-        )
+        wire.alone(f"{_MAKING}{text}\n{let_in}", meanwhile=meanwhile)
         wire.batch([Call("COMMIT")], uncancellable=True, label="home")
     except LockgateError:
         if wire.alive:

@@ -91,8 +91,7 @@ CREATE FUNCTION lockgate.run_is_live(heartbeat_at timestamptz) RETURNS boolean L
          AND (l.classid::bigint, l.objid::bigint) IN ((233269469, 1537866002), (2921361617, 3756736260))) END
 $body$;
 
--- lockgate.move is made by a later file of this format, in the same transaction; bodies are checked when they are called.
-SET LOCAL check_function_bodies = off;
+-- lockgate.move is made by a later file of this format, in the same transaction: bodies are not checked while they are made (home.py).
 
 -- Keeps the keys that format 1 gave, and their meaning.
 CREATE OR REPLACE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
@@ -183,5 +182,3 @@ BEGIN
                            FROM pg_catalog.jsonb_each_text(excluded.wait_buckets) k);
 END
 $body$;
-
-SET LOCAL check_function_bodies = on;
