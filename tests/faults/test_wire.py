@@ -306,18 +306,17 @@ def test_cut_while_an_index_is_built(fresh: Callable[[], str], project: Project,
     invariants.after_rerun(url, CONCURRENT, ended)
 
 
-@pytest.mark.parametrize("moment", ["before the lock", "in a statement", "everything"])
+@pytest.mark.parametrize("moment", ["as the guard's", "before the lock", "in a statement", "everything"])
 def test_half_open(fresh: Callable[[], str], project: Project, relay: Relay, line: Line, moment: str) -> None:
     """A peer that falls silent without a word is given up in bounded time with a named reason; the next run finishes."""
     project.configure(reconnect_seconds=1)
     project.write(*SMALL.files)
     url = fresh()
-    name = {"before the lock": "guard", "in a statement": "file:send", "everything": "file:send"}[moment]
+    name = {"as the guard's": "rename:send", "before the lock": "guard"}.get(moment, "file:send")
     runner = project.start(
         relay.url(url.rsplit("/", 1)[1], connect_timeout="2"),
         "--lock-wait", "1",
-        fault={"kind": "ask", "at": 2, "name": name, "control": line.path} if moment == "before the lock"
-        else {"kind": "ask", "at": 1, "name": name, "control": line.path},
+        fault={"kind": "ask", "at": 1, "name": name, "control": line.path},
         environment={"FAULT_GRACE": "0.5", "MIGRATION_TIMEOUT_SECONDS": "2"},
     )  # fmt: skip
     line.wait()
@@ -325,7 +324,8 @@ def test_half_open(fresh: Callable[[], str], project: Project, relay: Relay, lin
     line.answer()
     ended = runner.wait(30)
     assert ended.reason in ("", "CONNECTION_LOST", "RUN_TIMEOUT"), ended
-    assert (ended.code == 0) == (moment == "before the lock"), ended  # there a new connection is all it takes
+    early = moment in ("as the guard's", "before the lock")
+    assert (ended.code == 0) == early, ended  # there a new connection is all it takes
     relay.thaw()
     relay.cut()
     invariants.after_fault(url, SMALL, ended)

@@ -1,16 +1,31 @@
 """Sessions are opened for each database of each run: what that costs the server is counted, what they say is compared."""
 
-from collections.abc import Iterable
+import contextlib
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import psycopg
 import pytest
 
+from lockgate.config import Migrations, Settings
+from lockgate.migrations.files import read_directory
+from lockgate.migrations.ledger import write_ledger
+from lockgate.migrations.limits import Limits
+from lockgate.migrations.progress import Log
 from lockgate.postgres import home
+from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.durations import LockTimeout, StatementTimeout
+from lockgate.postgres.guard import First, Guard, RunIdentity
 from lockgate.postgres.settings import FACTS, SessionSettings, prepare_session, read_facts
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
+from lockgate.release.look import look_first
+from lockgate.release.operator import new_identity
+from lockgate.release.project import read_files
+from lockgate.release.up import Run
+from support.processes import until
 
 LIMITS = SessionSettings(LockTimeout(3000), StatementTimeout(900_000))
 
@@ -76,3 +91,124 @@ def test_home_is_seen_without_a_right_to_it(database):
         assert not home.exists(wire)
     finally:
         wire.close()
+
+
+@pytest.fixture
+def first(database: str) -> Iterator[Callable[[], First]]:
+    """A function that looks at the database as a run does, and gives the session that looked."""
+    with contextlib.closing(Alarm()) as alarm, contextlib.ExitStack() as stack:
+
+        def make() -> First:
+            made = look_first(Target(database, source="test"), Limits.of(Migrations()), alarm)[1]
+            stack.callback(made.wire.close)
+            return made
+
+        yield make
+
+
+@contextlib.contextmanager
+def guarded(url: str, first: First) -> Iterator[Guard]:
+    """Both locks of a run whose first look was ``first``."""
+    identity = RunIdentity(uuid.uuid4().hex, "up", "tester")
+    target, limits = Target(url, source="test"), Limits.of(Migrations())
+    with (
+        contextlib.closing(Alarm()) as alarm,
+        Guard(target, identity, limits.session(), alarm=alarm, first=first) as guard,
+    ):
+        guard.acquire(5)
+        yield guard
+
+
+HOLDER = "SELECT a.pid, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND a.datname = current_database()"
+
+
+def test_session_that_looked_becomes_the_guards(database, first):
+    """The session of the first look holds the guard's lock under the guard's name, with the guard's settings."""
+    looked = first()
+    with guarded(database, looked) as guard, psycopg.connect(database) as other:
+        assert guard.guard is looked.wire
+        held = dict(other.execute(HOLDER).fetchall())
+        assert held == {
+            looked.facts.backend_pid: f"lockgate/guard {guard.identity.short}",
+            guard.facts.backend_pid: f"lockgate/work {guard.identity.short}",
+        }
+        told = [guard.guard.value(f"SHOW {name}") for name in ("idle_session_timeout", "statement_timeout")]
+        assert told == ["1min", "1min"]
+    assert not looked.wire.alive
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"timeline": "9"}, {"system_identifier": "1"}, {"database_oid": "1"}, {"user": "other"}, {"session_user": "other"}, {"backend_pid": 1},
+    ],
+    ids=lambda moved: next(iter(moved)),
+)  # fmt: skip
+def test_session_that_leads_elsewhere_is_not_taken(database, first, moved):
+    """A first look at another server, timeline, database, role or server session is closed, and the guard gets a session of its own."""
+    looked = first()
+    elsewhere = looked._replace(facts=looked.facts._replace(**moved))
+    with guarded(database, elsewhere) as guard:
+        assert guard.guard is not looked.wire
+        assert not looked.wire.alive
+        assert guard.guard_facts.timeline == guard.facts.timeline
+
+
+def test_session_that_was_lost_is_not_missed(database, first):
+    """Where the server ended the session of the first look, the guard gets a session of its own."""
+    looked = first()
+    with psycopg.connect(database) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [looked.facts.backend_pid])
+    with guarded(database, looked) as guard:
+        assert guard.guard.alive
+        assert guard.guard is not looked.wire
+
+
+def test_session_that_looked_is_closed_where_there_is_no_guard(database, first):
+    """When the work session cannot be opened, the session of the first look is given back."""
+    looked = first()
+    name = database.rsplit("/", 1)[1]
+    with psycopg.connect(database.rsplit("/", 1)[0] + "/postgres", autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')  # type: ignore[call-overload]
+        admin.execute("CREATE ROLE lockgate_test_limited LOGIN")
+        try:
+            url = database.replace("//postgres@", "//lockgate_test_limited@")
+            with pytest.raises(Exception, match="connections"), guarded(url, looked):
+                pass
+        finally:
+            admin.execute("DROP ROLE lockgate_test_limited")
+            admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')  # type: ignore[call-overload]
+    assert not looked.wire.alive
+
+
+def test_sessions_of_an_up(database, tmp_path: Path):
+    """A run that has something to apply opens two sessions, one that has nothing to do opens one."""
+    folder = tmp_path / "db" / "migrations"
+    folder.mkdir(parents=True)
+    settings = Settings(root=tmp_path)
+    name = database.rsplit("/", 1)[1]
+    with psycopg.connect(database.rsplit("/", 1)[0] + "/postgres", autocommit=True) as admin:
+        sessions = "SELECT sessions FROM pg_stat_database WHERE datname = %s"
+
+        def opened() -> int:
+            found = admin.execute(sessions, [name]).fetchone()
+            return int(found[0]) if found else 0
+
+        for text, expected in (("CREATE TABLE t (id int);\n", 2), ("", 1)):
+            if text:
+                (folder / "1700000000000_t.sql").write_text(text)
+                write_ledger(folder, {m.file: m.checksum for m in read_directory(folder).migrations})
+            before = opened()
+            with contextlib.closing(Alarm()) as alarm:
+                run = Run(
+                    Target(database, source="test"), read_files(settings), settings, Limits.of(settings.migrations), new_identity("up"), Log(), alarm
+                )  # fmt: skip
+                report = run.up()
+            assert report.status == "pass"
+            until(lambda: opened() >= before + expected)  # noqa: B023 - asked at once
+            until(
+                lambda: (
+                    not admin.execute("SELECT FROM pg_stat_activity WHERE datname = %s", [name]).fetchall()
+                )
+            )
+            assert opened() == before + expected

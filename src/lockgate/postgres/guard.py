@@ -6,6 +6,7 @@ may still run its statement. Both are polled: a blocking waiter holds a snapshot
 for. Only with both in hand is the epoch raised, which turns every older runner's writes into nothing.
 """
 
+import contextlib
 import hashlib
 import os
 import random
@@ -13,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -25,7 +26,7 @@ from lockgate.postgres.queries import query
 from lockgate.postgres.settings import Facts, SessionSettings, prepare_session
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
-from lockgate.postgres.wire import Call, Cancelled, Wire
+from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
 
 
 def _key(role: str) -> int:
@@ -62,10 +63,28 @@ class RunIdentity(msgspec.Struct, frozen=True):
         return self.run_id[:8]
 
 
+class First(NamedTuple):
+    """A session that looked at the database before anything was pending, made with ``watching`` settings, and its facts then."""
+
+    wire: Wire
+    facts: Facts
+
+    def leads_to(self, facts: Facts) -> bool:
+        """True when it was the same server, timeline, database and role that another session finds now."""
+        names = ("system_identifier", "timeline", "database_oid", "user", "session_user")
+        return all(getattr(self.facts, name) == getattr(facts, name) for name in names)
+
+
+def watching(settings: SessionSettings) -> SessionSettings:
+    """The limits of a session that only looks and watches, of a run with ``settings``."""
+    return SessionSettings(settings.lock_timeout, type(settings.statement_timeout)(60_000))
+
+
 class Guard:
     """Both connections, both locks and the epoch of one run. A context manager: leaving it gives everything back.
 
-    ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``.
+    ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``. A session that
+    looked ``first`` becomes the guard's where it still leads to where ``work`` is, and is closed in any other case.
     """
 
     work_wire: type[Wire] = Wire
@@ -80,6 +99,7 @@ class Guard:
         alarm: Alarm,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        first: First | None = None,
     ) -> None:
         self.target = target
         self.identity = identity
@@ -90,25 +110,42 @@ class Guard:
         self.epoch = 0
         self.abandoned: list[str] = []
         self.notes: list[str] = []
-        self.work = self.work_wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
-        if identity.kind == "down":
-            self.work.patience = (
-                None  # its statements have no deadline of ours, only the server's statement_timeout
-            )
         try:
+            self.work = self.work_wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
+            if identity.kind == "down":
+                self.work.patience = (
+                    None  # its statements have no deadline of ours, only the server's statement_timeout
+                )
             self.facts: Facts = prepare_session(self.work, settings, guard=False)
             refuse_read_only(self.facts, target)
-            self.guard = Wire(target, f"guard {identity.short}", alarm=alarm, clock=clock)
-        except BaseException:
-            self.work.close()
-            raise
-        try:
-            guard_settings = SessionSettings(settings.lock_timeout, type(settings.statement_timeout)(60_000))
-            self.guard_facts = prepare_session(self.guard, guard_settings, guard=True)
+            self.guard, self.guard_facts = self._take_over(first) or self._open_guard()
             self._refuse_pooler()
         except BaseException:
             self.close()
+            if first is not None:
+                first.wire.close()
             raise
+
+    def _open_guard(self) -> First:
+        wire = Wire(self.target, f"guard {self.identity.short}", alarm=self.alarm, clock=self.clock)
+        try:
+            return First(wire, prepare_session(wire, watching(self.settings), guard=True))
+        except BaseException:
+            wire.close()
+            raise
+
+    def _take_over(self, first: First | None) -> First | None:
+        """``first`` as the guard's session; None where there is none, or where it is lost or leads elsewhere by now."""
+        if first is None:
+            return None
+        with contextlib.suppress(ConnectionLost, ServerError):
+            if (
+                first.leads_to(self.facts)
+                and first.wire.rename(f"guard {self.identity.short}") == first.facts.backend_pid
+            ):
+                return first
+        first.wire.close()
+        return None
 
     def _refuse_pooler(self) -> None:
         # Both sessions are open now. A transaction pooler hands the same server session to both; asking twice on one
@@ -214,9 +251,9 @@ class Guard:
 
     def close(self) -> None:
         """Close both connections; the server frees both locks. Safe to call twice."""
-        self.work.close()
-        if hasattr(self, "guard"):
-            self.guard.close()
+        for name in ("work", "guard"):
+            if hasattr(self, name):
+                getattr(self, name).close()
 
     def __enter__(self) -> Self:
         return self

@@ -185,6 +185,13 @@ class Wire:
         """Hear deadlines only from now on: signals belong to the main thread."""
         self._alarm = None
 
+    def rename(self, name: str) -> int:
+        """Be called ``name`` from now on, on the server too; the process id of the session that answered. Raises as ``batch``."""
+        sql = "SELECT pg_catalog.pg_backend_pid()::text, pg_catalog.set_config('application_name', $1, false)"
+        row = self.batch([Call(sql, (f"lockgate/{name}",))], label="rename")[0].rows[0]
+        self.name = name
+        return int(row[0] or 0)
+
     # -- talking ----------------------------------------------------------------------------------
 
     def one(self, sql: str, *parameters: str | None, deadline: float | None = None) -> Reply:

@@ -11,7 +11,7 @@ from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm
-from lockgate.postgres.guard import refuse_read_only
+from lockgate.postgres.guard import First, refuse_read_only, watching
 from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
@@ -31,17 +31,32 @@ class Looked(msgspec.Struct, frozen=True):
     format: int
 
 
-def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable: bool = False) -> Looked:
-    """Read facts and history on one connection. ``writable`` refuses a standby. Raises ``Unreachable``, ``Refused``."""
+def look(target: Target, limits: Limits, *, alarm: Alarm | None = None) -> Looked:
+    """Read facts and history on one connection. Raises ``Unreachable``, ``Refused``."""
     wire = connect_patiently(target, "look", limits, alarm)
     try:
-        facts = (
-            prepare_session(wire, limits.session(), guard=False)
-            if writable
-            else read_facts(wire.one(FACTS, deadline=limits.clock() + 30))
-        )
-        if writable:
-            refuse_read_only(facts, target)
+        return _see(wire, lambda: read_facts(wire.one(FACTS, deadline=limits.clock() + 30)))
+    finally:
+        wire.close()
+
+
+def look_first(target: Target, limits: Limits, alarm: Alarm) -> tuple[Looked, First]:
+    """The same for a run: what is seen, and the session, which may become the guard's. Refuses a standby too."""
+    wire = connect_patiently(target, "look", limits, alarm)
+    try:
+        looked = _see(wire, lambda: prepare_session(wire, watching(limits.session()), guard=True), target)
+        return looked, First(wire, looked.facts)
+    except BaseException:
+        wire.close()
+        raise
+
+
+def _see(wire: Wire, ask: Callable[[], Facts], writable: Target | None = None) -> Looked:
+    """The facts that ``ask`` gives, and the history. Where ``writable`` is named, a standby is refused."""
+    try:
+        facts = ask()
+        if writable is not None:
+            refuse_read_only(facts, writable)
         if not facts.home:
             return Looked(facts, History(), 0)
         found = home.read_format(wire)
@@ -52,8 +67,6 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None, writable
             role = wire.value("SELECT current_user")
             raise Refused(f"the role {role} may not read the history: {error.message}", "PRIVILEGE") from None
         raise
-    finally:
-        wire.close()
 
 
 def read_journals(target: Target, looked: Looked, limits: Limits) -> "dict[str, list[StepRow]]":

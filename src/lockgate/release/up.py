@@ -21,7 +21,7 @@ from lockgate.migrations.progress import Log
 from lockgate.migrations.unrecorded import write_apart
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
-from lockgate.postgres.guard import Guard, RunIdentity, settle_abandoned
+from lockgate.postgres.guard import First, Guard, RunIdentity, settle_abandoned
 from lockgate.postgres.settings import FACTS, Facts, read_facts
 from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
@@ -32,7 +32,7 @@ from lockgate.release.aftermath import refuse_failover, settle_committed, settle
 from lockgate.release.authorise import authorise, refuse_application_role
 from lockgate.release.ending import connected, write_end
 from lockgate.release.floor import settle_instances
-from lockgate.release.look import connect_patiently, look, patiently
+from lockgate.release.look import connect_patiently, look_first, patiently
 from lockgate.release.mismatch import refuse_obstacles
 from lockgate.release.moving import Moves, end_in_place, next_of
 from lockgate.release.project import Files, refuse_problems
@@ -93,6 +93,7 @@ class Run:
         self.today = today or datetime.now(UTC).date()
         self._vetting = Vetting(files, settings, target, self.today, lambda note: self._note("policy", note))
         self._vet: Callable[[], None] | None = None
+        self._first: First | None = None
         self.break_glass = break_glass
         self.papers: Papers | None = None
         self._facts: Facts | None = None
@@ -138,6 +139,7 @@ class Run:
             raise refused from None
         finally:
             self._vetting.close()
+            self._drop_first()
         self._close_report(None)
         return self.report
 
@@ -145,7 +147,7 @@ class Run:
 
     def _rounds(self) -> None:
         refuse_problems(self.files.problems)
-        looked = look(self.target, self.limits, alarm=self.alarm, writable=True)
+        looked, self._first = look_first(self.target, self.limits, self.alarm)
         plan = self._plan(looked.history)
         self.report.before = self.report.after = plan.base
         self._identify(looked.facts)
@@ -154,9 +156,12 @@ class Run:
         if not plan.pending and not _unsealed(looked.history) and looked.format in (0, home.FORMAT):
             self.report.plan_hash = plan.hash
             self.log.tell("up to date", f"{len(plan.applied)} applied, nothing to do")
+            self._drop_first()
             if looked.history.running:
                 self._settle()
             return
+        if self._vetting.forks(plan):
+            self._drop_first()  # a copy of this process would hold the session, and its lock, when we are killed
         self._vet = self._vetting.begin(plan, looked.history, looked.facts)
         lost_on: dict[str, int] = {}
         for number in range(1, ROUNDS + 1):
@@ -266,19 +271,20 @@ class Run:
 
     def _connect_guard(self) -> Guard:
         """Both connections of a round, with bounded backoff while the server has no room for them."""
-        session = self.limits.session()
-        return patiently(
-            lambda: Guard(
-                self.target,
-                self.identity,
-                session,
-                alarm=self.alarm,
-                clock=self.limits.clock,
-                rng=self.limits.rng,
-            ),
-            self.limits,
-            self.alarm,
-        )
+
+        def connect() -> Guard:
+            first, self._first = self._first, None  # it serves one try: where there is no room, it makes room
+            limits = self.limits
+            return Guard(
+                self.target, self.identity, limits.session(), alarm=self.alarm, clock=limits.clock, rng=limits.rng, first=first
+            )  # fmt: skip
+
+        return patiently(connect, self.limits, self.alarm)
+
+    def _drop_first(self) -> None:
+        if self._first is not None:
+            self._first.wire.close()
+            self._first = None
 
     @contextlib.contextmanager
     def _look(self) -> Iterator[Wire]:

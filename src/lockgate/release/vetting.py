@@ -47,11 +47,15 @@ class Vetting:
 
         Raises ``Refused`` and ``CheckFailed``, here or there.
         """
-        if not worth_it(len(plan.pending)):
+        if not self.forks(plan):
             self._vet(plan, history, facts)
             return None
         self._judging = Beside(lambda: self._ask(plan, history, facts), Judged)
         return lambda: self._vet(plan, history, facts)
+
+    def forks(self, plan: Plan) -> bool:
+        """True when ``begin`` makes a copy of this process, which gets whatever is open in it."""
+        return worth_it(len(plan.pending))
 
     def close(self) -> None:
         """End the copy of this process that still judges, if there is one."""
