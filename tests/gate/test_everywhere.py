@@ -195,6 +195,39 @@ def test_no_descriptor_is_left(tmp_path, databases):
     assert opened() == before
 
 
+def test_files_are_vetted_once_for_all(tmp_path, databases, monkeypatch):
+    """Databases that lack the same files share one answer of the policy; those that lack others have one of their own."""
+    from lockgate.release import judging, vetting
+
+    asked, split = [], []
+    judge, prepare = judging.judge_pending, vetting.prepare_files
+    monkeypatch.setattr(
+        judging, "judge_pending", lambda *a, **k: asked.append((a[1], k["fresh"])) or judge(*a, **k)
+    )
+    monkeypatch.setattr(vetting, "prepare_files", lambda files, s: split.extend(m.revision for m in files) or prepare(files, s))  # fmt: skip
+    made = Project(tmp_path)
+    made.write("a", "CREATE TABLE a (id bigint PRIMARY KEY);\n")
+    settings = replace(Settings(), root=tmp_path)
+    targets = {f"t{n}": Target(databases(), source="test") for n in range(5)}
+
+    def up(*names):
+        asked.clear(), split.clear()
+        found = FanOut(
+            {name: targets[name] for name in names}, read_files(settings), settings, concurrency=2
+        ).up()
+        assert (found.exit_code, {p.outcome for p in found.places.values()}) == (0, {"applied"}), found
+
+    up("t0", "t1", "t2")
+    assert asked == [(frozenset(R[1:2]), True)]
+    made.write("b", "CREATE TABLE b (id bigint PRIMARY KEY);\n")
+    up(*targets)
+    assert sorted(asked, key=str) == sorted([(frozenset(R[2:3]), False), (frozenset(R[1:3]), True)], key=str)
+    assert sorted(split) == list(R[1:3])
+    made.write("c", "DROP TABLE nowhere;\n")
+    found = FanOut(targets, read_files(settings), settings, concurrency=2).up()
+    assert found.places["t0"].outcome == "failed"
+
+
 def test_beyond_descriptor_1024(tmp_path, database):
     """With more than a thousand descriptors open a run waits as before."""
     made = Project(tmp_path)

@@ -20,6 +20,7 @@ from lockgate.record.redact import redact
 from lockgate.release.operator import new_identity
 from lockgate.release.project import Files
 from lockgate.release.up import Run
+from lockgate.release.vetting import Vetted
 
 APPLIED, UP_TO_DATE, FAILED, SKIPPED = "applied", "up to date", "failed", "not tried"
 
@@ -79,6 +80,7 @@ class FanOut:
         self._stopped_by = ""
         self._code = 0
         self._places: dict[str, Place] = {}
+        self._vetted = Vetted()
 
     def stop(self, number: int) -> None:
         """A signal: every run under way cancels its statement and rolls back; no other one begins. Safe in a handler."""
@@ -128,7 +130,7 @@ class FanOut:
         try:
             run = Run(
                 self.targets[name], self.files, self.settings, Limits.of(self.settings.migrations), new_identity("up"),
-                Log(None if self._listener is None else lambda event: self._hear(name, event)), alarm, lock_wait=self.lock_wait,
+                Log(None if self._listener is None else lambda event: self._hear(name, event)), alarm, lock_wait=self.lock_wait, vetted=self._vetted,
             )  # fmt: skip
             try:
                 report = run.up()

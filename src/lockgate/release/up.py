@@ -38,7 +38,7 @@ from lockgate.release.moving import Moves, end_in_place, next_of
 from lockgate.release.project import Files, refuse_problems
 from lockgate.release.report import RunReport
 from lockgate.release.standing import look_for_drift, look_for_moves, refuse_lacks
-from lockgate.release.vetting import Vetting, of_the_rest
+from lockgate.release.vetting import Vetted, Vetting, of_the_rest
 
 if TYPE_CHECKING:
     from lockgate.release.papers import Papers
@@ -80,6 +80,7 @@ class Run:
         lock_wait: float = 60.0,
         today: date | None = None,
         break_glass: str = "",
+        vetted: Vetted | None = None,
     ) -> None:
         self.target = target
         self.files = files
@@ -91,7 +92,9 @@ class Run:
         self.lock_wait = lock_wait
         self.report = RunReport(identity.run_id, operator=identity.operator)
         self.today = today or datetime.now(UTC).date()
-        self._vetting = Vetting(files, settings, target, self.today, lambda note: self._note("policy", note))
+        self._vetting = Vetting(
+            files, settings, target, self.today, lambda note: self._note("policy", note), vetted
+        )
         self._vet: Callable[[], None] | None = None
         self._first: First | None = None
         self.break_glass = break_glass

@@ -1,15 +1,18 @@
 """What is wrong with the pending files themselves: the file contract, then the policy, before anything is kept.
 
 Many files take their time. They are judged in a copy of this process, and prepared here, while the server lets the run in.
+Many databases that lack the same files share one answer.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
 from datetime import date
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lockgate.config import Settings
+from lockgate.migrations.files import Migration
 from lockgate.migrations.history import History
 from lockgate.migrations.plan import Plan
 from lockgate.postgres.guard import Guard
@@ -24,16 +27,52 @@ if TYPE_CHECKING:
     from lockgate.migrations.contract import Prepared
 
 
+class Vetted:
+    """What the vetting of one database found and another asks again: the same files under the same settings. Safe in threads.
+
+    Who asks while another works on an answer waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._prepared: dict[str, Prepared] = {}
+        self._judged: dict[Hashable, Judged] = {}
+
+    def prepare(self, files: tuple[Migration, ...], settings: Settings) -> "dict[str, Prepared]":
+        """These files, split and held against the file contract, by revision. Raises ``CheckFailed``."""
+        with self._lock:
+            missing = tuple(m for m in files if m.revision not in self._prepared)
+            if missing:
+                prepared, problems = prepare_files(missing, settings)
+                refuse_problems(problems)
+                self._prepared.update(prepared)
+            return {m.revision: self._prepared[m.revision] for m in files}
+
+    def judge(self, question: Hashable, ask: Callable[[], Judged]) -> Judged:
+        """The answer to ``question``, by which everything is named that it depends on beside files and settings."""
+        with self._lock:
+            if question not in self._judged:
+                self._judged[question] = ask()
+            return self._judged[question]
+
+
 class Vetting:
     """The pending files of one run, split and judged once. ``tell`` hears what the policy notes about them.
 
-    ``prepared`` has every file that was asked for so far, by revision.
+    ``prepared`` has every file that was asked for so far, by revision. ``vetted`` is what runs on other databases found.
     """
 
     def __init__(
-        self, files: Files, settings: Settings, target: Target, today: date, tell: Callable[[str], None]
+        self,
+        files: Files,
+        settings: Settings,
+        target: Target,
+        today: date,
+        tell: Callable[[str], None],
+        vetted: Vetted | None = None,
     ) -> None:
         self.prepared: dict[str, Prepared] = {}
+        self._vetted = vetted or Vetted()
         self._files = files
         self._settings = settings
         self._configured = bool(target.environment)
@@ -66,11 +105,8 @@ class Vetting:
         """Split every pending file and hold it against the file contract. Raises ``CheckFailed``."""
         wanted = {revision for revision, _ in plan.pending} - self.prepared.keys()
         if wanted:
-            prepared, problems = prepare_files(
-                tuple(m for m in self._files.migrations if m.revision in wanted), self._settings
-            )
-            refuse_problems(problems)
-            self.prepared.update(prepared)
+            files = tuple(m for m in self._files.migrations if m.revision in wanted)
+            self.prepared.update(self._vetted.prepare(files, self._settings))
 
     def judge(self, plan: Plan, history: History, facts: Facts) -> Judged:
         """Ask the policy about every pending file; what was asked before the lock is not asked again."""
@@ -95,18 +131,17 @@ class Vetting:
         return judged
 
     def _ask(self, plan: Plan, history: History, facts: Facts) -> Judged:
-        from lockgate.release.judging import judge_pending
+        pending, begun = frozenset(revision for revision, _ in plan.pending), frozenset(history.partial)
+        server, fresh = facts.version // 10000, not plan.base
 
-        return judge_pending(
-            self._files.migrations,
-            frozenset(revision for revision, _ in plan.pending),
-            self._settings,
-            server=facts.version // 10000,
-            configured=self._configured,
-            fresh=not plan.base,
-            today=self._today,
-            begun=frozenset(history.partial),
-        )
+        def ask() -> Judged:
+            from lockgate.release.judging import judge_pending
+
+            return judge_pending(
+                self._files.migrations, pending, self._settings, server=server, configured=self._configured, fresh=fresh, today=self._today, begun=begun
+            )  # fmt: skip
+
+        return self._vetted.judge((pending, server, self._configured, fresh, self._today, begun), ask)
 
 
 def of_the_rest(guard: Guard, history: History, judged: Judged) -> Judged:
