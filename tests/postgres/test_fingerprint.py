@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from lockgate.postgres.fingerprint import Change, difference, digest_of, read_fingerprint, to_fingerprint
+from lockgate.postgres.fingerprint import (
+    Change,
+    difference,
+    digest_of,
+    read_definitions,
+    read_fingerprint,
+    to_fingerprint,
+)
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
@@ -206,6 +213,18 @@ def test_session_settings_do_not_show(database, wire, setting):
     wire.one("COMMIT")
     assert wire.value(f"SHOW {name}") == value
     assert wire.idle
+
+
+def test_way_of_planning_does_not_show(database, wire, monkeypatch):
+    """What the planner is kept from trying changes how long a read takes, not what it says."""
+    run(database, BASE)
+    before = read_definitions(wire)
+    settings = fingerprint_settings()
+    kept = [n for n in settings if n.startswith("enable_") or n.endswith("_collapse_limit")]
+    assert len(kept) == 6
+    for name in kept:
+        monkeypatch.setitem(settings, name, "20" if name.endswith("_limit") else "on")
+    assert read_definitions(wire) == before
 
 
 def test_same_ddl_gives_the_same_digest(databases):

@@ -16,7 +16,7 @@ WITH home AS MATERIALIZED (
    WHERE n.nspname = 'lockgate' AND p.proname = 'move_refuse' AND g.tgnargs = 2
   UNION
   SELECT d.objoid FROM pg_catalog.pg_description d
-   WHERE d.classoid = 'pg_class'::regclass AND d.objsubid = 0 AND pg_catalog.starts_with(d.description, 'lockgate: made by the move ')
+   WHERE d.objoid >= 16384 AND d.classoid = 'pg_class'::regclass AND d.objsubid = 0 AND pg_catalog.starts_with(d.description, 'lockgate: made by the move ')
 ), rel AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relpersistence, c.relam, c.reloptions, c.reltoastrelid, c.reloftype, c.relreplident, c.relrowsecurity,
          c.relforcerowsecurity, c.relpartbound, pg_catalog.quote_ident(h.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
