@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from lockgate.postgres.copied import Copied, copied_in
 from lockgate.postgres.documents import Given, piece_of, record_of, traced
 from lockgate.postgres.script import ScriptError, split
 from lockgate.postgres.sources import given, nth, rows
@@ -63,12 +64,13 @@ class Use(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One query: its text without the semicolon, its first line, read or write, and its parameters in order."""
+    """One query: its text without the semicolon, its first line, read or write, its parameters in order, and the columns that it copies."""
 
     text: str
     line: int
     kind: str
     uses: tuple[Use, ...]
+    copied: tuple[Copied, ...] = ()
 
 
 def queries_of(text: str) -> list[Query]:
@@ -83,7 +85,7 @@ def queries_of(text: str) -> list[Query]:
                 f"{' '.join(statement.text.split()[:2])[:40]}: only SELECT, INSERT, UPDATE, DELETE and MERGE can be prepared",
             )
         body = statement.text.strip()
-        found.append(Query(body, statement.line, kind, uses_of(body)))
+        found.append(Query(body, statement.line, kind, uses_of(body), copied_by(body)))
     return found
 
 
@@ -98,6 +100,14 @@ def uses_of(text: str) -> tuple[Use, ...]:
         _walk(item.get("stmt", {}), (), uses)
     top = max(uses, default=0)
     return tuple(uses.get(number, Use(number, "other")) for number in range(1, top + 1))
+
+
+def copied_by(text: str) -> tuple[Copied, ...]:
+    """The columns that one query copies from rows into rows. Empty where it cannot be parsed."""
+    try:
+        return copied_in(json.loads(tree_json(text.encode())))
+    except (SyntaxProblem, ValueError):
+        return ()
 
 
 _UNBOUND = {"character": "bpchar", "bit": '"bit"'}

@@ -60,6 +60,17 @@ class Reply(NamedTuple):
 
     rows: list[tuple[str | None, ...]]
     tag: str
+    result: "pq.abc.PGresult | None" = None
+
+    @property
+    def columns(self) -> list[tuple[str, int, int]]:
+        """The name of each column, the number of its type, and the modifier of that."""
+        found = self.result
+        if found is None:
+            return []
+        return [
+            ((found.fname(n) or b"").decode(), found.ftype(n), found.fmod(n)) for n in range(found.nfields)
+        ]
 
 
 UNFLUSHED = Call("SET LOCAL synchronous_commit = off")
@@ -463,7 +474,7 @@ def _reply(result: "pq.abc.PGresult") -> Reply:
         tuple(None if (v := result.get_value(row, column)) is None else v.decode() for column in columns)
         for row in range(result.ntuples)
     ]
-    return Reply(rows, (result.command_status or b"").decode())
+    return Reply(rows, (result.command_status or b"").decode(), result)
 
 
 def _server_error(result: "pq.abc.PGresult", index: int) -> ServerError:

@@ -2,6 +2,7 @@
 
 Each parameter that a query writes into a column that may hold NULL, as it is, through functions or as an operand, is tried with
 NULL where the query first works; of an array that is written in rows, an element; of a JSON document or a row, the part.
+A column that it copies from rows into rows is tried with NULL in these rows.
 What worked then and fails later is in doubt: whether the release ever sends NULL, only the rows of production show, by
 their share of NULLs in that column. What files do to old rows, and moves, does not matter: it is about rows yet to come.
 """
@@ -12,7 +13,7 @@ import msgspec
 
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.tables import ColumnOf, Table
+from lockgate.postgres.tables import ColumnOf, Table, quote
 from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.compatibility import BREAKS, COMPATIBLE, HOLD
 from lockgate.rehearsal.likeness import percent
@@ -23,6 +24,8 @@ from lockgate.rehearsal.trials import Trial, error_of
 
 MOST = 8
 """How many parameters of a query are tried with NULL one at a time; more are tried together, and by themselves where that fails."""
+MOST_COPIED = 40
+"""How many columns that a query copies are tried."""
 _NO_REFERENCE = "23503"
 _WRITTEN = ("insert", "set", "within", "operand")
 _INSIDE = ("within", "operand")
@@ -42,13 +45,14 @@ Written = tuple[tuple[Hole, ...], Table, ColumnOf]
 class Sent(msgspec.Struct, frozen=True):
     """A NULL that a query could send where it first worked. ``table`` and ``column`` as they were called then.
 
-    ``known`` is the share of production's rows that hold NULL there, None where nobody knows.
+    ``known`` is the share of production's rows that hold NULL there, None where nobody knows. ``copied`` says that it is one in a row, which the query copies.
     """
 
     table: str
     column: str
     ways: Ways
     known: float | None = None
+    copied: bool = False
 
 
 class Together(msgspec.Struct, frozen=True):
@@ -81,6 +85,27 @@ def written(query: Query, tables: Iterable[Table]) -> list[Written]:
 def _may_hold_inside(column: ColumnOf) -> bool:
     """Whether a value of the column, which is not NULL, may have NULL inside: a row, a document, an array."""
     return column.category in ("C", "A") or column.base in ("json", "jsonb")
+
+
+def copies(query: Query, tables: Iterable[Table]) -> list[tuple[Table, ColumnOf]]:
+    """The columns that may hold NULL among those that the query copies from rows into rows. Pure."""
+    rows = [t for t in tables if t.kind in "rp"]
+    found: dict[tuple[int, str], tuple[Table, ColumnOf]] = {}
+    for copied in query.copied:
+        for table in rows:
+            if not {(table.schema, table.name), ("", table.name)}.intersection(copied.relations):
+                continue
+            for column in table.columns:
+                if copied.column in ("*", column.name) and not column.not_null and not column.generated:
+                    found[table.oid, column.name] = (table, column)
+    return list(found.values())[:MOST_COPIED]
+
+
+def emptying(table: Table, column: ColumnOf) -> tuple[str, str, str]:
+    """Statements that put NULL into a column of every row, past triggers and foreign keys, which takes a superuser."""
+    quiet = "SET LOCAL session_replication_role = {}"
+    change = f"UPDATE {table.quoted} SET {quote(column.name)} = NULL"  # noqa: S608 - quoted
+    return (quiet.format("replica"), change, quiet.format("origin"))
 
 
 def sendable(
@@ -129,6 +154,10 @@ def sendable(
         return tuple(way for way in ways(*holes) if error_of(wire, way[0]) is None)
 
     one = [Sent(t.key, c.name, working(*holes), share(t, c)) for holes, t, c in wanted[:MOST]]
+    for t, c in copies(query, tables):
+        held = [((*emptying(t, c), *execute([row])), tuple(execute([row]))) for row in rows]
+        found_working = tuple(way for way in held if error_of(wire, way[0]) is None)
+        one.append(Sent(t.key, c.name, found_working, share(t, c), copied=True))
     found: list[Sent | Together] = [sent for sent in one if sent.ways]
     rest = wanted[MOST:]
     together = working(*(hole for holes, _, _ in rest for hole in holes)) if rest else ()
@@ -170,6 +199,11 @@ def judged(sent: Sent, message: str) -> tuple[str, str]:
     """The answer that follows from the server's ``message`` to a NULL that was sent, and its words. Pure."""
     name = f"{sent.table}.{sent.column}"
     fails = f"fails when the release sends NULL for {name}"
+    if sent.copied:
+        fails = f"fails when it copies NULL from {name}"
+        mend = f"fill {sent.column} in before, or show with --snapshot that no row holds NULL there"
+        if sent.known is None:
+            return HOLD, f"{fails}, and nothing shows whether a row holds it: {message}; {mend}"
     if sent.known is None:
         return HOLD, f"{fails}, and nothing shows whether it does: {message}; let no release that stays alive send it, or show with --snapshot that no row holds one"  # fmt: skip
     if sent.known > 0:
@@ -184,6 +218,9 @@ def _refused(wire: Wire, ways: Ways) -> ServerError | None:
         error = error_of(wire, calls)
         if error is None:
             continue
+        before = calls[: len(calls) - len(ordinary)]
+        if before and error_of(wire, before) is not None:
+            continue  # no row can hold the NULL any more
         other = error_of(wire, ordinary)
         # Rows to which the values refer may be gone by now, which is looked at elsewhere and says nothing of the NULL.
         if other is None or (other.sqlstate == _NO_REFERENCE != error.sqlstate):

@@ -4,6 +4,7 @@ A fresh connection says what a process sees that starts now; a warm one, whose p
 a process sees that goes on. Both run in transactions that are rolled back, with constraints checked at once.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,16 @@ from lockgate.rehearsal.parameters import absent_of, sets_of
 from lockgate.rehearsal.planning import Planned, plan
 from lockgate.rehearsal.queries import QuerySet
 from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
+from lockgate.rehearsal.results import (
+    Gives,
+    Key,
+    changed,
+    coarser,
+    read_columns,
+    read_results,
+    said,
+    written_to,
+)
 from lockgate.rehearsal.standing import read_grantees, run_as
 from lockgate.rehearsal.trials import Trial, rolled_back
 
@@ -61,9 +72,15 @@ class _Subject:
         self.nulls: list[Sent | Together] | None = None
         """The NULLs that it could send where it first worked."""
         self.known = Known(frozenset(), frozenset())
+        self.before: tuple[str, ...] = ()
+        """Statements that make room for what it writes, in the same transaction."""
         self.roles: dict[str, int] = {}
         """Role under which it works → how many rows that gave."""
         self.outcomes: list[Outcome] = []
+        self.gives: tuple[Gives, ...] | None = None
+        """The columns of its result where it first worked."""
+        self.takes: dict[Key, Gives] = {}
+        """The columns that its parameters are written into, as they were where it first worked."""
         self.scans: frozenset[str] = frozenset()
         self.warm = False
 
@@ -74,7 +91,7 @@ class _Subject:
 
     def execute(self, trial: Trial) -> list[str]:
         """The calls of a trial, in order."""
-        texts = []
+        texts = [*self.before]
         for values in trial:
             listed = ", ".join("NULL" if v is None else literal(v) for v in values)
             texts.append(f"EXECUTE {self.name}{f' ({listed})' if listed else ''}")
@@ -100,6 +117,7 @@ class Probe:
         self._warm: Wire | None = None
         self._roles: list[str] = []
         self._choices = Choices(seed)
+        self._types: dict[int, tuple[str, str]] = {}
         self.older = OlderRows(like or {})
 
     def look(self, revision: str) -> None:
@@ -115,6 +133,7 @@ class Probe:
                 if not subject.sets and tables is None:
                     tables = self._tables(fresh)
                 subject.outcomes.append(self._one(fresh, subject, revision, tables or []))
+            self._look_at_written(fresh)
             self._look_at_older(fresh, tables or [])
             self._look_at_nulls(fresh, tables or [])
         finally:
@@ -139,8 +158,24 @@ class Probe:
     def work(self) -> list[Work]:
         """What the queries that work now do, for clients that repeat it."""
         return [
-            Work(s.query.kind, s.prepare, s.execute(s.sets[0])[0], s.name) for s in self._subjects if s.sets
+            Work(s.query.kind, s.prepare, s.execute(s.sets[0])[0], s.name)
+            for s in self._subjects
+            if s.sets and not s.before
         ]
+
+    def _look_at_written(self, fresh: Wire) -> None:
+        """What is written may be taken and rounded, which no error tells."""
+        now = read_columns(fresh, (key for subject in self._subjects for key in subject.takes))
+        for subject in self._subjects:
+            last = subject.outcomes[-1]
+            lost = [
+                f"{now[key].name} is {said(now[key])} and was {said(before)}"
+                for key, before in subject.takes.items()
+                if key in now and coarser(before, now[key])
+            ]
+            if lost and last.answer in (COMPATIBLE, RECONNECT, HOLD):
+                told = f"the server drops a part of what it writes, without an error: {', '.join(lost)}"
+                subject.outcomes[-1] = _with(last, Refusal(HOLD, "", told))
 
     def _look_at_older(self, fresh: Wire, tables: list[Table]) -> None:
         """What works on new rows may fail on those that a new constraint spares."""
@@ -188,16 +223,29 @@ class Probe:
                 fresh.one(subject.prepare)
                 notes.append(self._again(fresh, subject))
             notes.append(self._as_roles(fresh, subject))
+            doubt, other = self._result(fresh, subject)
         except ServerError as error:
             answer = BREAKS if subject.sets else ""
             return Outcome(revision, answer, error.sqlstate, error.message)
         stale = self._run_warm(subject)
         planned, told = self._plan(fresh, subject)
-        note = "; ".join(filter(None, [*notes, told]))
+        note = "; ".join(filter(None, [*notes, other, told]))
         how = {"note": note, "planned": planned.way, "planned_why": planned.why}
+        if doubt:
+            return Outcome(revision, HOLD, "", doubt, **how)
         if stale is not None:
             return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, **how)
         return Outcome(revision, COMPATIBLE, **how)
+
+    def _result(self, fresh: Wire, subject: _Subject) -> tuple[str, str]:
+        """What is in doubt of its result, and a word about it; "" mostly."""
+        try:
+            now = read_results(fresh, subject.execute(subject.sets[0]), self._types)
+        except ServerError:
+            return "", ""  # it fails for rows of the new release only, which is told
+        if subject.gives is None:
+            subject.gives = now
+        return changed(subject.gives, now)
 
     def _again(self, fresh: Wire, subject: _Subject) -> str:
         """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
@@ -271,12 +319,26 @@ class Probe:
             calls = absent_of(subject.query, subject.types, tables, self._seed)
             working, _ = self._trying(fresh, subject, [calls])
             note = "other rows refer to every row that it could meet here, so it was run where it meets none"
+        if not working and refused is not None and refused.sqlstate == _TWICE and subject.query.copied:
+            # Made-up rows have the same keys in every table, so those that it copies are there already.
+            subject.before = tuple(
+                f"DELETE FROM {table.quoted}"  # noqa: S608 - quoted by Table
+                for table in tables
+                if table.kind == "r"
+                and re.search(
+                    rf"\binto\s+({re.escape(table.schema)}\.)?\"?{re.escape(table.name)}\b",
+                    subject.query.text,
+                    re.I,
+                )
+            )
+            working, _ = self._working(fresh, subject, tables) if subject.before else ([], None)
         if not working:
-            subject.types, subject.sent = None, []
+            subject.types, subject.sent, subject.before = None, [], ()
             fresh.one(f"DEALLOCATE {subject.name}")
             raise refused or ServerError("XX000", "no parameters could be made")
         subject.sets = working
         subject.known = known_of(tables)
+        subject.takes = read_columns(fresh, written_to(subject.query, tables))
         return note
 
     def _working(
@@ -325,7 +387,7 @@ class Probe:
     def _plan(self, fresh: Wire, subject: _Subject) -> tuple[Planned, str]:
         """Its generic plan, and a word about tables that had an index for this query and have none any more; "" mostly."""
         planned = plan(
-            fresh, self._version, subject.query.text, subject.sent, subject.execute(subject.sets[0])[0]
+            fresh, self._version, subject.query.text, subject.sent, subject.execute(subject.sets[0])[-1]
         )
         if planned.scans is None:
             return planned, ""
