@@ -53,6 +53,8 @@ def _plan(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> Non
     output.say(f"move {move.name}: {planned.source} -> index {planned.target} in {index.store}{f' ({said})' if said else ''}, key ({', '.join(planned.key)})")  # fmt: skip
     for number, step in enumerate(planned.steps, 1):
         output.say(f"  {number}. {step}")
+    for note in planned.notes:
+        output.say(f"note   {note}")
     for problem in planned.problems:
         output.say(f"{output.mark('problem', 'bad')}  {problem['what']}\n         {problem['fix']}")
     if planned.problems:

@@ -14,6 +14,7 @@ from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
 from lockgate.postgres.link import Link, refusal
 from lockgate.postgres.moves import capture, ledger, log
+from lockgate.postgres.moves.frozen import other_moves
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
@@ -244,16 +245,7 @@ def opened(declared: Declaration, places: Where, purpose: str) -> Iterator[Opene
 def surroundings(link: Link, oid: int, move: str) -> Surroundings:
     """What stands around the table of ``oid``."""
     found = msgspec.json.decode(link.value(query("moves/surroundings"), oid), type=Surroundings)
-    others: tuple[str, ...] = ()
-    if ledger.exists(link):
-        others = tuple(
-            row[0]
-            for row in link.rows(
-                "SELECT name FROM lockgate.move WHERE name <> $2 AND stage NOT IN ('finished', 'aborted') AND ($1::oid = source_oid OR same_database AND $1::oid = target_oid)",
-                oid, move,
-            )
-        )  # fmt: skip
-    return msgspec.structs.replace(found, other_moves=others)
+    return msgspec.structs.replace(found, other_moves=other_moves(link, oid, move))
 
 
 Report = Callable[[str, float], None]

@@ -84,7 +84,7 @@ class Speaker(Protocol):
         ...
 
     def shape(self, table: str) -> str:
-        """A digest of what the columns of ``table`` are, whether they may be NULL or not; ``GONE_TABLE`` where it is not there."""
+        """A digest of what the columns of ``table``, named as a declaration names it, are, whether they may be NULL or not; ``GONE_TABLE`` where it is not there."""
         ...
 
     def identity(self) -> str:
@@ -141,7 +141,7 @@ class PostgresSpeaker:
 
     def shape(self, table: str) -> str:
         """See ``Speaker``. Partitions count, too."""
-        oid = self.ask(f"SELECT pg_catalog.to_regclass({P})::oid", self.name(table))[0][0]
+        oid = self.ask(f"SELECT pg_catalog.to_regclass({P})::oid", table)[0][0]
         return GONE_TABLE if oid is None else str(self.link.value(query("moves/columns"), oid))
 
     def identity(self) -> str:
@@ -242,7 +242,7 @@ class MysqlSpeaker:
     def shape(self, table: str) -> str:
         """See ``Speaker``."""
         columns = "ordinal_position, column_name, column_type, collation_name, extra, generation_expression"
-        rows = self.ask(f"SELECT {columns} FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = {P} ORDER BY ordinal_position", table)  # fmt: skip
+        rows = self.ask(f"SELECT {columns} FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = {P} ORDER BY ordinal_position", table.strip('`"').rpartition(".")[2])  # fmt: skip
         return _digest(rows)
 
     def identity(self) -> str:
@@ -358,7 +358,8 @@ class SqliteSpeaker:
 
     def shape(self, table: str) -> str:
         """See ``Speaker``."""
-        return _digest(self.ask(f"SELECT name, type, pk, hidden FROM pragma_table_xinfo({P})", table))
+        bare = table[1:-1].replace('""', '"') if table.startswith('"') else table
+        return _digest(self.ask(f"SELECT name, type, pk, hidden FROM pragma_table_xinfo({P})", bare))
 
     def identity(self) -> str:
         """See ``Speaker``."""

@@ -10,6 +10,7 @@ import msgspec
 from lockgate.errors import ConfigError
 from lockgate.indexes.build import seal
 from lockgate.indexes.declared import embedder_of, manifest_of, next_number
+from lockgate.indexes.moving.needs import of_index
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
 from lockgate.indexes.moving.side import Fed, IndexSide, record_id
 from lockgate.indexes.records import as_vector
@@ -23,6 +24,7 @@ from lockgate.indexes.register import (
     writing,
 )
 from lockgate.moves.dual import beginning, comparing, drive, into
+from lockgate.moves.dual.needs import Place, needed
 from lockgate.moves.dual.opened import replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.shapes import stop_if_changed
@@ -67,6 +69,15 @@ def _look(move: OpenedIndex) -> _Looked:
     manifest: Manifest | None = None
     previous: Generation | None = None
     found += replica_problems(d, move.places)
+    asked = needed(
+        move,
+        (Place("source", table.name, True, False),),
+        key,
+        workers=0 if move.alone else d.limits.workers,
+        beside=1,
+    )
+    found += asked.problems
+    notes = asked.notes
     if i.store not in LIVE:
         found.append((f"{i.store} is built offline: its graph is written anew as a whole", f"lockgate index build; or one of {', '.join(LIVE)}."))  # fmt: skip
     if not found:
@@ -78,6 +89,9 @@ def _look(move: OpenedIndex) -> _Looked:
             swaps = stores.at(i.store, i.place).capabilities
             if swaps.swap == "two_step" and not i.two_step:
                 found.append((f"{i.store} does not swap in one step: {swaps.note}", "two_step = true under [index] accepts that, and the gate holds meanwhile."))  # fmt: skip
+            there = of_index(move, stores.at(i.store, i.place))
+            found += there.problems
+            notes += there.notes
             alias = read_alias(speaker.link, i.name)
             if alias is not None and alias.generation:
                 previous = find_generation(speaker.link, i.name, alias.generation)
@@ -101,7 +115,7 @@ def _look(move: OpenedIndex) -> _Looked:
     ]  # fmt: skip
     told = Planned(
         d.name, table.name, i.name, False, key, {c: str(d.columns[c]) for c in into.COLUMNS if c in d.columns}, table.rows,
-        [{"what": what, "fix": fix} for what, fix in found], steps, [],
+        [{"what": what, "fix": fix} for what, fix in found], steps, notes,
     )  # fmt: skip
     return _Looked(told, manifest, previous)
 

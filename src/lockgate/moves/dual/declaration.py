@@ -34,6 +34,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One move between two stores. ``columns`` gives target columns as SQL of the source's engine or by a Python function, ``reverse`` the way back.
 
+    ``accept`` names what of the plan's problems is taken knowingly: ``rows`` that the target holds already.
     ``writers`` is how many live processes have to be seen writing by way of ``DualWriter`` before the first row is copied.
     """
 
@@ -48,6 +49,7 @@ class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one_way: bool = False
     rollback_hours: float = 72.0
     references: tuple[Reference, ...] = ()
+    accept: tuple[str, ...] = ()
     limits: LimitsPart = LimitsPart()
     gates: Gates = Gates()
 
@@ -106,6 +108,7 @@ def problems(d: DualDeclaration, *, kind: str = KIND) -> list[str]:
     found += [f"references to {r.table}: key names the columns there" for r in d.references if not r.key]
     found += transforms.problems("columns", d.columns) + transforms.problems("reverse", d.reverse)
     found += limit_problems(d.limits) + window_problems(d.gates.cutover_windows)
+    found += [f"accept: {kind!r} is none of rows" for kind in d.accept if kind != "rows"]
     if d.gates.on_divergence not in ("pause", "abort"):
         found.append("gates.on_divergence is pause or abort")
     if not 0 < d.rollback_hours <= 24 * 365:

@@ -11,6 +11,7 @@ from lockgate.moves.dual import beginning, shapes
 from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
+from lockgate.moves.dual.needs import Place, needed
 from lockgate.moves.dual.opened import Opened, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
@@ -56,6 +57,13 @@ def plan(move: Opened) -> Planned:
         found.notes.extend(demanded(d, move.places, source, there, made.key))
     if there is not None and not problems and d.references:
         problems += _unanswerable(move)
+    sides = (
+        Place("source", source.name, True, not d.one_way),
+        Place("target", target.name, there is not None, True),
+    )
+    wanted = needed(move, sides, made.key, workers=d.limits.workers)
+    problems += [{"what": what, "fix": fix} for what, fix in wanted.problems]
+    found.notes.extend(wanted.notes)
     steps = (
         []
         if there is not None

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from lockgate.postgres.link import Link
 from lockgate.postgres.queries import query
 from lockgate.postgres.wire import Wire
 
@@ -80,6 +81,21 @@ def read_moving(wire: Wire) -> tuple[Moving, ...]:
     here = {move.name for move in moves if not move.over}
     others = [Moving(n, "dual_write", tuple(tables), elsewhere=True) for n, tables in beside.items() if n not in here and tables]  # fmt: skip
     return (*moves, *others)
+
+
+def other_moves(link: Link, oid: int, name: str) -> tuple[str, ...]:
+    """Moves under way beside ``name`` that the table ``oid`` is in, by this database's ledger and by the marks that stand here."""
+    found: set[str] = set()
+    if link.value("SELECT pg_catalog.to_regclass('lockgate.move') IS NOT NULL"):
+        rows = link.rows(
+            "SELECT name FROM lockgate.move WHERE name <> $2 AND stage NOT IN ('finished', 'aborted') AND ($1::oid = source_oid OR same_database AND $1::oid = target_oid)",
+            oid, name,
+        )  # fmt: skip
+        found |= {row[0] for row in rows}
+    here = link.rows("SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid", oid)  # fmt: skip
+    marks = link.rows(f"SELECT d.move, d.mark FROM ({MARKED}) d WHERE d.mark IS NOT NULL")
+    found |= {move for move, mark in marks if move != name and told_by(mark) == here}
+    return tuple(sorted(found))
 
 
 def mark_of(schema: str, table: str) -> str:
