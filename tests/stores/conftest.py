@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,13 @@ class Place:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[dict[str, object]]:
     """A MariaDB of our own, on a socket and a loopback port."""
+    with running_mariadb() as server:
+        yield server
+
+
+@contextmanager
+def running_mariadb(*options: str) -> Iterator[dict[str, object]]:
+    """A MariaDB with more ``options``, on a socket and a loopback port, for as long as the block."""
     if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
         if os.environ.get("LOCKGATE_TESTS_STRICT"):
             pytest.fail("mariadbd is not installed")
@@ -76,7 +84,7 @@ def mariadb() -> Iterator[dict[str, object]]:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={folder}/s.sock", f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder}/pid",
-         "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", *user],
+         "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", *options, *user],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

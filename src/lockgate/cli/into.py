@@ -22,7 +22,7 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     from lockgate.cli.waiting import stoppable
     from lockgate.indexes.moving.opened import opened_index
     from lockgate.moves.dual import into
-    from lockgate.moves.dual.pair import Urls, replica_url
+    from lockgate.moves.dual.pair import Urls, lag_urls, replica_url
     from lockgate.moves.stages import READS
     from lockgate.postgres.moves import home
     from lockgate.release.roles import home_grants
@@ -32,9 +32,11 @@ def open_move(session: Session, file: Path, purpose: str) -> Iterator["OpenedInd
     if purpose in ("start", "run"):
         home.ensure(target, lambda: home_grants(session.settings.roles))
     environ = dict(os.environ)
+    reads = purpose in READS
     places = Urls(
-        into.source_url(declared, environ), "", replica_url(declared, environ) if purpose in READS else ""
-    )
+        into.source_url(declared, environ), "", replica_url(declared, environ) if reads else "",
+        lag_urls(declared, environ) if reads else ((), ()),
+    )  # fmt: skip
     with stoppable(f"the move {declared.name}"), opened_index(declared, target, places, purpose) as move:
         yield move
 

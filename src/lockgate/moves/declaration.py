@@ -49,7 +49,7 @@ class LimitsPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[limits]``: how hard the move may push. Times are in milliseconds or seconds, as the names say.
 
     ``replica_wait_seconds`` is how long a read waits for ``source.replica_env`` to be past the point that it needs. Beyond the ``max_`` values the backfill waits (0 switches WAL rate, archiver backlog in segments and commit latency off),
-    and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. What presses for ``max_wait_seconds`` ends the command, to be called again. With more than ``quarantine_rows`` refused rows the move is paused.
+    and outside ``windows`` such as ``daily 22:00-05:00 Europe/Berlin`` too. ``max_slot_mb`` bounds what a slot, or the readers of a WAL of SQLite, hold back. What presses for ``max_wait_seconds`` ends the command, to be called again. With more than ``quarantine_rows`` refused rows the move is paused.
     """
 
     batch_rows: int = 10_000

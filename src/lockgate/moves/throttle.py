@@ -1,7 +1,7 @@
 """When a backfill holds back: it rests between batches as a bound draws near, begins none beyond it, and ends, to be called again, when that lasts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from lockgate.moves.declaration import LimitsPart
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.ledger import MoveRow
-from lockgate.postgres.moves.pressure import Bounds, Gauge, strain, verdict
+from lockgate.postgres.moves.pressure import Bounds, Pressure, strain, verdict
 from lockgate.postgres.wire import ConnectionLost
 
 CODE = "MOVE_THROTTLED"
@@ -22,6 +22,24 @@ MOST_REST = 5.0
 class _Limited(Protocol):
     @property
     def limits(self) -> LimitsPart: ...
+
+
+class Gauging(Protocol):
+    """Reads the pressure of one server, of whichever engine, at most once every second."""
+
+    @property
+    def where(self) -> str:
+        """The server that it reads."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False when its session is gone, so that nothing more can be read by it."""
+        ...
+
+    def read(self) -> Pressure:
+        """What was seen a moment ago, or a new look."""
+        ...
 
 
 class Backfilling(Protocol):
@@ -52,7 +70,7 @@ class Held(NamedTuple):
     strain: float = 0.0
 
 
-def held(gauges: tuple[Gauge, ...], limits: LimitsPart, *, slot: int | None = None) -> Held:
+def held(gauges: Sequence[Gauging], limits: LimitsPart, *, slot: int | None = None) -> Held:
     """Look at the servers: under pressure, outside the declared windows, or free to go on. ``slot`` is how many bytes of the log a slot of the move holds back.
 
     Raises ``ConnectionLost`` when the session that looked is gone: who cannot reach a server has nothing to wait for.
@@ -61,7 +79,7 @@ def held(gauges: tuple[Gauge, ...], limits: LimitsPart, *, slot: int | None = No
         return Held(f"the slot holds {slot >> 20} MB of the log back, more than {limits.max_slot_mb}")
     bounds = Bounds(
         limits.max_connections_percent, limits.max_lock_waiters, limits.max_replica_lag_seconds,
-        limits.max_wal_mb_per_second, limits.max_archive_backlog, limits.max_commit_ms,
+        limits.max_wal_mb_per_second, limits.max_archive_backlog, limits.max_commit_ms, limits.max_slot_mb,
     )  # fmt: skip
     most = 0.0
     for gauge in gauges:

@@ -94,10 +94,11 @@ class Side:
 
     def _side(self, what: str) -> str:
         dot = "." if self.speaker.engine == "postgres" else "_"
-        return self.speaker.name(f"lockgate{dot}{self._stem}_{what}")
+        return self.speaker.name(f"lockgate{dot}{self.stem}_{what}")
 
     @property
-    def _stem(self) -> str:
+    def stem(self) -> str:
+        """What the names of the side tables begin with."""
         # No move can be called so that its tables are another's.
         return f"{'dual2' if self.second else 'dual'}_{self.move}"
 
@@ -117,13 +118,13 @@ class Side:
         if self.speaker.engine == "mysql":
             if not self.speaker.ask(
                 f"SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = {P} AND index_name = 'waiting'",
-                f"lockgate_{self._stem}_op",
+                f"lockgate_{self.stem}_op",
             ):
                 self.speaker.do(f"CREATE INDEX waiting ON {s('op')} (state, at)")
         else:
             # An index stands in the schema of its table.
             for what, state in (("waiting", _WAITS), ("aside", _ASIDE)):
-                name_ = self.speaker.name(f"lockgate_{self._stem}_{what}")
+                name_ = self.speaker.name(f"lockgate_{self.stem}_{what}")
                 self.speaker.do(f"CREATE INDEX IF NOT EXISTS {name_} ON {s('op')} (at) WHERE state = {state}")
 
     def mark(self) -> None:

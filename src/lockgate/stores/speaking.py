@@ -203,6 +203,21 @@ class MysqlSpeaker:
         except self._driver.err.MySQLError as error:
             raise self._translated(error) from None
 
+    def named(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a query whose columns differ between versions, by their names."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except self._driver.err.MySQLError as error:
+            raise self._translated(error) from None
+
+    @property
+    def alive(self) -> bool:
+        """False when the session is lost."""
+        return bool(self._connection.open)
+
     def do(self, sql: str, *parameters: object) -> int:
         """See ``Speaker``."""
         try:

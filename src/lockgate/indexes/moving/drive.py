@@ -25,7 +25,7 @@ from lockgate.indexes.register import (
 )
 from lockgate.moves.dual import beginning, comparing, drive, into
 from lockgate.moves.dual.needs import Place, needed
-from lockgate.moves.dual.opened import replica_problems
+from lockgate.moves.dual.opened import lag_problems, replica_problems
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import Tail, diverged, in_evidence, unsettled
@@ -68,7 +68,7 @@ def _look(move: OpenedIndex) -> _Looked:
     key, found = into.key_problems(d, table)
     manifest: Manifest | None = None
     previous: Generation | None = None
-    found += replica_problems(d, move.places)
+    found += replica_problems(d, move.places) + lag_problems(d, move.places)
     asked = needed(
         move,
         (Place("source", table.name, True, False),),

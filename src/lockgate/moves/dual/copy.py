@@ -21,7 +21,6 @@ from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
 from lockgate.postgres.moves import ledger
 from lockgate.postgres.moves.batch import Copied, Range
-from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
@@ -93,7 +92,7 @@ def backfill(
     order = DualWork(move.declared, move.target, move.places, stop if executor is None else None, move.again)
     crew = Crew(pool, work, order, count)
     try:
-        looks, watch = gauges(move.servers), Watch(move, clock=clock)
+        looks, watch = move.gauges(), Watch(move, clock=clock)
         while crew.at_work:
             drain(move.pair.source, move.pair.target, move.declared.limits.relay_rows, most=20)
             now = held(looks, move.declared.limits)
@@ -123,7 +122,7 @@ def work(order: DualWork) -> Outcome:
     ranges = rows = 0
     with order.open(order.declared, order.home, order.places, "worker") as move:
         size = order.declared.limits.batch_rows
-        looks = gauges(move.servers)
+        looks = move.gauges()
         while order.stop is None or not order.stop.is_set():
             row = move.row()
             if row.stage != Stage.BACKFILLING:

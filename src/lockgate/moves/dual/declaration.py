@@ -22,13 +22,15 @@ KIND = "dual-write"
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[source]`` and ``[target]``. ``url_env`` names the variable with the store's URL; ``create`` makes the target's table.
 
-    ``replica_env`` of a source in PostgreSQL names the variable with the URL of a standby that copies and comparisons read from.
+    ``replica_env`` of a source in PostgreSQL names the variable with the URL of a standby that copies and comparisons read from,
+    ``lag_env`` those with the URLs of the replicas of a MariaDB or MySQL, whose lag holds the backfill: the primary does not know it.
     """
 
     table: str
     url_env: str
     create: bool = False
     replica_env: str = ""
+    lag_env: tuple[str, ...] = ()
 
 
 class DualDeclaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

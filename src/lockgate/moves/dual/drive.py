@@ -12,7 +12,7 @@ from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.needs import Place, needed
-from lockgate.moves.dual.opened import Opened, replica_problems
+from lockgate.moves.dual.opened import Opened, lag_problems, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
 from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.shapes import stop_if_changed
@@ -52,7 +52,10 @@ def plan(move: Opened) -> Planned:
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
     problems += [{"what": what, "fix": fix} for what, fix in pairs.place_problems(d, move.places, (source.name, target.name))]  # fmt: skip
-    problems += [{"what": what, "fix": fix} for what, fix in replica_problems(d, move.places)]
+    problems += [
+        {"what": what, "fix": fix}
+        for what, fix in [*replica_problems(d, move.places), *lag_problems(d, move.places)]
+    ]
     if there is not None and not made.problems:
         found.notes.extend(demanded(d, move.places, source, there, made.key))
     if there is not None and not problems and d.references:

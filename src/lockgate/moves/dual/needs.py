@@ -12,7 +12,7 @@ from lockgate.postgres.moves.frozen import other_moves
 from lockgate.postgres.queries import query
 from lockgate.postgres.target import Target
 from lockgate.stores import needs
-from lockgate.stores.speaking import PostgresSpeaker, Speaker, speak
+from lockgate.stores.speaking import MysqlSpeaker, PostgresSpeaker, Speaker, speak
 
 
 class Place(NamedTuple):
@@ -60,6 +60,7 @@ def needed(
                 found.notes.append(
                     f"{speaker.where} counts no sessions: it has one lock, and the backfill takes turns with its writers"
                 )
+            found.notes.extend(_unwatched(move, speaker, place.side))
             if place.there and isinstance(speaker, PostgresSpeaker):
                 found.problems.extend(_in_other_moves(move.name, speaker, place.table))
         if (
@@ -87,6 +88,23 @@ def _speakers(move: Opened, places: Sequence[Place]) -> Iterator[list[Speaker]]:
             stack.enter_context(closing(speak(url, f"move {move.name} plan", place.side)))
             for url, place in zip(move.places.both, places, strict=False)
         ]
+
+
+def _unwatched(move: Opened, speaker: Speaker, side: str) -> list[str]:
+    """Of which replicas nobody reads the lag: a primary of MariaDB or MySQL knows only that they are there, and MySQL not even that."""
+    if not isinstance(speaker, MysqlSpeaker):
+        return []
+    declared = len(getattr(move.declared, side).lag_env)
+    there = speaker.ask("SHOW GLOBAL STATUS LIKE 'Slaves_connected'")
+    if there and int(there[0][1]) > declared:
+        return [
+            f"{speaker.where} has {there[0][1]} replicas or readers of its log, and {side}.lag_env names {declared}: the lag of the others holds nothing"
+        ]
+    if not there and not declared:
+        return [
+            f"whether {speaker.where} has replicas is not known: {side}.lag_env names those whose lag holds the backfill"
+        ]
+    return []
 
 
 def _of_link(link: Link, wanted: int) -> Session:

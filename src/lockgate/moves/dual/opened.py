@@ -7,14 +7,17 @@ from contextlib import AbstractContextManager, contextmanager
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.pair import Pair, Urls, open_pair
+from lockgate.moves.throttle import Gauging
 from lockgate.postgres.link import Link, refusal
 from lockgate.postgres.moves import ledger, log
 from lockgate.postgres.moves.ledger import MoveRow
+from lockgate.postgres.moves.pressure import gauges
 from lockgate.postgres.moves.replica import Replica
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
+from lockgate.stores.pressure import MysqlGauge, SqliteGauge, read_lag
 from lockgate.stores.side import Side
-from lockgate.stores.speaking import PostgresSpeaker, speak
+from lockgate.stores.speaking import MysqlSpeaker, PostgresSpeaker, SqliteSpeaker, speak
 
 
 def replica_problems(declared: DualDeclaration, places: Urls) -> list[tuple[str, str]]:
@@ -33,6 +36,27 @@ def replica_problems(declared: DualDeclaration, places: Urls) -> list[tuple[str,
     return []
 
 
+def lag_problems(declared: DualDeclaration, places: Urls) -> list[tuple[str, str]]:
+    """Replicas of ``lag_env`` that do not say how far they are behind, as (what, fix): they would hold the backfill for good."""
+    found = []
+    sides = (("source", places.source, declared.source.lag_env, places.lagging[0]), ("target", places.target, declared.target.lag_env, places.lagging[1]))  # fmt: skip
+    for side, primary, variables, urls in sides:
+        for variable, url in zip(variables, urls, strict=False):
+            try:
+                if primary.partition(":")[0].lower() not in ("mysql", "mariadb"):
+                    found.append((f"{side}.lag_env: standbys of PostgreSQL are seen by their primary, and SQLite has none", "Take it out."))  # fmt: skip
+                    continue
+                speaker = MysqlSpeaker(url, variable)
+                try:
+                    if read_lag(speaker) is None:
+                        found.append((f"{side}.lag_env: {speaker.where} does not say how far it is behind", f"Start its replication, and GRANT REPLICA MONITOR (MySQL: REPLICATION CLIENT) to the account of {variable}."))  # fmt: skip
+                finally:
+                    speaker.close()
+            except LockgateError as error:
+                found.append((f"{side}.lag_env: {error.message}", error.next or f"Mend {variable}, or take it out."))  # fmt: skip
+    return found
+
+
 class Opened:
     """One move, open. ``home`` holds the ledger; ``pair`` opens both stores when it is first asked for."""
 
@@ -42,6 +66,7 @@ class Opened:
         self.home = Link(home, f"move {declared.name} {purpose}")
         self._pair: Pair | None = None
         self._replica: Replica | None = None
+        self._replicas: list[MysqlSpeaker] = []
         try:
             self.home.refuse_pooler()
             ledger.show_life(self.home, self.owner)
@@ -76,11 +101,19 @@ class Opened:
         """Both sides where they have been opened."""
         return self._pair
 
-    @property
-    def servers(self) -> tuple[Link, ...]:
-        """A session of every PostgreSQL that a backfill presses: the ledger's, and that of each side that is one."""
-        sides = (self.pair.source.speaker, self.pair.target.speaker)
-        return (self.home, *(s.link for s in sides if isinstance(s, PostgresSpeaker)))
+    def gauges(self) -> tuple[Gauging, ...]:
+        """A gauge of every server that a backfill presses: the ledger's, and that of each side; each PostgreSQL once."""
+        sides = [self.pair.source, self.pair.target]
+        links = (self.home, *(s.speaker.link for s in sides if isinstance(s.speaker, PostgresSpeaker)))
+        found: list[Gauging] = [*gauges(links)]
+        for side, urls, name in zip(sides, self.places.lagging, ("source", "target"), strict=True):
+            if isinstance(side.speaker, SqliteSpeaker):
+                found.append(SqliteGauge(side))
+            elif isinstance(side.speaker, MysqlSpeaker):
+                replicas = [MysqlSpeaker(url, f"{name}.lag_env") for url in urls]
+                self._replicas += replicas
+                found.append(MysqlGauge(side, replicas))
+        return tuple(found)
 
     def reading(self) -> Side:
         """The source for reading much of it: its standby, where there is one, once that is past all that was committed before.
@@ -127,6 +160,8 @@ class Opened:
             self._pair.close()
         if self._replica is not None:
             self._replica.close()
+        for replica in self._replicas:
+            replica.close()
         self.home.close()
 
 

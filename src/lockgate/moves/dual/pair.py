@@ -18,11 +18,12 @@ from lockgate.stores.table import ANY, Column, Table, common_family
 
 
 class Urls(NamedTuple):
-    """Where both stores are. ``replica`` is a standby of the source that heavy reads go to; "" without one."""
+    """Where both stores are. ``replica`` is a standby of the source that heavy reads go to; "" without one. ``lagging`` are replicas of MariaDB and MySQL, of source and target, whose lag is watched."""
 
     source: str
     target: str
     replica: str = ""
+    lagging: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def both(self) -> tuple[str, str]:
@@ -51,7 +52,20 @@ def urls(declared: DualDeclaration, environ: Mapping[str, str], *, reads: bool =
         return environ[variable]
 
     d = declared
-    return Urls(of(d.source.url_env, "source"), of(d.target.url_env, "target"), replica_url(d, environ) if reads else "")  # fmt: skip
+    return Urls(of(d.source.url_env, "source"), of(d.target.url_env, "target"), replica_url(d, environ) if reads else "", lag_urls(d, environ) if reads else ((), ()))  # fmt: skip
+
+
+def lag_urls(
+    declared: DualDeclaration, environ: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The URLs of the replicas that ``lag_env`` of source and target name. Raises ``ConfigError``."""
+    found = []
+    for side, variables in (("source", declared.source.lag_env), ("target", declared.target.lag_env)):
+        for variable in variables:
+            if not environ.get(variable):
+                raise ConfigError(f"{side}.lag_env: the variable {variable} is {'empty' if variable in environ else 'not set'}", "MOVE_DECLARATION", next=f"Set {variable}, or take it out: then nobody watches that replica.")  # fmt: skip
+        found.append(tuple(environ[v] for v in variables))
+    return found[0], found[1]
 
 
 def replica_url(declared: DualDeclaration, environ: Mapping[str, str]) -> str:

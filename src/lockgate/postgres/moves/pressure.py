@@ -32,6 +32,8 @@ class Pressure(NamedTuple):
     archive_backlog: int | None = 0
     commit_ms: float | None = 0.0
     now: datetime | None = None
+    kept_back_mb: float | None = 0.0
+    """MB of a log that readers keep from being put away: of a WAL of SQLite."""
 
 
 class Bounds(NamedTuple):
@@ -43,6 +45,7 @@ class Bounds(NamedTuple):
     wal_mb: float = 0
     archive_backlog: int = 0
     commit_ms: float = 0
+    kept_back_mb: float = 0
 
 
 class Gauge:
@@ -122,6 +125,7 @@ def verdict(pressure: Pressure, bounds: Bounds) -> str:
         ("WAL in MB a second", pressure.wal_mb, bounds.wal_mb, True),
         ("WAL segments that wait for the archiver", pressure.archive_backlog, bounds.archive_backlog, True),
         ("commit latency in ms", pressure.commit_ms, bounds.commit_ms, True),
+        ("MB of WAL that readers keep back", pressure.kept_back_mb, bounds.kept_back_mb, True),
     ):
         if optional and not limit:
             continue
