@@ -51,7 +51,8 @@ def plan(move: Opened) -> Planned:
     made = pairs.plan(d, source, target)
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
-    problems += [{"what": what, "fix": fix} for what, fix in pairs.place_problems(d, move.places, (source.name, target.name))]  # fmt: skip
+    placed = pairs.place_problems(d, move.places, (source.name, target.name))
+    problems += [{"what": what, "fix": fix} for what, fix in placed]
     problems += [
         {"what": what, "fix": fix}
         for what, fix in [*replica_problems(d, move.places), *lag_problems(d, move.places)]
@@ -64,7 +65,7 @@ def plan(move: Opened) -> Planned:
         Place("source", source.name, True, not d.one_way),
         Place("target", target.name, there is not None, True),
     )
-    wanted = needed(move, sides, made.key, workers=d.limits.workers)
+    wanted = needed(move, sides, made.key, workers=d.limits.workers, empty=not placed)
     problems += [{"what": what, "fix": fix} for what, fix in wanted.problems]
     found.notes.extend(wanted.notes)
     steps = (

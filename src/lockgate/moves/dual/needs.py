@@ -41,9 +41,9 @@ class Session(NamedTuple):
 
 
 def needed(
-    move: Opened, places: Sequence[Place], key: Sequence[str], *, workers: int, beside: int = 0
-) -> Needs:
-    """Everything of this page for the sides ``places``, source first. ``workers`` are the sessions at work beside the command's own; ``beside``: so many more that each of them opens in the database of the ledger."""
+    move: Opened, places: Sequence[Place], key: Sequence[str], *, workers: int, beside: int = 0, empty: bool = True,
+) -> Needs:  # fmt: skip
+    """Everything of this page for the sides ``places``, source first. ``workers`` are the sessions at work beside the command's own; ``beside``: so many more that each of them opens in the database of the ledger. ``empty``: rows are looked for in the target."""
     found = Needs([], [])
     sessions: list[Session] = []
     with _speakers(move, places) as speakers:
@@ -64,7 +64,8 @@ def needed(
             if place.there and isinstance(speaker, PostgresSpeaker):
                 found.problems.extend(_in_other_moves(move.name, speaker, place.table))
         if (
-            len(places) > 1
+            empty
+            and len(places) > 1
             and places[1].there
             and _begins(move)
             and needs.holds_rows(speakers[1], places[1].table)
