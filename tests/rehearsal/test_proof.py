@@ -153,6 +153,30 @@ def test_not_valid_then_validate(rehearse: Callable[..., Rehearsal], pending: st
 
 
 @pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    "check", ["b > 1000000000", "b is not null", "b between 5 and 6 and c ~ '^[A-Z]{3}$'"]
+)
+def test_a_constraint_on_columns_that_come(rehearse: Callable[..., Rehearsal], check: str) -> None:
+    """Columns that one file adds, and a later one holds to a constraint that the next validates: there are figures at production size and under load, too."""
+    files = (
+        "create table t (id int primary key, a text);",
+        "alter table t add column b int, add column c text;",
+        f"alter table t add constraint kept check ({check}) not valid;",
+        "alter table t validate constraint kept;",
+    )
+    taken = Snapshot("1", 18, "2026-01-01T00:00:00Z", Schema({"t": Relation("t", "r", rows=5_000)}), schema_rev=str(FIRST))  # fmt: skip
+    found = rehearse(*files, base=1, clients=2, scaling=Scaling(taken, 1_200, 1))
+    assert (found.verdict, found.reason) == ("pass", "")
+    assert not [note for note in found.notes if note.startswith(("no figures", "no impact"))], found.notes
+    assert found.load is not None
+    # A client that had read every column before there was another prepares anew; one that meets a row before it is mended is refused.
+    assert all(error.startswith("0A000") or '"kept"' in error for error in found.load.errors), (
+        found.load.errors
+    )
+    assert found.impact is not None
+
+
+@pytest.mark.postgres("16", "18")
 def test_validated_by_the_file_that_adds_it(rehearse: Callable[..., Rehearsal]) -> None:
     """NOT VALID and VALIDATE in one file: it fails for any row where it is about a column that the file itself leaves NULL, passes where the file fills that in, and leaves no constraint of ours."""
     add = "alter table t add column b int;"

@@ -26,6 +26,11 @@ class Breakable(msgspec.Struct, frozen=True):
     definition: str = ""
     columns: str = "[]"
 
+    @property
+    def broken(self) -> str:
+        """The condition of a row that breaks it, "" for a foreign key, which one row alone does not show."""
+        return "" if " NOT EXISTS (" in self.count else self.count.partition(" WHERE ")[2]
+
 
 def read_breakable(wire: Wire) -> list[Breakable]:
     """The constraints of this database that its old rows may break."""
@@ -35,6 +40,11 @@ def read_breakable(wire: Wire) -> list[Breakable]:
 def fails_to_validate(statement: object, sqlstate: object) -> bool:
     """Whether this statement was refused because rows break a constraint that it was to prove. Pure."""
     return sqlstate in _OF_ROWS and _VALIDATES.search(str(statement)) is not None
+
+
+def validates(text: str) -> bool:
+    """Whether a statement is to prove a constraint of the rows that are there. Pure."""
+    return _VALIDATES.search(text) is not None
 
 
 def named_in(statement: str, constraints: list[Breakable]) -> list[Breakable]:

@@ -1,17 +1,20 @@
 """Puts believable rows into a scratch database, and takes them out again. What could not be filled is told, not hidden."""
 
 from collections.abc import Mapping
+from itertools import islice, product
 
 import msgspec
 from msgspec.structs import replace
 
+from lockgate.postgres.breaking import read_breakable
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.tables import Table, prepare_reading, read_tables
+from lockgate.postgres.tables import ColumnOf, Table, prepare_reading, quote, read_tables
 from lockgate.postgres.wire import Call, Wire
 from lockgate.rehearsal.choices import Choices
 from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.rows import NOTHING_KNOWN, backfill, fill, in_order, inserted, speaks_of
+from lockgate.rehearsal.values import candidates, chosen, expression
 
 _WAYS: tuple[dict[str, bool], ...] = (
     {},
@@ -22,6 +25,11 @@ _WAYS: tuple[dict[str, bool], ...] = (
     {"alone": True},
 )
 """How a table is filled, the best first."""
+_PORTION = 500
+"""Rows that are changed at a time: whoever works on the table meanwhile waits for no more."""
+_TURNS = 50
+_COMBINED = 200
+"""Combinations of values that are tried for a constraint."""
 _MOST = 400
 """Characters of a table's checks that are told."""
 
@@ -118,6 +126,40 @@ class Filling:
                 except ServerError as error:
                     self.empty[table.key] = f"could not be backfilled: {error.message}"
 
+    def satisfy(self) -> None:
+        """Change the rows that break a CHECK or NOT NULL that is NOT VALID, as somebody does in production before it is validated: a few at a time.
+
+        For rows that cannot be made anew, because clients are at work on them. What cannot be satisfied stays.
+        """
+        for one in read_breakable(self._wire):
+            if not one.broken:
+                continue
+            named = set(msgspec.json.decode(one.columns, type=list[str]))
+            for table in self._choices.settle(self._wire, read_tables(self._wire)):
+                columns = [c for c in table.columns if c.name in named]
+                if table.key == one.table and columns:
+                    self._satisfy(table, one.broken, columns)
+
+    def _satisfy(self, table: Table, broken: str, columns: list[ColumnOf]) -> None:
+        texts = satisfying(self._wire, columns, broken, self._seed)
+        if texts is None:
+            return
+        listed = ", ".join(f"{quote(c.name)} = {text}" for c, text in zip(columns, texts, strict=True))
+        left = f"SELECT count(*) FROM {table.quoted} WHERE {broken}"  # noqa: S608
+        there = int(self._wire.value(left) or 0)
+        # A row that a client changes meanwhile is met by a later turn.
+        for turn in range(there // _PORTION + _TURNS):
+            some = f"SELECT ctid AS place, {turn * _PORTION} + row_number() OVER () AS g FROM {table.quoted} WHERE {broken} LIMIT {_PORTION}"  # noqa: S608
+            try:
+                self._wire.one(
+                    f"UPDATE {table.quoted} t SET {listed} FROM ({some}) n WHERE t.ctid = n.place"  # noqa: S608
+                )
+            except ServerError as error:
+                self.empty[table.key] = f"rows could not be made to satisfy a constraint: {error.message}"
+                return
+            if self._wire.value(left) == "0":
+                return
+
     def clear(self) -> None:
         """Take out every row that was put in, whatever refers to it; those tables may be filled anew."""
         here = [table for table in read_tables(self._wire) if table.oid in self._filled]
@@ -136,6 +178,24 @@ class Filling:
 def _told(table: Table) -> str:
     told = "; ".join(filter(None, (*table.checks, table.partition))) or "none"
     return told if len(told) <= _MOST else f"{told[:_MOST]}..."
+
+
+def satisfying(wire: Wire, columns: list[ColumnOf], broken: str, seed: int) -> list[str] | None:
+    """SQL for values of these columns, for row ``n.g``, with which a row is not ``broken``; None where none are found."""
+    ways = []
+    for column in columns:
+        plain = expression(column, "n.g", seed)
+        spoken = [*chosen(column, "n.g"), *candidates(column, (broken,), "n.g")]
+        ways.append([*spoken, *([plain] if plain else [])])
+    for texts in islice(product(*ways), _COMBINED):
+        row = ", ".join(f"{text} AS {quote(c.name)}" for c, text in zip(columns, texts, strict=True))
+        asked = f"SELECT pg_catalog.bool_or(({broken}) IS NOT FALSE) FROM (SELECT {row} FROM (VALUES (1::bigint), (12), (1000)) n(g)) made"  # noqa: S608
+        try:
+            if wire.value(asked) == "f":
+                return list(texts)
+        except ServerError:
+            continue
+    return None
 
 
 class Filled(msgspec.Struct, frozen=True, rename="camel"):

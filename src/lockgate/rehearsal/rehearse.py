@@ -4,7 +4,6 @@ import copy
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import partial
 
 import msgspec
 
@@ -35,11 +34,11 @@ from lockgate.rehearsal.downs import prove_downs
 from lockgate.rehearsal.filling import Filled, Filling
 from lockgate.rehearsal.impact import Estimate, Impact
 from lockgate.rehearsal.likeness import likenesses_of
-from lockgate.rehearsal.load import Load, under_load, work_of
+from lockgate.rehearsal.load import Load, Work, under_load, work_of
 from lockgate.rehearsal.pgbench import Pgbench, Stuck, sweep, under_pgbench
 from lockgate.rehearsal.probing import Probe, unnamed
 from lockgate.rehearsal.queries import QuerySet
-from lockgate.rehearsal.replay import Stage, replay
+from lockgate.rehearsal.replay import Stage, replay, validates_next
 from lockgate.rehearsal.report import Rehearsal, Server
 from lockgate.rehearsal.scaling import Scaling, measure
 from lockgate.rehearsal.trace import MigrationTrace, lock_seconds, tally, trace_of
@@ -235,16 +234,34 @@ class Rehearsing:
             filling.fill()
             probe.look(wish.plan.base)
             work = probe.work() or work_of(read_tables(wire), filling.rows)
+        except BaseException:
+            wire.close()
+            raise
         finally:
             probe.close()
+        try:
+            return self._loaded(target, work, filling)
+        finally:
             wire.close()
+
+    def _loaded(self, target: Target, work: list[Work], filling: Filling) -> Load | None:
+        """The files while ``work`` is done."""
+        wish = self.wish
         own = wish.pgbench is not None and bool(wish.pgbench.scripts)
         if not work and not own:
             self.notes.append("no load: at the base there is no table with rows; give --from")
             return None
         told = "the scripts of --load" if own else f"{counted(len(work), 'query')}"
         self.tell("loading", f"{wish.clients} clients{' of pgbench' if wish.pgbench else ''}, {told}")
-        apply = partial(_applied, target, self.stage)
+
+        def apply() -> None:
+            # Statements of a file travel with the COMMIT of the one before, so what has to be done between two takes a replay of its own.
+            for revision in self.pending:
+                if validates_next(self.stage, self.pending, revision):
+                    replay(target, self.stage, Log(), until=revision)
+                    filling.satisfy()
+            replay(target, self.stage, Log())
+
         try:
             if wish.pgbench is not None:
                 return under_pgbench(target, wish.pgbench, work, wish.clients, apply)
@@ -256,7 +273,7 @@ class Rehearsing:
             if isinstance(error, Interrupted):
                 raise
             if fails_to_validate(error.details.get("statement"), error.details.get("sqlstate")):
-                # That the file applies to rows as they are by then is proven; at the base nothing can be made to satisfy it.
+                # That the file applies to rows as they are by then is proven; nothing could be made to satisfy it here.
                 self.notes.append(f"no figures of the load: {error.message}")
                 return None
             self.checks.append(
@@ -325,10 +342,6 @@ def _promised(proven: list[Breakable]) -> dict[str, tuple[str, ...]]:
         if one.check:
             found[one.table] = (*found.get(one.table, ()), one.check)
     return found
-
-
-def _applied(target: Target, stage: Stage) -> None:
-    replay(target, stage, Log())
 
 
 def _said(estimate: Estimate) -> str:

@@ -1,6 +1,6 @@
 """Files through the real engine on a scratch database: guard, plan, permit, apply; what is observed comes back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from lockgate.migrations.progress import AppliedFile, Event, Log
 from lockgate.moves.again import fill_in
 from lockgate.moves.declaration import Declaration
 from lockgate.postgres.alarm import Alarm, Cause
+from lockgate.postgres.breaking import validates
 from lockgate.postgres.guard import Guard, RunIdentity
 from lockgate.postgres.moves.empty import Awaited, Turn
 from lockgate.postgres.observing import Observation, ObservingWire
@@ -65,6 +66,12 @@ class FileLog(Log):
         super().done(file)
         if self._after is not None:
             self._after(file)
+
+
+def validates_next(stage: Stage, pending: Sequence[str], revision: str) -> bool:
+    """Whether the file after ``revision`` is to prove a constraint of the rows that are there. Pure."""
+    following = pending[pending.index(revision) + 1 :][:1]
+    return any(validates(s.text) for r in following for s in stage.prepared[r].statements)
 
 
 def replay(target: Target, stage: Stage, log: Log, *, until: str | None = None) -> History:

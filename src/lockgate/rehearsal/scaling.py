@@ -15,7 +15,7 @@ from lockgate.record.words import counted
 from lockgate.rehearsal.filling import Filling
 from lockgate.rehearsal.impact import Impact, Scale, impact_of
 from lockgate.rehearsal.likeness import Likenesses, likenesses_of
-from lockgate.rehearsal.replay import FileLog, Stage, observe
+from lockgate.rehearsal.replay import FileLog, Stage, observe, validates_next
 from lockgate.rehearsal.trace import MigrationTrace
 
 SMALLER = 10
@@ -118,6 +118,8 @@ def _scale(
         def after(file: AppliedFile) -> None:
             files[file.revision] = file
             tell(Event("", "applied", f"{file.revision}_{file.name} in {file.duration_ms} ms"))
+            if validates_next(stage, pending, file.revision):
+                filling.satisfy()
             following = place[file.revision] + 1
             if following < len(pending) and stage.prepared[pending[following]].directives.after:
                 filling.backfill()
