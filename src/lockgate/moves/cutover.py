@@ -15,9 +15,10 @@ from lockgate.moves.gates import (
     unlike_old_side,
 )
 from lockgate.moves.layout import Layout
-from lockgate.moves.opened import Opened
+from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.reconcile import refuse_incomplete
 from lockgate.moves.references import refuse_dangling
+from lockgate.moves.row_security import security_problems
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
@@ -137,6 +138,7 @@ def gate(move: Opened, row: MoveRow) -> None:
     if not row.switching:
         move.stop_if_changed(row)
     if not row.switching:
+        _refuse_other_security(move, row)
         refuse_outside(move.home, move.name, move.declared.gates)
     drift = move.home.value(
         "SELECT (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id DESC LIMIT 1",
@@ -148,6 +150,16 @@ def gate(move: Opened, row: MoveRow) -> None:
             next=f"Find out why; lockgate move observe {move.name} --delta-s NUMBER hands in a new measurement.",
         )  # fmt: skip
     refuse_unshadowed(move.home, move.name, move.declared.gates)
+
+
+def _refuse_other_security(move: Opened, row: MoveRow) -> None:
+    """Raise ``Refused`` (``MOVE_REFUSED``) when the target would show other rows than the source: whoever changed either since the plan."""
+    if "policies" in move.declared.accept:
+        return
+    move.pin()
+    source, target = (surroundings(link, oid, move.name) for link, oid in ((move.home, row.source_oid), (move.far, row.target_oid)))  # fmt: skip
+    if found := security_problems((source, target), move.relations(row)):
+        raise Refused(found[0].what, "MOVE_REFUSED", next=found[0].fix, details={"problems": [p._asdict() for p in found]})  # fmt: skip
 
 
 def _refuse_dangling(move: Opened, row: MoveRow, made: Layout) -> None:

@@ -21,6 +21,7 @@ ACCEPTED = (
     "encoding",
     "indexes",
     "lossy",
+    "policies",
     "references",
     "rows",
     "triggers",

@@ -41,6 +41,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     publications: tuple[str, ...] = ()
     other_moves: tuple[str, ...] = ()
     row_security: bool = False
+    """True when rows are hidden from this very role."""
+    row_level: bool = False
+    row_forced: bool = False
+    policies: tuple[tuple[str, str], ...] = ()
+    """Name of each, and what stands in CREATE POLICY behind the name of the table."""
+    policy_roles: tuple[str, ...] = ()
     may_select: bool = True
     may_write: bool = True
     is_owner: bool = True
@@ -411,8 +417,8 @@ def owned_problems(sides: "tuple[tuple[str, Surroundings, Relation], ...]") -> l
         if around.row_security:
             found.append(
                 Problem(
-                    f"{relation.name} has row security forced on its owner: rows would be hidden from the move",
-                    "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY while it runs.",
+                    f"{relation.name} has row level security in force for this role: rows would be hidden from the move",
+                    "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY while it runs, or run as a role with BYPASSRLS.",
                 )
             )
         if around.rules:

@@ -1,5 +1,7 @@
 """What a move would do, and everything that could stop it later: looked for before anything is changed."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from lockgate.errors import ConfigError, LockgateError
@@ -22,6 +24,7 @@ from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
 from lockgate.moves.references import references, unanswerable
+from lockgate.moves.row_security import role_problems, security_problems
 from lockgate.moves.stages import OVER
 from lockgate.moves.strictness import stricter
 from lockgate.postgres.moves import ledger, log, switch
@@ -49,6 +52,7 @@ def plan(move: Opened) -> PlannedInServer:
         problems += found + default_problems(*fresh)
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
+        problems += security_problems(around, (source, target))
         problems += _rows_that_are_there(move, *fresh)
         unequal, judged = index_problems(declared, *around, fresh)
         problems += unequal
@@ -66,6 +70,8 @@ def plan(move: Opened) -> PlannedInServer:
         problems += found
         around_source = surroundings(move.home, source.oid, move.name)
         problems += surroundings_problems(declared, around_source, Surroundings(), (source, assumed))
+        if move.declared.two_databases:
+            problems += role_problems(around_source, source, _roles_missing(move, around_source.policy_roles))
         if around_source.references:
             notes.append(
                 f"foreign keys of {source.name} ({', '.join(around_source.references)}) are not copied to a created table; add them before the cutover"
@@ -195,6 +201,11 @@ def _told(declared: Declaration, mapping: Mapping) -> dict[str, str]:
     return {v.destination: by.get(v.destination, v.expression) for v in mapping.values}
 
 
+def _roles_missing(move: Opened, names: Iterable[str]) -> list[str]:
+    there = {row[0] for row in move.far.rows("SELECT rolname FROM pg_catalog.pg_roles")}
+    return [name for name in names if name not in there]
+
+
 def _replica_problems(move: Opened, notes: list[str]) -> list[Problem]:
     try:
         replica = move.replica
@@ -265,7 +276,7 @@ def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]
         []
         if target
         else [
-            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes"
+            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes, row level security"
         ]
     )
     steps += [

@@ -8,12 +8,12 @@ from lockgate.moves.layout import (
     Layout,
     layout,
 )
-from lockgate.moves.opened import Opened
+from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import refuse_problems
 from lockgate.moves.planning import bare, find_target, plan
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
-from lockgate.postgres.moves.create import create_across, create_like
+from lockgate.postgres.moves.create import create_across, create_like, secure
 from lockgate.postgres.quoting import literal, qualified
 from lockgate.postgres.relation import Relation, find
 from lockgate.record.words import agree
@@ -96,13 +96,16 @@ def _tables(move: Opened) -> tuple[Relation, Relation]:
         name = bare(move.declared.target.table)
         move.pin()
         source = switch.fresh(move.home, source.oid)
+        around = surroundings(move.home, source.oid, move.name)
         if move.declared.two_databases:
             with move.far.transaction():
                 create_across(move.home, move.far, source, schema, name)
+                secure(move.far, schema, name, source.name, level=around.row_level, forced=around.row_forced, policies=around.policies)  # fmt: skip
                 _own(move, schema, name)
         else:
             with move.home.transaction():
                 create_like(move.home, source, schema, name)
+                secure(move.home, schema, name, source.name, level=around.row_level, forced=around.row_forced, policies=around.policies)  # fmt: skip
                 _own(move, schema, name)
         target = find(move.far, f'"{schema}"."{name}"')
     move.pin()

@@ -1,5 +1,8 @@
 """The target of a move, made like its source: in one database by LIKE, across two from what the catalog says."""
 
+import re
+from collections.abc import Iterable
+
 from lockgate.postgres.link import Link
 from lockgate.postgres.quoting import identifier, qualified
 from lockgate.postgres.relation import Relation
@@ -52,3 +55,23 @@ def create_across(origin: Link, destination: Link, source: Relation, schema: str
         head = head.rpartition(" INDEX ")[0] + " INDEX"
         rest = tail.partition(" USING ")[2]
         destination.run(f"{head} ON {target} USING {rest}")
+
+
+def secure(link: Link, schema: str, name: str, like: str, *, level: bool, forced: bool, policies: Iterable[tuple[str, str]]) -> None:  # fmt: skip
+    """Give ``schema.name`` the row level security of the table called ``like``: both flags, and its policies as (name, the rest of CREATE POLICY)."""
+    target = qualified(schema, name)
+    if level:
+        link.run(f"ALTER TABLE {target} ENABLE ROW LEVEL SECURITY")
+    if forced:
+        link.run(f"ALTER TABLE {target} FORCE ROW LEVEL SECURITY")
+    for policy, rest in policies:
+        link.run(f"CREATE POLICY {identifier(policy)} ON {target} {renamed(rest, like, name)}")
+
+
+def renamed(rest: str, old: str, new: str) -> str:
+    """A policy with the name of its own table, which the server writes before columns inside subqueries, exchanged; taken out where ``new`` is empty."""
+    names = {old, identifier(old)}
+    by = f"{identifier(new)}." if new else ""
+    for word in sorted(names, key=len, reverse=True):
+        rest = re.sub(rf"(?<![\w$.\"':]){re.escape(word)}\.(?=[\w\"])", lambda _: by, rest)
+    return rest

@@ -11,7 +11,17 @@ SELECT pg_catalog.jsonb_build_object(
                 FROM pg_catalog.pg_index i WHERE i.indrelid = $1::oid AND i.indisvalid),
   'rules', (SELECT COALESCE(pg_catalog.jsonb_agg(rulename), '[]') FROM pg_catalog.pg_rewrite WHERE ev_class = $1::oid AND rulename <> '_RETURN'),
   'publications', (SELECT COALESCE(pg_catalog.jsonb_agg(p.pubname), '[]') FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = $1::oid),
-  'row_security', (SELECT relrowsecurity AND (relforcerowsecurity OR NOT pg_catalog.pg_has_role(relowner, 'USAGE')) FROM pg_catalog.pg_class WHERE oid = $1::oid),
+  'row_security', pg_catalog.row_security_active($1::oid),
+  'row_level', (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = $1::oid),
+  'row_forced', (SELECT relforcerowsecurity FROM pg_catalog.pg_class WHERE oid = $1::oid),
+  -- Name, and what stands in CREATE POLICY behind the name of the table.
+  'policies', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(p.polname, pg_catalog.concat(
+        'AS ', CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+        ' FOR ', CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+        ' TO ', (SELECT pg_catalog.string_agg(CASE r.role WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r.role)) END, ', ' ORDER BY 1) FROM pg_catalog.unnest(p.polroles) r(role)),
+        ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid) || ')', ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')')) ORDER BY p.polname), '[]')
+      FROM pg_catalog.pg_policy p WHERE p.polrelid = $1::oid),
+  'policy_roles', (SELECT COALESCE(pg_catalog.jsonb_agg(DISTINCT pg_catalog.pg_get_userbyid(r.role)), '[]') FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) r(role) WHERE p.polrelid = $1::oid AND r.role <> 0),
   'may_select', pg_catalog.has_table_privilege($1::oid, 'SELECT'),
   'may_write', pg_catalog.has_table_privilege($1::oid, 'INSERT') AND pg_catalog.has_table_privilege($1::oid, 'DELETE'),
   'is_owner', (SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1::oid))::text
