@@ -218,6 +218,20 @@ def test_a_move_in_place_is_refused_early(tmp_path, database: str):
     assert "nothing to switch" in project.json("move", "cutover", "the_change").error("MOVE_STAGE")["message"]
 
 
+def test_a_generated_old_side_is_refused(tmp_path, database: str):
+    """A table that no file makes is looked at: an old side that is generated loses every later value, so the move does not start."""
+    project = Project(tmp_path, database)
+    run_sql(
+        database,
+        "CREATE TABLE inv (id int PRIMARY KEY, amt int, tot int GENERATED ALWAYS AS (amt * 2) STORED)",
+    )
+    project.write("other", "CREATE TABLE other (id int PRIMARY KEY);\n", 1_700_000_000_001)
+    given = ("table=inv", "column=tot", "to=total", "type=int")
+    project.ok("new", "new", "it", "--recipe", "rename-column", *(p for one in given for p in ("--set", one)))
+    project.json("up")
+    assert "inv.tot is generated" in project.json("move", "start", "it").error("MOVE_REFUSED")["message"]
+
+
 def test_rows_that_cannot_be_filled_in_stand_in_quarantine(tmp_path, database: str):
     """A row that the new type refuses is put aside with its reason, the others are filled in; mended and retried, it goes on."""
     project = Project(tmp_path, database)

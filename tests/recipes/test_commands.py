@@ -152,6 +152,43 @@ def test_a_column_that_the_table_lacks_is_refused(shop, recipe, values, told):
     assert sorted(shop.root.rglob("*")) == before
 
 
+MADE = (
+    "CREATE TABLE inv (id int PRIMARY KEY, amt numeric, seen int GENERATED ALWAYS AS IDENTITY, at date NOT NULL,"
+    " tot numeric GENERATED ALWAYS AS (amt * 2) STORED);\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "told"),
+    [
+        ("rename-column", {"column": "tot", "to": "total", "type": "numeric"}, "generated column"),
+        ("change-type", {"column": "tot", "from": "numeric", "type": "text"}, "generated column"),
+        ("add-not-null", {"column": "tot", "fill": "0"}, "it takes no fill"),
+        ("drop-column", {"column": "tot", "default": "0"}, "it takes no default"),
+        ("split-table", {"to": "t", "key": "id", "key_type": "int", "columns": "tot:numeric"}, "generated column"),
+        ("partition-table", {"to": "t", "by": "at", "key": "id", "columns": "id,amt,at,tot", "bounds": "1,2"}, "generated column"),
+        ("rename-column", {"column": "seen", "to": "met", "type": "int"}, "identity column"),
+        ("change-type", {"column": "seen", "from": "int", "type": "bigint"}, "identity column"),
+        ("split-table", {"to": "t", "key": "id", "key_type": "int", "columns": "seen:int"}, "identity column"),
+        ("partition-table", {"to": "t", "by": "at", "key": "id", "columns": "id,amt,at,seen", "bounds": "1,2"}, "identity column"),
+    ],
+)  # fmt: skip
+def test_a_column_that_the_server_makes_is_refused(shop, recipe, values, told):
+    """What no trigger can write, generated and identity columns, is refused by name, and nothing is written."""
+    shop.write("made", MADE)
+    before = sorted(shop.root.rglob("*"))
+    given = [p for k, v in {"table": "inv", **values}.items() for p in ("--set", f"{k}={v}")]
+    assert told in shop.json("new", "--recipe", recipe, *given).error("USAGE")["message"]
+    assert sorted(shop.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("values", [["column=amt"], ["column=tot"]])
+def test_a_generated_column_may_go(shop, values):
+    """drop-column takes a generated column like any other: nothing has to be written to it."""
+    shop.write("made", MADE)
+    shop.ok("new", "new", "--recipe", "drop-column", "--set", "table=inv", "--set", *values)
+
+
 @pytest.mark.parametrize(
     ("more", "table"),
     [("", "ordres"), ("DO $$ BEGIN EXECUTE 'ALTER TABLE orders ADD ' || 'nope text'; END $$;\n", "orders")],

@@ -70,6 +70,13 @@ def sides(declared: Declaration, source: Relation, target: Relation) -> tuple[Si
                     f"reverse.{column}: {source.name} has no such column", f"Its columns: {', '.join(here)}."
                 )
             )
+        elif here[column].generated:
+            found.append(
+                Problem(
+                    f"reverse.{column}: {source.name}.{column} is generated: the trigger reads NULL there and cannot write it",
+                    f"Drop the trigger that keeps it in step, and add a second generated column beside {column}.",
+                )
+            )
     if not one_table and not target.primary_key:
         found.append(
             Problem(

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Relation, Schema, schema_of
+from lockgate.policy.model.spelling import quote, spelled
 from lockgate.policy.recipes.left import functions, views
 from lockgate.policy.recipes.names import Table, name_of, names_of, split, table_of
 from lockgate.policy.recipes.recipe import Partitions, RecipeError
@@ -137,6 +138,8 @@ def judge(recipe: str, values: Mapping[str, str], known: Known) -> list[str]:
     if state is not None:
         for key in _COLUMNS.get(recipe, ()):
             notes += _columns(known, state, key, _named(recipe, key, values[key]), values[key])
+            for name in _named(recipe, key, values[key]):
+                _made_by_server(state, recipe, key, name, values)
         if recipe in ("rename-column", "change-type") and values.get("to"):
             _new(known, state, name_of("to", values["to"]))
         notes += _users(known, state, recipe, values)
@@ -190,6 +193,42 @@ def _columns(known: Known, state: Relation, key: str, names: list[str], value: s
                 ]
             raise RecipeError(f"{told}; it has {', '.join(there[:_SHOWN])}{more}")
     return []
+
+
+def _made_by_server(state: Relation, recipe: str, key: str, name: str, values: Mapping[str, str]) -> None:
+    """Refuse what the recipe would have to write, or to keep in step, and the server makes by itself."""
+    column = state.columns.get(name)
+    if column is None:
+        return
+    where = f"{key}={values[key]}: {state.key}.{name}"
+    beside = recipe in ("rename-column", "change-type")
+    if column.generated:
+        if beside:
+            # In a BEFORE trigger a generated column is NULL, and what the trigger writes to it is thrown away.
+            raise RecipeError(
+                f"{where} is a generated column, which no trigger can keep in step with another: add a second generated column beside it "
+                f"in a file, and drop this one with the recipe drop-column when no release reads it any more"
+            )
+        if recipe in ("split-table", "partition-table") and key != "by":
+            raise RecipeError(
+                f"{where} is a generated column, which the trigger of the new table cannot write: leave it out of {key}, "
+                f"and generate it in the new table, in the file that makes that"
+            )
+        if values.get("fill") or (recipe == "drop-column" and values.get("default")):
+            word = "fill" if values.get("fill") else "default"
+            raise RecipeError(f"{where} is a generated column: it takes no {word}")
+    if column.identity and beside:
+        raise RecipeError(
+            f"{where} is an identity column, whose sequence goes with it. In a file before: CREATE SEQUENCE, setval it, "
+            f"ALTER TABLE {spelled(state.key)} ALTER COLUMN {quote(name)} DROP IDENTITY, ALTER COLUMN {quote(name)} SET DEFAULT nextval('…'); then call the recipe with default=nextval('…')"
+        )
+    # Of a key the trigger writes only new rows, and overrides the server's value in them.
+    kept = recipe == "partition-table" and (column.identity == "d" or name in names_of("key", values["key"]))
+    if column.identity and key == "columns" and not kept:
+        raise RecipeError(
+            f"{where} is an identity column, which the trigger that keeps both tables in step cannot write: "
+            f"ALTER TABLE {spelled(state.key)} ALTER COLUMN {quote(name)} DROP IDENTITY in a file before"
+        )
 
 
 def _new(known: Known, state: Relation, name: str) -> None:
