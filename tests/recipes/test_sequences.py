@@ -133,3 +133,41 @@ def test_a_file_that_waits_has_a_declared_move(case, tmp_path):
         read = parse(tmp_path / "m.toml", declared.name)
         assert read.in_place
         assert dict(read.columns) == dict(declared.columns)
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize("recipe", ["split-table", "partition-table"])
+def test_truncate_reaches_the_other_table(recipe, database):
+    """TRUNCATE by the old release empties the new table, and in partition-table the other way round; rows that come after are kept in step."""
+    case = next(case for case in CASES if case.recipe == recipe)
+    new = case.values["to"]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(ORDERS)
+        for number, step in enumerate(_steps(case)):
+            if not step.waiting:
+                _run(connection, _prepared(step, number))
+        connection.execute(case.move)
+        connection.execute("TRUNCATE orders CASCADE")
+        _true(connection.execute, f"SELECT count(*) = 0 FROM {new}")
+        connection.execute("INSERT INTO orders (id, note) VALUES (1, 'later')")
+        _true(connection.execute, f"SELECT count(*) = 1 FROM {new} WHERE note = 'later'")
+        connection.execute(f"TRUNCATE {new}")
+        _true(connection.execute, f"SELECT count(*) = {int(recipe == 'split-table')} FROM orders")
+
+
+@pytest.mark.postgres("16", "18")
+def test_the_new_release_writes_an_identity_key(database):
+    """A key that is GENERATED ALWAYS takes the value that the row has in the partitioned table."""
+    case = next(case for case in CASES if case.recipe == "partition-table")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(ORDERS)
+        connection.execute("ALTER TABLE orders ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY")
+        for number, step in enumerate(_steps(case)):
+            if not step.waiting:
+                _run(connection, _prepared(step, number))
+        connection.execute(case.move)
+        connection.execute(
+            "INSERT INTO orders_by_day (id, note, qty, made) VALUES (1002, 'by new', 1, '2027-01-01');"
+            "UPDATE orders_by_day SET note = 'again' WHERE id = 1002"
+        )
+        _true(connection.execute, "SELECT count(*) = 1 FROM orders WHERE id = 1002 AND note = 'again'")

@@ -30,6 +30,14 @@ class _Pair(Struct, frozen=True):
         )
 
     @property
+    def emptied(self) -> tuple[str, str]:
+        """The triggers that empty the new table with the old one, and the other way round."""
+        return (
+            fitted("zz", self.old.name, self.new.name, "truncate"),
+            fitted("zz", self.new.name, self.old.name, "truncate"),
+        )
+
+    @property
     def back(self) -> tuple[str, str]:
         """Function and trigger that write the old table."""
         return (
@@ -37,11 +45,13 @@ class _Pair(Struct, frozen=True):
             fitted("zz", self.new.name, self.old.name, "sync"),
         )
 
-    def unsync(self, given: Given, move: str) -> Step:
+    def unsync(self, given: Given, move: str, *, emptied: bool) -> Step:
         """The way back taken away: the new table is written alone from then on."""
         function, trigger = self.back
+        names = [trigger, self.emptied[1]] if emptied else [trigger]
+        drops = "\n".join(f"DROP TRIGGER {quote(name)} ON {self.new.sql};" for name in names)
         return given.contract(
-            f"DROP TRIGGER {quote(trigger)} ON {self.new.sql};\nDROP FUNCTION {self.new.beside(function)}();",
+            f"{drops}\nDROP FUNCTION {self.new.beside(function)}();",
             f"{self.new.sql} no longer writes {self.old.sql}. It goes before the file that is called {given.name}_2_drop.",
             part="1_unsync",
             after=(move,),
@@ -70,15 +80,32 @@ def _upsert(table: Table, unique: list[str], key: list[str], columns: list[str])
     every = [*key, *columns]
     values = [name for name in every if name not in unique]
     return f"""\
-    INSERT INTO {table.sql} AS it ({_list(every)})
+    INSERT INTO {table.sql} AS it ({_list(every)}) OVERRIDING SYSTEM VALUE
     VALUES ({_list(every, "NEW.")})
     ON CONFLICT ({_list(unique)}) DO UPDATE
         SET {", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in values)}
         WHERE {_differs(values, "EXCLUDED")};"""  # noqa: S608 - every name in it is quoted
 
 
-def _trigger(names: tuple[str, str], table: Table, body: str) -> str:
+def _trigger(names: tuple[str, str], table: Table, body: str, emptied: tuple[str, Table] | None) -> str:
+    """The function and its trigger; with ``emptied``, TRUNCATE empties that table too, by a trigger of that name."""
     function, name = names
+    more = ""
+    if emptied is not None:
+        empty, other = emptied
+        # The other table's own trigger then finds this one empty, and so ends.
+        body = f"""\
+    IF TG_OP = 'TRUNCATE' THEN
+        IF EXISTS (SELECT FROM {other.sql}) THEN
+            TRUNCATE {other.sql};
+        END IF;
+        RETURN NULL;
+    END IF;
+{body}"""
+        more = f"""
+
+CREATE TRIGGER {quote(empty)} AFTER TRUNCATE ON {table.sql}
+    FOR EACH STATEMENT EXECUTE FUNCTION {table.beside(function)}();"""
     return f"""\
 CREATE FUNCTION {table.beside(function)}() RETURNS trigger LANGUAGE plpgsql AS {SYNC_TAG}
 BEGIN
@@ -88,7 +115,7 @@ END
 {SYNC_TAG};
 
 CREATE TRIGGER {quote(name)} AFTER INSERT OR UPDATE OR DELETE ON {table.sql}
-    FOR EACH ROW EXECUTE FUNCTION {table.beside(function)}();"""
+    FOR EACH ROW EXECUTE FUNCTION {table.beside(function)}();{more}"""
 
 
 def _forth(pair: _Pair) -> str:
@@ -102,7 +129,7 @@ def _forth(pair: _Pair) -> str:
         RETURN NULL;
     END IF;
 {_upsert(pair.new, pair.unique, pair.key, pair.columns)}"""  # noqa: S608 - every name in it is quoted
-    return _trigger(pair.forth, pair.old, body)
+    return _trigger(pair.forth, pair.old, body, (pair.emptied[0], pair.new))
 
 
 def _note(move: str, pair: _Pair) -> str:
@@ -148,10 +175,10 @@ def _split_table(given: Given) -> list[Step]:
             f"CREATE TABLE {new.sql} (\n    {quote(key)} {kind} PRIMARY KEY,\n{lines}\n);",
             f"The table that {_list(names)} of {old.sql} go to, a row for each row there.",
         ),
-        *_both(given, pair, _forth(pair), _trigger(pair.back, new, back), move),
-        pair.unsync(given, move),
+        *_both(given, pair, _forth(pair), _trigger(pair.back, new, back, None), move),
+        pair.unsync(given, move, emptied=False),
         given.contract(
-            f"DROP TRIGGER {quote(pair.forth[1])} ON {old.sql};\n{pair.forget()}\nALTER TABLE {old.sql} {drops};",
+            f"DROP TRIGGER {quote(pair.forth[1])} ON {old.sql};\nDROP TRIGGER {quote(pair.emptied[0])} ON {old.sql};\n{pair.forget()}\nALTER TABLE {old.sql} {drops};",
             f"Takes {_list(names)} of {old.sql} away; they stay in {new.sql}.",
             part="2_drop",
             after=(move,),
@@ -163,7 +190,7 @@ def _split_declared(given: Given) -> Declared:
     old, new = table_of("table", given["table"]), table_of("to", given["to"])
     key = name_of("key", given["key"])
     names = [name_of("columns", part.rpartition(":")[0]) for part in split(given["columns"])]
-    return _declared(given, "split-table", _Pair(old, new, [key], [key], names))
+    return _declared(given, "split-table", _Pair(old, new, [key], [key], names), back=False)
 
 
 def _partition_declared(given: Given) -> Declared:
@@ -174,13 +201,16 @@ def _partition_declared(given: Given) -> Declared:
         given,
         "partition-table",
         _Pair(old, new, key, key, columns + ([by] if by not in (*key, *columns) else [])),
+        back=True,
     )
 
 
-def _declared(given: Given, recipe: str, pair: _Pair) -> Declared:
+def _declared(given: Given, recipe: str, pair: _Pair, *, back: bool) -> Declared:
+    """``back``: TRUNCATE of the new table empties the old one too."""
+    emptied = pair.emptied if back else pair.emptied[:1]
     return Declared(
         move_name(given.move), recipe, pair.old.sql, pair.new.sql, same(pair.columns), same(pair.columns),
-        triggers=(pair.forth[1], pair.back[1]), key=tuple(pair.key),
+        triggers=(pair.forth[1], pair.back[1], *emptied), key=tuple(pair.key),
     )  # fmt: skip
 
 
@@ -233,8 +263,8 @@ def _partition(given: Given) -> list[Step]:
             f"The partitioned table beside {old.sql}. Defaults, indexes and constraints that it needs besides are added here,\n"
             "while it is empty.",
         ),
-        *_both(given, pair, _forth(pair), _trigger(pair.back, new, back), move),
-        pair.unsync(given, move),
+        *_both(given, pair, _forth(pair), _trigger(pair.back, new, back, (pair.emptied[1], old)), move),
+        pair.unsync(given, move, emptied=True),
         given.contract(
             f"DROP TABLE {old.sql};\n{pair.forget()}",
             f"Takes {old.sql} away; its rows are in {new.sql}.",
