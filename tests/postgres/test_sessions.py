@@ -14,10 +14,12 @@ from lockgate.migrations.files import read_directory
 from lockgate.migrations.ledger import write_ledger
 from lockgate.migrations.limits import Limits
 from lockgate.migrations.progress import Log
+from lockgate.migrations.session import WorkSession
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.durations import LockTimeout, StatementTimeout
 from lockgate.postgres.guard import First, Guard, RunIdentity
+from lockgate.postgres.moves.frozen import read_moving
 from lockgate.postgres.settings import FACTS, SessionSettings, prepare_session, read_facts
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
@@ -33,7 +35,7 @@ LIMITS = SessionSettings(LockTimeout(3000), StatementTimeout(900_000))
 class Counting(Wire):
     """A wire that keeps what it sends, one list a round trip."""
 
-    trips: ClassVar[list[list[str]]]
+    trips: ClassVar[list[list[str]]] = []
 
     def _send(self, calls: Iterable[Call]) -> None:
         calls = list(calls)
@@ -179,6 +181,30 @@ def test_session_that_looked_is_closed_where_there_is_no_guard(database, first):
             admin.execute("DROP ROLE lockgate_test_limited")
             admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')  # type: ignore[call-overload]
     assert not looked.wire.alive
+
+
+def test_check_is_prepared_when_it_is_asked_for(database, first):
+    """A run of transactional files prepares what records them and nothing else."""
+    names = "SELECT name FROM pg_prepared_statements ORDER BY 1"
+    with guarded(database, first()) as guard:
+        session = WorkSession(guard)
+        assert guard.work.one(names).rows == [("lockgate_record",)]
+        for _ in range(2):
+            (reply,) = guard.work.batch([session.check_call()])
+            assert not session.judge(reply, guard.settings.lock_timeout, guard.settings.statement_timeout)
+        assert guard.work.one(names).rows == [("lockgate_check",), ("lockgate_record",)]
+
+
+def test_moves_that_are_not_there_cost_two_looks(database):
+    """Where no move is known, nothing is asked about what keeps the sides of one in step."""
+    wire = Counting(Target(database, source="test"), "look")
+    try:
+        home.bring_up(wire)
+        Counting.trips = []
+        assert read_moving(wire) == ()
+        assert [len(trip) for trip in Counting.trips] == [1, 1]
+    finally:
+        wire.close()
 
 
 def test_sessions_of_an_up(database, tmp_path: Path):

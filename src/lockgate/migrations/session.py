@@ -39,11 +39,14 @@ class WorkSession:
         self.wire = guard.work
         rows = self.wire.one("SELECT DISTINCT revision_id FROM lockgate.migration_step").rows
         self.partial = frozenset(row[0] or "" for row in rows)
-        for name in ("check", "record"):
-            self.wire.prepare(f"lockgate_{name}", statement(name))
+        self.wire.prepare("lockgate_record", statement("record"))
+        self._checks = False
 
     def check_call(self) -> Call:
-        """The call that reads the session back; its reply goes to ``judge``."""
+        """The call that reads the session back; its reply goes to ``judge``. The first one costs a round trip to prepare it."""
+        if not self._checks:  # transactional files have it in what records them
+            self.wire.prepare("lockgate_check", statement("check"))
+            self._checks = True
         return Call("lockgate_check", self._locks(), prepared=True)
 
     def _locks(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ SELECT m.name COLLATE "C", m.stage, n.nspname::text COLLATE "C", c.relname::text
 SELECT d.move COLLATE "C", NULL, NULL, d.mark COLLATE "C", NULL, NULL FROM ({MARKED}) d WHERE d.mark IS NOT NULL
  ORDER BY 1, 2, 4
 """
-_THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'lockgate' AND c.relname = 'move')"
+_THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'move' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate'))"
 
 
 class Moving(NamedTuple):
@@ -72,7 +72,7 @@ def read_moving(wire: Wire) -> tuple[Moving, ...]:
         tables = found.setdefault(name or "", (*known, []))[3]
         if table is not None:
             tables.append((schema or "", table))
-    broken = {row[0] or "" for row in wire.one(query("moves/broken_sync")).rows}
+    broken = {row[0] or "" for row in wire.one(query("moves/broken_sync")).rows} if found else set()
     moves = [
         Moving(name, stage, (*tables, *beside.get(name, ())), in_place, name in broken, blocking)
         for name, (stage, in_place, blocking, tables) in found.items()
