@@ -1,14 +1,20 @@
 """What an old release reads, and what it copies: columns that come back as something else, NULLs that go from row to row."""
 
+import os
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
+from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.placeholders import queries_of
+from lockgate.postgres.scratch import Ground
 from lockgate.postgres.tables import ColumnOf, Table
+from lockgate.postgres.target import Target
 from lockgate.rehearsal.nulls import copies
 from lockgate.rehearsal.report import Rehearsal
 from lockgate.rehearsal.results import Gives, changed
+from rehearsal.rehearsals import rehearsed
 
 BASE = """
 create type mood as enum ('sad', 'ok');
@@ -103,6 +109,23 @@ def test_a_null_that_is_copied(rehearse: Callable[..., Rehearsal], change: str, 
     assert [q.answer for q in old.queries] == answers, old.queries
     told = [q.outcomes[-1].message for q in old.queries if q.answer == "hold"]
     assert all("fails when it copies NULL from users." in message for message in told)
+
+
+@pytest.mark.postgres("18")
+def test_a_null_that_is_copied_without_a_superuser(databases: Callable[[], str], alarm: Alarm) -> None:
+    """On a server where the role may only create databases, NULL is put into rows with their triggers."""
+    url = databases()
+    role = f"maker_{os.urandom(4).hex()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"create role {role} login createdb")  # type: ignore[call-overload]
+    try:
+        with Ground(Target(url.replace("postgres@", f"{role}@"), source="test"), ours=False) as ground:
+            change = "alter table users alter column nick set not null;"
+            old = rehearsed(ground, alarm, BASE, change, base=1, queries=COPIES).compatibility["old"]
+            assert [q.answer for q in old.queries] == ["hold", "compatible", "compatible", "compatible"]
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"drop role {role}")  # type: ignore[call-overload]
 
 
 @pytest.mark.postgres("18")
