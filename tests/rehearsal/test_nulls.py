@@ -325,7 +325,7 @@ def test_a_null_of_any_type(rehearse: Callable[..., Rehearsal], kind: str) -> No
 
 
 def test_a_doubt_that_goes_on_is_told_once(tmp_path, database: str):
-    """For people each query in doubt stands once, with the first revision and that it is so at every later one; the report keeps all."""
+    """For people each query in doubt stands once, with the first revision and that it is so at every later one, and the SQLSTATE where there is one; the report keeps all."""
     project = Project(tmp_path, database)
     first = project.write("t", "CREATE TABLE t (id bigint PRIMARY KEY, note text);\n")
     refusing = project.write(
@@ -338,3 +338,11 @@ def test_a_doubt_that_goes_on_is_told_once(tmp_path, database: str):
     lines = [line for line in answer.out.splitlines() if "in doubt at" in line]
     assert len(lines) == 1, answer.out
     assert f"in doubt at {refusing} and at every later one: INSERT INTO t" in lines[0]
+    assert "    23514: fails when the release sends NULL for t.note, " in answer.out
+    project.write("cut", "ALTER TABLE t ALTER COLUMN id TYPE text;\n")
+    (tmp_path / "old.sql").write_text("SELECT id FROM t;\n", "utf-8")
+    answer = project.text("rehearse", "--from", first, "--queries", "old=old.sql")
+    assert (
+        "\n    its result changes, and nothing shows whether the release can read it: id is text and was int8\n"
+        in answer.out
+    )

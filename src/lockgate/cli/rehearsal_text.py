@@ -125,7 +125,8 @@ def _release(output: Output, name: str, found: "Compatibility") -> None:
             output.say(f"  {output.mark('never worked', 'warn')}: {_line(proof.query)}")
             output.say(f"    {proof.outcomes[-1].sqlstate}: {proof.outcomes[-1].message}")
         doubts = [
-            (o.revision, f"{o.sqlstate}: {o.message}" if o.answer == "hold" else "") for o in proof.outcomes
+            (o.revision, ": ".join(filter(None, [o.sqlstate, o.message])) if o.answer == "hold" else "")
+            for o in proof.outcomes
         ]
         notes = [(o.revision, o.note) for o in proof.outcomes]
         for mark, told in (("in doubt", doubts), ("note", notes)):
