@@ -53,19 +53,13 @@ def _open(session: Session, file: Path, purpose: str) -> Iterator["Opened"]:
 
 def answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
     """What a command did, and where the move stands."""
-    import msgspec
-
     from lockgate.moves.stages import OVER
-    from lockgate.moves.status import tell
+    from lockgate.moves.status import counted_outbox, tell
 
     row = move.row()
     told = tell(move.home, None, row)
     if row.stage not in OVER:
-        waiting, failed = move.feed(row)[0].backlog()
-        late = (
-            f"{counted(failed, 'second leg')} failed and {agree(failed, 'waits', 'wait')}" if failed else ""
-        )
-        told = msgspec.structs.replace(told, outbox=waiting, note="; ".join(filter(None, (late, told.note))))
+        told = counted_outbox(told, *move.feed(row)[0].backlog())
     session.output.json({"command": f"move {command}", "name": move.name, "stage": told.stage, "serves": told.serves, "result": result | move.place_told, "moves": [told]})  # fmt: skip
     session.output.say(words)
     if unproven := move.place_told.get("unproven"):

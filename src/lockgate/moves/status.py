@@ -195,7 +195,32 @@ def tell_all(target: Target, name: str | None, environ: Mapping[str, str] | None
         link.close()
 
 
+def counted_outbox(told: Told, waiting: int, failed: int) -> Told:
+    """``told`` with what waits in the outbox of a move that the application writes, and what of it failed."""
+    late = f"{counted(failed, 'second leg')} failed and {agree(failed, 'waits', 'wait')}" if failed else ""
+    return msgspec.structs.replace(told, outbox=waiting, note="; ".join(filter(None, (late, told.note))))
+
+
+def _of_application(home: Link, row: MoveRow, environ: Mapping[str, str]) -> Told:
+    """A move that the application writes: its outbox stands beside the table, in another store than the ledger."""
+    from lockgate.moves.dual.looking import backlog, missing
+
+    told = tell(home, None, row)
+    if row.stage in OVER:
+        return told
+    unseen = missing(row, environ)
+    try:
+        if not unseen:
+            return counted_outbox(told, *backlog(row, environ))
+        words = f"the variable {unseen} is not set here"
+    except LockgateError as error:
+        words = error.message
+    return msgspec.structs.replace(told, note="; ".join(filter(None, (told.note, f"what waits in the outbox is not known: {words}"))))  # fmt: skip
+
+
 def _tell_from(home: Link, row: MoveRow, environ: Mapping[str, str]) -> Told:
+    if row.declaration.get("kind") in ("dual-write", "index"):
+        return _of_application(home, row, environ)
     side = row.declaration.get("target")
     variable = str(side.get("url_env") or "") if isinstance(side, dict) else ""
     if row.same_database or not row.source_oid or row.stage not in (Stage.CUT_OVER, Stage.TAIL):

@@ -291,6 +291,23 @@ def place_problems(declared: DualDeclaration, places: Urls, names: tuple[str, st
             one.close()
 
 
+def bare_pair(names: tuple[str, str], move: str, places: Urls, purpose: str) -> Pair:
+    """Both sides without their columns, for what needs the side tables only: also where a table is gone, or the tables do not fit any more."""
+    opened: list[Speaker] = []
+    try:
+        opened += [speak(url, f"move {move} {purpose}", side) for url, side in zip(places.both, ("source", "target"), strict=True)]  # fmt: skip
+        shared, _ = one_place(opened[0], opened[1], names)
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    tables = [
+        Table(name, (), (), 0, speaker.engine, 0, "") for name, speaker in zip(names, opened, strict=True)
+    ]
+    sides = [Side(speaker, move, table, (), (), (), second=shared and speaker is opened[1]) for speaker, table in zip(opened, tables, strict=True)]  # fmt: skip
+    return Pair(sides[0], sides[1])
+
+
 def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
     """Open both sides. Raises ``Refused`` (``MOVE_REFUSED``) when the tables do not fit."""
     source, target = tables(declared, places)
