@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.cli.move_room import aborting, copied, refused, with_folder
+from lockgate.cli.move_room import aborting, copied, refused, with_folder, write_incident
 from lockgate.cli.options import Session, leave, usage
 from lockgate.errors import LockgateError
 from lockgate.record.reasons import Exit
@@ -228,8 +228,39 @@ def _finish(session: Session, move: "Opened", options: dict[str, Any]) -> None:
 def _abort(session: Session, move: "Opened", options: dict[str, Any]) -> None:
     from lockgate.moves.dual.drive import abort
 
-    abort(move, str(options.get("reason") or "asked for"), operator=operator())
-    answer(session, "abort", move, {}, "nothing is captured any more")
+    ended(session, move, abort, options)
+
+
+def ended(session: Session, move: "Opened", abort: Callable[..., None], options: dict[str, Any]) -> None:
+    """End the move by ``abort`` because a person asked for it, and leave its incident file and the postmortem that it opens."""
+    reason = str(options.get("reason") or "asked for")
+    abort(move, reason, operator=operator())
+    answer(session, "abort", move, {"incident": write_incident(session, move, reason, {})}, "nothing is captured any more; what was copied stays in the target as it is")  # fmt: skip
+
+
+def observed(abort: Callable[..., None]) -> Callable[[Session, "Opened", dict[str, Any]], None]:
+    """``move observe``: a measured drift is written down; one that has lasted ends the move by ``abort``, with incident and postmortem."""
+
+    def call(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+        from lockgate.moves.ending import observe
+
+        drift = float(options["delta_s"])
+        reason = observe(move, drift)
+        result: dict[str, Any] = {"deltaS": drift, "aborted": bool(reason)}
+        if reason:
+            abort(move, reason, operator="lockgate")
+            result["incident"] = write_incident(session, move, reason, {"deltaS": drift})
+        answer(session, "observe", move, result, reason or "written down")
+        if reason:
+            leave(Exit.FOUND)
+
+    return call
+
+
+def _observe(session: Session, move: "Opened", options: dict[str, Any]) -> None:
+    from lockgate.moves.dual.drive import abort
+
+    observed(abort)(session, move, options)
 
 
 def _pause(session: Session, move: "Opened", options: dict[str, Any]) -> None:
@@ -259,7 +290,7 @@ def operator() -> str:
 
 COMMANDS: dict[str, Callable[[Session, "Opened", dict[str, Any]], None]] = {
     "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False), "run": _run,
-    "shadow": _shadow, "finish": _finish, "abort": _abort, "pause": _pause, "resume": _resume,
+    "shadow": _shadow, "observe": _observe, "finish": _finish, "abort": _abort, "pause": _pause, "resume": _resume,
 }  # fmt: skip
 
 

@@ -176,13 +176,18 @@ def _finish(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> N
 def _abort(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:
     from lockgate.indexes.moving.turning import abort
 
-    abort(move, str(options.get("reason") or "asked for"), operator=dual.operator())
-    dual.answer(session, "abort", move, {}, "nothing is captured any more")
+    dual.ended(session, move, abort, options)
+
+
+def _observe(session: Session, move: "OpenedIndex", options: dict[str, Any]) -> None:
+    from lockgate.indexes.moving.turning import abort
+
+    dual.observed(abort)(session, move, options)
 
 
 COMMANDS: dict[str, Callable[[Session, Any, dict[str, Any]], None]] = {
     **{name: call for name, call in dual.COMMANDS.items() if name != "shadow"},  # an index has its gold set
     "plan": _plan, "start": _start, "backfill": _backfill, "verify": _verify, "cutover": _turn(True), "rollback": _turn(False),
-    "run": _run, "finish": _finish, "abort": _abort,
+    "run": _run, "observe": _observe, "finish": _finish, "abort": _abort,
 }  # fmt: skip
 """What differs from a move between two tables; pausing and resuming do not."""

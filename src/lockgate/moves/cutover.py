@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from lockgate.errors import Held, LockgateError, Refused
 from lockgate.moves import in_place
-from lockgate.moves.delta import LIMIT
 from lockgate.moves.gates import (
+    refuse_drifted,
     refuse_outside,
     refuse_unlike_back,
     refuse_unproven,
@@ -140,15 +140,7 @@ def gate(move: Opened, row: MoveRow) -> None:
     if not row.switching:
         _refuse_other_security(move, row)
         refuse_outside(move.home, move.name, move.declared.gates)
-    drift = move.home.value(
-        "SELECT (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id DESC LIMIT 1",
-        move.name, row.started_at,
-    )  # fmt: skip
-    if drift is not None and drift > LIMIT:
-        raise Refused(
-            f"ΔS was {drift:g} when it was last measured, above {LIMIT:g}", "MOVE_STAGE",
-            next=f"Find out why; lockgate move observe {move.name} --delta-s NUMBER hands in a new measurement.",
-        )  # fmt: skip
+    refuse_drifted(move.home, row)
     refuse_unshadowed(move.home, move.name, move.declared.gates)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from lockgate.errors import Busy, LockgateError, Refused
 from lockgate.moves import in_place
@@ -138,7 +139,22 @@ def left_behind(move: Opened, row: MoveRow) -> str:
     return f"{table} keeps the rows that were copied, and nothing keeps them current: empty it before a move into it begins anew"
 
 
-def observe(move: Opened, delta_s: float) -> str:
+class Observed(Protocol):
+    """A move of whichever kind, open: what a measured drift is written down of."""
+
+    home: Link
+
+    @property
+    def name(self) -> str:
+        """The move's name."""
+        ...
+
+    def row(self) -> MoveRow:
+        """Where it stands now."""
+        ...
+
+
+def observe(move: Observed, delta_s: float) -> str:
     """Write down a measured drift; why the move has to abort, or an empty text.
 
     After the switch it is written down only: then the way back is ``rollback``, which is a person's word.

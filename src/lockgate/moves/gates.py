@@ -7,6 +7,7 @@ import msgspec
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.declaration import Gates
+from lockgate.moves.delta import LIMIT
 from lockgate.moves.stages import Stage
 from lockgate.moves.throttle import outside
 from lockgate.postgres.link import Link
@@ -254,6 +255,30 @@ def refuse_outside(home: Link, name: str, gates: Gates) -> None:
         raise Refused(
             f"the cutover of the move {name} is {reason}", "OUTSIDE_WINDOW",
             next="Wait for the window, or change gates.cutover_windows in its declaration.",
+        )  # fmt: skip
+
+
+def refuse_over_the_cap(home: Link, name: str, most: int) -> None:
+    """Pause the move and raise ``LockgateError`` (``MOVE_QUARANTINE``) when more rows stand in quarantine than it is worth going on with."""
+    held = ledger.count_quarantined(home, name)
+    if held > most:
+        reason = f"{held} rows stand in quarantine, more than limits.quarantine_rows = {most}"
+        ledger.pause(home, name, reason, {"quarantined": held})
+        raise LockgateError(
+            reason, "MOVE_QUARANTINE", details={"quarantine": ledger.quarantined(home, name)[:20]}
+        )
+
+
+def refuse_drifted(home: Link, row: MoveRow) -> None:
+    """Raise ``Refused`` (``MOVE_STAGE``) when the last drift that was handed in since the start is above its limit."""
+    drift = home.value(
+        "SELECT (evidence ->> 'deltaS')::float8 FROM lockgate.move_event WHERE move = $1 AND kind = 'delta_s' AND at >= $2::timestamptz ORDER BY id DESC LIMIT 1",
+        row.name, row.started_at,
+    )  # fmt: skip
+    if drift is not None and drift > LIMIT:
+        raise Refused(
+            f"ΔS was {drift:g} when it was last measured, above {LIMIT:g}", "MOVE_STAGE",
+            next=f"Find out why; lockgate move observe {row.name} --delta-s NUMBER hands in a new measurement.",
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from lockgate.moves.dual import drive
 from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import (
     note_barred,
+    refuse_drifted,
     refuse_outside,
     refuse_unproven,
     refuse_unproven_back,
@@ -123,6 +124,7 @@ def _admit(move: OpenedIndex, stage: str, operator: str, *, begun: bool) -> None
     drive.refuse_incomplete(move)
     if not begun:
         stop_if_changed(move)
+        refuse_drifted(move.home, move.row())
         refuse_outside(move.home, move.name, move.declared.gates)
     if stage != Stage.READY:
         ledger.step(move.home, move.name, stage, Stage.READY, why(Stage(stage), Stage.READY), {}, operator=operator)  # fmt: skip

@@ -16,7 +16,7 @@ from lockgate.moves.dual.opened import Opened, opened
 from lockgate.moves.dual.pair import Urls
 from lockgate.moves.dual.second_leg import drain, write_images
 from lockgate.moves.dual.shapes import stop_if_changed
-from lockgate.moves.gates import refuse_paused
+from lockgate.moves.gates import refuse_over_the_cap, refuse_paused
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.throttle import Held, Watch, held, rest
 from lockgate.postgres.moves import ledger
@@ -195,6 +195,8 @@ def copy_range(move: Opened, piece: Range) -> Copied:
         move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied[:4], copied.equal, time.monotonic() - begin)  # fmt: skip
         move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
     references.tell(move, piece.number, [key for key, _ in rows])
+    if copied.rows_target < copied.rows_source or len(made) < len(rows):
+        refuse_over_the_cap(move.home, move.name, move.declared.limits.quarantine_rows)
     return copied
 
 

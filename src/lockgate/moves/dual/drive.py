@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from lockgate.errors import Busy, LockgateError, Refused
+from lockgate.errors import Busy, ConfigError, LockgateError, Refused
 from lockgate.moves.dual import beginning, shapes
 from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
@@ -321,8 +321,17 @@ def abort(move: Opened, reason: str, operator: str = "") -> None:
     if row.stage == Stage.ABORTED:
         return
     why(Stage(row.stage), Stage.ABORTED)
+    try:
+        _ = move.pair
+    except (ConfigError, Refused) as error:
+        # A move whose tables do not fit any more, or are gone, has to have an end.
+        if error.code not in ("MOVE_REFUSED", "TABLE_MISSING") or not move.places.target:
+            raise
+        d = move.declared
+        move.keep(pairs.bare_pair((d.source.table, d.target.table), move.name, move.places, "abort"))
     _end(move, "source", row.epoch)
     ledger.step(move.home, move.name, row.stage, Stage.ABORTED, reason, {}, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
+    move.home.run("UPDATE lockgate.move SET reason = $2 WHERE name = $1", move.name, reason)
 
 
 def _end(move: Opened, serves: str, epoch: int) -> None:

@@ -14,6 +14,7 @@ from lockgate.moves.dual.second_leg import Carried, drain
 from lockgate.moves.dual.shapes import stop_if_changed
 from lockgate.moves.gates import (
     note_barred,
+    refuse_drifted,
     refuse_outside,
     refuse_unproven,
     refuse_unproven_back,
@@ -58,6 +59,7 @@ def turn(
             refuse_unproven(move.home, row)
         if whole:
             stop_if_changed(move, row)
+            refuse_drifted(move.home, row)
             refuse_outside(move.home, move.name, move.declared.gates)
             refuse_unshadowed(move.home, move.name, move.declared.gates)
     if forward and row.stage != Stage.READY:
