@@ -259,3 +259,17 @@ def test_what_a_role_could_do_before(rehearse: Callable[..., Rehearsal], change:
     found = rehearse(RICH, GRANTS, change, base=2, queries=ASKED).compatibility["old"]
     assert found.answer == answer, found.breaks
     assert all("as role app: " in b.message for b in found.breaks)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [("alter table acc add column z int;", "compatible"), ("alter table acc add column must text not null;", "breaks"), ("create unique index once on acc (note);", "breaks")],
+)  # fmt: skip
+def test_an_insert_of_several_rows(rehearse: Callable[..., Rehearsal], change: str, answer: str) -> None:
+    """Rows of one INSERT have keys of their own, as an application's do: it works before the change, and what breaks it is seen."""
+    base = "create table acc (id bigint primary key, email text unique, note text, size int check (size in (1, 2)));"
+    queries = "INSERT INTO acc (id, email, note, size) VALUES ($1, $2, $3, $4), ($5, $6, $7, $8), ($9, $10, $11, $12);"
+    found = rehearse(base, change, queries=queries)
+    assert found.compatibility["old"].answer == answer
+    assert all(proof.base is not None for proof in found.compatibility["old"].queries)

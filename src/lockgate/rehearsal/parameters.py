@@ -17,6 +17,8 @@ FRESH = 910_001
 """The number of the first row that is made for an INSERT: above every row that is there."""
 PAIRED = 1_000
 """How far above ``FRESH`` the keys of pairs begin."""
+_SECOND = 500
+"""How far above the keys of a pair's first call those of its second are: more than an INSERT has rows."""
 MOST = 12
 """How many sets a query is tried with."""
 _VARIANTS = ("", "small", "large", "row")
@@ -41,15 +43,39 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
     variants = [*_VARIANTS, *free]
     spoken = max((len(_allowed(one.use, one.place)) for one in every), default=0)
     most = min(MOST + len(free), len(variants) + spoken) if query.uses else 1
+    rows = _rows_of(wanted)
     made: list[list[list[str]]] = []
     for number in range(most):
         variant = variants[number] if number < len(variants) else ""
-        row = [_made(one, variant, seed, FRESH + number * 13, number - len(variants)) for one in wanted]
+        row = [
+            _made(one, variant, seed, FRESH + number * 13 + turn, number - len(variants))
+            for one, turn in zip(wanted, rows, strict=True)
+        ]
         made.append([_texts(row)])
     if _MEETS.search(query.text):
-        row = [_made(one, THERE, seed, FRESH + most * 13) for one in wanted]
+        row = [
+            _made(one, THERE, seed, FRESH + most * 13 + turn) for one, turn in zip(wanted, rows, strict=True)
+        ]
         made.append([_texts(row)])
     return made + _pairs(wanted, seed)
+
+
+def _rows_of(wanted: "Sequence[Wanted]") -> list[int]:
+    """The row of an INSERT of several rows that each parameter belongs to, from 0: how often its column came before.
+
+    Keys of two rows of one statement differ, as an application's do.
+    """
+    seen: dict[tuple[str, str, str], int] = {}
+    found = []
+    for one in wanted:
+        if one.use.role != "insert" or one.place is None:
+            found.append(0)
+            continue
+        table, column = one.place
+        place = (table.schema, table.name, column.name)
+        found.append(seen.get(place, 0))
+        seen[place] = found[-1] + 1
+    return found
 
 
 def absent_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: int) -> list[list[str]]:
@@ -63,17 +89,20 @@ def _pairs(wanted: "Sequence[Wanted]", seed: int) -> list[list[list[str]]]:
     """Two inserts in a row, alike but for their keys: those that are unique by themselves, and all that are part of a key."""
     if not any(one.use.role == "insert" for whole in wanted for one in whole.every):
         return []
-    number = FRESH + PAIRED
+    turns = _rows_of(wanted)
 
     def row(step: int, *, whole: bool) -> list[str]:
-        def of_key(one: Wanted) -> int:
-            column = one.place[1] if one.place else None
-            key = column is not None and (column.unique if whole else column.alone)
-            return number + (step if key else 0)
+        def made(one: Wanted, turn: int) -> str:
+            def of_key(part: Wanted) -> int:
+                column = part.place[1] if part.place else None
+                key = column is not None and (column.unique if whole else column.alone)
+                return FRESH + PAIRED + turn + (step if key else 0)
 
-        return _texts(_made(one, "", seed, of_key) for one in wanted)
+            return _made(one, "", seed, of_key)
 
-    return [[row(0, whole=whole), row(1, whole=whole)] for whole in (False, True)]
+        return _texts(made(one, turn) for one, turn in zip(wanted, turns, strict=True))
+
+    return [[row(0, whole=whole), row(_SECOND, whole=whole)] for whole in (False, True)]
 
 
 def _texts(row: Iterable[str]) -> list[str]:
