@@ -13,18 +13,27 @@ from lockgate.postgres.tree.words import AlterType, TypeName
 _RELABEL = {
     ("varchar", "text"), ("text", "varchar"), ("bpchar", "bpchar"), ("varchar", "bpchar"), ("text", "bpchar"),
     ("cidr", "inet"), ("bit", "varbit"), ("varbit", "bit"), ("xml", "text"), ("xml", "varchar"),
-    ("int4", "oid"), ("oid", "int4"), ("int4", "regclass"), ("regclass", "int4"), ("oid", "regclass"),
-    ("regclass", "oid"), ("oid", "regproc"), ("oid", "regprocedure"), ("oid", "regtype"), ("regtype", "oid"),
-    ("regproc", "oid"), ("regprocedure", "oid"), ("int4", "regtype"), ("regtype", "int4"), ("oid", "regrole"),
-    ("regrole", "oid"), ("oid", "regnamespace"), ("regnamespace", "oid"),
+    ("int4", "oid"), ("oid", "int4"), ("regproc", "regprocedure"), ("regprocedure", "regproc"),
+    ("regoper", "regoperator"), ("regoperator", "regoper"),
     ("text", "citext"), ("citext", "text"), ("varchar", "citext"), ("citext", "varchar"),
 }  # fmt: skip
+
+# The types that hold an oid and show a name: each is the same four bytes as oid and int4.
+_NAMED_OIDS = (
+    "regclass", "regtype", "regproc", "regprocedure", "regrole", "regnamespace", "regoper", "regoperator", "regconfig",
+    "regdictionary", "regcollation",
+)  # fmt: skip
+_RELABEL |= {
+    pair
+    for name in _NAMED_OIDS
+    for other in ("int4", "oid")
+    for pair in ((name, other), (other, name))
+}
 
 # The operator class a btree, hash or brin index picks by default; equal means the index is kept.
 _OPERATOR_FAMILY = {
     "varchar": "text", "text": "text", "citext": "citext", "bpchar": "bpchar", "cidr": "inet", "inet": "inet",
-    "bit": "bit", "varbit": "varbit", "regclass": "oid", "regtype": "oid", "regproc": "oid",
-    "regprocedure": "oid", "regrole": "oid", "regnamespace": "oid", "name": "name",
+    "bit": "bit", "varbit": "varbit", "name": "name", "oid": "oid", **dict.fromkeys(_NAMED_OIDS, "oid"),
 }  # fmt: skip
 
 _TEMPORAL = {"timestamp": 6, "timestamptz": 6, "time": 6, "timetz": 6}

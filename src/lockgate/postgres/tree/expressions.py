@@ -263,7 +263,7 @@ def _func_call(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lo
     parts = strings(node.get("funcname", []))
     name = dotted(*(parts[1:] if parts[:1] == ["pg_catalog"] else parts))
     seen.functions[name] = None
-    if name in ("nextval", "setval"):
+    if name in ("nextval", "setval", "currval"):
         _sequence(node.get("args") or [], seen)
     elif name == "set_config":
         setting, value = ([*map(_literal, node.get("args") or ()), "", ""])[:2]
@@ -274,7 +274,7 @@ def _func_call(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lo
 
 
 def _sequence(arguments: list[Any], seen: _Seen) -> None:
-    """The sequence that nextval or setval names, where it is sure to be asked: setval of NULL does nothing."""
+    """The sequence that nextval, setval or currval names, where it is sure to be asked: setval of NULL does nothing."""
     if not all(_never_null(argument) for argument in arguments[1:]):
         return
     literal = _literal((arguments or [None])[0])
