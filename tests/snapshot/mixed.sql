@@ -62,3 +62,6 @@ CREATE DOMAIN numbered_too AS numbered;
 CREATE DOMAIN once AS int DEFAULT 1;
 CREATE DOMAIN nothing_said AS once DEFAULT NULL;
 CREATE TABLE with_domains (id numbered, other numbered_too, kind once DEFAULT NULL, plain int DEFAULT NULL, last nothing_said);
+CREATE TABLE in_bytes (name text COLLATE "C", k int) PARTITION BY RANGE (name COLLATE "C", k int4_ops);
+CREATE TABLE by_pattern (name text, k int) PARTITION BY LIST (name text_pattern_ops);
+CREATE TABLE other_order (name text) PARTITION BY LIST (name COLLATE "C");

@@ -43,6 +43,8 @@ class RelationRow(Struct, frozen=True):
     bound: str
     owner_table: Named | None
     owner_column: str
+    # Of a partitioned table: a key has a collation or an operator class of its own.
+    partition_order: bool = False
 
 
 class ColumnRow(Struct, frozen=True):

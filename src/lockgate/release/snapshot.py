@@ -202,7 +202,7 @@ def _relations(schema: Schema, catalogue: Catalogue) -> None:
         key = key_of(row.schema, row.name)
         schema.relations[key] = Relation(
             key, row.kind, parents=[key_of(*parent) for parent in row.parents], partition=row.partition,
-            partition_columns=tuple(row.partition_columns), row_security=row.row_security,
+            partition_columns=tuple(row.partition_columns), partition_order=row.partition_order, row_security=row.row_security,
             replica_identity=row.replica_identity, persistence=row.persistence, of_type=_key(row.of_type),
             tablespace=row.tablespace, owner=row.owner, owner_table=_key(row.owner_table), owner_column=row.owner_column, rows=row.rows, bytes=row.bytes,
         )  # fmt: skip

@@ -122,7 +122,7 @@ insert into lex values ('A'); -- hidden
 select * from lex where k = 'a';
 insert into rex values ('2020-05-05 00:00+00'); -- hidden
 select * from rex where d > '2021-05-05';
-insert into bits values (B'0010'); -- hidden
+insert into bits values (B'0010');
 select * from lb a join lb b on a.k = b.k where a.k = 1;
 select * from lb a join lb b using (k) where b.k = 3;
 select * from lb a left join lb b on b.k = a.k and b.k = 3 where a.k = 1;

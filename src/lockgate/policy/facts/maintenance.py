@@ -39,6 +39,8 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
         keys = {key: False for key, state in schema.relations.items() if state.kind in "rmp"}
     for key, only in keys.items():
         state = schema.relations.get(key)
+        if state is not None and state.kind in "vSc":
+            continue  # skipped with a warning
         split = state is not None and state.kind == "p"
         if word.full:
             if not split:
@@ -81,6 +83,9 @@ def lock_table(draft: Draft, word: w.LockTable) -> None:
         draft.lock(key, word.mode)
         if state is not None and state.kind == "v":
             for source in expand(draft.schema, key):
+                below = draft.schema.relations.get(source)
+                if below is not None and below.kind not in "rpv":
+                    continue  # a materialized view is left alone
                 draft.lock(source, word.mode)
                 draft.lock_all(draft.schema.descendants(source), word.mode)
         elif not (word.only and word.only[position]):

@@ -258,13 +258,22 @@ def _insert(
                 _insert(draft, source, inner, certain=certain, sources=sources, sets=sets, looks=looks)
         return True
     if word.infers:
-        draft.indexes(target, mode)
+        _arbiters(draft, state, word)
     if word.values and certain and looks:
         _rows(draft, target, state, word, sets)
     elif looks:
         targets.rows_of_a_query(draft, state, sources)
         lookups.queried(draft, state, word, sources)
     return True
+
+
+def _arbiters(draft: Draft, state: Relation, word: w.Insert) -> None:
+    """The indexes that are looked at for the one that decides: all, or those up to the one of the constraint that is named."""
+    own = state.constraints.get(word.arbiter)
+    for index in state.indexes:
+        draft.lock(index, LockMode.RowExclusiveLock)
+        if own is not None and index == own.index:
+            return
 
 
 def _through(draft: Draft, view: Relation, source: str, word: w.Insert) -> w.Insert:

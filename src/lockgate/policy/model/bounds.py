@@ -1,11 +1,16 @@
 """The bounds of one partitioned table, seen as slots: the listed values, the stretches between bounds, or the remainders of a hash."""
 
+import re
+
 from msgspec import Struct
 
-from lockgate.policy.model.datums import PLAIN_TEXT, TEXTS, Comparable, comparable, ordered
+from lockgate.policy.model.datums import PLAIN_TEXT, TEXTS, Comparable, Labels, comparable, ordered
 from lockgate.policy.model.schema import BUILT_IN, Relation, Schema
 from lockgate.postgres.tree.words import TypeName
 
+_PLAIN_COLLATION = re.compile(
+    r"|C|POSIX|default|ucs_basic|unicode|pg_c_utf8|pg_unicode_fast|[a-z]{2,3}[-_].*|und-x-icu"
+)
 Slots = frozenset[int]
 
 
@@ -42,7 +47,7 @@ class Bounds(Struct):
 def bounds_of(schema: Schema, state: Relation) -> Bounds | None:
     """The bounds below ``state``; None when a key is an expression, or only a server could compare them."""
     keys = state.partition_columns
-    if not keys or not all(name in state.columns for name in keys):
+    if not keys or state.partition_order or not all(name in state.columns for name in keys):
         return None
     kinds = [_kind(schema, state, name) for name in keys]
     found = Bounds("", keys, kinds, [], [], [], [], schema)
@@ -86,10 +91,14 @@ def _kind(schema: Schema, state: Relation, column: str) -> str:
     own = state.columns[column]
     declared = behind(schema, own.type)
     made = schema.user_type(declared)
-    if made is not None and made.kind == "enum":
-        return "enum"
+    if made is not None and made.kind == "enum" and not declared.array:
+        return Labels(made.labels)
     if declared.array:
         return ""
+    if declared.name == "name":
+        return PLAIN_TEXT
+    if declared.name in TEXTS and not _PLAIN_COLLATION.fullmatch(own.collation):
+        return ""  # one that users made may take two texts for one
     return PLAIN_TEXT if declared.name in TEXTS and own.collation in ("C", "POSIX") else declared.name
 
 

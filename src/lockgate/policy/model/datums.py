@@ -10,10 +10,26 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from struct import pack, unpack
 
+from lockgate.policy.model.readings import READERS, WITHOUT_ORDER
+
 INTEGERS = frozenset({"int2", "int4", "int8"})
 PLAIN_TEXT = "text in bytes"
 """The kind of a text whose collation is C: its order is that of its bytes."""
 TEXTS = frozenset({"text", "varchar", PLAIN_TEXT})
+
+
+class Labels(str):
+    """The kind of an enum whose labels are known in their order."""
+
+    places: dict[str, Decimal]
+
+    def __new__(cls, labels: list[str]) -> "Labels":
+        """The kind of an enum with ``labels``, first to last."""
+        made = super().__new__(cls, "enum")
+        made.places = {label: Decimal(at) for at, label in enumerate(labels)}
+        return made
+
+
 FLOATS = frozenset({"float4", "float8"})
 DATES = frozenset({"date", "timestamp", "timestamptz"})
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?")
@@ -31,6 +47,14 @@ _BOOLEANS = {
     "off": "f",
     "0": "f",
 }
+_ENDLESS = {
+    "infinity": Decimal("1e400"),
+    "inf": Decimal("1e400"),
+    "-infinity": Decimal("-1e400"),
+    "-inf": Decimal("-1e400"),
+    "nan": Decimal("1e401"),
+}
+"""Beyond every float, and that which is no number beyond them all."""
 Comparable = tuple[int, Decimal | str]
 LOWEST: Comparable = (-1, "")
 HIGHEST: Comparable = (1, "")
@@ -50,15 +74,24 @@ def comparable(datum: str, kind: str) -> Comparable | None:
     if kind == "bool":
         known = _BOOLEANS.get(value.lower()) if form in ("b", "s", "d") else None
         return None if known is None else (0, known)
+    if kind in READERS:
+        read = READERS[kind](value) if form in ("s", "d", "n") else None
+        return None if read is None else (0, read)
     if form != "s" and (form != "d" or kind in (*TEXTS, "enum", "bpchar")):
         return None
-    if kind in TEXTS or kind == "enum":
+    if kind == "enum":
+        # Labels whose order is known are the places that they have.
+        places = kind.places if isinstance(kind, Labels) else {}
+        return (0, places.get(value, value))
+    if kind in TEXTS:
         return (0, value)
     if kind == "bpchar":
         return (0, value.rstrip(" "))
     if kind == "uuid":
         value = value.lower().strip("{}")
         return (0, value.replace("-", "")) if _UUID.fullmatch(value) else None
+    if kind in DATES and value.lower() in ("infinity", "-infinity"):
+        return (0, value.lower())  # before and behind every digit
     match = _MOMENT.fullmatch(value) if kind in DATES else None
     if match is None or (kind == "date" and match[2]) or (match[4] and kind != "timestamptz"):
         return None
@@ -83,6 +116,8 @@ def _number(value: str, *, whole: bool) -> Comparable | None:
 
 def _float(value: str, kind: str) -> Comparable | None:
     """A number as the type keeps it; one of four bytes only where it needs no more, since the server compares eight."""
+    if value.lower() in _ENDLESS:
+        return (0, _ENDLESS[value.lower()])
     try:
         number = float(value)
     except ValueError:
@@ -106,6 +141,8 @@ def _in_utc(moment: str, offset: str) -> str:
 def ordered(values: list[Comparable], kind: str) -> bool:
     """Whether ``<`` of the server is ``<`` of these values. The order of texts is a matter of collation, but for plain ones."""
     if kind == "enum":
+        return all(at or isinstance(value, Decimal) for at, value in values)
+    if kind in WITHOUT_ORDER:
         return False
     return (
         kind not in (*TEXTS, "bpchar")
@@ -131,6 +168,8 @@ def fits(column: str, cast: str, datum: str) -> bool:
         return cast in FLOATS
     if column in ("date", "timestamp"):
         return cast in ("date", "timestamp")
+    if column in ("bit", "varbit"):
+        return cast in ("bit", "varbit")
     # An enum can only be held against its own labels.
     return column == "enum" or cast == column or (column == "numeric" and cast in INTEGERS)
 

@@ -35,6 +35,10 @@ def row_hash(values: Sequence[Comparable], kinds: Sequence[str]) -> int | None:
 
 def _hash(value: Comparable, kind: str) -> int | None:
     plain = value[1]
+    if (kind in FLOATS or kind == "numeric") and isinstance(plain, Decimal) and plain.adjusted() >= 400:
+        return None  # what is no number, or has no end
+    if plain in ("infinity", "-infinity") and kind not in TEXTS:
+        return None
     if isinstance(plain, Decimal):
         if kind == "numeric":
             return _numeric(plain)

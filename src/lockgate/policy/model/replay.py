@@ -192,7 +192,10 @@ def _alter_enum(schema: Schema, word: w.AlterEnum, _file: int) -> None:
     if word.renamed_from:
         state.labels = [word.value if label == word.renamed_from else label for label in state.labels]
     elif word.value not in state.labels:
-        state.labels.append(word.value)
+        at = (
+            state.labels.index(word.beside) + word.after if word.beside in state.labels else len(state.labels)
+        )
+        state.labels.insert(at, word.value)
 
 
 def _create_domain(schema: Schema, word: w.CreateDomain, file: int) -> None:

@@ -1,5 +1,7 @@
 """Replaying CREATE TABLE and CREATE TABLE AS."""
 
+import re
+
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
 from lockgate.policy.model.defaults import domain_of
@@ -40,6 +42,10 @@ def create_table(schema: Schema, word: w.CreateTable, file: int) -> None:
             # PARTITION OF and OF type list a column to give it options only.
             known = state.columns[column.name]
             known.not_null = known.not_null or column.not_null
+    state.partition_order = any(
+        _orders_itself(state.columns.get(name), *order)
+        for name, order in zip(word.partition_columns, word.partition_orders, strict=False)
+    )
     # The server makes indexes of constraints in this order: primary key first, then as written.
     inline = [constraint for column in word.columns for constraint in column.constraints]
     every = [*inline, *word.constraints]
@@ -57,6 +63,16 @@ def create_table(schema: Schema, word: w.CreateTable, file: int) -> None:
 
 def _copy_column(column: Column) -> Column:
     return Column(column.name, column.type, column.not_null, collation=column.collation)
+
+
+_USUAL_CLASS = re.compile(r"|(?!.*pattern)[a-z0-9]+_ops")
+
+
+def _orders_itself(column: Column | None, collation: str, opclass: str) -> bool:
+    """Whether a partition key that names them has another collation than its column, or an operator class that is not the usual one."""
+    own = column.collation if column is not None else ""
+    other = bool(collation) and (collation.removeprefix("default") != own.removeprefix("default"))
+    return other or not _USUAL_CLASS.fullmatch(opclass)
 
 
 def _copy_like(schema: Schema, state: Relation, like: w.Like) -> None:

@@ -164,6 +164,8 @@ class Relation(Struct):
     partition: bool = False
     default_partition: str = ""
     partition_columns: tuple[str, ...] = ()
+    # A key has an order of its own: another collation than its column, or an operator class that is not the usual one.
+    partition_order: bool = False
     # Of a partition: what it holds, where a file said so.
     bound: Bound | None = None
     # Foreign keys elsewhere that point here: (table, constraint).

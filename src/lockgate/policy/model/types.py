@@ -24,10 +24,7 @@ _NAMED_OIDS = (
     "regdictionary", "regcollation",
 )  # fmt: skip
 _RELABEL |= {
-    pair
-    for name in _NAMED_OIDS
-    for other in ("int4", "oid")
-    for pair in ((name, other), (other, name))
+    pair for name in _NAMED_OIDS for other in ("int4", "oid") for pair in ((name, other), (other, name))
 }
 
 # The operator class a btree, hash or brin index picks by default; equal means the index is kept.

@@ -18,6 +18,8 @@ _FLOATS = frozenset({"float4", "float8"})
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _MOMENTS = frozenset({"timestamp", "timestamptz"})
+_SINGLE = frozenset({"uuid", "interval", "time", "inet", "bytea", "oid"})
+"""Types whose texts are read in one way, whatever the settings are."""
 _OTHERS = frozenset({
     "uuid", "inet", "cidr", "interval", "json", "jsonb", "bytea", "time", "timetz", "money", "name", "char",
 })  # fmt: skip
@@ -71,7 +73,16 @@ def datum(node: Any) -> str:
         return f"n:{value['ival'].get('ival', 0)}"
     if "boolval" in value:
         return f"b:{str(value['boolval'].get('boolval', False)).lower()}"
-    return f"n:{value['fval'].get('fval', '')}" if "fval" in value else "?"
+    if "fval" in value:
+        return f"n:{value['fval'].get('fval', '')}"
+    return _bits(value.get("bsval", {}).get("bsval", ""))
+
+
+def _bits(text: str) -> str:
+    """B'…' or X'…', a bit string with each bit written out."""
+    if text[:1] == "x" and text[1:]:
+        return f"d:{int(text[1:], 16):0{4 * len(text[1:])}b}"
+    return f"d:{text[1:]}" if text[:1] == "b" else "?"
 
 
 def _worked_out(node: Tree) -> str:
@@ -129,7 +140,9 @@ def became(datum: str, kind: str, mods: tuple[int, ...], source: str) -> str:
             moment = _moment(found[0], mods[0])
             return f"d:{moment}{rest}" if moment else "?"
         return f"d:{value}" if sure else "?"
-    return f"d:{value}" if kind == "uuid" else "?"
+    if kind in _SINGLE and not mods:
+        return f"d:{value}"
+    return "?"
 
 
 def rounded(value: str, digits: int, *, even: bool = False) -> str:

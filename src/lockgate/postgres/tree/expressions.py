@@ -47,7 +47,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "types", "writes")  # fmt: skip
+    __slots__ = ("accesses", "columns", "forced", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "types", "writes")  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -63,6 +63,8 @@ class _Seen:
         self.operators: dict[str, None] = {}
         self.types: dict[TypeName, None] = {}
         self.settings: list[tuple[str, str]] = []
+        # Queries in FROM whose rows FOR UPDATE around them locks.
+        self.forced: list[dict[str, Any]] = []
 
     def relation(self, node: dict[str, Any], mode: LockMode, *, insert: bool = False) -> None:
         conditions: tuple[Condition, ...] = ()
@@ -370,7 +372,7 @@ def _select(
     scope = Scope(node, given, outputs, inside=bool(seen.scopes))
     seen.scopes.append(scope)
     ctes = _with(node, seen, ctes, scope)
-    locked = _locked_names(node)
+    locked = set() if any(node is at for at in seen.forced) else _locked_names(node)
     for key, value in node.items():
         if key in ("larg", "rarg"):
             first, asked, shown = node["larg"], given, outputs
@@ -379,6 +381,8 @@ def _select(
             _select(value, seen, ctes, LockMode.AccessShareLock, asked, shown)
         elif key == "fromClause":
             for item in value:
+                if locked is not None:
+                    seen.forced += _queries_below(item, locked)
                 _walk(item, seen, ctes, LockMode.AccessShareLock)
                 if locked is not None:
                     _lock_rows(item, seen, ctes, locked)
@@ -405,6 +409,21 @@ def _locked_names(node: dict[str, Any]) -> set[str] | None:
             return set()
         names |= {relation["RangeVar"]["relname"] for relation in relations}
     return names
+
+
+def _queries_below(item: Any, locked: set[str]) -> list[dict[str, Any]]:
+    """The queries in FROM that FOR UPDATE reaches into; those of WITH it does not."""
+    if "RangeSubselect" in item:
+        query = item["RangeSubselect"].get("subquery", {}).get("SelectStmt")
+        return (
+            [query]
+            if query is not None and (not locked or alias_of(item["RangeSubselect"]) in locked)
+            else []
+        )
+    join = item.get("JoinExpr", {})
+    return [
+        found for side in ("larg", "rarg") if side in join for found in _queries_below(join[side], locked)
+    ]
 
 
 def _lock_rows(item: Any, seen: _Seen, ctes: frozenset[str], locked: set[str]) -> None:

@@ -118,6 +118,8 @@ class TableElement(
 
 class PartElem(Node):
     name: str = ""
+    collation: list[StringNode] = []
+    opclass: list[StringNode] = []
 
 
 class PartElemNode(Node):

@@ -104,6 +104,8 @@ def _alter_enum(node: Tree) -> w.AlterEnum:
         node.get("oldVal", ""),
         "newValNeighbor" in node,
         node.get("skipIfNewValExists", False),
+        node.get("newValNeighbor", ""),
+        node.get("newValIsAfter", False),
     )
 
 

@@ -81,8 +81,9 @@ class Insert(Word, frozen=True):
     target: Name
     values: bool = False
     columns: tuple[str, ...] = ()
-    # ON CONFLICT (…): the planner looks for the index that decides.
+    # ON CONFLICT (…): the planner looks for the index that decides; ON CONSTRAINT names it.
     infers: bool = False
+    arbiter: str = ""
     conflicts: bool = False
     # OVERRIDING USER VALUE: identity columns take their own value whatever the row says.
     own_identity: bool = False

@@ -20,6 +20,7 @@ from lockgate.postgres.tree.nodes import (
     IndexStmt,
     PartBound,
     PartitionCmd,
+    PartSpec,
 )
 from lockgate.postgres.tree.wording import Unknown, column_of, constraint_of, name_of, sequence_named, type_of
 
@@ -70,6 +71,7 @@ def _table(node: CreateStmt, *, foreign: bool = False) -> w.CreateTable:
         bound=_bound(node.partbound),
         partition_by=spec.strategy.removeprefix("PARTITION_STRATEGY_").lower() if spec else "",
         partition_columns=tuple([part.PartitionElem.name for part in spec.partParams]) if spec else (),
+        partition_orders=_orders(spec) if spec else (),
         like=tuple(like),
         of_type=w.Name(of_type.schema, of_type.name) if of_type else None,
         persistence=node.relation.relpersistence,
@@ -77,6 +79,20 @@ def _table(node: CreateStmt, *, foreign: bool = False) -> w.CreateTable:
         foreign=foreign,
         tablespace=node.tablespacename,
     )
+
+
+def _orders(spec: PartSpec) -> tuple[tuple[str, str], ...]:
+    """Collation and operator class of each key, where the text names them; empty where it names none."""
+    keys = [part.PartitionElem for part in spec.partParams]
+    if not any(key.collation or key.opclass for key in keys):
+        return ()
+    return tuple([
+        (
+            key.collation[-1].String.sval if key.collation else "",
+            key.opclass[-1].String.sval if key.opclass else "",
+        )
+        for key in keys
+    ])  # fmt: skip
 
 
 def create_index(body: Raw) -> w.CreateIndex:

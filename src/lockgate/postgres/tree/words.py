@@ -72,6 +72,8 @@ class CreateTable(Word, frozen=True):
     # "" or the strategy: list, range, hash
     partition_by: str = ""
     partition_columns: tuple[str, ...] = ()
+    # Collation and operator class of each key, where one is named; empty where none is.
+    partition_orders: tuple[tuple[str, str], ...] = ()
     like: tuple["Like", ...] = ()
     of_type: Name | None = None
     persistence: str = "p"
@@ -300,6 +302,9 @@ class AlterEnum(Word, frozen=True):
     renamed_from: str = ""
     positioned: bool = False
     if_not_exists: bool = False
+    # BEFORE or AFTER: which label it stands beside.
+    beside: str = ""
+    after: bool = False
 
 
 class CreateDomain(Word, frozen=True):

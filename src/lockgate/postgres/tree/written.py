@@ -23,6 +23,7 @@ def insert_of(node: Tree) -> Insert:
         values=bool(rows) or "selectStmt" not in node,
         columns=tuple([item["ResTarget"]["name"] for item in node.get("cols", ())]),
         infers="infer" in node.get("onConflictClause", ()),
+        arbiter=node.get("onConflictClause", {}).get("infer", {}).get("conname", ""),
         conflicts="onConflictClause" in node,
         own_identity=node.get("override") == "OVERRIDING_USER_VALUE",
         width=max(map(len, rows), default=_width(select)),

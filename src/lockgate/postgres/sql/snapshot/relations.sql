@@ -23,6 +23,12 @@ SELECT pg_catalog.row_to_json(found)::text
                        CROSS JOIN LATERAL pg_catalog.unnest(d.partattrs::int2[]) WITH ORDINALITY AS k(number, place)
                        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number AND k.number > 0
                       WHERE d.partrelid = c.oid), '[]') AS partition_columns,
+           EXISTS (SELECT FROM pg_catalog.pg_partitioned_table d
+                     CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(d.partattrs::int2[]), pg_catalog.unnest(d.partclass::oid[]),
+                                                   pg_catalog.unnest(d.partcollation::oid[])) AS k(number, class, ordering)
+                     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number AND k.number > 0
+                     JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+                    WHERE d.partrelid = c.oid AND (NOT o.opcdefault OR k.ordering <> a.attcollation)) AS partition_order,
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END AS definition,
            COALESCE(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '') AS bound,
            (SELECT pg_catalog.json_build_array(tn.nspname, t.relname) FROM pg_catalog.pg_depend o
