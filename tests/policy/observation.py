@@ -80,6 +80,28 @@ def observe(
     return Observed(locks, rewritten(before, after), scans)
 
 
+def anew(
+    cursor: psycopg.Cursor[Any],
+    url: str,
+    sql: str,
+    before: dict[int, tuple[str, int | None]] | None = None,
+) -> Observed:
+    """What a session shows that has just begun, with the search path of ``cursor``, whose transaction has ended.
+
+    A session that once worked out the bounds of a partition does not lock its parents for them again.
+    """
+    cursor.execute("SHOW search_path")
+    (path,) = cursor.fetchone() or ("",)
+    with psycopg.connect(url, autocommit=True) as connection:
+        fresh = connection.cursor()
+        fresh.execute("SET client_min_messages = error")
+        fresh.execute("SELECT set_config('search_path', %s, false)", [path])
+        fresh.execute("BEGIN")
+        seen = observe(fresh, sql, before)
+        fresh.execute("ROLLBACK")
+    return seen
+
+
 def observe_outside(url: str, sql: str, tables: list[str]) -> Observed:
     """Run ``sql`` outside a transaction, held up by an old snapshot on ``tables``, and look while it waits.
 

@@ -19,8 +19,8 @@ create trigger trg before update of v on u for each row execute function trg();
 -- then
 insert into p1 values (1,'2020-02-02','v');
 select * from p1;
-update p1 set v='z' where id=4;
-update p1 set d='2020-03-03' where id=4;
+update p1 set v='z' where id=1;
+update p1 set d='2020-03-03' where id=1;
 delete from p1 where id=4;
 insert into t (v) values ('a');
 insert into t default values;

@@ -26,7 +26,7 @@ def check_recursion(draft: Draft, state: Relation | None, action: w.Action) -> l
         column = state.columns.get(action.column)
         # Before 18 a child by inheritance could still be without, so the server looks at all of them.
         sure = state.kind == "p" or draft.server.version >= 18
-        proven = column is not None and column.not_null and column.not_null_valid
+        proven = column is not None and column.not_null and (column.not_null_valid or _has_it(draft, column))
         return [] if sure and proven else draft.schema.descendants(state.key)
     if isinstance(action, w.AlterConstraint):
         if action.inherited is not None:
@@ -275,10 +275,18 @@ def set_not_null(draft: Draft, key: str, state: Relation | None, action: w.SetNo
     if state is None:
         draft.scan(key)
         return
+    column = state.columns.get(action.column)
+    if column is not None and _has_it(draft, column):
+        return
     for name in _family(draft, key, only):
         relation = draft.schema.relations.get(name)
         if relation is None or not draft.schema.proves_not_null(relation, action.column):
             draft.scan(name)
+
+
+def _has_it(draft: Draft, column: Column) -> bool:
+    """Whether a NOT NULL that the column inherited becomes its own, and nothing else happens, valid or not: since 18."""
+    return draft.server.version >= 18 and column.not_null and not column.own_not_null
 
 
 def drop_expression(

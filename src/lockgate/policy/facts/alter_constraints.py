@@ -132,6 +132,10 @@ def alter_constraint(
 ) -> None:
     """ALTER CONSTRAINT changes rows of catalogues; enforcing or not (18+) changes triggers on both sides."""
     constraint = state.constraints.get(action.name) if state is not None else None
+    if constraint is not None and constraint.kind == "not_null" and action.inherited and state is not None:
+        for child in draft.schema.descendants(state.key):
+            _prove(draft, child, draft.schema.relations.get(child), constraint.columns, True)
+        return
     if constraint is None or constraint.kind != "foreign" or action.enforced in (None, constraint.enforced):
         return
     if action.enforced:

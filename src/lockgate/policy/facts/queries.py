@@ -5,7 +5,7 @@ from lockgate.policy.facts.routines import call
 from lockgate.policy.model.pruning import kept, only_the_server_knows
 from lockgate.policy.model.schema import Read, Relation, Schema
 from lockgate.postgres.tree import words as w
-from lockgate.postgres.tree.pushing import agreed, lasting, translated
+from lockgate.postgres.tree.pushing import agreed, lasting, pushed, translated
 from lockgate.postgres.tree.words import LockMode
 
 
@@ -45,7 +45,7 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
             call(draft, name, sure=name in state.calls)
         for read in read_by(state):
             outer = access.conditions if access else ()
-            asked = agreed((*lasting(read.conditions), *translated(outer, read.outputs)))
+            asked = agreed((*lasting(read.conditions), *pushed(translated(outer, read.outputs))))
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if read.key in draft.schema.relations and draft.schema.relations[read.key].kind == "v":
                 seen.discard(read.key)  # asked otherwise than before, maybe
@@ -54,6 +54,9 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
     draft.indexes(key, mode)
     if access is not None and access.only:
         return
+    if state.kind == "p" and state.partition:
+        # What a partition holds that has partitions itself is worked out up to the root.
+        draft.lock_all(draft.schema.ancestors(key), LockMode.AccessShareLock)
     conditions = access.conditions if access is not None else ()
     below = kept(draft.schema, state, conditions) if state.kind == "p" else draft.schema.descendants(key)
     given = [test.column for test in conditions if isinstance(test, w.Test) and test.op == "="]

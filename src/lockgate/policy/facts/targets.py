@@ -34,6 +34,15 @@ def rows_of_a_query(draft: Draft, state: Relation, sources: list[str] | None) ->
         draft.hide(f"rows decide whether the bounds of {above[0]} are looked at", slight=True)
 
 
+def rows_that_stay(draft: Draft, state: Relation) -> None:
+    """An UPDATE of a partition by its own name holds rows against its bounds, which are worked out from its parents."""
+    above = draft.schema.ancestors(state.key) if state.partition else []
+    if above and has_rows(draft.schema, state.key):
+        draft.lock_all(above, LockMode.AccessShareLock)
+    elif any(draft.locks.get(key, 0) < LockMode.AccessShareLock for key in above):
+        draft.hide(f"rows decide whether the bounds of {above[0]} are looked at", slight=True)
+
+
 def rows_that_move(
     draft: Draft, state: Relation, sets: Mapping[str, str], asked: tuple[w.Condition, ...] = ()
 ) -> bool:

@@ -94,6 +94,8 @@ def _set_off(
             _set_off(draft, read.key, write, renamed, sources, where=where or bool(read.conditions))
         return
     moves = targets.rows_that_move(draft, state, sets)
+    if "update" in write.events:
+        targets.rows_that_stay(draft, state)
     lookups.changed(draft, state, write.events, sets, sure=not (write.where or where), moves=moves)
     if "insert" in write.events:
         _merged(draft, state, write.puts, sources)
@@ -380,6 +382,8 @@ def _change(
     nobody = w.Either(()) in asked or (state.kind == "p" and access is not None and access.only)
     if runs and events and not nobody:
         moves = targets.rows_that_move(draft, state, sets, asked)
+        if "update" in events:
+            targets.rows_that_stay(draft, state)
         lookups.changed(draft, state, events, sets, sure=alone, moves=moves)
     return runs or acts
 

@@ -33,8 +33,11 @@ def kept(schema: Schema, state: Relation, conditions: tuple[Condition, ...]) -> 
     for test in conditions if schema.version >= 17 else ():
         if isinstance(test, Test) and test.op == "null" and test.column in state.columns:
             own = state.columns[test.column]
-            if own.not_null and own.not_null_valid:
+            if own.not_null and own.not_null_valid and not test.values:
                 return []  # since 17 the planner knows that nothing is
+            if own.not_null and own.not_null_valid:
+                conditions = ()  # it turns to false, beside which nothing else is looked at
+                break
     if _contradict(state, conditions):
         return []
     for name in _children(schema, state, conditions):
@@ -156,7 +159,7 @@ def _all(bounds: Bounds, conditions: Iterable[Condition]) -> Slots | None:
     for condition in conditions:
         if isinstance(condition, Either):
             found.append(_any(bounds, condition.parts))
-        elif condition.op == "=" and len(condition.values) > 1:
+        elif condition.op == "=" and len(condition.values) > 1 and set(condition.values) != {"null"}:
             found.append(_any(bounds, _one_by_one(condition)))
     known = [slots for slots in found if slots is not None]
     return frozenset.intersection(*known) if known else None

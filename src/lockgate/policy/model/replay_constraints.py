@@ -81,6 +81,26 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
                 if column is not None:
                     # What was valid already stays so.
                     proven = column.not_null and column.not_null_valid
+                    if (
+                        relation is not state
+                        and not column.not_null
+                        and constraint.name
+                        and schema.version >= 18
+                    ):
+                        relation.constraints.setdefault(
+                            constraint.name,
+                            Constraint(
+                                constraint.name,
+                                kind,
+                                constraint.columns,
+                                not constraint.not_valid,
+                                inherited=True,
+                                created_file=file,
+                            ),
+                        )
+                    if relation is state:
+                        column.own_not_null = True
+                        column.not_null_only_here = constraint.no_inherit
                     column.not_null, column.not_null_valid = True, proven or not constraint.not_valid
         if (
             constraint.name and schema.version >= 18

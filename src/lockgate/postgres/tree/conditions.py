@@ -241,6 +241,8 @@ def _condition(alias: str, part: Tree) -> list[Condition]:
     """What one part says of the table: nothing, or a condition."""
     if "ColumnRef" not in repr(part) and truth(part) is False:
         return [Either(())]  # no row is asked for
+    if _of_nothing(part.get("A_Expr", {})):
+        return [Either(())]
     if "BooleanTest" in part:
         return _boolean(alias, part["BooleanTest"])
     joined = part.get("BoolExpr", {})
@@ -258,6 +260,15 @@ def _condition(alias: str, part: Tree) -> list[Condition]:
         rest = [tuple([test for test in arm if test not in common]) for arm in arms]
         return [*common, *([Either(tuple(rest))] if all(rest) else [])]
     return [test for of, test in _tests(part) if of[0] in ("", alias)]
+
+
+def _of_nothing(node: Tree) -> bool:
+    """Whether something is compared with NULL, which is true of no row."""
+    kind, name = node.get("kind"), "".join(strings(node.get("name", [])))
+    if kind == "AEXPR_OP" and name in _TURNED:
+        return "null" in (datum(node.get("lexpr")), datum(node.get("rexpr")))
+    items = node["rexpr"].get("List", {}).get("items", []) if kind == "AEXPR_IN" else []
+    return len(items) == 1 and datum(items[0]) == "null"
 
 
 def _boolean(alias: str, test: Tree, *, negated: bool = False) -> list[Condition]:
@@ -339,6 +350,8 @@ def _compared(node: Tree, negated: bool) -> Iterator[tuple[Column, Test]]:
         any_equal = name == "=" and kind != "AEXPR_OP_ALL"
         none_equal = name == "<>" and kind != "AEXPR_OP_ANY"
         if (any_equal or none_equal) and items and len(items) <= MOST_ROWS:
+            if kind == "AEXPR_OP_ANY" and len(items) == 1:
+                items = items * 2  # an array of one value is asked as an array, not as one value
             yield column, _test(column, "=" if any_equal != negated else "<>", items, cast)
 
 

@@ -18,6 +18,7 @@ from lockgate.postgres.tree.pushing import (
     arm_outputs,
     lasting,
     outputs_of,
+    pushed,
     through,
     translated,
 )
@@ -375,9 +376,9 @@ def _select(
     locked = set() if any(node is at for at in seen.forced) else _locked_names(node)
     for key, value in node.items():
         if key in ("larg", "rarg"):
-            first, asked, shown = node["larg"], given, outputs
+            first, asked, shown = node["larg"], pushed(given), outputs
             if key == "rarg":
-                asked, shown = arm(first, value, given), arm_outputs(first, value, outputs)
+                asked, shown = arm(first, value, asked), arm_outputs(first, value, outputs)
             _select(value, seen, ctes, LockMode.AccessShareLock, asked, shown)
         elif key == "fromClause":
             for item in value:

@@ -85,6 +85,14 @@ def agreed(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     return found
 
 
+def pushed(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Conditions that may reach an arm of UNION ALL: there the planner does not ask whether a column can be NULL at all."""
+    return tuple([
+        Test(at.column, "null", ("pushed",)) if isinstance(at, Test) and at.op == "null" else at
+        for at in conditions
+    ])  # fmt: skip
+
+
 def shown_as(select: Tree, aliases: tuple[str, ...]) -> Outputs:
     """All outputs of a view, under the names that it gives them."""
     if not aliases:
