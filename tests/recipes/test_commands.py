@@ -305,6 +305,18 @@ def test_views_of_what_goes_are_told(shop, recipe, values):
     assert [note.split(" and ")[0] for note in notes] == [f"the view {name} uses {what}" for name in wanted]
 
 
+@pytest.mark.parametrize("recipe", [("rename-column", "to=remark", "type=text"), ("drop-column",)])
+def test_a_check_that_goes_is_told(shop, recipe):
+    """A CHECK over several columns that the contract file drops without a word is a note of the recipe and of promote, and a finding then."""
+    shop.write("check", "ALTER TABLE orders ADD CONSTRAINT whole CHECK (id > 0 AND note <> '') NOT VALID;\n")
+    given = ["table=orders", "column=note", *recipe[1:]]
+    made = shop.ok("new", "new", "x", "--recipe", recipe[0], *(p for one in given for p in ("--set", one)))
+    assert "the CHECK whole of orders goes with orders.note" in made["notes"][0]
+    assert "the CHECK whole" in shop.ok("promote", "promote", "x")["notes"][0]
+    findings = shop.json("check").document("check")["findings"]
+    assert [f["id"] for f in findings].count("col-drop-check-lost") == 1
+
+
 @pytest.mark.postgres("18")
 def test_what_promote_tells_is_what_works(shop, database):
     """What is written into the promoted file as the note says is taken by check and by up; a file that does so by itself gets no note."""

@@ -395,7 +395,7 @@ def _guard(row: PartRow) -> Guard:
     if row.what == "policy":
         policy = _parsed(row.detail, w.Policy)
         sources = [key_of(access.name.schema, access.name.name) for access in policy.accesses]
-        return Guard(row.name, tuple(sources), _plain(policy.functions), policy.roles)
+        return Guard(row.name, tuple(sources), _plain(policy.functions), policy.roles, columns=policy.columns)
     rule = _parsed(row.detail, w.CreateRule)
     names = [access.name for access in rule.accesses if access.name.name not in ("old", "new")]
     sources = [key_of(name.schema, name.name) for name in names]

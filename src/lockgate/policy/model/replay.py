@@ -107,6 +107,7 @@ def trigger_of(schema: Schema, word: w.CreateTrigger) -> Trigger:
         hesitates=word.when or word.deferred,
         columns=word.columns,
         transitions=word.transitions,
+        reads=word.reads,
     )
 
 
@@ -136,11 +137,13 @@ def _policy(schema: Schema, word: w.Policy, _file: int) -> None:
     if word.create:
         if word.name not in state.policies:
             state.policies.append(word.name)
-        state.guards[label] = Guard(word.name, sources, word.functions, word.roles)
+        state.guards[label] = Guard(word.name, sources, word.functions, word.roles, columns=word.columns)
     elif label in state.guards:
         guard = state.guards[label]
         guard.roles = word.roles or guard.roles
         guard.sources, guard.functions = sources or guard.sources, word.functions or guard.functions
+        # An expression that stays is not told apart from one that is replaced.
+        guard.columns = (*guard.columns, *word.columns)
 
 
 def _rule(schema: Schema, word: w.CreateRule, _file: int) -> None:
@@ -322,11 +325,16 @@ def _publication(schema: Schema, word: w.Publication, _file: int) -> None:
         before = schema.publications[word.name] = Published(all_tables=word.all_tables)
     if word.what == "set":
         before.tables.clear()
-    for name, columns in zip(word.tables, word.columns, strict=True):
+        before.reads.clear()
+    for name, columns, reads in zip(word.tables, word.columns, word.reads, strict=True):
+        key = schema.resolve(name)
+        before.reads.pop(key, None)
         if word.what == "drop":
-            before.tables.pop(schema.resolve(name), None)
+            before.tables.pop(key, None)
         else:
-            before.tables[schema.resolve(name)] = columns
+            before.tables[key] = columns
+            if reads:
+                before.reads[key] = reads
 
 
 def _do(schema: Schema, word: w.DoBlock, file: int) -> None:

@@ -135,6 +135,12 @@ def _rename_column(schema: Schema, key: str, old: str, new: str) -> None:
                 other.constraints[label].ref_columns = _swapped(
                     other.constraints[label].ref_columns, old, new
                 )
+        for trigger in state.triggers.values():
+            trigger.columns, trigger.reads = (
+                _swapped(each, old, new) for each in (trigger.columns, trigger.reads)
+            )
+        for guard in state.guards.values():
+            guard.columns = _swapped(guard.columns, old, new)
         for view in state.dependents:
             if view in schema.relations:
                 dependent = schema.relations[view]

@@ -116,6 +116,8 @@ class Guard(Struct):
     # Of a policy; "public" for everybody.
     roles: tuple[str, ...] = ()
     rule: CreateRule | None = None
+    # Columns that its expressions read, of a policy.
+    columns: tuple[str, ...] = ()
 
 
 class Trigger(Struct):
@@ -136,6 +138,8 @@ class Trigger(Struct):
     # It fires only for an UPDATE of these.
     columns: tuple[str, ...] = ()
     transitions: tuple[str, ...] = ()
+    # Columns that WHEN reads.
+    reads: tuple[str, ...] = ()
 
 
 class Read(Struct):
@@ -245,6 +249,8 @@ class Published(Struct):
 
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     all_tables: bool = False
+    # Table → the columns that its WHERE reads.
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Schema(Struct):

@@ -12,7 +12,7 @@ from lockgate.policy.model.names import bare
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Relation, Schema, schema_of
 from lockgate.policy.model.spelling import quote, spelled
-from lockgate.policy.recipes.left import functions, views
+from lockgate.policy.recipes.left import checks, functions, views
 from lockgate.policy.recipes.names import Table, name_of, names_of, split, table_of
 from lockgate.policy.recipes.recipe import Partitions, RecipeError
 from lockgate.postgres.tree import SyntaxProblem, statements_of
@@ -158,7 +158,12 @@ def _users(known: Known, state: Relation, recipe: str, values: Mapping[str, str]
         columns = [""]
     else:
         columns = _named(recipe, _DROPPED[recipe], values[_DROPPED[recipe]]) if recipe in _DROPPED else []
-    left = [one for c in columns for find in (views, functions) for one in find(known.schema, state.key, c)]
+    left = [
+        one
+        for c in columns
+        for find in (views, functions, checks)
+        for one in find(known.schema, state.key, c)
+    ]
     return [f"{one.said}: {one.remedy} before you promote the file that drops it" for one in left]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from lockgate.policy.model.dependents import checks_lost
 from lockgate.policy.model.replay import replay
 from lockgate.policy.model.schema import Schema
 from lockgate.policy.model.spelling import spelled
@@ -52,6 +53,17 @@ def functions(schema: Schema, key: str, column: str = "") -> list[Left]:
     ]
 
 
+def checks(schema: Schema, key: str, column: str) -> list[Left]:
+    """The CHECKs over several columns that go with the column without a word."""
+    return [
+        Left(
+            f"the CHECK {lost.name} of {table} goes with {_what(key, column)}",
+            f"ALTER TABLE {spelled(table)} ADD CONSTRAINT … CHECK (…) NOT VALID on {', '.join(c for c in lost.columns if c != column)} alone",
+        )
+        for table, lost in (checks_lost(schema, key, column) if column else ())
+    ]
+
+
 def left_by(schema: Schema, text: str, number: int) -> list[Left]:
     """What the statements of the file ``text`` leave behind that they neither drop nor make anew; ``schema`` goes along with them."""
     try:
@@ -64,6 +76,7 @@ def left_by(schema: Schema, text: str, number: int) -> list[Left]:
     for item in located:
         for key, column, cascade in _taken(schema, item.statement):
             found += views(schema, key, column, cascade=cascade)
+            found += checks(schema, key, column)
             gone.append((key, column))
         replay(schema, item.statement, number)
     # A body may be replaced behind the drop as well as before it.

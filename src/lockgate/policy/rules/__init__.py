@@ -9,6 +9,7 @@ from lockgate.policy.rules import catalogue as catalogue
 from lockgate.policy.rules import columns as columns
 from lockgate.policy.rules import columns_add as columns_add
 from lockgate.policy.rules import columns_change as columns_change
+from lockgate.policy.rules import columns_dependents as columns_dependents
 from lockgate.policy.rules import columns_design as columns_design
 from lockgate.policy.rules import columns_settings as columns_settings
 from lockgate.policy.rules import constraints as constraints

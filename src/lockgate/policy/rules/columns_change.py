@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import ERROR, INFO, WARNING, Hazard
+from lockgate.policy.model.dependents import dependents_of
 from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.schema import Column
 from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
@@ -25,7 +26,7 @@ def _column(subject: Subject, name: str) -> Column | None:
     Hazard(
         id="col-drop-dependents",
         name="Column dropped that others depend on",
-        detects="DROP COLUMN of a column that a view, a generated column or another table's foreign key uses.",
+        detects="DROP COLUMN of a column that a view, a generated column, another table's foreign key, a policy, a trigger (UPDATE OF, WHEN), a publication or a function with a parsed body uses.",
         effect="Without CASCADE the server refuses it; with CASCADE the dependents go too.",
         lock=f"{_AX} on the dependents too",
         workaround="Change or drop each dependent by name first.",
@@ -57,6 +58,8 @@ def drop_dependents(subject: Subject) -> Iterator[Hit]:
                 f"the generated column {column.name} reads {subject.key}.{action.column} and {how}",
                 f"ALTER TABLE {subject.sql} DROP COLUMN {quote(column.name)};",
             )
+    for found in dependents_of(subject.schema, table, action.column):
+        yield Hit(f"{found.what} uses {subject.key}.{action.column} and {how}", found.remedy)
     for child, name in table.referenced_by:
         other = subject.schema.relations.get(child)
         constraint = other.constraints.get(name) if other is not None else None

@@ -8,7 +8,7 @@ from msgspec import Raw, json
 from lockgate.postgres.tree import objects, queries
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.constants import strings
-from lockgate.postgres.tree.expressions import name_of_parts, query_of_node, role_of
+from lockgate.postgres.tree.expressions import expression_of_node, name_of_parts, query_of_node, role_of
 from lockgate.postgres.tree.wording import Unknown
 
 _any: Callable[[Raw], Any] = json.Decoder().decode
@@ -179,13 +179,15 @@ def _grant_role(node: Tree) -> w.Grant:
 
 def _publication(node: Tree, *, create: bool) -> w.Publication:
     tables, only = [], []
-    columns = []
+    columns, reads = [], []
     for item in node.get("pubobjects", ()):
         table = item["PublicationObjSpec"].get("pubtable")
         if table:
             tables.append(_name(table["relation"]))
             only.append(not table["relation"].get("inh", False))
             columns.append(tuple(strings(table.get("columns", []))))
+            where = table.get("whereClause")
+            reads.append(expression_of_node(where).columns if where else ())
     return w.Publication(
         node["pubname"],
         tuple(tables),
@@ -194,6 +196,7 @@ def _publication(node: Tree, *, create: bool) -> w.Publication:
         node.get("for_all_tables", False),
         {"AP_DropObjects": "drop", "AP_SetObjects": "set"}.get(node.get("action", ""), "add"),
         tuple(only),
+        tuple(reads),
     )
 
 

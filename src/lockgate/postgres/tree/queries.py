@@ -185,6 +185,7 @@ def _trigger(node: Tree) -> w.CreateTrigger:
         tuple(strings(node.get("columns", []))),
         node.get("initdeferred", False),
         tuple([item["TriggerTransition"]["name"] for item in node.get("transitionRels", ())]),
+        expression_of_node(node["whenClause"]).columns if "whenClause" in node else (),
     )
 
 
@@ -223,6 +224,7 @@ def _policy(create: bool) -> Callable[[Tree], w.Policy]:
             node.get("cmd_name", ""),
             tuple([role_of(item["RoleSpec"]) for item in node.get("roles", ())]),
             tuple([function for expression in expressions for function in expression.functions]),
+            tuple([column for expression in expressions for column in expression.columns]),
         )
 
     return read

@@ -228,6 +228,8 @@ class CreateTrigger(Word, frozen=True):
     deferred: bool = False
     # What REFERENCING calls the old and the new rows.
     transitions: tuple[str, ...] = ()
+    # Columns that WHEN reads.
+    reads: tuple[str, ...] = ()
 
 
 class CreateRule(Word, frozen=True):
@@ -264,6 +266,8 @@ class Policy(Word, frozen=True):
     # Roles by name, "public" among them; empty where ALTER leaves them as they are.
     roles: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
+    # Columns that its expressions read.
+    columns: tuple[str, ...] = ()
 
 
 class CreateSequence(Word, frozen=True):
@@ -508,6 +512,8 @@ class Publication(Word, frozen=True):
     all_tables: bool = False
     what: str = "add"
     only: tuple[bool, ...] = ()
+    # Columns that WHERE of each table reads.
+    reads: tuple[tuple[str, ...], ...] = ()
 
 
 class SetVariable(Word, frozen=True):

@@ -1,0 +1,2 @@
+-- lockgate: phase=contract
+ALTER TABLE parts DROP COLUMN note;

@@ -1,0 +1,1 @@
+ALTER TABLE parts ALTER COLUMN code TYPE varchar(20);
