@@ -172,6 +172,31 @@ def test_a_watch_goes_back_by_itself(swapped, database):
 
 
 @pytest.mark.postgres("18")
+def test_a_watch_leaves_the_alias_to_the_move_that_feeds_it(swapped, database):
+    """What a watch takes back by itself it leaves alone while a move feeds the index: the alias stays, the watch holds and names the move's rollback; once the move has ended the same watch goes back."""
+    declared = {"kind": "index", "index": {"name": "help"}, "generation": "0002", "previous": "0001"}
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DELETE FROM lockgate_index.help__0002 WHERE length(text) % 3 <> 0")
+        connection.execute(
+            "INSERT INTO lockgate.move (name, stage, declaration, declaration_hash, source_oid, target_oid, same_database, operator)"
+            " VALUES ('into', 'tail', %s, '', 0, 0, false, 'test')",
+            [json.dumps(declared)],
+        )
+        answer = swapped.json(*WATCH, "--window", "3600")
+        done = answer.document("index")
+        assert (answer.code, done["reasonCode"], done["rolledBack"]) == (5, "INDEX_WATCH_HELD", ""), done
+        assert (done["next"], "the move into feeds help" in done["reason"]) == (
+            "lockgate move rollback into",
+            True,
+        )
+        live = "SELECT generation FROM lockgate.live_index"
+        assert connection.execute(live).fetchall() == [("0002",)]
+        connection.execute("UPDATE lockgate.move SET stage = 'finished'")
+        assert swapped.json(*WATCH, "--window", "3600").document("index")["rolledBack"] == "0001"
+        assert connection.execute(live).fetchall() == [("0001",)]
+
+
+@pytest.mark.postgres("18")
 def test_a_drift_between_its_limits_holds(swapped, database):
     """All that a few queries should find is gone: more drift than passes, less than goes back by itself. A person has to look."""
     judged = [row.split("\t") for row in (GOLD / "qrels.tsv").read_text().splitlines()[1:]]

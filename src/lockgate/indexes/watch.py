@@ -17,7 +17,7 @@ from lockgate.indexes.drift import compare
 from lockgate.indexes.figures import figures
 from lockgate.indexes.gold import GoldSet
 from lockgate.indexes.limits import Limits
-from lockgate.indexes.register import Alias, Generation, find_generation, read_alias, record_event
+from lockgate.indexes.register import Alias, Generation, fed_by, find_generation, read_alias, record_event
 from lockgate.indexes.runs import Run, make_run
 from lockgate.indexes.sealed import unlike_seal
 from lockgate.indexes.swap import Swapped, previous_of, swap
@@ -100,13 +100,22 @@ def watch(
     if judged.answer is Verdict.FAIL or judged.condition in ("begun", "delta-s-diff"):
         judged, accepted, advice = _directed(link, opened, target, before, judged)
     if judged.answer is Verdict.FAIL:
-        judged = _or_hold(link, opened, name, before, judged)
+        move = next(iter(fed_by(link, name).values()), "")
+        if move:
+            judged, advice = _left_to(move, name, judged), f"lockgate move rollback {move}"
+        else:
+            judged = _or_hold(link, opened, name, before, judged)
     assert judged.answer is not None
     back = _roll_back(link, opened, name, actor, judged, accepted) if judged.answer is Verdict.FAIL else None
     return Watched(
         name, target.generation, before.generation, judged.answer, judged.condition, judged.reason, tuple(looks), resumed,
         round(looks[-1].at - swapped_at, 3), back.after if back is not None else "", advice,
     )  # fmt: skip
+
+
+def _left_to(move: str, name: str, judged: Watching) -> Watching:
+    """A failed watch of an index that a move feeds: only the move carries what waits, asks whether both are equal, and writes down that its cutover is taken back."""
+    return judged._replace(answer=Verdict.HOLD, reason=f"{judged.reason}; not taken back by itself, as the move {move} feeds {name}: only it knows whether the old generation has every write since the swap")  # fmt: skip
 
 
 def _or_hold(
