@@ -52,15 +52,30 @@ class AsBinary(bytes):
     """A parameter in the server's own binary form. The statement says of which type it is: ``$1::vector[]``."""
 
 
-_TEXT_OID = 25
+TEXT, BIGINT = 25, 20
+"""What the server calls two of its types by."""
+_LENGTH, _EMPTY_OF = struct.Struct(">i"), struct.Struct(">iiI")
 
 
 def texts(values: Sequence[str]) -> AsBinary:
     """A parameter ``text[]``: for thousands of values the driver's own array, in which each of them is searched for quotes, costs more than the query."""
-    data = [v.encode() for v in values]
-    parts = [part for d in data for part in (len(d).to_bytes(4, "big"), d)]
-    dimensions = struct.pack(">ii", len(data), 1) if data else b""
-    return AsBinary(struct.pack(">iiI", bool(data), 0, _TEXT_OID) + dimensions + b"".join(parts))
+    return array([v.encode() for v in values], TEXT)
+
+
+def numbers(values: Sequence[int]) -> AsBinary:
+    """A parameter ``bigint[]``, made as ``texts`` makes its own."""
+    head = struct.pack(">iiIii", 1, 0, BIGINT, len(values), 1) if values else _EMPTY_OF.pack(0, 0, BIGINT)  # fmt: skip
+    return AsBinary(head + struct.pack(">" + "iq" * len(values), *(part for v in values for part in (8, v))))
+
+
+def array(values: Sequence[bytes], oid: int) -> AsBinary:
+    """A parameter that is an array of the type ``oid``, whose values are in the server's own binary form."""
+    if not values:
+        return AsBinary(_EMPTY_OF.pack(0, 0, oid))
+    parts: list[bytes] = [b""] * (2 * len(values))
+    parts[::2] = map(_LENGTH.pack, map(len, values))
+    parts[1::2] = values
+    return AsBinary(struct.pack(">iiIii", 1, 0, oid, len(values), 1) + b"".join(parts))
 
 
 class _AsItIs(Dumper):

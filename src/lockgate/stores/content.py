@@ -6,6 +6,7 @@ need to be looked at. XOR or sums would be quicker and let changes cancel; sorte
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from lockgate.stores.vectors import Packed, packed
 BUCKETS = 1024
 RECORD = "lockgate:record:1"
 _RECORD = encode(RECORD)
+_HEAD = struct.Struct(">cQ").pack
+"""The head of a value of the canonical encoding: its tag and its length."""
 EMPTY = hashlib.sha256(b"").digest()
 
 
@@ -35,20 +38,18 @@ def vector_hash(vector: bytes | None) -> bytes:
 
 def record_digest(id: str, text: str, payload: str, vector: bytes) -> bytes:
     """The digest of one record; ``vector`` is the hash of its source vector."""
-    parts = [_RECORD]
-    for value in (id, text, payload):
-        data = value.encode("utf-8", "surrogatepass")
-        parts += (b"S", len(data).to_bytes(8, "big"), data)
-    parts += (b"B", len(vector).to_bytes(8, "big"), vector)
-    body = b"".join(parts)
+    i, t, p = id.encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass"), payload.encode("utf-8", "surrogatepass")  # fmt: skip
     # The frame of ``canonical.encode([RECORD, id, text, payload, vector])``; a test keeps the two equal.
-    return hashlib.sha256(b"L" + len(body).to_bytes(8, "big") + body).digest()
+    size = len(_RECORD) + 36 + len(i) + len(t) + len(p) + len(vector)
+    return hashlib.sha256(b"".join((
+        _HEAD(b"L", size), _RECORD, _HEAD(b"S", len(i)), i, _HEAD(b"S", len(t)), t, _HEAD(b"S", len(p)), p, _HEAD(b"B", len(vector)), vector,
+    ))).digest()  # fmt: skip
 
 
 def digest_of_record(record: Record) -> bytes:
     """The digest of a record that comes with its source vector."""
-    vector = vector_hash(packed(record.vector)) if record.vector is not None else b""
-    return record_digest(record.id, record.text, record.payload, vector)
+    id_, text, payload, given = record
+    return record_digest(id_, text, payload, b"" if given is None else vector_hash(packed(given)))
 
 
 def bucket_of(digest_of_id: bytes) -> int:

@@ -46,6 +46,7 @@ class SearchTables:
         self.link = link
         self._tables: set[str] = set()
         self._utf8: bool | None = None
+        self._digests: dict[str, str] = {}
 
     # -- what a kind of table adds --------------------------------------------------------------------
 
@@ -123,7 +124,11 @@ class SearchTables:
 
     def record_digests(self, physical: str, ids: Sequence[str]) -> dict[str, bytes]:
         """See ``LiveStore``. Runs in the server; vectors stay there."""
-        sql = statement("search_digests").format(table=self._sql(physical), digest=self._digest(physical))
+        if (
+            physical not in self._digests
+        ):  # a backfill asks after every batch; the proof, by ``content``, looks anew
+            self._digests[physical] = self._digest(physical)
+        sql = statement("search_digests").format(table=self._sql(physical), digest=self._digests[physical])
         return {id_: bytes(digest) for id_, digest in self.link.rows(sql, texts(ids), binary=True)}
 
     def _digest(self, physical: str) -> str:
@@ -159,6 +164,7 @@ class SearchTables:
             raise Refused(f"{physical} is an alias", "INDEX_ALIAS", next="Name a generation.")
         if kind:
             self._tables.discard(physical)
+            self._digests.pop(physical, None)
             try:
                 self.link.run(f"DROP TABLE {self._sql(physical)}")
             except ServerError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lockgate.errors import Refused
-from lockgate.postgres.link import BLOCK, AsBinary, Link, texts
+from lockgate.postgres.link import BLOCK, AsBinary, Link, array, texts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
@@ -18,6 +18,7 @@ from lockgate.stores.vectors import packed, rounded, unpacked
 _OPERATORS = {"cosine": ("<=>", "cosine"), "l2": ("<->", "l2"), "ip": ("<#>", "ip")}
 GRAPH_LIMITS = {"float32": 2000, "float16": 4000}
 """The most components that a graph of pgvector takes, by how they are stored."""
+_DIMENSIONS = struct.Struct(">hh").pack
 ITERATIVE = (0, 8)
 """Since this version a search goes on until it has k answers; before, dead rows and filters leave fewer."""
 _FRAME = r"'\x56'::bytea || int8send(length(vector_send(embedding)) - 4) || substring(vector_send(embedding) FROM 5)"
@@ -139,8 +140,7 @@ class PgVector(SearchTables):
         """Vectors as one parameter ``vector[]``, in the server's own form: as text each component would be written and read."""
         if not self._oid:
             self._oid = int(self.link.value("SELECT 'vector'::regtype::oid::bigint"))
-        head = struct.pack(">iiIii", 1, 0, self._oid, len(vectors), 1)
-        return AsBinary(head + b"".join((len(v) + 4).to_bytes(4, "big") + struct.pack(">hh", len(v) // 4, 0) + v for v in vectors))  # fmt: skip
+        return array([_DIMENSIONS(len(v) // 4, 0) + v for v in vectors], self._oid)
 
     def load(self, physical: str, records: Sequence[Record]) -> None:
         """See ``SearchStore``. A binary COPY; all of it or nothing."""
