@@ -8,8 +8,7 @@ looks finished.
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import msgspec
 
@@ -26,6 +25,7 @@ from lockgate.indexes.register import (
 )
 from lockgate.postgres.link import Link
 from lockgate.record.points import point
+from lockgate.stores.ahead import ahead
 from lockgate.stores.content import (
     Content,
     ContentBuilder,
@@ -122,7 +122,7 @@ def build(
     point("index:build:begin")
     size = min(wanted.batch, max(1, int(wanted.rate))) if wanted.rate else wanted.batch
     pieces = _ready(source(last or ""), size, embedder, wanted.manifest, builder if fresh else None)
-    with _ahead(pieces) if embedder is None else nullcontext(pieces) as coming:
+    with ahead(pieces) if embedder is None else nullcontext(pieces) as coming:
         for ready in coming:
             store.load(row.physical, ready)
             point("index:build:batch")
@@ -189,20 +189,6 @@ def _ready(
         if builder is not None:
             _remember(builder, ready)
         yield ready
-
-
-@contextmanager
-def _ahead(pieces: Iterator[list[Record]]) -> Iterator[Iterator[list[Record]]]:
-    """Each batch while the next one is made beside it: a store that takes a batch leaves this process nothing else to do."""
-    with ThreadPoolExecutor(1, thread_name_prefix="lockgate-ahead") as beside:
-
-        def coming() -> Iterator[list[Record]]:
-            following = beside.submit(next, pieces, None)
-            while (piece := following.result()) is not None:
-                following = beside.submit(next, pieces, None)
-                yield piece
-
-        yield coming()
 
 
 def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest) -> list[Record]:

@@ -145,7 +145,8 @@ class Cached:
     def __init__(self, inner: Embedder, path: Path) -> None:
         self._inner = inner
         self.name, self.revision, self.dimension = inner.name, inner.revision, inner.dimension
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        # Used by one thread at a time, but not always by the same.
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS vector (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
         )

@@ -10,7 +10,7 @@ from lockgate.postgres.moves.made import Made, value_sql
 from lockgate.postgres.quoting import identifier
 from lockgate.postgres.relation import ColumnFacts, Relation
 from lockgate.postgres.tree.lexing import names
-from lockgate.stores.making import Field, Given, Unmade, make
+from lockgate.stores.making import Field, Given, Unmade, make, plain
 from lockgate.stores.neutral import TYPES, canonical, read_sql, write_sql
 from lockgate.stores.postgres import family_of
 
@@ -52,7 +52,7 @@ def made_by(column: ColumnFacts, by: Transform, origin: Relation) -> Made:
 
     def call(text: str) -> tuple[str | None, str]:
         image = make([g], json.loads(text))
-        return (None, image.reason) if isinstance(image, Unmade) else (image[0], "")
+        return (None, image.reason) if isinstance(image, Unmade) else (plain(image)[0], "")
 
     return Made(
         column.name, f"{by.python} {by.version}", f"pg_catalog.jsonb_build_array({inputs})::text", call
@@ -90,23 +90,27 @@ def tried(link: Link, columns: Map, reverse: Map, source: Relation, target: Rela
         once, twice = ([make([g], [own[f.name] for f in g.of]) for g in ways] for _ in "ab")
         reasons = [image.reason for image in once if isinstance(image, Unmade)]
         refused += reasons[:1]
-        values.append({} if reasons else {g.name: image[0] for g, image in zip(ways, once, strict=True)})
+        values.append(
+            {} if reasons else {g.name: plain(image)[0] for g, image in zip(ways, once, strict=True)}
+        )
         for g, a, b in zip(ways, once, twice, strict=True):
             if a != b and not reasons:
                 found.problems.append((f"[columns] {g.name} by {forward[g.name].python} does not give the same twice", "Both sides could never be compared: take a value that depends on the row alone."))  # fmt: skip
                 return found
     if refused:
         found.notes.append(f"{len(refused)} of the first {len(rows)} rows are refused ({refused[0]}): such rows go to quarantine, and block the end")  # fmt: skip
-    plain = {c for c in there.keys() & here.keys() if c not in columns}
+    copied = {c for c in there.keys() & here.keys() if c not in columns}
     for g in returns:
-        if not {f.name for f in g.of} <= plain | forward.keys():
+        if not {f.name for f in g.of} <= copied | forward.keys():
             found.notes.append(f"[reverse] {g.name} by {back[g.name].python} reads columns that SQL makes: whether it brings back what was there shows in the proof after the cutover")  # fmt: skip
             continue
         for own, new in zip(named, values, strict=True):
             if forward and not new:
                 continue
             again = make([g], [new.get(f.name, own.get(f.name)) for f in g.of])
-            if isinstance(again, Unmade) or canonical(again[0], g.family) != canonical(own[g.name], g.family):
+            if isinstance(again, Unmade) or canonical(plain(again)[0], g.family) != canonical(
+                own[g.name], g.family
+            ):
                 found.problems.append((f"the way back is lossy: [reverse] {g.name} by {back[g.name].python} does not bring back what the first {ROWS} rows hold", "Give a [reverse] that does, or one_way = true to go without a rollback."))  # fmt: skip
                 break
     return found

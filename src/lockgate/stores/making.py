@@ -7,6 +7,10 @@ from lockgate.stores.neutral import of_python, to_python
 
 Texts = tuple[str | None, ...]
 """Values of one row as neutral texts."""
+Value = str | bytes | None
+"""A neutral text, or the canonical bytes of a vector (``stores/vectors.py``), which nobody makes a text of on its way."""
+Values = tuple[Value, ...]
+"""What a side gives for one row."""
 
 
 class Field(NamedTuple):
@@ -51,13 +55,18 @@ class Unmade(NamedTuple):
     reason: str
 
 
-Image = Texts | Unmade
+Image = Values | Unmade
 """What a side gives for a row: its values on the other side, or why there are none."""
 
 
-def make(given: Iterable[Given], texts: Sequence[str | None]) -> Image:
+def plain(values: Values) -> Texts:
+    """``values`` of a row whose columns are no packed vectors, as all are that go into a table or through a function."""
+    return tuple(v for v in values if not isinstance(v, bytes))
+
+
+def make(given: Iterable[Given], texts: Sequence[Any]) -> Image:
     """The image of a row out of the ``texts`` that were selected for ``given``, in its order."""
-    made: list[str | None] = []
+    made: list[Value] = []
     at = 0
     for g in given:
         if not g.of:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from lockgate.stores.rendering import render
-from lockgate.stores.table import ANY
+from lockgate.stores.table import ANY, PACKED
 
 TYPES = {
     "postgres": {"integer": "bigint", "decimal": "numeric", "float": "double precision", "boolean": "boolean", "text": "text", "bytes": "bytea", "date": "date",
@@ -89,6 +89,7 @@ def read_sql(expression: str, family: str, engine: str, type_: str = "") -> str:
     if engine != "postgres":
         return expression
     return {
+        PACKED: "{}",
         "boolean": "({})::int::text",
         "bytes": "encode({}, 'hex')",
         "time": "to_char({}, 'HH24:MI:SS.US')",

@@ -10,16 +10,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lockgate.postgres.link import texts
 from lockgate.postgres.moves.frozen import mark_of
 from lockgate.postgres.quoting import literal
-from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, make
-from lockgate.stores.neutral import canonical, canonical_key, native, neutral, read_sql, write_sql
-from lockgate.stores.rendering import digest, row_bytes
+from lockgate.stores.making import Field, Given, Image, Read, Texts, Unmade, Value, Values, make
+from lockgate.stores.neutral import canonical_key, native, neutral, read_sql, write_sql
+from lockgate.stores.proof import Proof, TableProof
+from lockgate.stores.rendering import row_bytes
 from lockgate.stores.speaking import Locked, NoTable, P, PostgresSpeaker, Rejected, Speaker, in_list
-from lockgate.stores.table import Table
+from lockgate.stores.table import PACKED, Table
 
 T = TypeVar("T")
 PARAMETERS = 8_000
@@ -77,6 +78,8 @@ _TYPES = {
 class Side:
     """One store of a move, one session. In PostgreSQL the side tables stand in the schema ``lockgate``, elsewhere beside the table."""
 
+    ahead_rows = 0
+    """The backfill writes so many rows at once and reads the next ones meanwhile; 0: a whole range, and nothing meanwhile."""
     index_hash = ""
     """The identity of the index that rows go into, recorded with each operation; "" where they go into a table."""
 
@@ -137,8 +140,11 @@ class Side:
             self.speaker.do(f"DROP TABLE IF EXISTS {self._side(what)}")
 
     @contextmanager
-    def transaction(self, *, read: bool = False) -> Iterator[None]:
-        """A transaction: committed at the end of the block, rolled back when it raises."""
+    def transaction(self, *, read: bool = False, soon: bool = False) -> Iterator[None]:
+        """A transaction: committed at the end of the block, rolled back when it raises.
+
+        ``soon``: its commit need not wait for the disk, where a store has such a thing; who asks for that waits himself before he counts on it.
+        """
         self.speaker.begin(read=read)
         try:
             yield
@@ -222,7 +228,7 @@ class Side:
             f"UPDATE {self._side('rev')} SET op_id = {P}, gone = {P} WHERE k = {P}", op.id, int(op.image is None), k
         )  # fmt: skip
 
-    def write(self, values: Mapping[str, str | None], key: Texts) -> None:
+    def write(self, values: Mapping[str, Value], key: Texts) -> None:
         """Write one row of the table: the named columns, by its key."""
         names = [n for n in values if n not in {f.name for f in self.key}]
         sets = ", ".join(f"{self.speaker.name(n)} = {self._mark(self.fields[n])}" for n in names)
@@ -318,12 +324,15 @@ class Side:
     def prepare(self, ops: Sequence[Op], names: Sequence[str]) -> None:
         """Do what takes long and needs no lock, before the transaction in which ``apply`` is called with the same operations."""
 
-    def compared(self, ops: Sequence[Op], given: Sequence[Given]) -> tuple[int, str, str]:
-        """(rows of ``ops`` that are here, digest of their images, digest of what is here)."""
-        there = self.rows([op.key for op in ops], [g.name for g in given])
-        families = [g.family for g in given]
-        images = [op.image for op in ops if op.image is not None and not isinstance(op.image, Unmade)]
-        return len(there), _digest(images, families), _digest([i for _, i in there], families)
+    def make_ready(self, ops: Sequence[Op], names: Sequence[str]) -> Any:
+        """What ``prepare`` does for these operations, as a value for ``take``. Touches no session, so another thread may do it."""
+
+    def take(self, ready: Any) -> None:
+        """Take what ``make_ready`` gave for the operations that ``apply`` is called with next, in place of ``prepare``."""
+
+    def proof(self, given: Sequence[Given]) -> Proof:
+        """A comparison of images of ``given`` with what is here, range by range."""
+        return TableProof(self, given)
 
     def apply(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
         """Bring rows to the images of ``ops`` (in the order of ``names``), each only when it is newer than what is here. In a transaction.
@@ -340,7 +349,7 @@ class Side:
         held = self._hold(order)
         fresh = [k for k in order if k not in held]
         self._begin_keys([newest[k] for k in fresh])
-        newer = [k for k in order if k in held and held[k].rev < newest[k].rev]
+        newer = {k: None for k in order if k in held and held[k].rev < newest[k].rev}
         for k in newer:
             op = newest[k]
             self.speaker.do(
@@ -350,9 +359,7 @@ class Side:
         chosen = [newest[k] for k in (*fresh, *newer)]
         self.delete([op.key for op in chosen if op.image is None])
         self._put([(op.key, op.image) for op in chosen if op.image is not None and not isinstance(op.image, Unmade)], names)  # fmt: skip
-        return dict.fromkeys(fresh, 1) | {
-            k: held[k].target_rev + (k in set(newer)) for k in order if k in held
-        }
+        return dict.fromkeys(fresh, 1) | {k: held[k].target_rev + (k in newer) for k in order if k in held}
 
     def _begin_keys(self, ops: Sequence[Op]) -> None:
         """Write the first revision of keys that were never seen here. Raises ``Locked`` when another process was faster."""
@@ -376,14 +383,14 @@ class Side:
                 found[k] = Held(int(rev), int(target_rev))
         return found
 
-    def _put(self, rows: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> None:
+    def _put(self, rows: Sequence[tuple[Texts, Values]], names: Sequence[str]) -> None:
         there = {key for key, _ in self.rows([key for key, _ in rows], [k.name for k in self.key])}
         self._insert(names, [image for key, image in rows if key not in there])
         for key, image in rows:
             if key in there:
                 self.write(dict(zip(names, image, strict=True)), key)
 
-    def _insert(self, names: Sequence[str], rows: Sequence[Texts]) -> None:
+    def _insert(self, names: Sequence[str], rows: Sequence[Values]) -> None:
         columns = ", ".join(self.speaker.name(n) for n in names)
         marks = f"({', '.join(self._mark(self.fields[n]) for n in names)})"
         for part in _parts(rows, len(names)):
@@ -408,14 +415,16 @@ class Side:
             found |= dict(self._made(f"WHERE {self._in(len(part))}", self._flat(part)))
         return found
 
-    def between(self, low: Texts | None, high: Texts) -> list[tuple[Texts, Image]]:
-        """(key, what this side gives) of the rows above ``low`` (None: from the beginning) up to ``high``."""
+    def between(self, low: Texts | None, high: Texts | None, first: int = 0) -> list[tuple[Texts, Image]]:
+        """(key, what this side gives) of the rows above ``low`` (None: from the beginning) up to ``high`` (None: to the end); only the ``first`` so many, in the order of their keys, where that is not 0."""
         names = ", ".join(self.speaker.name(k.name) for k in self.key)
         marks = ", ".join(self._mark(k) for k in self.key)
-        where, parameters = f"WHERE ({names}) <= ({marks})", self._natives(high)
-        if low is not None:
-            where, parameters = f"{where} AND ({names}) > ({marks})", [*parameters, *self._natives(low)]
-        return self._made(where, parameters)
+        bounds = [
+            (f"({names}) {how} ({marks})", key) for how, key in (("<=", high), (">", low)) if key is not None
+        ]
+        where = f"WHERE {' AND '.join(sql for sql, _ in bounds)}" if bounds else ""
+        tail = f" ORDER BY {names} LIMIT {first}" if first else ""
+        return self._made(where + tail, [v for _, key in bounds for v in self._natives(key)])
 
     def dangling(
         self, columns: Sequence[str], table: str, key: Sequence[str], keys: Sequence[Texts] | None
@@ -452,26 +461,31 @@ class Side:
 
     def _made(self, tail: str, parameters: Sequence[object]) -> list[tuple[Texts, Image]]:
         reads = [read for g in self.given for read in g.reads(self.speaker.name)]
-        return [(key, make(self.given, texts)) for key, texts in self._select(reads, tail, parameters)]
+        rows = self._select(reads, tail, parameters)
+        return [(key, make(self.given, texts)) for key, texts in rows] if any(g.of for g in self.given) else [*rows]  # fmt: skip
 
     def _read(self, field: Field) -> Read:
         return Read(self.speaker.name(field.name), field.family, field.type)
 
     def _select(
         self, columns: Sequence[Read], tail: str, parameters: Sequence[object]
-    ) -> list[tuple[Texts, Texts]]:
+    ) -> list[tuple[Texts, tuple[Any, ...]]]:
         items = [*map(self._read, self.key), *columns]
         engine = self.speaker.engine
         # Names of their own: PostgreSQL would take the text of a key for the key in ORDER BY, and 10 comes before 9 there.
         select = ", ".join(f"{read_sql(sql, family, engine, type_)} AS lockgate_{at}" for at, (sql, family, type_) in enumerate(items))  # fmt: skip
         count = len(self.key)
         found = []
-        for row in self.speaker.ask(f"SELECT {select} FROM {self.sql} {tail}", *parameters):
+        families = [family for _, family, _ in items]
+        rows = self.speaker.ask(f"SELECT {select} FROM {self.sql} {tail}", *parameters, binary=PACKED in families)  # fmt: skip
+        # What PostgreSQL gives is text already, and a move asks for every row of a table.
+        if engine == "postgres" and "float" not in families and "decimal" not in families[:count]:
+            return [(row[:count], row[count:]) for row in rows]
+        for row in rows:
             try:
-                # What PostgreSQL gives is text already.
                 texts = tuple(
                     v if engine == "postgres" and family != "float" else neutral(v, family)
-                    for v, (_, family, _) in zip(row, items, strict=True)
+                    for v, family in zip(row, families, strict=True)
                 )
             except (ValueError, ArithmeticError) as error:
                 raise Rejected(
@@ -490,7 +504,8 @@ class Side:
     def _mark(self, field: Field) -> str:
         return write_sql(P, field.family, self.speaker.engine, field.type)
 
-    def _native(self, name: str, text: str | None) -> object:
+    def _native(self, name: str, text: Value) -> object:
+        assert not isinstance(text, bytes), "a table has no column of this family"
         return native(text, self.fields[name].family, self.speaker.engine)
 
     def _natives(self, key: Texts) -> list[object]:
@@ -535,21 +550,14 @@ def put_mark(speaker: Speaker, beside: str, table: str) -> None:
 def _stored(image: Image | None) -> str | None:
     if isinstance(image, Unmade):
         return json.dumps(image._asdict())
-    return None if image is None else json.dumps(image)
+    return (
+        None if image is None else json.dumps([f"\\x{v.hex()}" if isinstance(v, bytes) else v for v in image])
+    )
 
 
 def _loaded(text: str | None) -> Image | None:
     found = None if text is None else json.loads(text)
     return Unmade(**found) if isinstance(found, dict) else None if found is None else tuple(found)
-
-
-def _digest(images: Sequence[Texts], families: Sequence[str]) -> str:
-    """A digest of rows that does not depend on their order, of canonical values."""
-    sums = [0, 0]
-    for image in images:
-        for half, value in enumerate(digest(row_bytes([canonical(t, f) for t, f in zip(image, families, strict=True)]))):  # fmt: skip
-            sums[half] += value
-    return ":".join(map(str, sums))
 
 
 def _parts(items: Sequence[T], width: int) -> Iterator[Sequence[T]]:

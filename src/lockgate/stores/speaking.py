@@ -55,8 +55,8 @@ class Speaker(Protocol):
     engine: str
     where: str
 
-    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows of a query."""
+    def ask(self, sql: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
+        """The rows of a query. ``binary``: PostgreSQL gives bytes as they are, and not as their hex."""
         ...
 
     def do(self, sql: str, *parameters: object) -> int:
@@ -105,10 +105,10 @@ class PostgresSpeaker:
         self.where = str(target)
         self.link = link or Link(target, name)
 
-    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def ask(self, sql: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
         """See ``Speaker``."""
         try:
-            return self.link.rows(_numbered(sql), *parameters)
+            return self.link.rows(_numbered(sql), *parameters, binary=binary)
         except ServerError as error:
             raise self.translated(error) from None
 
@@ -194,7 +194,7 @@ class MysqlSpeaker:
         except self._driver.err.MySQLError as error:
             raise self._translated(error) from None
 
-    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def ask(self, sql: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
         """See ``Speaker``."""
         try:
             with self._connection.cursor() as cursor:
@@ -317,7 +317,7 @@ class SqliteSpeaker:
         except sqlite3.Error as error:
             raise Unreachable(f"{path} cannot be read as SQLite: {error}") from None
 
-    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def ask(self, sql: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
         """See ``Speaker``."""
         try:
             return self._connection.execute(sql.replace(P, "?"), parameters).fetchall()

@@ -145,6 +145,8 @@ def compare(
 
 ANY = "any"
 """The family of a column whose engine lets every row hold what it likes: it is read as the other side's family."""
+PACKED = "packed"
+"""The family of an expression that gives the canonical bytes of a vector; no column has it."""
 _NORMALISED = {
     "decimal": ", trailing zeros of the scale left out",
     "float": ", by the bits of a double",

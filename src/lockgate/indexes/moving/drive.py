@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from lockgate.indexes.build import seal
 from lockgate.indexes.declared import embedder_of, manifest_of, next_number
 from lockgate.indexes.moving.needs import of_index
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
-from lockgate.indexes.moving.side import Fed, IndexSide, record_id
+from lockgate.indexes.moving.side import Fed, IndexSide, listed, record_id
 from lockgate.indexes.records import as_vector
 from lockgate.indexes.register import (
     Generation,
@@ -35,8 +35,9 @@ from lockgate.postgres.moves import home, ledger
 from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.words import agree, counted
+from lockgate.stores.ahead import ahead
 from lockgate.stores.content import Content, ContentBuilder, Record, bucket_of, record_digest
-from lockgate.stores.making import Texts, Unmade
+from lockgate.stores.making import Image, Texts, Unmade
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.open_search import LIVE
 from lockgate.stores.side import Side, Switch, key_id
@@ -130,7 +131,7 @@ def _manifest(move: OpenedIndex, stores: Stores, source: Side) -> Manifest:
         place = [g.name for g in source.given].index("vector")
         image = source.between(None, high)[0][1] if high is not None else None
         text = None if image is None or isinstance(image, Unmade) else image[place]
-        vector = as_vector(text and text.replace("{", "[").replace("}", "]"), f"the first row of {source.table.name}")  # fmt: skip
+        vector = as_vector(listed(text), f"the first row of {source.table.name}")  # fmt: skip
         first = Record("first", "", "{}", vector)
     return manifest_of(stores.at(one.store, one.place), one, embedder, first)
 
@@ -287,15 +288,13 @@ def _compare(move: OpenedIndex, report: Callable[[str, float], None]) -> tuple[C
     names = [g.name for g in source.given]
     builder = ContentBuilder()
     expected = max(1, move.row().rows_estimate)
-    low: Texts | None = None
     done = 0
-    reading = move.reading()
-    while (high := reading.boundary(low, PAGE)) is not None:
-        rows = reading.between(low, high)
-        for id_, digest in target.digests(rows, names).items():
-            builder.put(id_, digest)
-        low, done = high, done + len(rows)
-        report("comparing", min(0.99, done / expected))
+    with ahead(_pages(move.reading())) as pages:
+        for rows in pages:
+            for id_, digest in target.digests(rows, names).items():
+                builder.put(id_, digest)
+            done += len(rows)
+            report("comparing", min(0.99, done / expected))
     mine, index = builder.content(), target.fed.store.content(target.fed.row.physical)
     unequal = mine.unequal(index)
     if not unequal:
@@ -304,6 +303,14 @@ def _compare(move: OpenedIndex, report: Callable[[str, float], None]) -> tuple[C
     found = _within(target.fed, set(unequal))
     ids = [i for i in sorted(wanted.keys() | found.keys()) if wanted.get(i) != found.get(i)]
     return mine, index, list(target.keys_of(source, ids).values())
+
+
+def _pages(reading: Side) -> Iterator[list[tuple[Texts, Image]]]:
+    """All rows of the source in the order of their keys. Uses no other session."""
+    low: Texts | None = None
+    while rows := reading.between(low, None, PAGE):
+        yield rows
+        low = rows[-1][0]
 
 
 def _within(fed: Fed, buckets: set[int]) -> dict[str, bytes]:

@@ -4,18 +4,22 @@ import hashlib
 import itertools
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.indexes.embedders import Embedder, embed_all
 from lockgate.indexes.records import RecordError, as_vector, canonical_json
 from lockgate.indexes.register import Generation
-from lockgate.postgres.link import Link, texts
+from lockgate.moves.dual.into import COLUMNS
+from lockgate.postgres.link import TEXT, Link, array, numbers, texts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Content, Record, bucket_digest, digest_of_record, index_hash
-from lockgate.stores.making import Field, Given, Image, Texts, Unmade
+from lockgate.stores.making import Field, Given, Image, Texts, Unmade, Value, Values
 from lockgate.stores.open_search import IN_DATABASE
 from lockgate.stores.pgsearch import SCHEMA
 from lockgate.stores.searching import LiveStore
@@ -36,6 +40,13 @@ class Fed(NamedTuple):
     embedder: Embedder | None
 
 
+class Ready(NamedTuple):
+    """Records as they are written, by the keys of their rows, and their digests by their ids."""
+
+    records: dict[Texts, Record]
+    digests: dict[str, bytes]
+
+
 class IndexSide(Side):
     """One generation. The revisions of its records stand in the project's database, which ``speaker`` is a session of.
 
@@ -44,13 +55,16 @@ class IndexSide(Side):
     """
 
     speaker: PostgresSpeaker
+    ahead_rows = 2_500
 
     def __init__(self, speaker: PostgresSpeaker, source: Side, fed: Fed, role: str, older: "IndexSide | None" = None) -> None:  # fmt: skip
         super().__init__(speaker, source.move, source.table, [k.name for k in source.key], list(source.fields.values()), ())  # fmt: skip
         self.fed, self.role, self.older = fed, role, older
         empty = Content(0, {}).root
         self.index_hash = fed.row.index_hash or index_hash(fed.row.spec_hash, empty, 0)
-        self._ready: dict[Texts, Record] = {}
+        self._ready = Ready({}, {})
+        self._embedding = threading.Lock()
+        """The backfill makes records of the next rows in a thread of its own."""
 
     @property
     def link(self) -> Link:
@@ -89,11 +103,16 @@ class IndexSide(Side):
         """See ``Side``. Writers never write here, so there is no switch: the alias is what turns."""
 
     @contextmanager
-    def transaction(self, *, read: bool = False) -> Iterator[None]:
-        """See ``Side``. Waits while ``still`` holds the index."""
-        with super().transaction(read=read):
-            self.speaker.ask("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)", _lock_of(self.move))
+    def transaction(self, *, read: bool = False, soon: bool = False) -> Iterator[None]:
+        """See ``Side``. Waits while ``still`` holds the index. ``soon``: the ledger is in this database, and its commit brings to the disk what was committed before it."""
+        later = "SET LOCAL synchronous_commit = off; " if soon else ""
+        try:
+            self.speaker.do(f"BEGIN; {later}SELECT pg_catalog.pg_advisory_xact_lock_shared({_lock_of(self.move)})")  # fmt: skip
             yield
+        except BaseException:
+            self.speaker.rollback()
+            raise
+        self.speaker.commit()
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -110,15 +129,29 @@ class IndexSide(Side):
 
     def prepare(self, ops: Sequence[Op], names: Sequence[str]) -> None:
         """See ``Side``. Embeds the newest image of each key, before any lock is taken."""
+        self.take(self.make_ready(ops, names))
+        if self.older is not None and any(op.id for op in ops):
+            self.older.prepare(ops, names)
+
+    def make_ready(self, ops: Sequence[Op], names: Sequence[str]) -> Ready:
+        """See ``Side``. Raises ``Rejected`` for an image that cannot be a record."""
         newest: dict[Texts, Op] = {}
         for op in ops:
             if op.key not in newest or newest[op.key].rev < op.rev:
                 newest[op.key] = op
         images = _made(newest.values())
         made = self.records(images, names)
-        self._ready = {key: record for (key, _), record in zip(images, made, strict=True)}
-        if self.older is not None and any(op.id for op in ops):
-            self.older.prepare(ops, names)
+        records = {key: record for (key, _), record in zip(images, made, strict=True)}
+        carried = any(op.id for op in ops)  # of which nobody asks for digests
+        return Ready(records, {} if carried else {r.id: digest_of_record(r) for r in made})
+
+    def take(self, ready: Ready) -> None:
+        """See ``Side``."""
+        self._ready = ready
+
+    def proof(self, given: Sequence[Given]) -> "RecordProof":
+        """See ``Side``. The digests are those of records, the vectors' among them."""
+        return RecordProof(self, given)
 
     def apply(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
         """See ``Side``."""
@@ -131,17 +164,21 @@ class IndexSide(Side):
         """See ``Side``. By arrays: a statement of thousands of parameters costs more than what it writes."""
         if not ops:
             return
-        words = [texts([key_id(op.key) for op in ops]), texts([json.dumps(op.key) for op in ops])]
-        numbers = [[op.rev for op in ops], [int(op.image is None) for op in ops]]
         into = f"INSERT INTO {self._side('rev')} (k, row_key, rev, target_rev, gone, op_id, index_hash)"
-        arrays = f"unnest({P}::text[], {P}::text[], {P}::bigint[], {P}::int[], {P}::text[]) u (k, r, v, g, o)"
-        made = self.speaker.do(
-            f"{into} SELECT k, r, v, 1, g, o, {P} FROM {arrays} ON CONFLICT (k) DO NOTHING",  # noqa: S608 - our own names
-            self.index_hash,
-            *words,
-            *numbers,
-            texts([op.id for op in ops]),
-        )
+        words = [
+            texts([key_id(op.key) for op in ops]),
+            array([msgspec.json.encode(op.key) for op in ops], TEXT),
+        ]
+        like = {(op.rev, op.image is None, op.id) for op in ops}
+        if len(like) == 1:  # as nearly all are that the backfill brings
+            [(rev, gone, id_)] = like
+            what = f"{P}::bigint, 1, {P}::int, {P}::text, {P} FROM unnest({P}::text[], {P}::text[]) u (k, r)"
+            values: list[object] = [rev, int(gone), id_, self.index_hash, *words]
+        else:
+            arrays = ", ".join(f"{P}::{kind}[]" for kind in ("text", "text", "bigint", "bigint", "text"))
+            what = f"v, 1, g, o, {P} FROM unnest({arrays}) u (k, r, v, g, o)"
+            values = [self.index_hash, *words, numbers([op.rev for op in ops]), numbers([op.image is None for op in ops]), texts([op.id for op in ops])]  # fmt: skip
+        made = self.speaker.do(f"{into} SELECT k, r, {what} ON CONFLICT (k) DO NOTHING", *values)
         if made != len(ops):
             raise Locked(f"{self.speaker.where}: another process wrote the same rows at this moment")
 
@@ -151,10 +188,10 @@ class IndexSide(Side):
             with self._writing():
                 self.fed.store.delete(self.fed.row.physical, [self.id_of(k) for k in keys])
 
-    def _put(self, rows: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> None:
+    def _put(self, rows: Sequence[tuple[Texts, Values]], names: Sequence[str]) -> None:
         if rows:
             with self._writing():
-                self.fed.store.upsert(self.fed.row.physical, [self._ready[key] for key, _ in rows])
+                self.fed.store.upsert(self.fed.row.physical, [self._ready.records[key] for key, _ in rows])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -174,30 +211,32 @@ class IndexSide(Side):
                 f"the store of {self.fed.row.physical}: {type(error).__name__}: {str(error)[:300]}", "INDEX_STORE"
             ) from error  # fmt: skip
 
-    def records(self, images: Sequence[tuple[Texts, Texts]], names: Sequence[str]) -> list[Record]:
+    def records(self, images: Sequence[tuple[Texts, Values]], names: Sequence[str]) -> list[Record]:
         """The records of images, with their vectors. Raises ``Rejected`` for one that cannot be a record."""
-        made = [self._record(key, dict(zip(names, image, strict=True))) for key, image in images]
+        at = [names.index(c) if c in names else None for c in COLUMNS]
+        made = [self._record(key, *(None if n is None else image[n] for n in at)) for key, image in images]
         if self.fed.embedder is None:
             return made
         embedding = self.fed.row.manifest.embedding
         prefix = embedding.document_prefix if embedding is not None else ""
-        vectors = embed_all(self.fed.embedder, [prefix + r.text for r in made])
+        with self._embedding:
+            vectors = embed_all(self.fed.embedder, [prefix + r.text for r in made])
         return [r._replace(vector=Packed(packed(v))) for r, v in zip(made, vectors, strict=True)]
 
-    def _record(self, key: Texts, image: dict[str, str | None]) -> Record:
+    def _record(self, key: Texts, text: Any, payload: Any, vector: Value) -> Record:
         id_ = self.id_of(key)
-        text, payload, vector = image.get("text") or "", image.get("payload"), image.get("vector")
-        if not id_ or "\0" in id_ + text:
+        text = text or ""
+        if not id_ or "\0" in id_ or "\0" in text:
             raise Rejected(f"record {id_!r}: its id is empty, or id or text holds a NUL")
         found = None
         try:
             told = canonical_json(json.loads(payload)) if payload else "{}"
             dimension = self.fed.row.manifest.dimension
             if dimension and self.fed.embedder is None:
-                given = as_vector(vector and vector.replace("{", "[").replace("}", "]"), f"record {id_!r}")
+                given = as_vector(listed(vector), f"record {id_!r}")
                 if given is None or len(given) != dimension:
                     raise Rejected(f"record {id_!r} has {len(given or ())} components, not {dimension}")
-                found = Packed(packed(given))
+                found = given if isinstance(given, Packed) else Packed(packed(given))
         except RecordError as error:
             raise Rejected(error.message) from None
         except ValueError as error:
@@ -215,15 +254,12 @@ class IndexSide(Side):
                 return none | {self.id_of(whole[0][0]): b""}
             return none | {k: v for one in whole for k, v in self.digests([one], names).items()}
 
-    def compared(self, ops: Sequence[Op], given: Sequence[Given]) -> tuple[int, str, str]:
-        """See ``Side``. The digests are those of records, the vectors' among them."""
+    def wanted(self, ops: Sequence[Op], names: Sequence[str]) -> dict[str, bytes]:
+        """The record digests of the images of ``ops``, by id: those that were taken ready, or made now."""
         images = _made(ops)
-        if self._ready.keys() >= {key for key, _ in images}:
-            mine = {r.id: digest_of_record(r) for key, _ in images for r in [self._ready[key]]}
-        else:
-            mine = self.digests(images, [g.name for g in given])
-        there = self.there(list(mine))
-        return len(there), bucket_digest(mine.values()).hex(), bucket_digest(there.values()).hex()
+        if len(self._ready.digests) == len(images) and self._ready.records.keys() == {k for k, _ in images}:
+            return self._ready.digests
+        return self.digests(images, names)
 
     def there(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The record digests of those ids that the generation holds."""
@@ -250,8 +286,29 @@ class IndexSide(Side):
         return {key for key in keys if key_id(key) in held}
 
 
+class RecordProof:
+    """Records of an index, by their sorted digests; see ``Proof``."""
+
+    def __init__(self, side: IndexSide, given: Sequence[Given]) -> None:
+        self._side, self._names = side, [g.name for g in given]
+        self._mine: list[bytes] = []
+        self._there: list[bytes] = []
+
+    def add(self, ops: Sequence[Op]) -> None:
+        """See ``Proof``."""
+        mine = self._side.wanted(ops, self._names)
+        self._mine += mine.values()
+        self._there += self._side.there(list(mine)).values()
+
+    def told(self) -> tuple[int, str, str]:
+        """See ``Proof``."""
+        return len(self._there), bucket_digest(self._mine).hex(), bucket_digest(self._there).hex()
+
+
 def record_id(key: Texts, fields: Sequence[Field]) -> str:
     """The id of the record of a row. A column that says nothing of its type gives its value without the mark of the kind."""
+    if len(fields) == 1 and fields[0].family != ANY:
+        return key[0] or ""
     texts = [(t or "")[2:] if f.family == ANY else t or "" for t, f in zip(key, fields, strict=True)]
     return texts[0] if len(texts) == 1 else json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
 
@@ -285,7 +342,12 @@ def _possible(text: str, field: Field) -> list[str]:
     return found
 
 
-def _made(ops: Iterable[Op]) -> list[tuple[Texts, Texts]]:
+def listed(vector: Value) -> Value:
+    """A vector as a source gives it; an array of PostgreSQL as a list of JSON."""
+    return vector.replace("{", "[").replace("}", "]") if isinstance(vector, str) else vector
+
+
+def _made(ops: Iterable[Op]) -> list[tuple[Texts, Values]]:
     return [(op.key, op.image) for op in ops if op.image is not None and not isinstance(op.image, Unmade)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from lockgate.moves.dual.opened import Opened
 from lockgate.moves.verify import Difference, Verified, verify
-from lockgate.stores.making import Image, Texts, Unmade
+from lockgate.stores.making import Image, Texts, Unmade, plain
 from lockgate.stores.neutral import canonical
 from lockgate.stores.open import open_pair as open_stores
 from lockgate.stores.side import Side
@@ -73,7 +73,7 @@ def same(origin: Side, image: Image | None, there: Texts | None) -> bool:
     if image is None or there is None:
         return image is there
     families = [g.family for g in origin.given]
-    return [canonical(t, f) for t, f in zip(image, families, strict=True)] == [canonical(t, f) for t, f in zip(there, families, strict=True)]  # fmt: skip
+    return [canonical(t, f) for t, f in zip(plain(image), families, strict=True)] == [canonical(t, f) for t, f in zip(there, families, strict=True)]  # fmt: skip
 
 
 def unlike(origin: Side, destination: Side, keys: Sequence[Texts]) -> list[Texts]:

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, NamedTuple
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.backfill import PAUSE, next_rows, tell
@@ -25,6 +25,7 @@ from lockgate.postgres.target import Target
 from lockgate.record.points import point
 from lockgate.record.redact import redact
 from lockgate.record.words import counted
+from lockgate.stores.ahead import ahead
 from lockgate.stores.making import Texts, Unmade
 from lockgate.stores.side import Op, Side, Writer, key_id
 from lockgate.stores.speaking import Rejected
@@ -175,29 +176,64 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     """Copy one range, and write its row of the ledger behind the commit of the target: killed between both, it is copied once more and changes nothing."""
     begin = time.monotonic()
     source, target = move.pair.source, move.pair.target
-    reading = move.reading()
-    with reading.transaction(read=True):
-        rows = reading.between(piece.low, piece.high)
-        revs = reading.revs([key for key, _ in rows])
-    made = [(key, image) for key, image in rows if not isinstance(image, Unmade)]
-    ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in made]
-    for key, image in rows:
-        if isinstance(image, Unmade):
-            _put_aside(move, key, image.reason)
-    try:
-        write_images(target, ops, [g.name for g in source.given])
-    except Rejected:
-        _one_by_one(move, source, target, ops)
+    names = [g.name for g in source.given]
+    keys: list[Texts] = []
+    unmade = 0
+    proof = target.proof(source.given)
+    parts = _parts(move.reading(), target, piece, names)
+    with ahead(parts) if target.ahead_rows else nullcontext(parts) as coming:
+        for part in coming:
+            for key, reason in part.unmade:
+                _put_aside(move, key, reason)
+            try:
+                write_images(target, part.ops, names, part.ready)
+            except Rejected:
+                _one_by_one(move, source, target, part.ops)
+            proof.add(part.ops)
+            keys += part.keys
+            unmade += len(part.unmade)
+            point("dual:batch:part")
     point("dual:batch:destination-commit")
-    copied = Copied(len(rows), *target.compared(ops, source.given))
+    copied = Copied(len(keys), *proof.told())
     with move.home.transaction():
-        move.home.run(LATER)
+        # Parts that were read ahead have not waited for the disk: this commit does, for all of them.
+        if not target.ahead_rows:
+            move.home.run(LATER)
         move.home.run(ledger.RECORD, move.name, piece.number, move.owner, *copied[:4], copied.equal, time.monotonic() - begin)  # fmt: skip
         move.home.run("UPDATE lockgate.move_range SET algorithm = 'sha256' WHERE move = $1 AND number = $2", move.name, piece.number)  # fmt: skip
-    references.tell(move, piece.number, [key for key, _ in rows])
-    if copied.rows_target < copied.rows_source or len(made) < len(rows):
+    references.tell(move, piece.number, keys)
+    if copied.rows_target < copied.rows_source or unmade:
         refuse_over_the_cap(move.home, move.name, move.declared.limits.quarantine_rows)
     return copied
+
+
+class _Part(NamedTuple):
+    """Rows of a range that are written together. ``ready`` is what the target writes; None where it takes them as they are, or where one of them cannot be made into it."""
+
+    keys: list[Texts]
+    ops: list[Op]
+    unmade: list[tuple[Texts, str]]
+    ready: Any
+
+
+def _parts(reading: Side, target: Side, piece: Range, names: list[str]) -> Iterator[_Part]:
+    """The rows of a range, those of a part read at one moment with their revisions. Writes nothing; uses the session of ``reading`` only."""
+    low: Texts | None = piece.low
+    size = target.ahead_rows
+    while True:
+        with reading.transaction(read=True):
+            rows = reading.between(low, piece.high, size)
+            revs = reading.revs([key for key, _ in rows])
+        point("dual:batch:read")
+        ops = [Op("", key, image, revs.get(key_id(key), 0)) for key, image in rows if not isinstance(image, Unmade)]  # fmt: skip
+        ready = None
+        if size:
+            with suppress(Rejected):  # who writes them one by one learns which, and why
+                ready = target.make_ready(ops, names)
+        yield _Part([key for key, _ in rows], ops, [(k, i.reason) for k, i in rows if isinstance(i, Unmade)], ready)  # fmt: skip
+        if not size or len(rows) < size:
+            return
+        low = rows[-1][0]
 
 
 def _one_by_one(move: Opened, source: Side, target: Side, ops: list[Op]) -> None:

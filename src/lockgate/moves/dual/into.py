@@ -21,7 +21,7 @@ from lockgate.stores.open import open_store
 from lockgate.stores.recordsql import sent_vector
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import PostgresSpeaker, speak
-from lockgate.stores.table import Table
+from lockgate.stores.table import PACKED, Table
 
 KIND = "index"
 COLUMNS = ("text", "payload", "vector")
@@ -180,9 +180,11 @@ def source_side(declared: IndexMove, url: str, purpose: str) -> Side:
     speaker = speak(url, f"move {declared.name} {purpose}", "source")
     fields = [Field(c.name, c.family if c.family in TYPES["postgres"] else "text", c.type) for c in table.columns if not c.generated]  # fmt: skip
     said = {name: str(declared.columns[name]) for name in COLUMNS if name in declared.columns}
-    if "vector" in said and isinstance(speaker, PostgresSpeaker):
-        said["vector"] = sent_vector(speaker.ask, speaker.name(table.name), said["vector"]) or said["vector"]
-    return Side(speaker, declared.name, table, key, fields, [Given(n, sql, "text", "") for n, sql in said.items()])  # fmt: skip
+    given = {n: Given(n, sql, "text", "") for n, sql in said.items()}
+    ask = speaker.ask if isinstance(speaker, PostgresSpeaker) else None
+    if ask and "vector" in said and (sent := sent_vector(ask, speaker.name(table.name), said["vector"])):
+        given["vector"] = Given("vector", sent, PACKED, "")
+    return Side(speaker, declared.name, table, key, fields, list(given.values()))
 
 
 def alone(declared: IndexMove, url: str) -> Pair:

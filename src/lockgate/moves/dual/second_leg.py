@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lockgate.errors import LockgateError, Unreachable
 from lockgate.postgres.wire import ConnectionLost
@@ -33,12 +33,18 @@ class Carried(NamedTuple):
         )  # fmt: skip
 
 
-def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str]) -> dict[str, int]:
-    """Apply ``ops`` in one transaction of the destination, again when a lock stood in the way. Gives ``Side.apply``'s counts."""
-    destination.prepare(ops, names)
+def write_images(destination: Side, ops: Sequence[Op], names: Sequence[str], ready: Any = None) -> dict[str, int]:  # fmt: skip
+    """Apply ``ops`` in one transaction of the destination, again when a lock stood in the way. Gives ``Side.apply``'s counts.
+
+    With what ``Side.make_ready`` gave for them the transaction does not wait for the disk: the caller does (``Side.transaction``).
+    """
+    if ready is None:
+        destination.prepare(ops, names)
+    else:
+        destination.take(ready)
     for attempt in range(ATTEMPTS):
         try:
-            with destination.transaction():
+            with destination.transaction(soon=ready is not None):
                 counts = destination.apply(ops, names)
                 point("dual:apply:commit")
             return counts

@@ -10,7 +10,7 @@ from lockgate.errors import Busy, LockgateError, Unreachable
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.dual.pair import Plan, Urls, bound
 from lockgate.moves.transforms import Map, Transform
-from lockgate.stores.making import Field, Given, Image, Texts, Unmade, make
+from lockgate.stores.making import Field, Given, Image, Texts, Unmade, make, plain
 from lockgate.stores.neutral import canonical, neutral, read_sql, write_sql
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import P, PostgresSpeaker, Rejected, Speaker, speak
@@ -119,7 +119,7 @@ def _judge_back(
                 if isinstance(image, Unmade):
                     continue
                 try:
-                    again = _back(speaker, g, names, image, made.fields[1])
+                    again = _back(speaker, g, names, plain(image), made.fields[1])
                 except Rejected as error:
                     again = error.message
                 except (Unreachable, Busy):
@@ -142,7 +142,7 @@ def _back(speaker: Speaker, g: Given, names: list[str], image: Texts, fields: tu
     values = dict(zip(names, image, strict=True))
     if g.of:
         again = make([g], [values[f.name] for f in g.of])
-        return _UNMADE if isinstance(again, Unmade) else again[0]
+        return _UNMADE if isinstance(again, Unmade) else plain(again)[0]
     given = [f for f in fields if f.name in values]
     row = ", ".join(f"{write_sql(P, f.family, 'postgres', f.type)} AS {speaker.name(f.name)}" for f in given)
     rows = speaker.ask(f"SELECT {read_sql(f'({g.expression})::{g.type}' if g.type else g.expression, g.family, 'postgres')} FROM (SELECT {row}) f", *(values[f.name] for f in given))  # fmt: skip
