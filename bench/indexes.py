@@ -6,6 +6,7 @@ into the same table, and into one that keeps no digests, with the same graph.
 against the move's own calls without what a move keeps. Over 50,000 rows no graph is built.
 """
 
+import os
 import random
 import statistics
 import struct
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from lockgate.indexes.build import Wanted, build
 from lockgate.indexes.moving import drive as moving
@@ -39,15 +41,65 @@ FILL = (
 )
 
 
+class Spent(NamedTuple):
+    """Seconds by the clock, and of processor time: of this process, and of the server with all its sessions."""
+
+    clock: float
+    ours: float = 0.0
+    servers: float = 0.0
+
+    @property
+    def processor(self) -> float:
+        """Of both together: what says something on a machine that others work on."""
+        return self.ours + self.servers
+
+    def __add__(self, other: object) -> "Spent":
+        assert isinstance(other, Spent)
+        return Spent(self.clock + other.clock, self.ours + other.ours, self.servers + other.servers)
+
+
 def timed(work) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
 
 
+def spent(postmaster: int, work) -> Spent:
+    """What ``work`` costs. Linux only: the server's part is read from /proc."""
+    before = server_seconds(postmaster)
+    begin, own = time.perf_counter(), time.process_time()
+    work()
+    clock, own = time.perf_counter() - begin, time.process_time() - own
+    return Spent(clock, own, server_seconds(postmaster) - before)
+
+
+def server_seconds(postmaster: int) -> float:
+    """Processor time of a server: its first process with those that ended, and those that live."""
+    tick = os.sysconf("SC_CLK_TCK")
+
+    def stat(pid: int) -> tuple[int, float]:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            return 0, 0.0
+        return int(fields[1]), sum(map(int, fields[11:15])) / tick
+
+    while True:
+        time.sleep(0.2)  # sessions that were closed a moment ago end
+        own = stat(postmaster)[1]
+        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+        living = sum(seconds for parent, seconds in map(stat, pids) if parent == postmaster)
+        if stat(postmaster)[1] == own:  # none ended between both looks, and was counted twice or not at all
+            return own + living
+
+
 def pairs(count: int, ours, theirs) -> tuple[float, float, float]:
     """Medians of both and of their ratio."""
-    seen = [(timed(ours), timed(theirs)) for _ in range(count)]
+    return medians([(timed(ours), timed(theirs)) for _ in range(count)])
+
+
+def medians(seen: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Medians of both and of their ratio."""
     return (
         statistics.median(a for a, _ in seen),
         statistics.median(b for _, b in seen),
@@ -113,7 +165,9 @@ workers = 1
 """
 
 
-def plain_load(declared: IndexMove, target: Target, url: str, spec: Manifest) -> tuple[float, float]:
+def plain_load(
+    declared: IndexMove, target: Target, url: str, spec: Manifest, server: int
+) -> tuple[Spent, Spent]:
     """The strict peer of a move: the same rows read, made into records and written in the same batches by the same calls, and the same structure; nothing else."""
     side = source_side(declared, url, "bench")
     link = Link(target, "bench")
@@ -127,7 +181,7 @@ def plain_load(declared: IndexMove, target: Target, url: str, spec: Manifest) ->
             store.upsert("plain__1", [Record(k[0], i[0], "{}", as_vector(i[1], "bench")) for k, i in images])  # fmt: skip
             low = high
 
-    taken = timed(load), timed(lambda: store.finalise("plain__1", spec))
+    taken = spent(server, load), spent(server, lambda: store.finalise("plain__1", spec))
     store.drop("plain__1")
     link.close()
     side.speaker.close()
@@ -137,7 +191,7 @@ def plain_load(declared: IndexMove, target: Target, url: str, spec: Manifest) ->
 TEXT_ROWS = 500
 
 
-def text_load(target: Target, spec: Manifest) -> tuple[float, float]:
+def text_load(target: Target, spec: Manifest, server: int) -> tuple[Spent, Spent]:
     """The usual peer of a move: a loader that reads pages and writes them into the same table, with vectors as text, as drivers carry them."""
     link = Link(target, "bench")
     store = PgVector(link)
@@ -154,7 +208,7 @@ def text_load(target: Target, spec: Manifest) -> tuple[float, float]:
             link.run(write, [str(r[0]) for r in rows], [r[1] for r in rows], [r[2] for r in rows])
             last = rows[-1][0]
 
-    taken = timed(load), timed(lambda: store.finalise("plain__2", spec))
+    taken = spent(server, load), spent(server, lambda: store.finalise("plain__2", spec))
     store.drop("plain__2")
     link.close()
     return taken
@@ -169,6 +223,7 @@ def into(rows: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server, target = open_bench(folder)
         link = Link(target, "bench")
+        first = int(link.value("SELECT pg_read_file('postmaster.pid')").split()[0])
         link.run("CREATE EXTENSION IF NOT EXISTS vector")
         link.run(f"CREATE TABLE articles (id bigint PRIMARY KEY, body text, embedding vector({DIMENSION}))")
         link.run(
@@ -182,23 +237,22 @@ def into(rows: int, count: int) -> None:
         for ann in ("flat", "hnsw:m=16,ef_construction=64")[: 2 if rows <= GRAPH_MOST else 1]:
             file.write_text(INTO.format(ann=ann))
             declared = parse_index(file, "into")
-            seen: list[tuple[float, ...]] = []
+            seen: list[tuple[Spent, ...]] = []
             for _ in range(count):
                 with opened_index(declared, target, places, "bench") as move:
                     moving.start(move, "bench")
                     fed = move.pair.target.fed
-                    copy = timed(lambda move=move: backfill(move))
-                    graph = timed(lambda fed=fed: fed.store.finalise(fed.row.physical, fed.row.manifest))
-                    proof = timed(lambda move=move: moving.reconcile(move))
+                    copy = spent(first, lambda move=move: backfill(move))
+                    graph = spent(
+                        first, lambda fed=fed: fed.store.finalise(fed.row.physical, fed.row.manifest)
+                    )
+                    proof = spent(first, lambda move=move: moving.reconcile(move))
                     dual.abort(move, "measured")
                     fed.store.drop(fed.row.physical)
-                theirs = text_load(target, fed.row.manifest), plain_load(declared, target, places.source, fed.row.manifest)  # fmt: skip
-                seen += [
-                    (copy, copy + graph, copy + graph + proof, load, load + index) for load, index in theirs
-                ]
-            for at, peer in enumerate(
-                ("a loader that carries vectors as text", "the same calls and nothing kept")
-            ):
+                spec = fed.row.manifest
+                for load, index in (text_load(target, spec, first), plain_load(declared, target, places.source, spec, first)):  # fmt: skip
+                    seen.append((copy, copy + graph, copy + graph + proof, load, load + index))
+            for at, peer in enumerate(("a loader that carries vectors as text", "the same calls and nothing kept")):  # fmt: skip
                 told = f"move of {rows} rows into an index ({ann}) against {peer}"
                 for mine, other, what in (
                     (0, 3, "copying"),
@@ -206,7 +260,10 @@ def into(rows: int, count: int) -> None:
                     (2, 4, "with proof and seal"),
                 ):
                     some = [(s[mine], s[other]) for s in seen[at::2]]
-                    show(f"{told}: {what}", (statistics.median(a for a, _ in some), statistics.median(b for _, b in some), statistics.median(a / b for a, b in some)))  # fmt: skip
+                    show(f"{told}: {what}", medians([(a.clock, b.clock) for a, b in some]))
+                    mid = [statistics.median(f(s) for s in some) * 1e6 / rows for f in (lambda s: s[0].ours, lambda s: s[0].servers, lambda s: s[1].ours, lambda s: s[1].servers)]  # fmt: skip
+                    by = medians([(a.processor, b.processor) for a, b in some])
+                    print("  processor time a row: {:.0f} µs and {:.0f} of the server against {:.0f} and {:.0f}".format(*mid) + f", ratio {by[2]:.2f}")  # fmt: skip
         link.close()
         server.stop()
 
