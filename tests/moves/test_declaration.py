@@ -61,12 +61,17 @@ def test_the_hash_of_a_declaration_that_runs(kind: str):
 def test_every_key_is_held_or_free():
     """Each key that a file may say either stands in the hash or is named here as one that may change while the move runs: a new one has to be decided."""
     assert {f.name for f in msgspec.structs.fields(Declaration)} == {*declaration.HOLDS, *FREE, "blocking"}
-    assert {f.name for f in msgspec.structs.fields(DualDeclaration)} == {*dual.HOLDS, *FREE, "writers"}
-    assert {f.name for f in msgspec.structs.fields(IndexMove)} == {*dual.HOLDS, *FREE, "writers", "index", "root"}  # fmt: skip
+    assert {f.name for f in msgspec.structs.fields(DualDeclaration)} == {
+        *dual.HOLDS,
+        *FREE,
+        "writers",
+        "accept",
+    }  # rows are asked for before it begins
+    assert {f.name for f in msgspec.structs.fields(IndexMove)} == {*dual.HOLDS, *FREE, "writers", "accept", "index", "root"}  # fmt: skip
     free = {"gold", "query_vectors", "profile", "limits", "breadth", "two_step"}
     assert {f.name for f in msgspec.structs.fields(Into)} == {*INDEX_HOLDS, *free}
     for side in (Source, TargetSide, Place):
-        assert {f.name for f in msgspec.structs.fields(side)} <= {*declaration.SIDE, "replica_env"}
+        assert {f.name for f in msgspec.structs.fields(side)} <= {*declaration.SIDE, "replica_env", "lag_env"}
 
 
 @pytest.mark.parametrize("kind", PINNED)
