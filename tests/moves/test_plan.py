@@ -314,3 +314,32 @@ def test_create_makes_no_new_column(database: str):
     planned = _plan(database, "", columns={"cents": "n * 100"}, reverse={"n": "cents / 100"})
     (problem,) = [p for p in planned.problems if p["what"].startswith("columns.cents")]
     assert "make the table by a migration" in problem["fix"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_one_table_is_never_to_be_emptied(database: str, elsewhere: bool):
+    """Where source and target are one table the plan says that and nothing else: no fix of it empties the source's table, also when a second variable leads to the same database."""
+    run_sql(database, OLD, ROWS)
+    where: dict[str, Any] = {"switch": "none", "to": TargetSide("item", "ELSEWHERE")} if elsewhere else {"to": TargetSide("item")}  # fmt: skip
+    planned = Hand(database, database if elsewhere else None, **where).plan()
+    assert len(planned.problems) == 1, planned.problems
+    assert ("leads to the source's own database" if elsewhere else "source and target are one table") in planned.problems[0]["what"]  # fmt: skip
+    assert not any("TRUNCATE" in p["fix"] for p in planned.problems)
+
+
+def test_types_that_the_server_cannot_hash(database: str):
+    """tsvector, money, bit and varbit (and arrays of them) are planned, copied, relayed, proven and switched as others are."""
+    run_sql(
+        database,
+        "CREATE TABLE item (id bigint PRIMARY KEY, t tsvector, m money, b bit(4), w varbit, many money[], j json, at point)",
+        "INSERT INTO item SELECT g, to_tsvector('simple', 'w' || g), g::money, g::bit(4), g::bit(8)::varbit, ARRAY[g::money], '{}', point(g, 1) FROM generate_series(1, 100) g",
+    )
+    hand = Hand(database)
+    planned = hand.plan()
+    assert (planned.problems, planned.notes) == ([], [])
+    hand.there()
+    run_sql(database, "UPDATE item SET t = 'x', m = 5::money, b = '1111', w = '10', many = NULL WHERE id = 7")
+    hand.relay()
+    assert hand.reconcile().equal
+    hand.cutover()
+    assert run_sql(database, "SELECT t::text, m::numeric::int, b::text, w::text, many FROM item WHERE id = 7") == [("'x'", 5, "1111", "10", None)]  # fmt: skip

@@ -56,7 +56,7 @@ def plan_command(name: str, **shared_options: Any) -> None:
         }
     )
     output.say(
-        f"move {name}: {planned.source} -> {', '.join(planned.columns) + ' beside it' if planned.source == planned.target else planned.target}{'' if planned.target_exists else ' (will be created)'}, key ({', '.join(planned.key)})"
+        f"move {name}: {planned.source} -> {', '.join(planned.columns) + ' beside it' if move.declared.in_place else planned.target}{'' if planned.target_exists else ' (will be created)'}, key ({', '.join(planned.key)})"
     )
     output.say(
         f"about {counted(max(planned.rows, 0), 'row')}, {planned.bytes >> 20} MB, {counted(planned.batches, 'batch')}"

@@ -151,7 +151,7 @@ def _refuse_other_security(move: Opened, row: MoveRow) -> None:
     move.pin()
     source, target = (surroundings(link, oid, move.name) for link, oid in ((move.home, row.source_oid), (move.far, row.target_oid)))  # fmt: skip
     if found := security_problems((source, target), move.relations(row)):
-        raise Refused(found[0].what, "MOVE_REFUSED", next=found[0].fix, details={"problems": [p._asdict() for p in found]})  # fmt: skip
+        raise Refused(found[0].what, "MOVE_REFUSED", next=found[0].fix.partition("; or accept")[0], details={"problems": [p._asdict() for p in found]})  # fmt: skip
 
 
 def _refuse_dangling(move: Opened, row: MoveRow, made: Layout) -> None:

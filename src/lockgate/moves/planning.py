@@ -53,7 +53,8 @@ def plan(move: Opened) -> PlannedInServer:
         around = surroundings(move.home, source.oid, move.name), surroundings(move.far, target.oid, move.name)
         problems += surroundings_problems(declared, *around, (source, target))
         problems += security_problems(around, (source, target))
-        problems += _rows_that_are_there(move, *fresh)
+        if not _one_table(move, *fresh):  # what it holds is the source's
+            problems += _rows_that_are_there(move, *fresh)
         unequal, judged = index_problems(declared, *around, fresh)
         problems += unequal
         notes += [p.what for p in judged]
@@ -164,6 +165,12 @@ def plan(move: Opened) -> PlannedInServer:
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _one_table(move: Opened, source: Relation, target: Relation) -> bool:
+    """True when both sides are one table, also where ``url_env`` leads back to the source's database."""
+    here = source.oid == target.oid
+    return here and (not move.declared.two_databases or server_facts(move.home).same_database(server_facts(move.far)))  # fmt: skip
 
 
 def _rows_that_are_there(move: Opened, source: Relation, target: Relation) -> list[Problem]:
