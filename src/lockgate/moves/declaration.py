@@ -21,6 +21,7 @@ ACCEPTED = (
     "encoding",
     "indexes",
     "lossy",
+    "partitions",
     "policies",
     "references",
     "rows",

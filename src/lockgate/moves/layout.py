@@ -42,6 +42,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     other_moves: tuple[str, ...] = ()
     row_security: bool = False
     """True when rows are hidden from this very role."""
+    heirs: tuple[str, ...] = ()
+    """Tables that inherit from it, its partitions among them."""
+    parents: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    """What others than the owner may, in words."""
+    grantees: tuple[str, ...] = ()
     row_level: bool = False
     row_forced: bool = False
     policies: tuple[tuple[str, str], ...] = ()

@@ -1,7 +1,5 @@
 """What a move would do, and everything that could stop it later: looked for before anything is changed."""
 
-from collections.abc import Iterable
-
 import msgspec
 
 from lockgate.errors import ConfigError, LockgateError
@@ -20,6 +18,7 @@ from lockgate.moves.layout import (
     owned_problems,
     surroundings_problems,
 )
+from lockgate.moves.lineage import lineage_notes, lineage_problems
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
@@ -58,10 +57,8 @@ def plan(move: Opened) -> PlannedInServer:
         unequal, judged = index_problems(declared, *around, fresh)
         problems += unequal
         notes += [p.what for p in judged]
-        if around[0].publications:
-            notes.append(
-                f"{source.name} is in the publications {', '.join(around[0].publications)}; the new table would not be"
-            )
+        problems += lineage_problems(declared, around[0], source, target, create=False)
+        notes += lineage_notes(around[0], source, target, around[1])
     else:
         # Its types are qualified only now.
         source = msgspec.structs.replace(switch.fresh(move.home, source.oid), rows=source.rows)
@@ -71,8 +68,10 @@ def plan(move: Opened) -> PlannedInServer:
         problems += found
         around_source = surroundings(move.home, source.oid, move.name)
         problems += surroundings_problems(declared, around_source, Surroundings(), (source, assumed))
-        if move.declared.two_databases:
-            problems += role_problems(around_source, source, _roles_missing(move, around_source.policy_roles))
+        problems += lineage_problems(declared, around_source, source, assumed, create=True)
+        roles = _roles(move) if declared.two_databases else None
+        problems += role_problems(around_source, source, roles)
+        notes += lineage_notes(around_source, source, assumed, None, roles)
         if around_source.references:
             notes.append(
                 f"foreign keys of {source.name} ({', '.join(around_source.references)}) are not copied to a created table; add them before the cutover"
@@ -208,9 +207,8 @@ def _told(declared: Declaration, mapping: Mapping) -> dict[str, str]:
     return {v.destination: by.get(v.destination, v.expression) for v in mapping.values}
 
 
-def _roles_missing(move: Opened, names: Iterable[str]) -> list[str]:
-    there = {row[0] for row in move.far.rows("SELECT rolname FROM pg_catalog.pg_roles")}
-    return [name for name in names if name not in there]
+def _roles(move: Opened) -> set[str]:
+    return {row[0] for row in move.far.rows("SELECT rolname::text FROM pg_catalog.pg_roles")}
 
 
 def _replica_problems(move: Opened, notes: list[str]) -> list[Problem]:
@@ -283,7 +281,7 @@ def _steps(move: Opened, source: Relation, target: Relation | None) -> list[str]
         []
         if target
         else [
-            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes, row level security"
+            f"create {d.target.table} like {source.name}: columns, collations, defaults, key, checks, indexes (under names of their own), privileges, row level security"
         ]
     )
     steps += [

@@ -1,6 +1,7 @@
 """Row level security on both sides of a move: the table that serves after the switch has to hide what the one before it hid. Pure."""
 
 import re
+from collections.abc import Collection
 
 from lockgate.moves.layout import Problem, Surroundings
 from lockgate.postgres.moves.create import renamed
@@ -41,9 +42,9 @@ def security_problems(sides: tuple[Surroundings, Surroundings], relations: tuple
     ]
 
 
-def role_problems(around: Surroundings, relation: Relation, missing: list[str]) -> list[Problem]:
-    """Roles that the policies of the source name and the server of a target to be made has not."""
-    named = sorted({role for role in around.policy_roles if role in missing})
+def role_problems(around: Surroundings, relation: Relation, roles: Collection[str] | None) -> list[Problem]:  # fmt: skip
+    """Roles that the policies of the source name and the server of a target to be made, with ``roles``, has not."""
+    named = sorted({role for role in around.policy_roles if roles is not None and role not in roles})
     if not named:
         return []
     return [

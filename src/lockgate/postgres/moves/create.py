@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from lockgate.postgres.link import Link
+from lockgate.postgres.queries import query
 from lockgate.postgres.quoting import identifier, qualified
 from lockgate.postgres.relation import Relation
 
@@ -13,12 +14,37 @@ def create_like(link: Link, source: Relation, schema: str, name: str) -> None:
     target = qualified(schema, name)
     link.run(f"CREATE TABLE {target} (LIKE {source.sql} INCLUDING ALL)")
     link.run(f"ALTER TABLE {target} OWNER TO {identifier(source.owner)}")
-    for grant in link.rows(
-        "SELECT pg_catalog.format('GRANT %s ON %%s TO %s%s', a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,"
-        " CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid = $1::oid",
-        source.oid,
+    dress(link, link, source, schema, name)
+
+
+def dress(origin: Link, destination: Link, source: Relation, schema: str, name: str) -> None:
+    """Give ``schema.name``, just made, what stands beside the columns of ``source``: privileges, of columns too, storage options, statistics targets, replica identity.
+
+    Privileges that default privileges gave it and the source has not are taken away; those of roles that are not there are left out.
+    """
+    target = qualified(schema, name)
+    for (role,) in destination.rows(
+        "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END"
+        " FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid = $1::regclass AND a.grantee <> c.relowner",
+        target,
     ):
-        link.run(grant[0].replace("%s", target))
+        destination.run(f"REVOKE ALL ON {target} FROM {role}")
+    roles = [role for (role,) in destination.rows("SELECT rolname::text FROM pg_catalog.pg_roles")]
+    for (statement,) in origin.rows(query("moves/dressing"), source.oid, target, roles, destination.version):
+        destination.run(statement)
+    by = origin.rows(f"SELECT {_IDENTITY} FROM pg_catalog.pg_index i WHERE i.indrelid = $1::oid AND i.indisreplident", source.oid)  # fmt: skip
+    if not by:
+        return
+    same = destination.rows(
+        f"SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+        f" WHERE i.indrelid = $1::regclass AND i.indisunique AND i.indpred IS NULL AND i.indimmediate AND {_IDENTITY} = $2",
+        target, by[0][0],
+    )  # fmt: skip
+    if same:
+        destination.run(f"ALTER TABLE {target} REPLICA IDENTITY USING INDEX {same[0][0]}")
+
+
+_IDENTITY = "pg_catalog.substring(pg_catalog.pg_get_indexdef(i.indexrelid), ' USING (.*)$')"
 
 
 def create_across(origin: Link, destination: Link, source: Relation, schema: str, name: str) -> None:
@@ -55,6 +81,7 @@ def create_across(origin: Link, destination: Link, source: Relation, schema: str
         head = head.rpartition(" INDEX ")[0] + " INDEX"
         rest = tail.partition(" USING ")[2]
         destination.run(f"{head} ON {target} USING {rest}")
+    dress(origin, destination, source, schema, name)
 
 
 def secure(link: Link, schema: str, name: str, like: str, *, level: bool, forced: bool, policies: Iterable[tuple[str, str]]) -> None:  # fmt: skip

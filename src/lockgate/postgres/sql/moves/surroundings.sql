@@ -11,6 +11,17 @@ SELECT pg_catalog.jsonb_build_object(
                 FROM pg_catalog.pg_index i WHERE i.indrelid = $1::oid AND i.indisvalid),
   'rules', (SELECT COALESCE(pg_catalog.jsonb_agg(rulename), '[]') FROM pg_catalog.pg_rewrite WHERE ev_class = $1::oid AND rulename <> '_RETURN'),
   'publications', (SELECT COALESCE(pg_catalog.jsonb_agg(p.pubname), '[]') FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = $1::oid),
+  'heirs', (SELECT COALESCE(pg_catalog.jsonb_agg(h.inhrelid::regclass::text ORDER BY 1), '[]') FROM pg_catalog.pg_inherits h WHERE h.inhparent = $1::oid),
+  'parents', (SELECT COALESCE(pg_catalog.jsonb_agg(h.inhparent::regclass::text ORDER BY 1), '[]') FROM pg_catalog.pg_inherits h WHERE h.inhrelid = $1::oid),
+  -- Those of others than the owner; of columns, too.
+  'grants', (SELECT COALESCE(pg_catalog.jsonb_agg(g.words ORDER BY g.words), '[]') FROM (
+      SELECT pg_catalog.format('%s to %s', a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END) AS words
+        FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid = $1::oid AND a.grantee <> c.relowner
+      UNION SELECT pg_catalog.format('%s (%I) to %s', a.privilege_type, t.attname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END)
+        FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) a WHERE t.attrelid = $1::oid AND NOT t.attisdropped) g),
+  'grantees', (SELECT COALESCE(pg_catalog.jsonb_agg(DISTINCT pg_catalog.pg_get_userbyid(g.grantee)::text), '[]') FROM (
+      SELECT a.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid = $1::oid AND a.grantee NOT IN (0, c.relowner)
+      UNION SELECT a.grantee FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) a WHERE t.attrelid = $1::oid AND NOT t.attisdropped AND a.grantee <> 0) g),
   'row_security', pg_catalog.row_security_active($1::oid),
   'row_level', (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = $1::oid),
   'row_forced', (SELECT relforcerowsecurity FROM pg_catalog.pg_class WHERE oid = $1::oid),

@@ -1,0 +1,56 @@
+"""What hangs on a table and would not follow its rows: partitions, heirs, publications, privileges. Pure."""
+
+from collections.abc import Collection
+
+from lockgate.moves.declaration import Declaration
+from lockgate.moves.layout import Problem, Surroundings
+from lockgate.postgres.relation import Relation
+
+
+def lineage_problems(declared: Declaration, around: Surroundings, here: Relation, there: Relation, *, create: bool) -> list[Problem]:  # fmt: skip
+    """Of the source: heirs, whose rows no trigger of it sees; a parent, which would keep the old table; partitions, which a created table has not."""
+    found = []
+    if around.heirs and here.kind != "p":
+        found.append(
+            Problem(
+                f"{here.name} has heirs ({', '.join(around.heirs)}): a read of it gives their rows too, and nothing of the move captures writes to them",
+                "ALTER TABLE … NO INHERIT before the move, and move each table for itself.",
+            )
+        )
+    if around.parents and declared.switch == "rename":
+        found.append(
+            Problem(
+                f"{here.name} is part of {', '.join(around.parents)}: after the rename the old table would still be",
+                "DETACH PARTITION (or NO INHERIT) before the move, and attach the new table after it; or move the whole.",
+            )
+        )
+    if here.partition_key and create:
+        found.append(
+            Problem(
+                f"{here.name} is partitioned by {here.partition_key}, and a created table is one plain table",
+                f"Make {there.name} with its partitions by a migration, without create = true; or accept = ['partitions'] for one plain table.",
+                "partitions",
+            )
+        )
+    return found
+
+
+def lineage_notes(around: Surroundings, here: Relation, there: Relation, theirs: Surroundings | None, roles: Collection[str] | None = None) -> list[str]:  # fmt: skip
+    """What a person has to see to. ``theirs`` is what stands around a target that is there, ``roles`` the roles of a server where one is to be made."""
+    notes = []
+    if around.publications:
+        alters = "; ".join(f"ALTER PUBLICATION {p} ADD TABLE {here.name}" for p in around.publications)
+        notes.append(
+            f"{here.name} is in the publications {', '.join(around.publications)}, which follow the old table through the switch: subscribers see nothing of what is written to the new one. After it: {alters}, and copy there what they missed"
+        )
+    if theirs is not None and here.partition_key != there.partition_key:
+        notes.append(f"{here.name} is {_cut(here)}, {there.name} {_cut(there)}")
+    if theirs is not None and (lacks := [g for g in around.grants if g not in theirs.grants]):
+        notes.append(f"{there.name} lacks privileges that {here.name} gives: {', '.join(lacks)}")
+    if roles is not None and (strange := sorted({role for role in around.grantees if role not in roles})):
+        notes.append(f"the target's server has no role {', '.join(strange)}: their privileges on {here.name} are not copied")  # fmt: skip
+    return notes
+
+
+def _cut(relation: Relation) -> str:
+    return f"partitioned by {relation.partition_key}" if relation.partition_key else "one plain table"

@@ -1,0 +1,113 @@
+"""What a created table takes over from its source beside columns, and what hangs on a source and would not follow: told by the plan."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from lockgate.moves.declaration import TargetSide
+from moves.hand import Hand
+from support.tables import run_sql
+
+pytestmark = pytest.mark.postgres("18")
+ITEM = ("CREATE TABLE item (id bigint PRIMARY KEY, tenant int NOT NULL, v text)", "INSERT INTO item SELECT g, g, 'v' FROM generate_series(1, 100) g")  # fmt: skip
+DRESSED = """SELECT relreplident::text, reloptions, (SELECT attstattarget FROM pg_attribute WHERE attrelid = c.oid AND attname = 'v'),
+  (SELECT attstorage::text FROM pg_attribute WHERE attrelid = c.oid AND attname = 'v'), (SELECT attoptions FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant'), (SELECT reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid)
+  FROM pg_class c WHERE oid = 'item'::regclass"""
+
+
+@pytest.fixture
+def reader(database: str) -> Iterator[str]:
+    """A role that reads two columns of ``item``."""
+    role = f"reader_{database.rpartition('_')[2]}"
+    run_sql(
+        database, *ITEM, f"CREATE ROLE {role}", f"GRANT SELECT (id, tenant), UPDATE (v) ON item TO {role}"
+    )
+    try:
+        yield role
+    finally:
+        run_sql(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def _may(url: str, role: str, column: str) -> bool:
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute(f"SET ROLE {role}")
+            return len(connection.execute(f"SELECT {column} FROM item").fetchall()) == 100
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_a_created_table_is_dressed_as_the_source(database: str, databases: Any, reader: str, across: bool):
+    """Privileges of columns, replica identity, storage options, statistics targets and storage of columns are those of the source behind the switch, in one database and in another; default privileges open nothing more."""
+    serving = databases() if across else database
+    run_sql(
+        database,
+        "ALTER TABLE item REPLICA IDENTITY FULL, SET (fillfactor = 70, toast.autovacuum_enabled = false), ALTER v SET STATISTICS 500, ALTER v SET STORAGE EXTERNAL, ALTER tenant SET (n_distinct = -0.5)",
+    )
+    run_sql(serving, "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    hand = Hand(database, serving if across else None)
+    planned = hand.plan()
+    assert (planned.problems, planned.notes) == ([], [])
+    before = run_sql(database, DRESSED)
+    hand.there()
+    hand.cutover()
+    assert run_sql(serving, DRESSED) == before
+    assert [_may(serving, reader, column) for column in ("id, tenant", "v")] == [True, False]
+    if across:
+        run_sql(serving, f"DROP OWNED BY {reader}")
+
+
+def test_a_replica_identity_by_an_index(database: str):
+    """An index that is the replica identity of the source has its like as that of the created table."""
+    run_sql(database, *ITEM, "CREATE UNIQUE INDEX by_tenant ON item (tenant)", "ALTER TABLE item REPLICA IDENTITY USING INDEX by_tenant")  # fmt: skip
+    hand = Hand(database)
+    hand.there()
+    hand.cutover()
+    assert run_sql(
+        database,
+        "SELECT pg_get_indexdef(indexrelid, 1, true) FROM pg_index WHERE indrelid = 'item'::regclass AND indisreplident",
+    ) == [("tenant",)]
+
+
+def test_a_partitioned_source(database: str):
+    """A created table would be one plain table: a problem of the plan, or a note where it is accepted; a given one that is cut otherwise is a note."""
+    run_sql(
+        database,
+        "CREATE TABLE item (id bigint PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE item_1 PARTITION OF item FOR VALUES FROM (0) TO (1000)",
+        "INSERT INTO item SELECT g, 'v' FROM generate_series(1, 100) g",
+    )
+    (problem,) = Hand(database).plan().problems
+    assert "item is partitioned by RANGE (id), and a created table is one plain table" in problem["what"]
+    taken = Hand(database, accept=("partitions",)).plan()
+    assert taken.problems == []
+    assert any("accepted (partitions)" in note for note in taken.notes)
+    run_sql(database, "CREATE TABLE item_new (id bigint PRIMARY KEY, v text)")
+    given = Hand(database, to=TargetSide("item_new")).plan()
+    assert given.problems == []
+    assert "item is partitioned by RANGE (id), item_new one plain table" in given.notes
+
+
+def test_heirs_and_parents(database: str):
+    """A table with heirs, whose writes no trigger of it captures, and a partition, whose parent would keep the old table, are refused."""
+    run_sql(database, *ITEM, "CREATE TABLE heir () INHERITS (item)")
+    (problem,) = Hand(database).plan().problems
+    assert "item has heirs (public.heir)" in problem["what"]
+    run_sql(database, "DROP TABLE heir", "CREATE TABLE whole (id bigint NOT NULL, tenant int NOT NULL, v text) PARTITION BY RANGE (id)", "ALTER TABLE whole ATTACH PARTITION item FOR VALUES FROM (0) TO (1000)")  # fmt: skip
+    (problem,) = Hand(database).plan().problems
+    assert "item is part of public.whole" in problem["what"]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_publications_and_privileges_are_told(database: str, reader: str, given: bool):
+    """A publication follows the old table, and a given target may lack privileges: both are notes of the plan, the first with the command for after the switch."""
+    run_sql(database, "CREATE PUBLICATION told FOR TABLE item", *(["CREATE TABLE item_new (id bigint PRIMARY KEY, tenant int NOT NULL, v text)"] if given else []))  # fmt: skip
+    planned = Hand(database, to=TargetSide("item_new", create=not given)).plan()
+    assert planned.problems == []
+    told = [n for n in planned.notes if "publications told" in n]
+    assert "ALTER PUBLICATION told ADD TABLE item" in told[0]
+    lacking = [n for n in planned.notes if "lacks privileges" in n]
+    assert lacking == ([f"item_new lacks privileges that item gives: SELECT (id) to {reader}, SELECT (tenant) to {reader}, UPDATE (v) to {reader}"] if given else [])  # fmt: skip
