@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 from server import Server
+from spending import Spent, faster, in_turns, median, spending
 
 from lockgate.moves import backfill, cutover, reconcile, start
 from lockgate.moves.declaration import Declaration, LimitsPart, Source, TargetSide
@@ -134,27 +135,26 @@ def verification(one: str, other: str) -> None:
     )
 
 
-def copies(url: str, rows: int) -> None:
-    """The verified backfill against the same upsert in the same batches without proof, and against fetch and executemany."""
+def copies(server: Server, url: str, rows: int) -> None:
+    """The verified backfill against the same upsert in the same batches without proof, against a plain insert that nothing keeps
+    from writing a key twice, and against fetch and executemany."""
     limits = LimitsPart(batch_rows=10_000, workers=1, max_connections_percent=100, max_lock_waiters=1000)
-    seen = []
+    seen: dict[str, list[Spent]] = {"ours": [], "two": [], "upsert": [], "insert": [], "many": []}
 
-    def verified() -> None:
+    def verified(name: str, workers: int) -> None:
         run(url, "DROP TABLE IF EXISTS x_new, x__bench_old")
-        declared = Declaration(Source("x"), TargetSide("x_new", "", True), name="bench", limits=limits)
+        mine = msgspec.structs.replace(limits, workers=workers)
+        declared = Declaration(Source("x"), TargetSide("x_new", "", True), name="bench", limits=mine)
         with opened(declared, Where(Target(url, source="bench"), None), "bench") as move:
             start.start(move, "bench")
-            begin = time.perf_counter()
-            backfill.backfill(move)
-            seen.append(time.perf_counter() - begin)
+            with spending(server, seen[name]):
+                done = backfill.backfill(move)
+            assert done.complete, done
             abort(move, "bench")
 
-    plain: list[float] = []
-
-    def upsert() -> None:
+    def batches(name: str, end: str) -> None:
         run(url, "DROP TABLE IF EXISTS y", "CREATE TABLE y (LIKE x INCLUDING ALL)")
-        with psycopg.connect(url, autocommit=True) as connection:
-            begin = time.perf_counter()
+        with psycopg.connect(url, autocommit=True) as connection, spending(server, seen[name]):
             low: int | None = 0
             while low is not None:
                 row = connection.execute(
@@ -162,19 +162,18 @@ def copies(url: str, rows: int) -> None:
                 ).fetchone()
                 high = row[0] if row else rows
                 connection.execute(
-                    "INSERT INTO y SELECT * FROM x WHERE id > %s AND id <= %s ON CONFLICT (id) DO NOTHING",
-                    (low, high),
+                    f"INSERT INTO y SELECT * FROM x WHERE id > %s AND id <= %s {end}", (low, high)
                 )
                 low = high if row else None
-            plain.append(time.perf_counter() - begin)
-
-    many: list[float] = []
 
     def executemany() -> None:
-        part = rows // 10
+        part = min(rows, max(rows // 10, 10_000), 100_000)
         run(url, "DROP TABLE IF EXISTS y", "CREATE TABLE y (LIKE x INCLUDING ALL)")
-        with psycopg.connect(url) as connection, connection.cursor() as cursor:
-            begin = time.perf_counter()
+        with (
+            psycopg.connect(url) as connection,
+            connection.cursor() as cursor,
+            spending(server, seen["many"], rows / part),
+        ):
             for low in range(0, part, 10_000):
                 got = cursor.execute(
                     f"SELECT {COLUMNS} FROM x WHERE id > %s AND id <= %s", (low, low + 10_000)
@@ -183,76 +182,67 @@ def copies(url: str, rows: int) -> None:
                     "INSERT INTO y VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING", got
                 )
                 connection.commit()
-            many.append((time.perf_counter() - begin) * 10)
 
-    pairs(3, verified, upsert)
-    executemany()
-    ours, bare, slow = statistics.median(seen), statistics.median(plain), many[0]
-    print(
-        f"backfill with proof, one worker {ours:6.2f} s   {rows / ours:,.0f} rows/s   {bare / ours:.2f} x the speed of the same upsert without proof, {slow / ours:.1f} x that of executemany"
+    in_turns(
+        3,
+        lambda: verified("ours", 1),
+        lambda: batches("upsert", "ON CONFLICT (id) DO NOTHING"),
+        lambda: batches("insert", ""),
+        lambda: verified("two", 2),
+        executemany,
     )
-    two = msgspec.structs.replace(limits, workers=2)
-    ours = []
-
-    def with_two() -> None:
-        run(url, "DROP TABLE IF EXISTS x_new, x__bench_old")
-        declared = Declaration(Source("x"), TargetSide("x_new", "", True), name="bench", limits=two)
-        with opened(declared, Where(Target(url, source="bench"), None), "bench") as move:
-            start.start(move, "bench")
-            ours.append(timed(lambda: backfill.backfill(move)))
-            abort(move, "bench")
-
-    many.clear()
-    pairs(3, with_two, executemany)
-    mine, slow = statistics.median(ours), statistics.median(many)
-    print(f"backfill with proof, two workers {mine:5.2f} s   {rows / mine:,.0f} rows/s   {slow / mine:.1f} x the speed of executemany (client and server, two processors too)")  # fmt: skip
+    run(url, "DROP TABLE IF EXISTS y, x_new, x__bench_old")
+    ours, two, upsert, insert, many = (median(s) for s in seen.values())
+    print(f"backfill with proof, one worker {ours.clock:6.2f} s   {rows / ours.clock:,.0f} rows/s   {faster(ours, upsert)} the speed of the same upsert without proof, {faster(ours, many)} that of executemany, {faster(ours, insert)} that of a plain insert without proof")  # fmt: skip
+    print(f"backfill with proof, two workers {two.clock:5.2f} s   {rows / two.clock:,.0f} rows/s   {faster(two, many)} the speed of executemany (client and server, two processors too)")  # fmt: skip
 
 
-def across(url: str, far: str, rows: int, fresh: Callable[[str], str]) -> None:
-    """The verified copy into another database, capture registered, against pgcopydb's clone of the same table without either."""
+def across(server: Server, url: str, far: str, rows: int) -> None:
+    """The verified copy into another database, capture registered, against pgcopydb's clone of the same table without either.
+
+    The peer runs with one process a table, and with its table in parts for two; it also runs VACUUM ANALYZE, which cannot be left out, and
+    starts and ends some processes, which counts among a million rows and hardly among five.
+    """
     limits = LimitsPart(batch_rows=50_000, workers=2, max_connections_percent=100, max_lock_waiters=1000)
     declared = Declaration(
         Source("x"), TargetSide("x", "FAR", True), name="bench", switch="none", limits=limits
     )
-    ours: list[float] = []
+    ours: list[Spent] = []
 
     def verified() -> None:
-        run(far, "DROP TABLE IF EXISTS x")
+        run(far, "DROP TABLE IF EXISTS x", "CHECKPOINT")
         with opened(
             declared, Where(Target(url, source="bench"), Target(far, source="bench")), "bench"
         ) as move:
-            begin = time.perf_counter()
-            start.start(move, "bench")
-            backfill.backfill(move)
-            ours.append(time.perf_counter() - begin)
+            with spending(server, ours):
+                start.start(move, "bench")
+                done = backfill.backfill(move)
+            assert done.complete, done
             abort(move, "bench")
 
-    peer = shutil.which("pgcopydb")
-    plain = fresh("moves_plain")  # the peer copies whole databases: one with this table alone
+    plain = server.fresh("moves_plain")  # the peer copies whole databases: one with this table alone
     run(plain, *(m.format(rows=rows) for m in MAKE))
-    theirs = [
-        "pgcopydb", "clone", "--source", plain, "--target", "", "--table-jobs", "2", "--index-jobs", "2", "--no-acl", "--no-owner",
-        "--skip-large-objects", "--dir", str(CACHE / "pgcopydb"),
-    ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{wheel_binaries(16).bindir}:{os.environ['PATH']}"}
+    clones: dict[str, list[Spent]] = {"": [], "50MB": []}
 
-    clones: list[float] = []
-
-    def clone() -> None:
-        theirs[theirs.index("--target") + 1] = fresh("moves_peer")
-        begin = time.perf_counter()
+    def clone(parts: str) -> None:
         shutil.rmtree(CACHE / "pgcopydb", ignore_errors=True)
-        done = subprocess.run(
-            theirs, capture_output=True, text=True, check=False, env=environment, start_new_session=True
-        )  # it ends its whole group when it fails
+        theirs = [
+            "pgcopydb", "clone", "--source", plain, "--target", server.fresh("moves_peer"), "--table-jobs", "2", "--index-jobs", "2", "--no-acl", "--no-owner",
+            "--skip-large-objects", "--dir", str(CACHE / "pgcopydb"), *(["--split-tables-larger-than", parts] if parts else []),
+        ]  # fmt: skip
+        with spending(server, clones[parts]):
+            done = subprocess.run(
+                theirs, capture_output=True, text=True, check=False, env=environment, start_new_session=True
+            )  # it ends its whole group when it fails
         assert done.returncode == 0, done.stderr[-2000:]
-        clones.append(time.perf_counter() - begin)
 
-    pairs(3, verified, *([clone] if peer else []))
-    mine = statistics.median(ours)
+    peers = [lambda: clone(""), lambda: clone("50MB")] if shutil.which("pgcopydb") else []
+    in_turns(3, verified, *peers)
+    mine, theirs = median(ours), [median(s) for s in clones.values() if s]
     print(
-        f"backfill across two databases   {mine:6.2f} s   {rows / mine:,.0f} rows/s (binary COPY into a table with its key, count and digest of both sides)"
-        + (f"   {statistics.median(clones) / mine:.2f} x the speed of pgcopydb, which proves nothing" if peer else "   pgcopydb is not installed")
+        f"backfill across two databases   {mine.clock:6.2f} s   {rows / mine.clock:,.0f} rows/s (binary COPY into a table with its key, count and digest of both sides)"
+        + (f"   {faster(mine, theirs[0])} the speed of pgcopydb, which proves nothing ({theirs[0].clock:.2f} s); with its table in parts {faster(mine, theirs[1])}" if theirs else "   pgcopydb is not installed")
     )  # fmt: skip
 
 
@@ -379,8 +369,8 @@ def main() -> None:
             run(url, *(m.format(rows=rows) for m in MAKE))
             home.ensure(Target(url, source="bench"))
         verification(one, other)
-        copies(one, rows)
-        across(one, other, rows, server.fresh)
+        copies(server, one, rows)
+        across(server, one, other, rows)
         writers(one)
         shadows(one)
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) >> 10  # fmt: skip

@@ -17,6 +17,9 @@ from lockgate.postgres.moves.replica import Replica
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
+KEPT = "SET LOCAL work_mem = '32MB'"
+"""The rows of a batch are read once and used twice, to insert and to digest; as long as they fit they need no file."""
+
 
 class Range(NamedTuple):
     """Keys above ``low`` (None: from the beginning) up to and including ``high``, as texts."""
@@ -131,9 +134,10 @@ def _in_one(
     # A row that changes before the next statement may have other inputs: then that one fails, and the range is copied again.
     made.fill(link, m, f"WHERE {where}", *parameters)
     digest = m.digest("s")
+    link.run(KEPT)
     rows_source, digest_source = link.rows(
         f"WITH s AS MATERIALIZED (SELECT {m.select} FROM {m.origin} WHERE {where}),"
-        f" put AS (INSERT INTO {m.destination} ({m.columns}) OVERRIDING SYSTEM VALUE SELECT * FROM s ON CONFLICT ({m.destination_key}) DO NOTHING)"
+        f" put AS (INSERT INTO {m.destination} ({m.columns}) OVERRIDING SYSTEM VALUE SELECT * FROM s{_unless_there(link, m, piece, parameters)})"
         f" {digest}",
         *parameters,
     )[0]
@@ -144,6 +148,18 @@ def _in_one(
     rows_target, digest_target = link.rows(m.digest(there), *parameters)[0]
     lost = _dangling(link, references, m, there, parameters)
     return Copied(rows_source, rows_target, digest_source, digest_target, lost)
+
+
+def _unless_there(link: Link, m: Mapping, piece: Range, parameters: list[str]) -> str:
+    """What keeps a batch from writing a key twice. Nothing has to where the range is empty: looking for each key, and marking each row first,
+    is half of an insert. Nobody else writes to the range meanwhile, and a key that came in all the same is refused, and copied by another turn.
+    """
+    if m.same_order:
+        # Ordered, so that it is one look into the index of the key, whatever is known of the table.
+        inside = f"{m.destination} WHERE {m.in_range('destination', low=piece.low is not None)} ORDER BY {m.destination_key} LIMIT 1"
+        if not link.rows(f"SELECT 1 FROM {inside}", *parameters):
+            return ""
+    return f" ON CONFLICT ({m.destination_key}) DO NOTHING"
 
 
 def _across(

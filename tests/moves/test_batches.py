@@ -1,0 +1,56 @@
+"""What a batch in one database does where its range is empty, where it is not, and where it was filled a moment later than looked at."""
+
+import psycopg
+import pytest
+
+from lockgate.postgres.moves import batch
+from moves.hand import Hand, make
+from support.processes import until
+from support.tables import run_sql
+
+pytestmark = pytest.mark.postgres("18")
+
+ROWS = 2000
+THERE = "INSERT INTO item_new SELECT * FROM item ORDER BY a, b LIMIT 1 OFFSET 1000"
+
+
+def copied(url: str, *, before: str = "") -> int:
+    """Copy ``item`` in one batch, after the statement ``before`` in the feed's name; how often the batch looked into the index of the target's key."""
+    hand = Hand(url).with_limits(batch_rows=ROWS, workers=1)
+    hand.start()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET lockgate.feed = 'items'")
+        if before:
+            connection.execute(before)
+    assert hand.backfill().complete
+    assert run_sql(url, "SELECT rows_source, rows_target, equal FROM lockgate.move_range") == [(ROWS, ROWS, True)]  # fmt: skip
+    told = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'item_new_pkey'"
+    # Sessions that ended have told their counts: the batch's is one of them once any look of it is seen.
+    until(lambda: run_sql(url, told)[0][0] > 0)
+    (looks,) = run_sql(url, told)[0]
+    assert hand.reconcile().equal
+    return int(looks)
+
+
+def test_an_empty_range_is_not_asked_for_each_key(databases):
+    """A batch into an empty range looks into the index of the target's key a few times in all, one that finds a row there once for each row; both copy all, once."""
+    empty, held = databases(), databases()
+    for url in (empty, held):
+        make(url, ROWS)
+    assert copied(empty) < 10
+    assert copied(held, before=THERE) > ROWS
+
+
+def test_a_key_that_came_in_after_the_look(database, monkeypatch: pytest.MonkeyPatch):
+    """A row that stands in the range by the time of the insert is no end of the move: the batch is undone, and its range is copied by another turn."""
+    make(database, ROWS)
+    looks = []
+    seen = batch._unless_there
+
+    def late(*arguments) -> str:
+        looks.append(seen(*arguments))
+        return "" if len(looks) == 1 else looks[-1]
+
+    monkeypatch.setattr(batch, "_unless_there", late)
+    copied(database, before=THERE)
+    assert [bool(look) for look in looks] == [True, True]
