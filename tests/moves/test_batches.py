@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from lockgate.postgres.moves import batch
+from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
 from moves.hand import Hand, make
 from support.processes import until
 from support.tables import run_sql
@@ -54,3 +55,23 @@ def test_a_key_that_came_in_after_the_look(database, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(batch, "_unless_there", late)
     copied(database, before=THERE)
     assert [bool(look) for look in looks] == [True, True]
+
+
+def test_the_digest_of_a_batch_is_of_its_keys_too(database):
+    """No two keys give one digest, not the bits of one in the other half of a bigint, its complement or zero either, nor a value that wanders to another row."""
+    key, value = KeyPart("id", "id", "bigint"), Value("v", "v", "integer", True, "integer")
+    whole = Value("id", "id", "bigint", True, "bigint")
+    of = Mapping("m", "forward", "t", "t", (key,), (whole, value), True, True)
+    edges = [0, 1, 2, 1 << 31, (1 << 31) + 1, 1 << 32, (1 << 32) + 1, (1 << 62) + 1]
+    keys = sorted({*edges, *(~k for k in edges), *(-k for k in edges), (1 << 63) - 1, -(1 << 63)})
+    rows: list[list[tuple[int, object]]] = [[(k, v)] for k in keys for v in ("NULL", 0, 1)] + [
+        [(1, 7), (2, 8)],
+        [(1, 8), (2, 7)],
+    ]
+
+    def digest(row: list[tuple[int, object]]) -> tuple[int, str]:
+        values = ", ".join(f"('{k}'::bigint, {v}::int)" for k, v in row)
+        return run_sql(database, of.digest(f"(VALUES {values}) t (id, v)"))[0]
+
+    assert len({digest(row) for row in rows}) == len(rows)
+    assert digest([(1, 7)]) != digest([(1, 7), (1, 7)])

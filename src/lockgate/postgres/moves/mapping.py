@@ -85,8 +85,10 @@ class Mapping(msgspec.Struct, frozen=True):
         """Count and digest (the sum of 64 bits a row) of ``rows``, a FROM item with the destination's columns."""
         key = self.key[0]
         whole = len(self.key) == 1 and key.type in ("smallint", "integer", "bigint")
+        # What seeds the hash of every part need not be a part of its own once more.
+        values = [v for v in self.values if not (whole and v.destination == key.destination)]
         hashed = row_hash(
-            [Part(identifier(v.destination) + ("" if v.binary else "::text"), v.base if v.binary else "text") for v in self.values],
+            [Part(identifier(v.destination) + ("" if v.binary else "::text"), v.base if v.binary else "text") for v in values],
             f"{identifier(key.destination)}::bigint" if whole else "",
         )  # fmt: skip
         return f"SELECT count(*), COALESCE(sum({hashed}), 0)::text FROM {rows}"
