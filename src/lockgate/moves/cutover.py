@@ -196,7 +196,7 @@ def _in_one(
         _shrink(move, relay)
         with switch.locked(
             move.home,
-            [off, on],
+            [on, off],  # the one that serves last: its writers wait for one lock, not for two
             "ACCESS EXCLUSIVE",
             _limits(move),
             move.rng,

@@ -68,7 +68,7 @@ def start(move: Opened, operator: str) -> str:
     if created:
         barrier += capture.unmark_ddl(move.home, source.oid, target.sql)
     if not move.declared.two_databases:
-        with switch.locked(move.home, [source.oid, target.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
+        with switch.locked(move.home, [target.oid, source.oid], "SHARE ROW EXCLUSIVE", limits, move.rng):
             _register(move, made, source, target, operator, created, unfit)
             move.home.run(barrier)
             _shapes(move)

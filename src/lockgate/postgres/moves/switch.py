@@ -54,7 +54,8 @@ def locked(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
     """A transaction that holds ``mode`` on the tables, with more ``settings`` (SQL) made before it waits; gives the number of attempts. A waiter blocks everybody behind it,
-    so each attempt is short and the pauses between them are longer. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
+    so each attempt is short and the pauses between them are longer. The tables are locked in their order, each within an attempt's time: the one
+    with writers comes last, or they would wait for the others, too. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
     """
     deadline = clock() + limits.patience_seconds
     attempts = 0
