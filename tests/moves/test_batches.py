@@ -3,9 +3,11 @@
 import psycopg
 import pytest
 
+from lockgate.moves.declaration import TargetSide
 from lockgate.postgres.moves import batch
 from lockgate.postgres.moves.mapping import KeyPart, Mapping, Value
 from moves.hand import Hand, make
+from moves.writers import MAKE
 from support.processes import until
 from support.tables import run_sql
 
@@ -75,3 +77,40 @@ def test_the_digest_of_a_batch_is_of_its_keys_too(database):
 
     assert len({digest(row) for row in rows}) == len(rows)
     assert digest([(1, 7)]) != digest([(1, 7), (1, 7)])
+
+
+WATCHED = (
+    "CREATE TABLE seen (state text, waits text)",
+    "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (NEW.state, current_setting('synchronous_commit')); RETURN NULL; END $$",
+    "CREATE TRIGGER see AFTER INSERT OR UPDATE ON lockgate.move_range FOR EACH ROW EXECUTE FUNCTION see()",
+)
+"""Notes how each row of the ledger is committed."""
+
+
+def test_the_ledger_does_not_wait_for_the_disk(database):
+    """In one database neither the claim of a range nor its batch, which writes rows and ledger at once, waits for the disk; what a session commits beside it does."""
+    make(database, ROWS)
+    hand = Hand(database)
+    hand.start()
+    run_sql(database, *WATCHED)
+    assert hand.backfill().complete
+    assert run_sql(database, "SELECT DISTINCT * FROM seen ORDER BY 1") == [("copied", "off"), ("leased", "off")]  # fmt: skip
+    with hand.open() as move:
+        assert move.home.value("SELECT current_setting('synchronous_commit')") == "on"
+
+
+def test_rows_in_another_database_wait_for_the_disk(two):
+    """Across two databases the rows are on the disk before the ledger, which is not, says that they are there."""
+    make(two.source, ROWS)
+    run_sql(
+        two.target,
+        MAKE[0].replace(
+            "PRIMARY KEY", "waits text DEFAULT current_setting('synchronous_commit'), PRIMARY KEY"
+        ),
+    )
+    hand = Hand(two.source, two.target, to=TargetSide("item", "ELSEWHERE", False), one_way=True)
+    hand.start()
+    run_sql(two.source, *WATCHED)
+    assert hand.backfill().complete
+    assert run_sql(two.source, "SELECT DISTINCT * FROM seen ORDER BY 1") == [("copied", "off"), ("leased", "off")]  # fmt: skip
+    assert run_sql(two.target, "SELECT waits, count(*) FROM item GROUP BY 1") == [("on", ROWS)]

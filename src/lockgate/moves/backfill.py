@@ -110,7 +110,7 @@ def claim(move: Opened, mapping: Mapping, rows: int) -> batch.Range | None:
         low, done = ledger.open_cursor(move.home, move.name)
         if done:
             return None
-        move.home.run("SET LOCAL enable_seqscan = off")
+        move.home.run(f"SET LOCAL enable_seqscan = off; {batch.LATER}")
         high = batch.boundary(move.home, mapping, low, rows)
         if high is None:
             ledger.close_cursor(move.home, move.name)
@@ -282,6 +282,7 @@ def backfill(
     if not complete:
         refuse_paused(move.home, move.row())  # by somebody else, while it ran
     watch.see(Held())
+    log.flush(move.home)  # what is told as done is on the disk
     return Backfilled(complete, done.ranges, done.rows, relayed, done.waited)
 
 

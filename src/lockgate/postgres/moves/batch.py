@@ -21,6 +21,11 @@ KEPT = "SET LOCAL work_mem = '32MB'"
 """The rows of a batch are read once and used twice, to insert and to digest; as long as they fit they need no file."""
 
 
+LATER = "SET LOCAL synchronous_commit = off"
+"""What the ledger says of a range may lose its last moment in a crash, together with all that was committed behind it: the range is copied once
+more then. So its commits do not wait for the disk; the target's of another database do, before the ledger hears of them."""
+
+
 class Range(NamedTuple):
     """Keys above ``low`` (None: from the beginning) up to and including ``high``, as texts."""
 
@@ -101,7 +106,7 @@ def copy_range(
         if mapping.same_database:
             with origin.transaction():
                 origin.run(f"SELECT pg_advisory_xact_lock_shared({lock_key(mapping.move, 'apply')})")
-                origin.run(f"SET LOCAL lockgate.feed = '{mapping.move}'")
+                origin.run(f"SET LOCAL lockgate.feed = '{mapping.move}'; {LATER}; {KEPT}")
                 copied = _in_one(mapping, origin, piece, parameters, references)
                 record(origin, mapping, piece, copied, ledger, owner, begin)
                 point("move:batch:commit")
@@ -118,7 +123,9 @@ def copy_range(
                 copied = _across(mapping, read, destination, piece, parameters, references)
             point("move:batch:destination-commit")
         # Killed here, the range is copied and the ledger does not know: it is copied once more, and inserts nothing.
-        record(origin, mapping, piece, copied, ledger, owner, begin)
+        with origin.transaction():
+            origin.run(LATER)
+            record(origin, mapping, piece, copied, ledger, owner, begin)
         return copied
     except ServerError as error:
         if error.sqlstate[:2] in DATA_ERRORS:
@@ -134,7 +141,6 @@ def _in_one(
     # A row that changes before the next statement may have other inputs: then that one fails, and the range is copied again.
     made.fill(link, m, f"WHERE {where}", *parameters)
     digest = m.digest("s")
-    link.run(KEPT)
     rows_source, digest_source = link.rows(
         f"WITH s AS MATERIALIZED (SELECT {m.select} FROM {m.origin} WHERE {where}),"
         f" put AS (INSERT INTO {m.destination} ({m.columns}) OVERRIDING SYSTEM VALUE SELECT * FROM s{_unless_there(link, m, piece, parameters)})"
