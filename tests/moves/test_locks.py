@@ -1,10 +1,12 @@
 """Whom the locks of a move hold up."""
 
 import threading
+import time
 
 import psycopg
 import pytest
 
+from lockgate.moves.cutover import _keep_small
 from lockgate.moves.declaration import TargetSide
 from moves.hand import Hand, make
 from support.processes import until
@@ -36,3 +38,46 @@ def test_who_holds_the_target_holds_no_writer(database):
                 holder.rollback()
                 thread.join()
     assert hand.stage == "rolled_back"
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_what_is_written_while_the_lock_is_not_had_is_drained_before_it(two, across):
+    """While a session holds the serving table, what writers leave in the outbox is applied between the attempts for the lock, and nothing of it is left to do while writers wait."""
+    make(two.source, 300)
+    hand = Hand(two.source, two.target if across else None).with_limits(lock_attempt_ms=100)
+    hand.there()
+    turned: list = []
+    thread = threading.Thread(target=lambda: turned.append(hand.cutover()))
+    with psycopg.connect(two.source) as holder:
+        holder.execute("UPDATE item SET v = 'held' WHERE u = 1")
+        thread.start()
+        try:
+            tried = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'item'::regclass"
+            until(lambda: run_sql(two.source, tried))
+            run_sql(two.source, "UPDATE item SET v = 'late' WHERE u > 200")
+            until(lambda: run_sql(two.source, "SELECT count(*) FROM lockgate.outbox_items_forward") == [(0,)])
+        finally:
+            holder.rollback()
+            thread.join()
+    assert (turned[0].attempts > 1, turned[0].drained) == (True, 0)
+    serving = two.target if across else two.source
+    assert run_sql(serving, "SELECT count(*) FROM item WHERE v = 'late'") == [(100,)]
+
+
+def test_who_holds_the_table_against_readers_is_not_waited_for(database):
+    """A session that lets nobody even read the serving table holds up an attempt to drain for the time of one for the lock; the settings of the session stay, and nothing is lost."""
+    make(database, 300)
+    hand = Hand(database)
+    hand.there()
+    with hand.open() as move, psycopg.connect(database) as holder:
+        run_sql(database, "UPDATE item SET v = 'late' WHERE u = 7")
+        relay = move.relay(move.layout(move.row()).forward)
+        holder.execute("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
+        with relay.exclusive():
+            begin = time.monotonic()
+            _keep_small(move, relay)
+            assert time.monotonic() - begin < 20  # PostgreSQL's own limit here is 30 s
+        assert (relay.backlog(), move.home.in_transaction) == (1, False)
+        assert move.home.value("SELECT current_setting('lock_timeout')") == "30s"
+    assert hand.cutover().serves == "target"
+    assert run_sql(database, "SELECT v FROM item WHERE u = 7") == [("late",)]

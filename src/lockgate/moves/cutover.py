@@ -20,11 +20,13 @@ from lockgate.moves.reconcile import refuse_incomplete
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.row_security import security_problems
 from lockgate.moves.stages import Stage, why
+from lockgate.postgres.link import PINNED
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
 from lockgate.postgres.relation import Relation
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
 
@@ -201,6 +203,7 @@ def _in_one(
             _limits(move),
             move.rng,
             settings=f"SET LOCAL lockgate.feed = '{move.name}'",
+            between=lambda: _keep_small(move, relay),
             clock=clock,
         ) as attempts:
             begin = clock()
@@ -242,6 +245,26 @@ def _shrink(move: Opened, relay: Relay) -> None:
         "MOVE_LOCK",
         next="Cut over at a quieter time, or raise limits.outbox_rows.",
     )
+
+
+def _keep_small(move: Opened, relay: Relay) -> None:
+    """Take away what was written while an attempt for the lock failed and was slept over: every entry that is left is applied while writers wait.
+
+    Who holds the table so that nobody may even read it lets nothing pile up, and is not waited for here.
+    """
+    limits = move.declared.limits
+    links = (relay.origin, relay.destination)
+    try:
+        for link in links:
+            link.run(f"SET lock_timeout = '{limits.lock_attempt_ms}ms'")
+        relay.drain(limits.relay_rows, until=limits.outbox_rows, most=50, seconds=1)
+    except ServerError as error:
+        if error.sqlstate != "55P03":
+            raise
+    finally:
+        for link in links:
+            if link.alive:
+                link.run(f"SET lock_timeout = '{PINNED['lock_timeout']}'")
 
 
 def _write(
@@ -337,8 +360,8 @@ def _across(
                     )
             serving = switch.fresh(serving_link, off)
             with switch.locked(
-                serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
-            ) as attempts:
+                serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, between=lambda: _keep_small(move, relay), clock=clock
+            ) as attempts:  # fmt: skip
                 begin = clock()
                 serving_link.run(
                     capture.unbarrier_ddl(move.name, serving.sql)

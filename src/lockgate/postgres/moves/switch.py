@@ -50,12 +50,14 @@ def locked(
     rng: random.Random,
     *,
     settings: str = "",
+    between: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
     """A transaction that holds ``mode`` on the tables, with more ``settings`` (SQL) made before it waits; gives the number of attempts. A waiter blocks everybody behind it,
     so each attempt is short and the pauses between them are longer. The tables are locked in their order, each within an attempt's time: the one
-    with writers comes last, or they would wait for the others, too. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
+    with writers comes last, or they would wait for the others, too. ``between`` is called before each attempt but the first, outside of any
+    transaction: for what piles up while others hold the tables, and would have to be done under the lock. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
     """
     deadline = clock() + limits.patience_seconds
     attempts = 0
@@ -81,6 +83,7 @@ def locked(
                     "MOVE_LOCK", details={"attempts": attempts, "holders": holders},
                 ) from None  # fmt: skip
         sleep(limits.attempt_ms / 1000 * (1 + rng.random()) * min(attempts, 8))
+        between()
     try:
         yield attempts
         point("move:switch:commit")
