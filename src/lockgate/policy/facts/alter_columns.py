@@ -128,7 +128,7 @@ def fills_rows(draft: Draft, column: w.Column) -> bool:
         return True
     state = draft.schema.user_type(column.type)
     # An array of a domain is no domain: without a default there is nothing to check.
-    if state is not None and state.kind == "domain" and state.constrained and not column.type.array:
+    if state is not None and state.kind == "domain" and not column.type.array and draft.schema.checked(state):
         return True
     default = _default(draft, column)
     return default is not None and not column.generated and is_volatile(default, draft.schema)

@@ -408,6 +408,25 @@ class Schema(Struct):
         asking = [at.name for at in owner.columns.values() if at.sequence == sequence] if owner else []
         return state.owner_column or (asking[0] if asking else "")
 
+    def checked(self, state: UserType) -> bool:
+        """Whether values must be checked when they become this domain, by its constraints or by those of one below it."""
+        return any(one.constrained for one in self._domains(state))
+
+    def base_of(self, state: UserType) -> TypeName | None:
+        """What values of a domain are stored as, with its length, through all domains below it."""
+        *_, last = self._domains(state)
+        return last.base
+
+    def _domains(self, state: UserType) -> list[UserType]:
+        """A domain and those that it is made of."""
+        found = [state]
+        while (base := found[-1].base) is not None and not base.array:
+            below = self.user_type(base)
+            if below is None or below.kind != "domain" or below in found:
+                break
+            found.append(below)
+        return found
+
     def tables_of_type(self, type_key: str) -> list[str]:
         """The tables made OF a composite type."""
         return [key for key, state in self.relations.items() if state.of_type == type_key]

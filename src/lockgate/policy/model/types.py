@@ -82,8 +82,8 @@ def _step_rewrites(schema: Schema, source: TypeName, target: TypeName) -> bool:
         return False
     # A domain value is stored as its base type; becoming a constrained domain means checking every row.
     if target_state is not None and target_state.kind == "domain":
-        base = target_state.base
-        if base is None or target_state.constrained:
+        base = schema.base_of(target_state)
+        if base is None or schema.checked(target_state):
             return True
         return _step_rewrites(schema, source, base)
     if source_state is not None and source_state.kind == "domain" and source_state.base is not None:

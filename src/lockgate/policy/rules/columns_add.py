@@ -193,8 +193,14 @@ def constrained_domain(subject: Subject) -> Iterator[Hit]:
     if column is None:
         return
     state = subject.schema.user_type(column.type)
-    if state is not None and state.kind == "domain" and state.constrained:
-        base = type_sql(state.base) if state.base else "…"
+    if (
+        state is not None
+        and state.kind == "domain"
+        and not column.type.array
+        and subject.schema.checked(state)
+    ):
+        below = subject.schema.base_of(state)
+        base = type_sql(below) if below else "…"
         yield Hit(
             f"the domain {state.key} has constraints, so {subject.key} is written again",
             f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {base};",
