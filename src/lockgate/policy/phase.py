@@ -21,8 +21,29 @@ _DROPS = {
     "procedure",
     "foreign_table",
     "owned",
+    "aggregate",
+    "routine",
+    "operator",
+    "cast",
+    "collation",
 }
-_RENAMES = {"table", "view", "matview", "column", "type", "schema", "sequence", "attribute", "function"}
+_RENAMES = {
+    "table",
+    "view",
+    "matview",
+    "column",
+    "type",
+    "schema",
+    "sequence",
+    "attribute",
+    "function",
+    "domain",
+    "procedure",
+    "routine",
+    "aggregate",
+    "foreign_table",
+    "collation",
+}
 
 
 def takes_away(statement: w.Statement, facts: Facts, schema: Schema, file: int) -> str:

@@ -23,6 +23,7 @@ from lockgate.policy.rules import indexes as indexes
 from lockgate.policy.rules import indexes_change as indexes_change
 from lockgate.policy.rules import indexes_design as indexes_design
 from lockgate.policy.rules import locking as locking
+from lockgate.policy.rules import names_taken as names_taken
 from lockgate.policy.rules import objects as objects
 from lockgate.policy.rules import repository as repository
 from lockgate.policy.rules import routines as routines

@@ -87,7 +87,7 @@ def _renaming(subject: Subject, word: w.Rename) -> str:
     Hazard(
         id="col-type-rewrite",
         name="Type change that writes the table again",
-        detects="ALTER COLUMN … TYPE where the old and the new type do not share their bytes.",
+        detects="ALTER COLUMN … TYPE where the old and the new type do not share their bytes, or SET EXPRESSION of a stored generated column.",
         effect="The table and all its indexes are written again while nobody can use it.",
         lock=_AX,
         by_size=True,
@@ -97,15 +97,23 @@ def _renaming(subject: Subject, word: w.Rename) -> str:
         bad="ALTER TABLE orders ALTER COLUMN qty TYPE bigint;",
         good="ALTER TABLE orders ALTER COLUMN code TYPE varchar(20);",
     ),
-    on=w.AlterType,
+    on=(w.AlterType, w.SetExpression),
 )
 def type_rewrite(subject: Subject) -> Iterator[Hit]:
     """The model knows the source type; a table it does not know is said to be rewritten."""
     action = subject.action
-    assert isinstance(action, w.AlterType)
+    assert isinstance(action, w.AlterType | w.SetExpression)
     if subject.new:
         return
     column = subject.table.columns.get(action.column) if subject.table is not None else None
+    if isinstance(action, w.SetExpression):
+        # A virtual one is computed when it is read.
+        if action.expression is not None and (column is None or column.generated != "v"):
+            yield Hit(
+                f"SET EXPRESSION of {action.column} writes {subject.key} and its indexes again",
+                relation=subject.key,
+            )
+        return
     if column is not None and not rewrites(subject.schema, column, action):
         return
     before = column.type.name if column is not None else "a type that no file shows"

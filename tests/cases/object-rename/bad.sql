@@ -1,0 +1,1 @@
+ALTER VIEW order_list RENAME TO purchases;
