@@ -378,6 +378,15 @@ class Schema(Struct):
             return []
         return [self.indexes[name] for name in relation.indexes if name in self.indexes]
 
+    def excludes(self, key: str) -> bool:
+        """Whether an index is that of an exclusion constraint, which nothing builds concurrently."""
+        index = self.indexes.get(key)
+        table = self.relations.get(index.table) if index is not None and index.constraint else None
+        constraint = (
+            table.constraints.get(index.constraint) if table is not None and index is not None else None
+        )
+        return constraint is not None and constraint.kind == "exclude"
+
     def indexes_reading(self, key: str, column: str) -> list[Index]:
         """The indexes of a relation that read ``column``."""
         return [index for index in self.indexes_of(key) if column in index.reads]

@@ -10,6 +10,7 @@ from lockgate.policy.model.spelling import quote, quoted, spelled, type_sql
 from lockgate.policy.model.types import rewrites
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.each_partition import OFF, index_on_each
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -94,13 +95,16 @@ def drop_index_lost(subject: Subject) -> Iterator[Hit]:
         return
     for index in subject.schema.indexes_reading(subject.key, action.column):
         rest = [name for name in index.columns if name not in ("", action.column)]
-        if rest:
-            unique = "UNIQUE " if index.unique else ""
+        others = [name for name in index.reads if name != action.column]
+        if rest or (others and len(index.columns) > 1):
+            # Keys that were unique together are not so each: what is left is no unique index.
             name = joined(bare(subject.key), joined_columns(rest), "idx")
+            build = f"{OFF}CREATE INDEX CONCURRENTLY {quote(name)} ON {subject.sql} ({quoted(rest)});"
+            if subject.table is not None and subject.table.kind == "p":
+                build = index_on_each(subject.schema, subject.key, name, f"({quoted(rest)})")
             yield Hit(
                 f"the index {index.key} on ({', '.join(name or '…' for name in index.columns)}) goes with {action.column}",
-                f"-- lockgate: transaction=off\nCREATE {unique}INDEX CONCURRENTLY {quote(name)} ON {subject.sql} "
-                f"({quoted(rest)});",
+                build if rest else "",
                 subject.key,
             )
 

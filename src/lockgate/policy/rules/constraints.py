@@ -7,6 +7,7 @@ from lockgate.policy.judging import Tree
 from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.each_partition import foreign_key, key_on_each
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -32,7 +33,7 @@ def _named(constraint: w.Constraint, default: str) -> str:
     Hazard(
         id="con-fk-validating",
         name="Foreign key checked while it is added",
-        detects="ADD FOREIGN KEY without NOT VALID.",
+        detects="ADD FOREIGN KEY without NOT VALID; before PostgreSQL 18, on a partitioned table, also with it, as the server refuses it.",
         effect="Writes to both tables wait while both are read.",
         lock="ShareRowExclusiveLock on both tables",
         workaround="Add it as NOT VALID, then VALIDATE CONSTRAINT in a later file.",
@@ -47,14 +48,24 @@ def _named(constraint: w.Constraint, default: str) -> str:
 def fk_validating(subject: Subject) -> Iterator[Hit]:
     """A foreign key that is proved at once."""
     constraint = _added(subject, "foreign")
-    if constraint is None or constraint.references is None or constraint.not_valid or not constraint.enforced:
+    if constraint is None or constraint.references is None or not constraint.enforced:
         return
     other = subject.schema.resolve(constraint.references)
     name = _named(constraint, joined(bare(subject.key), joined_columns(constraint.columns), "fkey"))
+    version = subject.options.server.version
+    if version < 18 and subject.table is not None and subject.table.kind == "p":
+        yield Hit(
+            f"PostgreSQL {version} refuses a NOT VALID foreign key on the partitioned table {subject.key}"
+            if constraint.not_valid
+            else f"writes to {subject.key} and {other} wait while every row of {subject.key} is checked",
+            key_on_each(subject.schema, subject.table, name, constraint, other),
+            "" if constraint.not_valid else subject.key,
+        )
+    if constraint.not_valid or (version < 18 and subject.table is not None and subject.table.kind == "p"):
+        return
     yield Hit(
         f"writes to {subject.key} and {other} wait while every row of {subject.key} is checked",
-        f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} FOREIGN KEY ({quoted(constraint.columns)}) "
-        f"REFERENCES {spelled(other)} NOT VALID;\n-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};",
+        f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} {foreign_key(constraint, other)} NOT VALID;\n-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};",
         subject.key,
     )
 

@@ -9,6 +9,7 @@ from lockgate.policy.model.schema import Relation, Schema
 from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.model.volatility import VOLATILE
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.each_partition import OFF, index_on_each
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.lexing import parted
@@ -180,14 +181,17 @@ def fk_no_index(tree: Tree) -> Iterator[tuple[File, Hit]]:
                 if there and not _led(tree.schema, state, constraint.columns):
                     columns = ", ".join(constraint.columns)
                     name = joined(bare(state.key), joined_columns(constraint.columns), "idx")
+                    keys = f"({quoted(constraint.columns)})"
+                    build = f"{OFF}CREATE INDEX CONCURRENTLY {quote(name)} ON {spelled(state.key)} {keys};"
+                    if state.kind == "p":
+                        build = index_on_each(tree.schema, state.key, name, keys)
                     quiet = state.created_file == file.number or 0 <= state.rows < tree.options.small_rows
                     yield (
                         file,
                         Hit(
                             f"a DELETE on {tree.schema.resolve(constraint.references)} reads all of {state.key}: "
                             f"no index begins with ({columns})",
-                            "-- lockgate: transaction=off\n"
-                            f"CREATE INDEX CONCURRENTLY {quote(name)} ON {spelled(state.key)} ({quoted(constraint.columns)});",
+                            build,
                             state.key,
                             severity=INFO if quiet else "",
                             line=judged.line,

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, Hazard
-from lockgate.policy.model.names import bare, clipped, joined, joined_columns, made_up
-from lockgate.policy.model.spelling import beside, in_words, keys_sql, made_name, quote, spelled
+from lockgate.policy.model.names import bare, joined, joined_columns
+from lockgate.policy.model.schema import Schema
+from lockgate.policy.model.spelling import in_words, keys_sql, made_name, spelled
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.each_partition import index_on_each
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -72,20 +74,9 @@ def partitioned_parent(subject: Subject) -> Iterator[Hit]:
     children = subject.schema.descendants(subject.key)
     columns = [key.column for key in word.keys if key.column]
     name = word.name or joined(bare(subject.key), joined_columns(columns), "idx")
-    own: dict[str, str] = {}
-    for child in children:
-        plain = f"{bare(child)}_{name}"
-        fits = clipped(plain) == plain
-        own[child] = plain if fits else made_up(bare(child), name, "idx", own.values())
-    steps = [f"CREATE INDEX {quote(name)} ON ONLY {subject.sql} (…);"]
-    steps += [f"CREATE INDEX CONCURRENTLY {quote(own[child])} ON {spelled(child)} (…);" for child in children]
-    steps += [
-        f"ALTER INDEX {beside(subject.key, name)} ATTACH PARTITION {beside(child, own[child])};"
-        for child in children
-    ]
     yield Hit(
         f"writes to {subject.key} and its {len(children)} partitions wait while the index is built on each of them",
-        "\n".join(steps),
+        index_on_each(subject.schema, subject.key, name, f"({keys_sql(word)})", unique=word.unique),
         subject.key,
     )
 
@@ -118,11 +109,20 @@ def drop_blocking(subject: Subject) -> Iterator[Hit]:
         table = index.table if index is not None else ""
         if table and subject.is_new(table):
             continue
-        yield Hit(
-            f"all access to {table or 'the table of ' + key} waits while {key} is dropped",
-            f"In a file of its own, with -- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {in_words(name, key)};",
-            table,
-        )
+        fix = f"In a file of its own, with -- lockgate: transaction=off\nDROP INDEX CONCURRENTLY {in_words(name, key)};"
+        if index is not None and (index.parent or index.constraint):
+            fix = ""  # the server refuses either form
+        elif index is not None and _split(subject.schema, table):
+            fix = (
+                "PostgreSQL has no concurrent drop of a partitioned index. In a file of its own, so that the lock is "
+                f"held for a moment only:\nDROP INDEX {in_words(name, key)};"
+            )
+        yield Hit(f"all access to {table or 'the table of ' + key} waits while {key} is dropped", fix, table)
+
+
+def _split(schema: Schema, table: str) -> bool:
+    state = schema.relations.get(table)
+    return state is not None and state.kind == "p"
 
 
 @rule(
@@ -146,8 +146,25 @@ def reindex_blocking(subject: Subject) -> Iterator[Hit]:
     word = subject.statement
     assert isinstance(word, w.Reindex)
     if not word.concurrently and not subject.is_new(subject.key):
-        what = f"{word.kind.upper()} CONCURRENTLY {subject.sql}"
-        yield Hit(f"writes wait while {subject.key} is indexed again", f"REINDEX {what};", subject.key)
+        yield Hit(f"writes wait while {subject.key} is indexed again", _again(subject, word), subject.key)
+
+
+def _again(subject: Subject, word: w.Reindex) -> str:
+    """The concurrent form. It refuses the index of an exclusion constraint, and passes over it in a table."""
+    schema = subject.schema
+    below = schema.index_descendants(subject.key) if word.kind == "index" else ()
+    keys = [subject.key, *below]
+    if word.kind == "table":
+        keys = [name for at in (subject.key, *schema.descendants(subject.key)) if at in schema.relations for name in schema.relations[at].indexes]  # fmt: skip
+    plain = [at for at in keys if not schema.excludes(at)]
+    fix = f"In a file of its own, with -- lockgate: transaction=off\nREINDEX {word.kind.upper()} CONCURRENTLY {subject.sql};"
+    if len(plain) == len(keys):
+        return fix
+    left = "\n".join(f"REINDEX INDEX {spelled(at)};" for at in keys if at not in plain)
+    more = "\n".join(f"REINDEX INDEX CONCURRENTLY {spelled(at)};" for at in plain)
+    return f"The index of an exclusion constraint is built again in a window only:\n{left}" + (
+        f"\n-- others, each in a file of its own:\n-- lockgate: transaction=off\n{more}" if more else ""
+    )
 
 
 def _concurrent(word: w.Statement) -> bool:
