@@ -14,7 +14,18 @@ class Closure:
     locked (the other side of a foreign key, the parent of a partition, the table of an index).
     """
 
-    __slots__ = ("columns", "constraints", "gone", "guards", "sampled", "schema", "touched", "types")
+    __slots__ = (
+        "columns",
+        "constraints",
+        "domains",
+        "gone",
+        "guards",
+        "sampled",
+        "schema",
+        "touched",
+        "triggers",
+        "types",
+    )
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -24,6 +35,9 @@ class Closure:
         self.columns: list[tuple[str, str]] = []
         self.types: list[str] = []
         self.guards: list[tuple[str, str]] = []
+        self.triggers: list[tuple[str, str]] = []
+        # Domains that lose a check.
+        self.domains: list[str] = []
         # Tables that only lose extended statistics.
         self.sampled: list[str] = []
 
@@ -177,6 +191,12 @@ class Closure:
             for other in list(state.columns.values()):
                 if column in other.reads and (table, other.name) not in self.columns:
                     self.column(table, other.name, cascade=True, only=only)
+            for label, guard in state.guards.items():
+                if guard.rule is None and column in guard.columns and (table, label) not in self.guards:
+                    self.guards.append((table, label))
+            for trigger in state.triggers.values():
+                if column in trigger.columns or column in trigger.reads:
+                    self.triggers.append((table, trigger.name))
         for child in state.children:
             child_state = self.schema.relations.get(child)
             if child_state is None or column not in child_state.columns:
@@ -189,8 +209,10 @@ class Closure:
     def function(self, name: str) -> None:
         """A function by its plain name: whatever calls it goes, and the table of what goes is locked."""
         for key, state in list(self.schema.relations.items()):
-            if any(trigger.function == name for trigger in state.triggers.values()):
-                self.touched[key] = None
+            for trigger in state.triggers.values():
+                if trigger.function == name:
+                    self.touched[key] = None
+                    self.triggers.append((key, trigger.name))
             if calls(state.functions, name):
                 self.relation(key, cascade=True)
             for column in list(state.columns.values()):
@@ -205,6 +227,19 @@ class Closure:
             if calls(index.functions, name):
                 self.index(key)
         self._guards(self.schema.guards_with(function=name))
+        for key, made in self.schema.types.items():
+            if made.kind == "domain" and calls(made.functions, name):
+                self.domains.append(key)
+
+    def collation(self, name: str) -> None:
+        """A collation by its plain name: the columns that sort by it, and the indexes that say so themselves."""
+        for key, state in list(self.schema.relations.items()):
+            for column in list(state.columns.values()):
+                if column.collation == name:
+                    self.column(key, column.name, cascade=True)
+        for key, index in list(self.schema.indexes.items()):
+            if any(order.split(" ")[0] == name for order in index.orders):
+                self.index(key)
 
     def owned(self, role: str) -> None:
         """DROP OWNED: what the role owns, and the policies that are for it."""
@@ -265,6 +300,8 @@ def closure_of(
             _whole_schema(closure, name.name)
         elif kind in ("function", "procedure", "routine", "aggregate") and cascade:
             closure.function(name.name)
+        elif kind == "collation" and cascade:
+            closure.collation(name.name)
         elif kind == "owned":
             closure.owned(name.name)
         elif kind == "extension" and cascade:

@@ -19,6 +19,10 @@ def forget(schema: Schema, closure: Closure) -> None:
         state = schema.relations.get(table)
         if state is not None:
             forget_guard(state, label)
+    for table, name in closure.triggers:
+        state = schema.relations.get(table)
+        if state is not None:
+            state.triggers.pop(name, None)
     for table, name in closure.constraints:
         _forget_constraint(schema, table, name)
     for table, column in closure.columns:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.judging import Tree
-from lockgate.policy.model.drops import closure_of
+from lockgate.policy.model.drops import Closure, closure_of
 from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.replay_alter import SELF
+from lockgate.policy.model.schema import Schema
 from lockgate.policy.model.spelling import in_words, qualified, quote, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
@@ -21,7 +22,7 @@ _RELATIONS = {"table": "TABLE", "view": "VIEW", "matview": "MATERIALIZED VIEW", 
     Hazard(
         id="tab-drop-cascade",
         name="Drop that takes others with it",
-        detects="DROP … CASCADE of a table, view, sequence, type, domain or schema that others depend on.",
+        detects="DROP … CASCADE of a table, view, sequence, type, domain, function, collation or schema that others depend on, or DROP CONSTRAINT … CASCADE of a key that foreign keys point to.",
         effect="Everything that depends on it goes too or loses a column or key, unnamed and locked.",
         lock=f"{_AX} on all of them",
         workaround="Drop what depends on it by name first, then drop without CASCADE.",
@@ -31,11 +32,14 @@ _RELATIONS = {"table": "TABLE", "view": "VIEW", "matview": "MATERIALIZED VIEW", 
         bad="-- lockgate: phase=contract\nDROP TABLE orders CASCADE;",
         good="-- lockgate: phase=contract\nDROP VIEW order_list;\nDROP TABLE orders;",
     ),
-    on=w.Drop,
+    on=(w.Drop, w.DropConstraint),
 )
 def drop_cascade(subject: Subject) -> Iterator[Hit]:
     """What CASCADE takes beyond what is named."""
     word = subject.statement
+    if isinstance(subject.action, w.DropConstraint):
+        yield from _keys_taken(subject, subject.action)
+        return
     assert isinstance(word, w.Drop)
     if not word.cascade or word.kind in ("index", "trigger", "rule", "policy", "extension", "owned"):
         return
@@ -46,6 +50,12 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
     gone = [key for key in gone if not subject.is_new(key)]
     lost = [f"{table}.{column}" for table, column in every.columns if table not in every.gone]
     lost += [f"constraint {name} of {table}" for table, name in every.constraints if table not in every.gone]
+    lost += [f"{label} of {table}" for table, label in every.guards if table not in every.gone]
+    lost += [f"trigger {name} of {table}" for table, name in every.triggers if table not in every.gone]
+    lost += [f"a check of the domain {key}" for key in every.domains if key not in every.types]
+    lost += [
+        f"index {key}" for key in every.gone if key not in alone.gone and _stands_alone(schema, key, every)
+    ]
     for name in word.names if word.kind == "schema" and not gone else ():
         if schema.schemas.get(name.name, -1) != subject.file.number:
             yield Hit(
@@ -66,6 +76,32 @@ def drop_cascade(subject: Subject) -> Iterator[Hit]:
                 [*drops, f"DROP {_RELATIONS.get(word.kind, word.kind.upper().replace('_', ' '))} {names};"]
             ),
         )
+
+
+def _stands_alone(schema: Schema, key: str, every: Closure) -> bool:
+    """Whether an index goes by itself: its table stays, and so do all its columns."""
+    index = schema.indexes.get(key)
+    if index is None or index.constraint or index.parent or index.table in every.gone:
+        return False
+    return not any((index.table, column) in every.columns for column in index.reads)
+
+
+def _keys_taken(subject: Subject, action: w.DropConstraint) -> Iterator[Hit]:
+    """The foreign keys of other tables that go with a key."""
+    if not action.cascade or subject.new:
+        return
+    closure = Closure(subject.schema)
+    closure.constraint(subject.key, action.name)
+    family = {subject.key, *subject.schema.descendants(subject.key)}
+    lost = [(table, name) for table, name in closure.constraints if table not in family]
+    if lost:
+        drops = [
+            f"ALTER TABLE {spelled(table)} DROP CONSTRAINT {quote(name)};"
+            for table, name in dict.fromkeys(lost)
+        ]
+        told = ", ".join(f"constraint {name} of {table}" for table, name in dict.fromkeys(lost))
+        drops.append(f"ALTER TABLE {subject.sql} DROP CONSTRAINT {quote(action.name)};")
+        yield Hit(f"CASCADE also takes {told}", "\n".join(drops))
 
 
 @rule(
