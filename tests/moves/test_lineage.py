@@ -1,6 +1,7 @@
 """What a created table takes over from its source beside columns, and what hangs on a source and would not follow: told by the plan."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 
 from lockgate.moves.declaration import TargetSide
 from moves.hand import Hand
+from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
@@ -111,3 +113,43 @@ def test_publications_and_privileges_are_told(database: str, reader: str, given:
     assert "ALTER PUBLICATION told ADD TABLE item" in told[0]
     lacking = [n for n in planned.notes if "lacks privileges" in n]
     assert lacking == ([f"item_new lacks privileges that item gives: SELECT (id) to {reader}, SELECT (tenant) to {reader}, UPDATE (v) to {reader}"] if given else [])  # fmt: skip
+
+
+def test_foreign_keys_wait_for_the_end(tmp_path: Path, database: str):
+    """The note on foreign keys says when one may be added, before the start and after it: not before the end of the move, and behind it the migration runs."""
+    project = Project(tmp_path, database)
+    run_sql(
+        database,
+        "CREATE TABLE parent (id bigint PRIMARY KEY)",
+        "INSERT INTO parent SELECT generate_series(1, 10)",
+        "CREATE TABLE item (id bigint PRIMARY KEY, p bigint CONSTRAINT item_p REFERENCES parent)",
+        "INSERT INTO item SELECT g, 1 + g % 10 FROM generate_series(1, 100) g",
+    )
+    hand = Hand(database)
+    told = [n for n in hand.plan().notes if "foreign keys of item (item_p)" in n]
+    assert "until lockgate move finish items" in told[0]
+    hand.there()
+    assert [n for n in hand.plan().notes if "foreign keys of item (item_p)" in n] == told
+    hand.cutover()
+    hand.finish(now=True)
+    project.write("key", "ALTER TABLE item ADD CONSTRAINT item_p_new FOREIGN KEY (p) REFERENCES parent NOT VALID;\n")  # fmt: skip
+    project.ok("up", "up")
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_types_of_another_database(database: str, databases: Callable[[], str], create: bool):
+    """A type that the target's database has not, or an enumerated one without a label, is a problem of the plan that names column and type."""
+    other = databases()
+    table = "CREATE TABLE item (id bigint PRIMARY KEY, m mood, many mood[])"
+    run_sql(database, "CREATE TYPE mood AS ENUM ('good', 'bad')", table, "INSERT INTO item VALUES (1, 'bad', '{good}')")  # fmt: skip
+    side: dict[str, Any] = {"to": TargetSide("item", "ELSEWHERE", create)}
+    if create:
+        (problem,) = Hand(database, other, **side).plan().problems
+        assert "item.m, many is of the type public.mood, which the target's database has not" in problem["what"]  # fmt: skip
+    run_sql(other, "CREATE TYPE mood AS ENUM ('good')", *([] if create else [table]))
+    (problem,) = Hand(database, other, **side).plan().problems
+    assert "has not the labels bad in the target's database" in problem["what"]
+    run_sql(other, "ALTER TYPE mood ADD VALUE 'bad'")
+    hand = Hand(database, other, **side)
+    assert hand.plan().problems == []
+    hand.there()

@@ -52,5 +52,16 @@ def lineage_notes(around: Surroundings, here: Relation, there: Relation, theirs:
     return notes
 
 
+def lacking_keys(names: Collection[str], source: str, move: str, *, created: bool) -> list[str]:
+    """Foreign keys of the source that the target has not. On a target that does not serve one would be looked at by each writer of the table that it points at, so none is added before the end."""
+    if not names:
+        return []
+    why = "are not copied to a created table" if created else "are not on the target"
+    return [
+        f"foreign keys of {source} ({', '.join(names)}) {why}: until lockgate move finish {move} nothing but the move checks them, at the proof, the cutover and the end, and up refuses to add any (MOVE_FROZEN)."
+        f" A migration adds them after it: ALTER TABLE {source} ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT"
+    ]
+
+
 def _cut(relation: Relation) -> str:
     return f"partitioned by {relation.partition_key}" if relation.partition_key else "one plain table"

@@ -18,7 +18,7 @@ from lockgate.moves.layout import (
     owned_problems,
     surroundings_problems,
 )
-from lockgate.moves.lineage import lineage_notes, lineage_problems
+from lockgate.moves.lineage import lacking_keys, lineage_notes, lineage_problems
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
@@ -26,7 +26,9 @@ from lockgate.moves.references import references, unanswerable
 from lockgate.moves.row_security import role_problems, security_problems
 from lockgate.moves.stages import OVER
 from lockgate.moves.strictness import stricter
-from lockgate.postgres.moves import ledger, log, switch
+from lockgate.moves.types_there import type_problems
+from lockgate.postgres.moves import capture, ledger, log, switch
+from lockgate.postgres.moves.dangling import foreign_keys
 from lockgate.postgres.moves.in_place import sync_of
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.queries import query
@@ -58,6 +60,9 @@ def plan(move: Opened) -> PlannedInServer:
         problems += unequal
         notes += [p.what for p in judged]
         problems += lineage_problems(declared, around[0], source, target, create=False)
+        given = {(k.columns, k.schema, k.table) for k in foreign_keys(move.far, target.oid)}
+        lacking = [k.name for k in foreign_keys(move.home, source.oid) if k.oid != source.oid and (k.columns, k.schema, k.table) not in given]  # fmt: skip
+        notes += lacking_keys(lacking, source.name, declared.name, created=capture.owned(move.far, target.oid))  # fmt: skip
         notes += lineage_notes(around[0], source, target, around[1])
     else:
         # Its types are qualified only now.
@@ -72,16 +77,16 @@ def plan(move: Opened) -> PlannedInServer:
         roles = _roles(move) if declared.two_databases else None
         problems += role_problems(around_source, source, roles)
         notes += lineage_notes(around_source, source, assumed, None, roles)
-        if around_source.references:
-            notes.append(
-                f"foreign keys of {source.name} ({', '.join(around_source.references)}) are not copied to a created table; add them before the cutover"
-            )
+        notes += lacking_keys(around_source.references, source.name, declared.name, created=True)
         if around_source.triggers:
             notes.append(
                 f"triggers of {source.name} ({', '.join(around_source.triggers)}) are not copied to a created table; create them in the release that switches"
             )
     if declared.two_databases:
         here, there = server_facts(move.home), server_facts(move.far)
+        wanted = {c.name: c.type for c in tables[1].columns}
+        carried = [c for c in tables[0].columns if c.name not in declared.columns and (not target or wanted.get(c.name) == c.type)]  # fmt: skip
+        problems += type_problems(move.home, move.far, carried, source.name)
         if here.same_database(there):
             problems.append(
                 Problem(
