@@ -1,5 +1,6 @@
 """The commands of ``lockgate move`` that look at a move or hand in what was seen: shadow, observe, status."""
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ def observe_command(name: str, delta_s: float, **shared_options: Any) -> None:
 
     session = Session(**shared_options)
     refuse_application()
+    if math.isnan(delta_s):
+        raise click.BadParameter("nan is no measured drift", param_hint="--delta-s")
     with open_move(session, name, "observe") as move:
         reason = observe(move, delta_s)
         result: dict[str, Any] = {"deltaS": delta_s, "aborted": bool(reason)}

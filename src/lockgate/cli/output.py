@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lockgate.errors import ConfigError, LockgateError
+from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.record.reasons import Exit
 from lockgate.record.redact import redact, redact_value
 
@@ -252,7 +252,12 @@ def _did_you_mean(message: str, context: "click.Context | None") -> str:
 
 
 def show_bug(error: Exception) -> Exit:
-    """Print an unexpected error: redacted, with the trace only under ``--verbose``."""
+    """Print an unexpected error: redacted, with the trace only under ``--verbose``. A privilege that is missing is none."""
+    from lockgate.postgres.sqlstate import ServerError
+
+    if isinstance(error, ServerError) and error.sqlstate == "42501":
+        words = {"sqlstate": error.sqlstate}
+        return show_error(Refused(redact(error.message), "PRIVILEGE", state="What was committed before it stands.", details=words))  # fmt: skip
     output = _output()
     trace = redact("".join(traceback.format_exception(error)))
     output.json(

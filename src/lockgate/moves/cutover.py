@@ -97,16 +97,41 @@ def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = t
     )
 
 
-def refuse_broken_feed(move: Opened, row: MoveRow, made: Layout) -> None:
-    """Raise ``MOVE_DIVERGED`` when nothing captures what is written to the target: a rollback would lose it without a trace."""
-    if made.reverse is not None and not capture.has_trigger(
-        move.far, row.target_oid, capture.capture_name(made.reverse)
-    ):
+ENDING = 20
+"""So often it is looked whether a feed whose capture is gone was ended by a ``finish`` that is still at work."""
+
+
+def refuse_broken_feed(move: Opened, row: MoveRow, made: Layout, sleep: Callable[[float], None] = time.sleep) -> None:  # fmt: skip
+    """Raise ``MOVE_DIVERGED`` when nothing captures what is written to the target: a rollback would lose it without a trace.
+
+    ``MOVE_STAGE`` where that is because somebody has ended the move meanwhile.
+    """
+    for _ in range(ENDING):
+        if made.reverse is None or capture.has_trigger(move.far, row.target_oid, capture.capture_name(made.reverse)):  # fmt: skip
+            return
+        now = move.row().stage
+        if now != row.stage:
+            raise Refused(
+                f"the move {move.name} is {now} meanwhile: another command has moved it on", "MOVE_STAGE",
+                details={"stage": now}, next=f"lockgate move status {move.name}",
+            )  # fmt: skip
+        if capture.switched_off(move.far, row.target_oid, capture.capture_name(made.reverse)):
+            break
+        sleep(0.1)
+    if made.reverse is not None:
         raise LockgateError(
             f"the reverse feed of the move {move.name} IS BROKEN: its capture is off, so the old side misses what was written since", "MOVE_DIVERGED",
             state="The target serves. A rollback would lose writes, so there is none.",
-            next=f"Compare both tables: lockgate move verify --source URL --target URL --table {move.declared.source.table}={move.declared.target.table}; lockgate move finish {move.name} --now gives up the way back knowingly.",
+            next=f"Compare both tables: {_comparison(move, row)}; lockgate move finish {move.name} --now gives up the way back knowingly.",
         )  # fmt: skip
+
+
+def _comparison(move: Opened, row: MoveRow) -> str:
+    """The command that compares what serves with the old side, by the names that both have now."""
+    target, source = (f"{r.schema}.{r.name}" for r in reversed(move.relations(row)))
+    near = f"env:{move.places.source.source}" if move.places.source.source.isidentifier() else "env:DATABASE_URL"  # fmt: skip
+    far = f"env:{move.declared.target.url_env}" if move.declared.two_databases else near
+    return f"lockgate move verify --source {far} --target {near} --table {target}={source}"
 
 
 def _back_in_place(move: Opened, row: MoveRow) -> Turned:
@@ -131,6 +156,13 @@ def _refuse_in_place(move: Opened) -> None:
 
 def gate(move: Opened, row: MoveRow) -> None:
     """What has to be so before the switch; raises with the first thing that is not."""
+    if row.stage in (Stage.DUAL_WRITE, Stage.BACKFILLING):
+        copied = row.cursor_done and not ledger.waiting(move.home, move.name)[0]
+        raise Refused(
+            f"the move {move.name} is {row.stage}: " + ("all rows are copied, and not proven equal yet" if copied else "not all rows are copied"), "MOVE_STAGE",
+            details={"stage": row.stage, "wanted": Stage.READY},
+            next=f"lockgate move {'verify' if copied else 'run'} {move.name}, then lockgate move cutover {move.name}",
+        )  # fmt: skip
     if row.stage not in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY):
         why(Stage(row.stage), Stage.READY)
     # Across two databases a switch that was cut off may have opened the target already: then there is only the way to its end.

@@ -47,13 +47,14 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
             mended=f"lockgate move verify {move.name} --repair" if behind else "",
         )  # fmt: skip
     if row.window_open and not now:
+        move.layout(row)  # a changed table bars the way back: that comes first
         raise Refused(
             f"the way back from the move {move.name} is open until {row.rollback_until}",
             "MOVE_WINDOW",
             state=f"The target serves. {old_side(move.far, row)}" if not move.declared.one_way else None,
             next=f"Wait, or lockgate move finish {move.name} --now",
         )
-    made = move.layout(row)
+    made = move.one_way_layout(row) if now else move.layout(row)
     evidence: dict[str, object] = {"now": now, "until": row.rollback_until}
     if made.reverse is not None and not now:
         refuse_broken_feed(move, row, made)
@@ -89,6 +90,12 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
     row = move.row()
     if row.stage == Stage.ABORTED:
         return row
+    if row.stage in (Stage.CUT_OVER, Stage.TAIL):
+        raise Refused(
+            f"the move {move.name} is {row.stage}: it has switched, and what is written since stands in the target", "MOVE_STAGE",
+            state="The target serves; nothing was changed.",
+            next=f"lockgate move finish {move.name} --now ends it there." if move.declared.one_way else f"lockgate move rollback {move.name} lets the source serve again; lockgate move abort {move.name} then takes the move down.",
+        )  # fmt: skip
     why(Stage(row.stage), Stage.ABORTED)
     if row.switching:
         raise Refused(

@@ -12,6 +12,7 @@ import msgspec
 from lockgate.errors import ConfigError, LockgateError, Refused
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
+from lockgate.moves.stages import Stage
 from lockgate.postgres.link import Link, refusal
 from lockgate.postgres.moves import capture, ledger, log
 from lockgate.postgres.moves.frozen import other_moves
@@ -25,6 +26,7 @@ from lockgate.postgres.quoting import literal
 from lockgate.postgres.relation import Relation, describe
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
+from lockgate.postgres.wire import ConnectionLost
 
 PATH = "SET SESSION search_path = pg_catalog, pg_temp"
 
@@ -140,11 +142,24 @@ class Opened:
         self.pin()
         made, problems = layout(self.declared, *self.relations(row))
         if made is None:
+            turned = row.stage in (Stage.CUT_OVER, Stage.TAIL)
             raise LockgateError(
                 f"the tables of the move {self.name} changed: {problems[0].what}", "MOVE_PAUSED",
+                state="The target serves; nothing was changed, and writes that wait for the old side go on waiting." if turned else None,
+                next=f"Take the change of the table back, then the same command; or lockgate move finish {self.name} --now gives up the way back." if turned else None,
                 details={"problems": [p._asdict() for p in problems]},
             )  # fmt: skip
         return made
+
+    def one_way_layout(self, row: MoveRow) -> Layout:
+        """``layout`` for who gives up the way back: what keeps rows from finding it is no matter any more. The reverse has its names only."""
+        self.pin()
+        made, _ = layout(msgspec.structs.replace(self.declared, one_way=True), *self.relations(row))
+        if made is None:
+            return self.layout(row)
+        if self.declared.one_way:
+            return made
+        return Layout(made.forward, msgspec.structs.replace(made.forward, feed="reverse"))
 
     def relay(self, mapping: Mapping) -> Relay:
         """The relay of one direction, on these sessions. Raises ``LockgateError`` (``MOVE_PAUSED``) when the slot of its log is gone."""
@@ -238,6 +253,11 @@ def opened(declared: Declaration, places: Where, purpose: str) -> Iterator[Opene
         yield move
     except ServerError as error:
         raise refusal(error, f"the move {declared.name}", places.source) from None
+    except ConnectionLost as error:
+        raise ConnectionLost(
+            error.message, details=error.details, state="What the move had committed stands, and nothing else of it.",
+            next=f"lockgate move {purpose} {declared.name} when the server is back: it goes on from what the database says.",
+        ) from None  # fmt: skip
     finally:
         move.close()
 

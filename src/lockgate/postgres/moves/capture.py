@@ -134,6 +134,11 @@ def has_trigger(link: Link, oid: int, name: str) -> bool:
     )
 
 
+def switched_off(link: Link, oid: int, name: str) -> bool:
+    """True when the table of ``oid`` has the trigger ``name``, and it does not fire for every write."""
+    return bool(link.value("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = $1::oid AND tgname = $2 AND tgenabled <> 'A')", oid, name))  # fmt: skip
+
+
 def capture_name(mapping: Mapping) -> str:
     """The name of the row trigger, as the catalog has it."""
     return f"zz_lockgate_{mapping.move}_{mapping.feed}"
