@@ -136,6 +136,33 @@ def test_foreign_keys_wait_for_the_end(tmp_path: Path, database: str):
     project.ok("up", "up")
 
 
+@pytest.mark.parametrize("acts", [False, True])
+def test_what_the_old_table_holds_fast(database: str, acts: bool):
+    """Behind the switch the old table's foreign key keeps rows of the other table from being deleted: those it still has rows for, and with ON DELETE CASCADE every one. The plan tells the first and refuses the second; without the key all is free."""
+    run_sql(
+        database,
+        "CREATE TABLE parent (id bigint PRIMARY KEY)",
+        "INSERT INTO parent SELECT generate_series(1, 10)",
+        f"CREATE TABLE item (id bigint PRIMARY KEY, p bigint CONSTRAINT item_p REFERENCES parent {'ON DELETE CASCADE' if acts else ''})",
+        "INSERT INTO item SELECT g, 1 + g % 9 FROM generate_series(1, 100) g",
+    )
+    planned = Hand(database).plan()
+    told = [p["what"] for p in planned.problems] if acts else planned.notes
+    assert len([what for what in told if "behind the switch the old table keeps" in what and "item_p to public.parent" in what]) == 1  # fmt: skip
+    hand = Hand(database, accept=("keys",))
+    assert hand.plan().problems == []
+    hand.there()
+    hand.cutover()
+    run_sql(database, "DELETE FROM item WHERE p = 3")
+    with pytest.raises(psycopg.DatabaseError, match="item__items_old"):
+        run_sql(database, "DELETE FROM parent WHERE id = 3")
+    if acts:
+        with pytest.raises(psycopg.DatabaseError, match="item__items_old"):
+            run_sql(database, "DELETE FROM parent WHERE id = 10")
+    run_sql(database, "ALTER TABLE item__items_old DROP CONSTRAINT item_p")
+    run_sql(database, "DELETE FROM parent WHERE id IN (3, 10)")
+
+
 @pytest.mark.parametrize("create", [False, True])
 def test_types_of_another_database(database: str, databases: Callable[[], str], create: bool):
     """A type that the target's database has not, or an enumerated one without a label, is a problem of the plan that names column and type."""

@@ -20,6 +20,7 @@ ACCEPTED = (
     "defaults",
     "encoding",
     "indexes",
+    "keys",
     "lossy",
     "partitions",
     "policies",

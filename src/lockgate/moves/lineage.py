@@ -1,9 +1,10 @@
 """What hangs on a table and would not follow its rows: partitions, heirs, publications, privileges. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Problem, Surroundings
+from lockgate.postgres.moves.dangling import ForeignKey
 from lockgate.postgres.relation import Relation
 
 
@@ -61,6 +62,36 @@ def lacking_keys(names: Collection[str], source: str, move: str, *, created: boo
         f"foreign keys of {source} ({', '.join(names)}) {why}: until lockgate move finish {move} nothing but the move checks them, at the proof, the cutover and the end, and up refuses to add any (MOVE_FROZEN)."
         f" A migration adds them after it: ALTER TABLE {source} ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT"
     ]
+
+
+def holding_keys(source: Sequence[ForeignKey], target: Sequence[ForeignKey], here: str, there: str) -> tuple[list[Problem], list[str]]:  # fmt: skip
+    """Foreign keys of the side that does not serve, to other tables: (those that let no row of them go, those that keep some).
+
+    That side is behind, and closed: what the server does for ON DELETE CASCADE meets the barrier even where there is no row to delete.
+    """
+    problems, notes = [], []
+    for keys, when in (
+        (source, f"behind the switch the old table keeps the foreign keys of {here}, also after the end, for as long as it stands"),
+        (target, f"until the switch {there} has foreign keys of its own"),
+    ):  # fmt: skip
+        if acting := [k for k in keys if k.acts]:
+            problems.append(
+                Problem(
+                    f"{when} ({_told(acting)}, ON DELETE CASCADE, SET NULL or SET DEFAULT): EVERY DELETE there fails, since what it does to the closed side meets the barrier",
+                    "Drop them by a migration before the move, with [[references]] in their place, and add them after the end; or accept = ['keys'] where nobody deletes there.",
+                    "keys",
+                )
+            )
+        if keeping := [k for k in keys if not k.acts]:
+            notes.append(
+                f"{when} ({_told(keeping)}): a DELETE there, or a change of the key, fails where that side still has a row that points at it."
+                " Where the application does that, drop them by a migration before the move, with [[references]] in their place, and the old table soon after the end"
+            )
+    return problems, notes
+
+
+def _told(keys: Sequence[ForeignKey]) -> str:
+    return ", ".join(f"{k.name} to {k.schema}.{k.table}" for k in keys)
 
 
 def _cut(relation: Relation) -> str:

@@ -18,7 +18,7 @@ from lockgate.moves.layout import (
     owned_problems,
     surroundings_problems,
 )
-from lockgate.moves.lineage import lacking_keys, lineage_notes, lineage_problems
+from lockgate.moves.lineage import holding_keys, lacking_keys, lineage_notes, lineage_problems
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import PlannedInServer
 from lockgate.moves.probing import Expression, of_mapping, of_sql, probe, without
@@ -60,8 +60,12 @@ def plan(move: Opened) -> PlannedInServer:
         problems += unequal
         notes += [p.what for p in judged]
         problems += lineage_problems(declared, around[0], source, target, create=False)
-        given = {(k.columns, k.schema, k.table) for k in foreign_keys(move.far, target.oid)}
-        lacking = [k.name for k in foreign_keys(move.home, source.oid) if k.oid != source.oid and (k.columns, k.schema, k.table) not in given]  # fmt: skip
+        enforced = [k for k in foreign_keys(move.far, target.oid) if k.oid != target.oid]
+        given = {(k.columns, k.schema, k.table) for k in enforced}
+        held = [k for k in foreign_keys(move.home, source.oid) if k.oid != source.oid]
+        lacking = [k.name for k in held if (k.columns, k.schema, k.table) not in given]
+        holding, told = holding_keys(held, enforced, source.name, target.name)
+        problems, notes = problems + holding, notes + told
         notes += lacking_keys(lacking, source.name, declared.name, created=capture.owned(move.far, target.oid))  # fmt: skip
         notes += lineage_notes(around[0], source, target, around[1])
     else:
@@ -78,6 +82,9 @@ def plan(move: Opened) -> PlannedInServer:
         problems += role_problems(around_source, source, roles)
         notes += lineage_notes(around_source, source, assumed, None, roles)
         notes += lacking_keys(around_source.references, source.name, declared.name, created=True)
+        held = [k for k in foreign_keys(move.home, source.oid) if k.oid != source.oid]
+        holding, told = holding_keys(held, (), source.name, "")
+        problems, notes = problems + holding, notes + told
         if around_source.triggers:
             notes.append(
                 f"triggers of {source.name} ({', '.join(around_source.triggers)}) are not copied to a created table; create them in the release that switches"

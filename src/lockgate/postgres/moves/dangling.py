@@ -21,6 +21,8 @@ class ForeignKey(msgspec.Struct, frozen=True):
     table: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    acts: bool = False
+    """True where a DELETE of what it points at writes to the table: ON DELETE CASCADE, SET NULL, SET DEFAULT."""
 
 
 class Reference(NamedTuple):
