@@ -324,6 +324,24 @@ def test_what_the_proof_finds(hand, kind: str, request: pytest.FixtureRequest):
     assert move.held("0001") == move.texts()
 
 
+def test_the_proof_finds_rounded_vectors_that_were_overwritten(hand):
+    """Vectors of a float16 generation that somebody overwrote beside their hashes: the proof names their records, and --repair writes them again."""
+    move: Hand = hand("pgvector", index='dtype = "float16"')
+    move.call(drive.start, operator="t")
+    with move.writer() as writer:
+        writer.beat()
+        move.copy()
+    sql = "UPDATE lockgate_index.help__0001 SET embedding = (SELECT embedding FROM lockgate_index.help__0001 WHERE id = '1') WHERE id IN ('1', '7', '9')"
+    with psycopg.connect(move.ledger, autocommit=True) as connection:
+        connection.execute(sql)
+    with move.open() as opened_:
+        with pytest.raises(LockgateError) as caught:
+            drive.reconcile(opened_)
+        assert sorted(caught.value.details["unexplained"]) == ["7", "9"]
+        shared.resume(opened_)
+        assert drive.reconcile(opened_, repair=True).repaired == 2
+
+
 def test_a_diverged_move_is_not_cut_over(hand, database: str):
     """A row that was written past DualWriter: cutover and run are refused while the move is paused, resume asks for the proof anew, and after --repair the generation that serves holds that row."""
     move: Hand = hand("fts5")

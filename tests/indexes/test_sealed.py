@@ -135,6 +135,26 @@ def test_list_and_doctor_tell_a_loss(swapped: Project, database: str):
     ]  # fmt: skip
 
 
+OVERWRITTEN = "UPDATE lockgate_index.help__0002 SET embedding = (SELECT embedding FROM lockgate_index.help__0002 ORDER BY id LIMIT 1)"
+
+
+def test_rounded_vectors_that_somebody_overwrote(swapped: Project, database: str):
+    """All vectors of a float16 generation become the same one behind its validation: neither a swap nor a way back leads there without a word, also where the other generation was written to, and --changed does."""
+    swapped.ok("index", "index", "swap", "help", "--to", "0001", "--unvalidated")
+    changed(database, OVERWRITTEN)
+    refused = swapped.json("index", "swap", "help", "--to", "0002").error("INDEX_CHANGED")
+    assert "not the same ones" in refused["message"]
+    assert swapped.json("index", "rollback", "help").error("INDEX_CHANGED")
+    # What serves lost a document, so the other one has all of it; its vectors are wrong all the same.
+    changed(
+        database,
+        "DELETE FROM lockgate_index.help__0001 WHERE id = (SELECT max(id) FROM lockgate_index.help__0001)",
+    )
+    assert swapped.json("index", "rollback", "help", "--lose-writes").error("INDEX_CHANGED")
+    assert serving(database) == "help__0001"
+    assert swapped.ok("index", "index", "rollback", "help", "--lose-writes", "--changed")["after"] == "0002"
+
+
 def test_additions_to_what_serves_are_no_alarm():
     """More records than were sealed in what serves are told as information: somebody writes to it."""
     assert judge_seal("h", "1", 10, 12, serving=True, way_back=False).severity == "info"

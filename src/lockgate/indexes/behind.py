@@ -56,8 +56,10 @@ def keeps_up(link: Link, opened: Callable[[Generation], SearchStore], name: str)
     alias = read_alias(link, name)
     if alias is None or not alias.previous:
         return False
-    serving = find_generation(link, name, alias.generation)
+    serving, older = (find_generation(link, name, g) for g in (alias.generation, alias.previous))
     try:
+        if opened(older).describe(older.physical).wrong_rows:
+            return False  # vectors that no writer of ours wrote: documents do not tell
         now = opened(serving).content(serving.physical)
         written = (now.records, now.root) != (serving.records, serving.content_root)
         return written and not behind(link, opened, name).written

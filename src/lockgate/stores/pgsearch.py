@@ -118,7 +118,7 @@ class SearchTables:
         """See ``SearchStore``. Runs in the server; several of its processes share it where it may."""
         if self._kind(physical) != "r":
             raise unknown(physical)
-        sql = statement("search_content").format(table=self._sql(physical), digest=self._digest(physical))
+        sql = statement("search_content").format(table=self._sql(physical), digest=self.digest(physical))
         rows = self.link.rows(sql)
         return Content(sum(n for _, n, _ in rows), {b: bytes(d) for b, _, d in rows})
 
@@ -127,11 +127,11 @@ class SearchTables:
         if (
             physical not in self._digests
         ):  # a backfill asks after every batch; the proof, by ``content``, looks anew
-            self._digests[physical] = self._digest(physical)
+            self._digests[physical] = self.digest(physical)
         sql = statement("search_digests").format(table=self._sql(physical), digest=self._digests[physical])
         return {id_: bytes(digest) for id_, digest in self.link.rows(sql, texts(ids), binary=True)}
 
-    def _digest(self, physical: str) -> str:
+    def digest(self, physical: str) -> str:
         """The digest of a row's record as SQL: kept beside it, or made of it in a table of an older lockgate or in another encoding."""
         if self._is_utf8() and self.is_generated(
             physical, COLUMN

@@ -10,7 +10,7 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.stores.content import Record, vector_hash
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.pgsearch import SearchTables, missing, statement
-from lockgate.stores.recordsql import kept_column
+from lockgate.stores.recordsql import kept_column, record_digest_sql
 from lockgate.stores.refusals import refuse_form, unknown
 from lockgate.stores.searching import Answered, Capabilities, Description, Found
 from lockgate.stores.vectors import packed, rounded, unpacked
@@ -24,6 +24,13 @@ ITERATIVE = (0, 8)
 _FRAME = r"'\x56'::bytea || int8send(length(vector_send(embedding)) - 4) || substring(vector_send(embedding) FROM 5)"
 
 _MADE = (f"sha256({_FRAME})", "32")
+_HALVES = "vector_send(embedding::vector)"
+_REWRITTEN = (
+    rf"stored_hash <> sha256('\x56'::bytea || int8send(length({_HALVES}) - 4) || substring({_HALVES} FROM 5))"
+)
+"""Whether the rounded vector of a row is another one than was written with it, as SQL."""
+_OTHER = "sha256(source_hash)"
+"""What stands for the hash of the source in the digest of such a row: nothing was sealed with it."""
 _SOURCE = ("source_hash", "length(source_hash)")
 """The hash of the source vector as SQL, and its length in bytes."""
 
@@ -202,10 +209,20 @@ class PgVector(SearchTables):
             return _SOURCE
         return ("vector_hash", "32") if self.is_generated(physical, "vector_hash") else _MADE
 
+    def digest(self, physical: str) -> str:
+        """See ``SearchTables``. A rounded vector that is not the one that was written has another digest, though the hash of its source still stands beside it."""
+        plain = super().digest(physical)
+        if not self._half(physical):
+            return plain
+        other = record_digest_sql(_OTHER, "32", utf8=self._is_utf8())
+        return f"CASE WHEN {_REWRITTEN} THEN {other} ELSE {plain} END"
+
     def scan(self, physical: str) -> Iterator[tuple[Record, bytes]]:
         """See ``SearchStore``."""
         half = self._half(physical)
         source, _ = self.source_hash(physical)
+        if half:
+            source = f"CASE WHEN {_REWRITTEN} THEN {_OTHER} ELSE {source} END"
         sql = f"SELECT id, text, payload, substring(vector_send(embedding{'::vector' if half else ''}) FROM 5), {source} FROM {self._sql(physical)} ORDER BY id"
         with self.link.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             for id_, text, payload, vector, digest in self.link.stream(sql):
@@ -214,12 +231,7 @@ class PgVector(SearchTables):
     def describe(self, physical: str) -> Description:
         """See ``SearchStore``."""
         half = self._half(physical)
-        sent = "vector_send(embedding::vector)"
-        wrong = (
-            rf"stored_hash <> sha256('\x56'::bytea || int8send(length({sent}) - 4) || substring({sent} FROM 5))"
-            if half
-            else "false"
-        )
+        wrong = _REWRITTEN if half else "false"
         norm = "l2_norm(embedding)" if half else "vector_norm(embedding)"
         sql = statement("search_vector_facts").format(norm=norm, wrong=wrong, table=self._sql(physical))
         count, zero, broken, low, high, bad = self.link.rows(sql)[0]
