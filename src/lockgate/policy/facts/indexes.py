@@ -2,7 +2,7 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.model.replay_indexes import built_index, matching_index
-from lockgate.policy.model.schema import Index, Relation, key_of, schema_of
+from lockgate.policy.model.schema import Index, Relation, Schema, key_of, schema_of
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
 
@@ -61,7 +61,10 @@ def reindex(draft: Draft, word: w.Reindex) -> None:
             draft.facts.transactional = False
             draft.lock(key, LockMode.ShareLock)
             for child in schema.descendants(key):
-                _reindex_table(draft, child, concurrently=word.concurrently)
+                if _partitioned(schema, child):
+                    draft.lock(child, LockMode.ShareLock)
+                else:
+                    _reindex_table(draft, child, concurrently=word.concurrently)
             return
         _reindex_table(draft, key, concurrently=word.concurrently)
         return
@@ -70,19 +73,30 @@ def reindex(draft: Draft, word: w.Reindex) -> None:
         draft.lock(key, LockMode.AccessExclusiveLock)
         draft.rewrite(key)
         return
-    below = schema.index_descendants(key)
-    if below:
+    names = [key]
+    if _partitioned(schema, index.table):
         draft.facts.transactional = False
         draft.lock(key, LockMode.ShareLock)
         draft.lock(index.table, LockMode.ShareLock)
-    for name in [at for at in below if not schema.indexes[at].children] or [key]:
+        names = [
+            at for at in schema.index_descendants(key) if not _partitioned(schema, schema.indexes[at].table)
+        ]
+    for name in names:
         _reindex_one(draft, name, schema.indexes[name].table, concurrently=word.concurrently)
+
+
+def _partitioned(schema: Schema, table: str) -> bool:
+    state = schema.relations.get(table)
+    return state is not None and state.kind == "p"
 
 
 def _reindex_table(draft: Draft, key: str, *, concurrently: bool) -> None:
     draft.lock(key, LockMode.ShareUpdateExclusiveLock if concurrently else LockMode.ShareLock)
     state = draft.schema.relations.get(key)
     for name in state.indexes if state is not None else ():
+        if concurrently and draft.schema.excludes(name):
+            draft.lock(name, LockMode.ShareUpdateExclusiveLock)
+            continue  # looked at, and passed over with a warning
         _reindex_one(draft, name, key, concurrently=concurrently)
 
 

@@ -179,7 +179,7 @@ def _concurrent(word: w.Statement) -> bool:
     Hazard(
         id="idx-concurrently-in-tx",
         name="CONCURRENTLY inside a transaction",
-        detects="A statement that PostgreSQL refuses inside a transaction, in a file that runs in one.",
+        detects="A statement that PostgreSQL refuses inside a transaction, in a file that runs in one; REINDEX without CONCURRENTLY and CLUSTER of a partitioned table in any.",
         effect="The server refuses it with 25001 and the file fails.",
         workaround="Give the file `-- lockgate: transaction=off` and put nothing else in it.",
         suppressible=False,
@@ -191,13 +191,30 @@ def _concurrent(word: w.Statement) -> bool:
     on=(w.CreateIndex, w.Drop, w.Reindex, w.AlterTable, w.Vacuum, w.Cluster, w.Utility),
 )
 def concurrently_in_transaction(subject: Subject) -> Iterator[Hit]:
-    """Whatever is not transactional needs a file that says so."""
+    """Whatever is not transactional needs a file that says so; in one, too, plain statements run in a transaction each."""
+    word = subject.statement
+    if isinstance(word, w.Reindex | w.Cluster) and not subject.facts.transactional and not _concurrent(word):
+        if subject.table is not None or subject.key in subject.schema.indexes:
+            yield Hit(
+                f"{subject.facts.kind} of the partitioned {subject.key} cannot run inside a transaction, and lockgate "
+                "runs it in one in every file",
+                _one_by_one(subject, word),
+            )
+        return
     if subject.file.transactional and not subject.facts.transactional:
         what = "CONCURRENTLY" if _concurrent(subject.statement) else subject.facts.kind
         yield Hit(
             f"{what} cannot run inside a transaction, and this file runs in one",
             "-- lockgate: transaction=off",
         )
+
+
+def _one_by_one(subject: Subject, word: w.Reindex | w.Cluster) -> str:
+    """What runs in place of a statement that takes one partition after the other in transactions of its own."""
+    if isinstance(word, w.Reindex):
+        return f"-- lockgate: transaction=off\nREINDEX {word.kind.upper()} CONCURRENTLY {subject.sql};"
+    leaves = [at for at in subject.schema.descendants(subject.key) if not _split(subject.schema, at)]
+    return "\n".join(f"CLUSTER {spelled(at)};" for at in leaves)
 
 
 @rule(
