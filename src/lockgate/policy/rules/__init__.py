@@ -25,6 +25,7 @@ from lockgate.policy.rules import indexes_design as indexes_design
 from lockgate.policy.rules import locking as locking
 from lockgate.policy.rules import names_taken as names_taken
 from lockgate.policy.rules import objects as objects
+from lockgate.policy.rules import objects_settings as objects_settings
 from lockgate.policy.rules import repository as repository
 from lockgate.policy.rules import routines as routines
 from lockgate.policy.rules import sessions as sessions

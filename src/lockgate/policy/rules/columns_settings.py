@@ -43,6 +43,10 @@ def identity_alter(subject: Subject) -> Iterator[Hit]:
             )
     elif action.what == "drop":
         yield Hit(f"inserts that leave {where} out fail once it numbers rows no more")
+    elif action.what == "sequence":
+        yield Hit(
+            f"numbers of {where} start again or go other steps from then on: they may clash with those that are there"
+        )
     elif action.what == "set":
         yield Hit(f"numbers of {where} are given otherwise from then on", severity=INFO)
 

@@ -178,7 +178,7 @@ def replica_identity(subject: Subject) -> Iterator[Hit]:
     Hazard(
         id="tab-rls-toggle",
         name="Row security switched",
-        detects="ENABLE or FORCE ROW LEVEL SECURITY on a table without policies, DISABLE, or a policy on a table where it is off.",
+        detects="ENABLE or FORCE ROW LEVEL SECURITY on a table without policies, DISABLE, NO FORCE, or a policy on a table where it is off.",
         effect="Without a policy nobody but the owner sees a row (with FORCE not even the owner); once it is off everybody sees all.",
         lock=_AX,
         severity=WARNING,
@@ -217,6 +217,8 @@ def row_security(tree: Tree) -> Iterator[Hit]:
 def _switched(key: str, what: str, policies: bool, line: int) -> Iterator[Hit]:
     if what == "disable":
         yield Hit(f"every role with a right on {key} sees all of its rows", line=line)
+    elif what == "no force":
+        yield Hit(f"the owner of {key} sees all of its rows, whatever its policies say", line=line)
     elif what in ("enable", "force") and not policies:
         who = "everyone but its owner" if what == "enable" else "everyone, its owner included,"
         yield Hit(

@@ -56,7 +56,7 @@ def _dropped(subject: Subject, kind: str) -> Iterator[tuple[str, str]]:
     Hazard(
         id="trigger-toggle",
         name="Trigger switched on or off",
-        detects="ENABLE or DISABLE TRIGGER on a table that an earlier file created.",
+        detects="ENABLE or DISABLE TRIGGER or RULE on a table that an earlier file created.",
         effect="Writes wait for it. While a trigger is off it is off for every session; ALL takes foreign keys along, and nothing checks the rows afterwards.",
         lock="ShareRowExclusiveLock",
         severity=WARNING,
@@ -66,13 +66,17 @@ def _dropped(subject: Subject, kind: str) -> Iterator[tuple[str, str]]:
         bad="ALTER TABLE orders DISABLE TRIGGER orders_noted;",
         good="SET LOCAL orders.quiet = 'on';",
     ),
-    on=w.ToggleTrigger,
+    on=(w.ToggleTrigger, w.ToggleRule),
 )
 def trigger_toggle(subject: Subject) -> Iterator[Hit]:
     """Off is worse than on."""
     action = subject.action
-    assert isinstance(action, w.ToggleTrigger)
+    assert isinstance(action, w.ToggleTrigger | w.ToggleRule)
     if subject.new:
+        return
+    if isinstance(action, w.ToggleRule):
+        how = "is rewritten" if action.enable else "is not rewritten"
+        yield Hit(f"what any session does with {subject.key} {how} by rule {action.name} from now on")
         return
     back = f"ALTER TABLE {subject.sql} ENABLE TRIGGER {quote(action.name) if action.name else 'USER' if action.user else 'ALL'};"
     if action.enable:

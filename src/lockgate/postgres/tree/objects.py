@@ -45,6 +45,14 @@ def _owner(options: dict[str, Any]) -> tuple[tuple[w.Name, str] | None, bool]:
     return (name_of_parts(parts[:-1]), parts[-1]), False
 
 
+def _turns(name: str, value: dict[str, Any]) -> bool:
+    """Whether an option of ALTER SEQUENCE changes which numbers come, or how many are left."""
+    if name == "as":
+        return type_of_dict(value.get("TypeName", {})).name != "int8"
+    # NO MAXVALUE and NO MINVALUE have no value.
+    return name in ("restart", "increment", "cycle") or (name in ("maxvalue", "minvalue") and bool(value))
+
+
 def _create_sequence(node: Tree) -> w.CreateSequence:
     owner, _ = _owner(_options(node))
     sequence = node["sequence"]
@@ -57,7 +65,12 @@ def _alter_sequence(node: Tree) -> w.AlterSequence:
     options = _options(node)
     owner, none = _owner(options)
     return w.AlterSequence(
-        _name(node["sequence"]), tuple(options), owner, none, node.get("missing_ok", False)
+        _name(node["sequence"]),
+        tuple(options),
+        owner,
+        none,
+        node.get("missing_ok", False),
+        tuple([name for name in options if _turns(name, options[name])]),
     )
 
 
@@ -204,6 +217,7 @@ def _alter_function(node: Tree) -> w.AlterFunction:
         tuple(options.get("set:search_path", "").split(", ")) if paths and known else (),
         options.get("strict") == "true",
         not known,
+        options.get("security") == "true",
     )
 
 

@@ -287,6 +287,8 @@ class AlterSequence(Word, frozen=True):
     owned_by: tuple[Name, str] | None = None
     owned_by_none: bool = False
     if_exists: bool = False
+    # Options that give other numbers than before, or fewer: restart, maxvalue, minvalue, increment, as, cycle.
+    turns: tuple[str, ...] = ()
 
 
 class CreateType(Word, frozen=True):
@@ -560,6 +562,8 @@ class AlterFunction(Word, frozen=True):
     search_path: tuple[str, ...] = ()
     strict: bool = False
     unclear: bool = False
+    # SECURITY DEFINER.
+    definer: bool = False
 
 
 class CreateConversion(Word, frozen=True):

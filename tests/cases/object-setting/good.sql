@@ -1,0 +1,1 @@
+ALTER SEQUENCE tickets AS bigint NO MAXVALUE CACHE 20;
