@@ -189,3 +189,29 @@ def test_only_what_has_storage_is_built_again():
         leaves,
         ["orders_pkey"],
     ]
+
+
+OWN = [
+    ("CREATE INDEX parts_x ON parts USING btree (abs(u), (id || ')') DESC) INCLUDE (at) WITH (fillfactor=70) WHERE u > 0;", "idx-partitioned-parent", "ON parts_2 USING btree (abs(u), (id || ')') DESC) INCLUDE (at) WITH (fillfactor=70) WHERE u > 0;"),
+    ("CREATE /* on t ( */ UNIQUE INDEX i ON public . orders (coalesce(a, 0), b)", "idx-create-blocking", "CREATE UNIQUE INDEX CONCURRENTLY i ON orders (coalesce(a, 0), b);"),
+    ("CREATE INDEX i ON orders USING gist (during);", "idx-create-blocking", "ON orders USING gist (during);"),
+    ("ALTER TABLE orders ADD CONSTRAINT a_pos CHECK (a > 0 AND '(' <> b::text);", "con-check-validating", "ADD CONSTRAINT a_pos CHECK (a > 0 AND '(' <> b::text) NOT VALID;"),
+    ("-- ü\nALTER TABLE orders ADD COLUMN c int CHECK (c < 9);", "col-add-inline-check", "CHECK (c < 9) NOT VALID;"),
+    ("ALTER DOMAIN d ADD CONSTRAINT pos CHECK (VALUE > 0);", "domain-add-check", "ADD CONSTRAINT pos CHECK (VALUE > 0) NOT VALID;"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "hazard", "part"), OWN)
+def test_advice_has_the_users_own_expressions(text: str, hazard: str, part: str):
+    """What the file says of keys, predicates and checks stands in the advice, to be pasted as it is."""
+    fix = advice(text, hazard, PARTS + "CREATE DOMAIN d AS int;\nCREATE TABLE uses (v d);\n")
+    assert part in fix.replace("public.", "")
+    assert "…" not in fix
+
+
+def test_separate_files_say_so():
+    """The advice for a partitioned table names each file, and which of them are outside a transaction."""
+    fix = advice("CREATE INDEX parts_x ON parts (u);", "idx-partitioned-parent")
+    for file in fix.split("-- next file:\n"):
+        assert file.startswith("-- lockgate: transaction=off\n") == ("CONCURRENTLY" in file)
+        assert file.count("CONCURRENTLY") < 2

@@ -103,6 +103,7 @@ class Judge:
         taken: list[tuple[int, str]] = []
         for item in located:
             inside = _Inside(self, file, item.line)
+            file.start, file.end = item.start, item.end
             course = Course(number, inside.look)
             facts = facts_of(item.statement, self.schema, self.options.server, course=course)
             away = takes_away(item.statement, facts, self.schema, number)

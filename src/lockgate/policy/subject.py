@@ -77,6 +77,9 @@ class File(Struct):
     after: tuple[str, ...] = ()
     # Its place among all files of the project, when only some are judged.
     place: int = 0
+    # The span, in bytes of the text, of the statement that is looked at.
+    start: int = 0
+    end: int = 0
 
 
 class Subject:

@@ -7,6 +7,7 @@ from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.spelling import beside, literal, quote, spelled, type_sql
 from lockgate.policy.model.volatility import is_volatile
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.own_words import check_text
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -228,13 +229,13 @@ def constrained_domain(subject: Subject) -> Iterator[Hit]:
 def inline_check(subject: Subject) -> Iterator[Hit]:
     """A validated CHECK inside the definition."""
     column = _added(subject)
-    if column is not None and any(
-        c.kind == "check" and not c.not_valid and c.enforced for c in column.constraints
-    ):
+    checks = [] if column is None else [c for c in column.constraints if c.kind == "check"]
+    checks = [c for c in checks if not c.not_valid and c.enforced]
+    if column is not None and checks:
         yield Hit(
             f"the CHECK of {column.name} reads all of {subject.key} under {_AX}",
             f"ALTER TABLE {subject.sql} ADD COLUMN {quote(column.name)} {type_sql(column.type)};\n"
-            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(joined(column.name, '', 'check'))} CHECK (…) NOT VALID;",
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(joined(column.name, '', 'check'))} {check_text(subject, checks[0].expression)} NOT VALID;",
             subject.key,
         )
 

@@ -8,6 +8,7 @@ from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.spelling import quote, quoted, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.rules.each_partition import foreign_key, key_on_each
+from lockgate.policy.rules.own_words import check_text
 from lockgate.policy.subject import File, Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -143,7 +144,7 @@ def check_validating(subject: Subject) -> Iterator[Hit]:
         name = _named(constraint, joined(bare(subject.key), "", "check"))
         yield Hit(
             f"all of {subject.key} is read under {_AX}",
-            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} CHECK (…) NOT VALID;\n"
+            f"ALTER TABLE {subject.sql} ADD CONSTRAINT {quote(name)} {check_text(subject, constraint.expression)} NOT VALID;\n"
             f"-- next file:\nALTER TABLE {subject.sql} VALIDATE CONSTRAINT {quote(name)};",
             subject.key,
         )

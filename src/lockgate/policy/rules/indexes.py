@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import INFO, Hazard
 from lockgate.policy.model.names import bare, joined, joined_columns
 from lockgate.policy.model.schema import Schema
-from lockgate.policy.model.spelling import in_words, keys_sql, made_name, spelled
+from lockgate.policy.model.spelling import in_words, made_name, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.rules.each_partition import index_on_each
+from lockgate.policy.rules.own_words import index_tail
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -39,9 +40,8 @@ def create_blocking(subject: Subject) -> Iterator[Hit]:
     assert isinstance(word, w.CreateIndex)
     if word.concurrently or subject.new or (subject.table is not None and subject.table.kind == "p"):
         return
-    keys = keys_sql(word)
     unique = "UNIQUE " if word.unique else ""
-    fix = f"CREATE {unique}INDEX CONCURRENTLY{made_name(word)} ON {subject.sql} ({keys});"
+    fix = f"CREATE {unique}INDEX CONCURRENTLY{made_name(word)} ON {subject.sql} {index_tail(subject, word)};"
     yield Hit(
         f"writes to {subject.key} wait while the index {word.name or ''} is built".replace("  ", " "),
         f"In a file of its own, with -- lockgate: transaction=off\n{fix}",
@@ -76,7 +76,7 @@ def partitioned_parent(subject: Subject) -> Iterator[Hit]:
     name = word.name or joined(bare(subject.key), joined_columns(columns), "idx")
     yield Hit(
         f"writes to {subject.key} and its {len(children)} partitions wait while the index is built on each of them",
-        index_on_each(subject.schema, subject.key, name, f"({keys_sql(word)})", unique=word.unique),
+        index_on_each(subject.schema, subject.key, name, index_tail(subject, word), unique=word.unique),
         subject.key,
     )
 

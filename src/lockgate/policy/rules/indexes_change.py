@@ -9,6 +9,7 @@ from lockgate.policy.model.replay_indexes import built_index
 from lockgate.policy.model.schema import Index
 from lockgate.policy.model.spelling import beside, keys_sql, quote, spelled
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.own_words import index_tail
 from lockgate.policy.subject import File, Hit, Judged, Subject
 from lockgate.postgres.tree import words as w
 
@@ -45,8 +46,8 @@ def invalid_leftover(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"when a build of {word.name} fails, the retry skips the invalid index that it left",
             f"DROP INDEX CONCURRENTLY IF EXISTS {beside(subject.key, word.name)};\n-- next file:\n"
-            f"CREATE {'UNIQUE ' if word.unique else ''}INDEX CONCURRENTLY {quote(word.name)} ON {subject.sql} "
-            f"({keys_sql(word)});",
+            f"-- lockgate: transaction=off\nCREATE {'UNIQUE ' if word.unique else ''}INDEX CONCURRENTLY "
+            f"{quote(word.name)} ON {subject.sql} {index_tail(subject, word)};",
         )
 
 
@@ -190,9 +191,8 @@ def exists_other_definition(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"{there.key} is there already, on {there.table} ({', '.join(c or '…' for c in there.columns)}): "
             "nothing is built",
-            f"{_OFF}CREATE INDEX CONCURRENTLY {quote(joined(word.name, '', '2'))} ON {subject.sql} "
-            f"({', '.join(quote(c) if c else '(…)' for c in asked.columns)});\n"
-            f"-- next file:\nDROP INDEX CONCURRENTLY {spelled(there.key)};",
+            f"{_OFF}CREATE {'UNIQUE ' if word.unique else ''}INDEX CONCURRENTLY {quote(joined(word.name, '', '2'))} "
+            f"ON {subject.sql} {index_tail(subject, word)};\n-- next file:\n{_OFF}DROP INDEX CONCURRENTLY {spelled(there.key)};",
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lockgate.policy.hazard import Hazard
 from lockgate.policy.model.spelling import qualified, quote
 from lockgate.policy.registry import rule
+from lockgate.policy.rules.own_words import check_text
 from lockgate.policy.subject import Hit, Subject
 from lockgate.postgres.tree import words as w
 
@@ -83,9 +84,10 @@ def domain_add_check(subject: Subject) -> Iterator[Hit]:
     tables = subject.busy_locks(w.LockMode.ShareLock)
     if word.what == "add" and tables:
         name = word.constraint.name if word.constraint is not None else ""
+        text = check_text(subject, word.constraint.expression if word.constraint is not None else None)
         yield Hit(
             f"writes to {', '.join(tables)} wait while each is read",
-            f"ALTER DOMAIN {qualified(word.name)} ADD CONSTRAINT {quote(name)} CHECK (…) NOT VALID;\n"
+            f"ALTER DOMAIN {qualified(word.name)} ADD CONSTRAINT {quote(name)} {text} NOT VALID;\n"
             f"-- next file:\nALTER DOMAIN {qualified(word.name)} VALIDATE CONSTRAINT {quote(name)};",
         )
 
