@@ -7,7 +7,9 @@ import pytest
 
 from lockgate.errors import Refused
 from lockgate.moves.declaration import TargetSide
+from lockgate.moves.opened import Where
 from lockgate.postgres.moves.create import renamed
+from lockgate.postgres.target import Target
 from moves.hand import Hand
 from support.tables import run_sql
 
@@ -85,6 +87,19 @@ def test_a_policy_of_later_is_found_by_the_cutover(database: str, reader: str):
     run_sql(database, f"CREATE POLICY more ON item_new AS RESTRICTIVE TO {reader} USING (id < 50)")
     hand.cutover()
     assert _count(database, reader) == 24
+
+
+def test_forced_on_its_owner(database: str, reader: str):
+    """FORCE hides nothing from a superuser, who may move the table, and the created one is forced too; the owner itself is refused."""
+    run_sql(database, "ALTER TABLE item FORCE ROW LEVEL SECURITY")
+    assert Hand(database).plan().problems == []
+    run_sql(database, f"ALTER ROLE {reader} LOGIN", f"ALTER TABLE item OWNER TO {reader}", f"GRANT CREATE, USAGE ON SCHEMA public TO {reader}", f"GRANT USAGE ON SCHEMA lockgate TO {reader}", f"GRANT SELECT ON ALL TABLES IN SCHEMA lockgate TO {reader}")  # fmt: skip
+    hand = Hand(database)
+    hand.places = Where(Target(database.replace("postgres@", f"{reader}@"), source="test"), None)
+    assert any("row level security in force for this role" in p["what"] for p in hand.plan().problems)
+    hand = Hand(database)
+    hand.there()
+    assert run_sql(database, "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE relname = 'item_new'") == [(True, True)]  # fmt: skip
 
 
 def test_into_another_database(database: str, databases, reader: str):

@@ -142,7 +142,8 @@ def plan(move: Opened) -> PlannedInServer:
         notes.append("one-way: after the cutover there is no rollback")
     estimate = max(source.rows, 0)
     problems += _budget(move)
-    if made is not None:
+    # Rows that are hidden from this role are a problem already, and the server lets nobody try them.
+    if made is not None and not _hidden(move, *tables):
         calling = tried(move.home, declared.columns, {} if declared.one_way else declared.reverse, *tables)
         problems += [Problem(what, fix) for what, fix in calling.problems]
         notes += calling.notes
@@ -176,6 +177,11 @@ def plan(move: Opened) -> PlannedInServer:
         rows=source.rows, bytes=source.bytes, batches=-(-estimate // declared.limits.batch_rows), problems=[p._asdict() for p in problems], notes=notes,
         steps=_steps(move, source, target),
     )  # fmt: skip
+
+
+def _hidden(move: Opened, source: Relation, target: Relation) -> bool:
+    sides = [(move.home, source.oid)] + ([(move.far, target.oid)] if target.oid else [])
+    return any(link.value("SELECT pg_catalog.row_security_active($1::oid)", oid) for link, oid in sides)
 
 
 def _one_table(move: Opened, source: Relation, target: Relation) -> bool:
