@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from lockgate.policy.hazard import INFO, Hazard
+from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.model.names import bare, joined
 from lockgate.policy.model.spelling import quote, type_sql
 from lockgate.policy.model.types import index_survives, rewrites
@@ -50,6 +50,7 @@ def drop(subject: Subject) -> Iterator[Hit]:
         detects="RENAME COLUMN on a table of an earlier file.",
         effect="The old release knows only the old name, the new one only the new: one of the two fails.",
         lock=_AX,
+        contract_severity=WARNING,
         workaround="Add the new column, keep both in step, move readers, drop the old one in a contract file.",
         destructive=True,
         source="Field practice with columns",

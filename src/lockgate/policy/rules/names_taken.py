@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lockgate.policy.hazard import INFO, Hazard
+from lockgate.policy.hazard import INFO, WARNING, Hazard
 from lockgate.policy.model.spelling import qualified, spelled
 from lockgate.policy.registry import rule
 from lockgate.policy.subject import Hit, Subject
@@ -21,6 +21,7 @@ _DROPPED = ("operator", "cast", "collation", "operator_class", "operator_family"
         name="Name taken away",
         detects="RENAME TO or SET SCHEMA of a view, materialized view, sequence, foreign table, type, domain, collation, function, procedure, aggregate or schema that an earlier file created.",
         effect="The old release knows only the old name, the new one only the new: one of the two fails.",
+        contract_severity=WARNING,
         workaround="Make it anew under the new name beside the old one; drop the old one in a contract file when nobody uses it.",
         destructive=True,
         source="Field practice with views, routines and types",

@@ -76,6 +76,7 @@ def _owned(subject: Subject, word: w.Drop) -> Iterator[Hit]:
         detects="RENAME TO or SET SCHEMA of a table that an earlier file created.",
         effect="The old release knows only the old name, the new one only the new: one of the two fails.",
         lock=_AX,
+        contract_severity=WARNING,
         workaround="Keep the old name alive as a view until nobody uses it.",
         destructive=True,
         source="Field practice with tables and partitions",
