@@ -56,6 +56,14 @@ BAD = [
     ("shop/apps.py", "from django.core.management import call_command\nclass Shop(AppConfig):\n    def ready(self):\n        call_command('migrate')\n", [(CODE, 4)]),
     ("app/run.py", "import uvicorn, os\ndef main():\n    os.system('lockgate up')\n    uvicorn.run('app:app')\nif __name__ == '__main__':\n    main()\n", [(CODE, 3)]),
     ("app/main.py", "def broken(:\n", [("deploy-unreadable", 1)]),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: flyway/flyway:10\n        args: [migrate]\n"), [(SIDE, 14)]),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: ghcr.io/amacneil/dbmate\n        args:\n        - --wait\n        - up\n"), [(SIDE, 15)]),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: arigaio/atlas:latest\n        args: [migrate, apply]\n"), [(SIDE, 14)]),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: \"liquibase/liquibase:4\"\n        args: [--log-level=info, update]\n"), [(SIDE, 14)]),
+    ("deploy.yaml", workload("Deployment", _API, "      initContainers:\n      - name: m\n        image: migrate/migrate:v4\n        args: [\"-path=/m\", \"-database=$(DB)\", up]\n"), [(INIT, 11)]),
+    ("compose.yaml", "services:\n  db:\n    image: flyway/flyway\n    restart: always\n    command: -url=jdbc:postgresql://x migrate\n", [(SIDE, 5)]),
+    ("compose.yaml", "x-m: &m\n  image: api\n  command: sh -c 'alembic upgrade head && ./api'\nservices:\n  api:\n    <<: *m\n    ports: [80]\n", [(START, 3)]),
+    ("compose.yaml", "x-a: &a\n  image: api\nx-m: &m\n  <<: *a\n  command: &c dbmate up\nservices:\n  one:\n    <<: [*a, *m]\n    restart: always\n  two:\n    command: *c\n", [(SIDE, 5)]),
 ]  # fmt: skip
 
 GOOD = [
@@ -86,6 +94,11 @@ GOOD = [
     ("app/cli.py", "from alembic import command\ndef migrate():\n    command.upgrade(cfg, 'head')\n"),
     ("app/cli.py", "import subprocess\ndef main():\n    subprocess.run(['alembic', 'upgrade', 'head'])\nif __name__ == '__main__':\n    main()\n"),
     ("app/main.py", "def lifespan(app):\n    call_command('migrate', check_unapplied=True)\n    yield\n"),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: flyway/flyway:10\n        args: [info]\n")),
+    ("deploy.yaml", workload("Deployment", _API + "      - name: db\n        image: flyway/flyway:10\n        command: [sleep]\n        args: [migrate]\n")),
+    ("job.yaml", workload("Job", "      - name: db\n        image: flyway/flyway:10\n        args: [migrate]\n")),
+    ("compose.yaml", "x-m: &m\n  command: sh -c 'alembic upgrade head && ./api'\nservices:\n  api:\n    <<: *m\n    command: ./api\n"),
+    ("Dockerfile", "FROM flyway/flyway\nCMD [\"migrate\"]\n"),
 ]  # fmt: skip
 
 

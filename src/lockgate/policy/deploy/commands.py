@@ -33,6 +33,16 @@ _TOOLS: tuple[tuple[str, str], ...] = (
     ("a migrate script", r"\b(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?(?:db:)?migrat(?:e|ions?)(?::(?:up|deploy|latest|run|prod))?(?![:\w-])"),
     ("make migrate", r"\bmake\s+(?:\S+\s+)*?(?:db-)?migrate(?![-:\w])"),
 )  # fmt: skip
+_IMAGES: tuple[tuple[str, str, str], ...] = (
+    ("flyway", r"(?:flyway|redgate)/flyway", r"\bmigrate\b"),
+    ("golang-migrate", r"migrate/migrate", r"(?:^|\s)(?:up|goto)\b"),
+    ("liquibase", r"liquibase/liquibase(?:-pro|-secure)?", r"(?:^|\s)update(?:-\S+)?(?:\s|$)"),
+    ("atlas", r"arigaio/atlas", r"\b(?:migrate|schema)\s+apply\b"),
+    ("dbmate", r"amacneil/dbmate", r"(?:^|\s)(?:up|migrate)\b"),
+)
+_OF_IMAGES = tuple(
+    (tool, re.compile(rf"(?:^|/){image}(?:[:@]|$)"), re.compile(words)) for tool, image, words in _IMAGES
+)
 _PATTERNS = tuple((tool, re.compile(pattern)) for tool, pattern in _TOOLS)
 _TRIVIAL = re.compile(
     r"^(?:set\b|cd\b|export\b|echo\b|printf\b|sleep\b|true$|:|exit\b|wait-for|until\b|while\b|do$|done$|then$|fi$|if\b|else$|pg_isready|nc\b|source\b|\.\s|trap\b|shift\b|\w+=\S*$|[()}{]$)"
@@ -61,6 +71,14 @@ def migrating(command: str) -> str:
         for tool, pattern in _PATTERNS:
             if pattern.search(part):
                 return tool
+    return ""
+
+
+def migrating_image(image: str, arguments: str) -> str:
+    """The tool that is the entry point of ``image`` and migrates with these arguments, or ""."""
+    for tool, name, words in _OF_IMAGES:
+        if name.search(image) and words.search(plain(arguments).strip()):
+            return tool
     return ""
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from lockgate.policy.deploy.commands import migrating, only_migrates
+from lockgate.policy.deploy.commands import migrating, migrating_image, only_migrates
 from lockgate.policy.deploy.kinds import DeployFinding, finding
 from lockgate.policy.deploy.yaml_lines import Entry
 
@@ -64,10 +64,13 @@ def compose(file: str, entries: list[Entry]) -> Iterator[DeployFinding]:
     for name in services:
         own = [entry for entry in entries if entry.path[:2] == ("services", name)]
         command = [entry for entry in own if entry.path[2] in ("command", "entrypoint")]
+        restarts = any(
+            e.path[2:] == ("restart",) and re.match(r"always|unless-stopped", e.value) for e in own
+        )
+        for entry, tool in _by_image(own, ("services", name), "entrypoint", "command") if restarts else ():
+            where = f"service {name}, which restarts for ever"
+            yield finding("deploy-sidecar", file, entry.line, tool, where, entry.value)
         for entry, tool in _migrating(command):
-            restarts = any(
-                e.path[2:] == ("restart",) and re.match(r"always|unless-stopped", e.value) for e in own
-            )
             if not only_migrates(_joined(command)):
                 yield finding(
                     "deploy-migrates-at-start", file, entry.line, tool, f"service {name}", entry.value
@@ -98,6 +101,9 @@ def manifest(file: str, entries: list[Entry]) -> Iterator[DeployFinding]:
         hooks = [
             entry for entry in own if entry.path[len(path) : len(path) + 2] == ("lifecycle", "postStart")
         ]
+        for entry, tool in _by_image(own, path, "command", "args"):
+            kind_of = "deploy-init-container" if path[-2] in _INIT else "deploy-sidecar"
+            yield finding(kind_of, file, entry.line, tool, where, entry.value)
         for entry, tool in _migrating(command):
             if path[-2] == "initContainers":
                 yield finding("deploy-init-container", file, entry.line, tool, where, entry.value)
@@ -109,6 +115,23 @@ def manifest(file: str, entries: list[Entry]) -> Iterator[DeployFinding]:
             yield finding(
                 "deploy-migrates-at-start", file, entry.line, tool, f"{where} (postStart)", entry.value
             )
+
+
+_INIT = ("initContainers", "extraInitContainers")
+
+
+def _by_image(
+    own: list[Entry], path: tuple[str, ...], entrypoint: str, arguments: str
+) -> Iterator[tuple[Entry, str]]:
+    """The arguments of an image whose entry point is a migration tool, where nothing stands in for that one."""
+    given = {entry.path[len(path)] for entry in own}
+    image = next((entry.value for entry in own if entry.path == (*path, "image")), "")
+    words = [entry for entry in own if entry.path[len(path)] == arguments]
+    if entrypoint in given or not words or migrating(_joined(words)):
+        return
+    tool = migrating_image(image, _joined(words))
+    if tool:
+        yield Entry(words[0].path, _joined(words), words[0].line), tool
 
 
 def _container(path: tuple[str, ...]) -> tuple[str, ...]:

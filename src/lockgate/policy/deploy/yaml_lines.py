@@ -21,6 +21,9 @@ _KEY = re.compile(
 )
 _BLOCK = re.compile(r"^[|>][-+0-9]*\s*$")
 _TEMPLATE = re.compile(r"^\{\{.*\}\}$")
+_MARKS = re.compile(r"(?:[&!]\S+\s*)+")
+_ALIAS = re.compile(r"\*([^\s,\[\]{}]+)")
+_MOST = 100_000
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 
 
@@ -44,6 +47,7 @@ class _Reader:
         self.stack: list[tuple[int, str]] = []
         self.counts: dict[tuple[str, ...], int] = {}
         self.found: list[Entry] = []
+        self.anchors: dict[str, tuple[str, ...]] = {}
 
     def read(self) -> list[Entry]:
         while self.at < len(self.lines):
@@ -52,7 +56,7 @@ class _Reader:
             self.at += 1
             if text and not text.startswith("#") and not _TEMPLATE.match(text):
                 self._line(len(line) - len(line.lstrip()), text)
-        return self.found
+        return _followed(self.found, self.anchors) if self.anchors else self.found
 
     def _line(self, indent: int, text: str) -> None:
         while text == "-" or text.startswith("- "):
@@ -82,7 +86,10 @@ class _Reader:
 
     def _value(self, indent: int, text: str) -> None:
         line = self.offset + self.at
-        text = re.sub(r"^(?:[&!]\S+\s*)+", "", text)
+        marks = _MARKS.match(text)
+        if marks is not None:
+            self.anchors.update((mark[1:], self._path()) for mark in marks[0].split() if mark[0] == "&")
+            text = text[marks.end() :]
         if _BLOCK.match(_COMMENT.sub("", text).strip()):
             outer = self.stack[-1][0] if self.stack else -1
             text = self._block(outer)
@@ -118,3 +125,25 @@ class _Reader:
             text += " " + self.lines[self.at].strip()
             self.at += 1
         return text
+
+
+def _followed(entries: list[Entry], anchors: dict[str, tuple[str, ...]]) -> list[Entry]:
+    """``entries`` with what aliases (``*name``) and merge keys (``<<``) stand for, on the lines where that is written."""
+    found: list[Entry] = []
+    for entry in entries:
+        path = entry.path
+        merge = path.index("<<") if "<<" in path else -1
+        if not _ALIAS.match(entry.value.lstrip("[ ")) or len(found) > _MOST:
+            found.append(entry)
+            continue
+        here = path if merge < 0 else path[:merge]
+        # What the mapping says itself, and what an earlier merge brought, goes before.
+        taken = {own.path[len(here)] for own in (*entries, *found) if len(own.path) > len(here) and own.path[: len(here)] == here}  # fmt: skip
+        for name in _ALIAS.findall(entry.value):
+            there = anchors.get(name)
+            for other in tuple(found) if there is not None else ():
+                rest = other.path[len(there or ()) :]
+                if other.path[: len(there or ())] == there and (merge < 0 or (rest and rest[0] not in taken)):
+                    found.append(Entry(here + rest, other.value, other.line))
+            taken |= {own.path[len(here)] for own in found if own.path[: len(here)] == here and len(own.path) > len(here)}  # fmt: skip
+    return found
