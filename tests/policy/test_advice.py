@@ -215,3 +215,14 @@ def test_separate_files_say_so():
     for file in fix.split("-- next file:\n"):
         assert file.startswith("-- lockgate: transaction=off\n") == ("CONCURRENTLY" in file)
         assert file.count("CONCURRENTLY") < 2
+
+
+@pytest.mark.parametrize(("how", "fires"), [("ENABLE", True), ("ENABLE ALWAYS", True), ("ENABLE REPLICA", False), ("DISABLE", False)])  # fmt: skip
+def test_a_trigger_for_replicated_rows_does_not_fire(how: str, fires: bool):
+    """What its function locks is claimed only where it runs in a session of its own."""
+    body = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users; RETURN new; END';\n"
+    made = "CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION f();\n"
+    judge = Judge(today=date(2030, 1, 1))
+    judge.replay(PARTS + body + made + f"ALTER TABLE orders {how} TRIGGER t;")
+    [told] = judge.judge(Source("f.sql", "INSERT INTO orders (id) VALUES (1);")).statements
+    assert ("users" in told.locks) == fires

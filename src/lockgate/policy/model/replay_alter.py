@@ -214,7 +214,7 @@ def _toggle(schema: Schema, state: Relation, action: w.ToggleTrigger, _file: int
     for key in _family(schema, state, only):
         for name, trigger in schema.relations[key.key].triggers.items():
             if action.name in ("", name):
-                trigger.enabled = action.enable
+                trigger.enabled = action.enable and not action.replica
 
 
 def _logged(schema: Schema, state: Relation, action: w.SetLogged, _file: int, only: bool) -> None:

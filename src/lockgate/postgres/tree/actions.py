@@ -159,6 +159,8 @@ class ToggleTrigger(Word, frozen=True):
     name: str
     enable: bool
     user: bool = False
+    # It fires where replicated rows are applied, and not in a session of its own.
+    replica: bool = False
 
 
 class ToggleRule(Word, frozen=True):

@@ -332,7 +332,7 @@ _ACTIONS: dict[str, Callable[[AlterTableCmd], w.Action]] = {
     "AT_NoForceRowSecurity": lambda _: w.RowSecurity("no force"),
     "AT_EnableTrig": lambda c: w.ToggleTrigger(c.name, True),
     "AT_EnableAlwaysTrig": lambda c: w.ToggleTrigger(c.name, True),
-    "AT_EnableReplicaTrig": lambda c: w.ToggleTrigger(c.name, True),
+    "AT_EnableReplicaTrig": lambda c: w.ToggleTrigger(c.name, True, replica=True),
     "AT_DisableTrig": lambda c: w.ToggleTrigger(c.name, False),
     "AT_EnableTrigAll": lambda _: w.ToggleTrigger("", True),
     "AT_EnableTrigUser": lambda _: w.ToggleTrigger("", True, True),
