@@ -226,3 +226,13 @@ def test_a_trigger_for_replicated_rows_does_not_fire(how: str, fires: bool):
     judge.replay(PARTS + body + made + f"ALTER TABLE orders {how} TRIGGER t;")
     [told] = judge.judge(Source("f.sql", "INSERT INTO orders (id) VALUES (1);")).statements
     assert ("users" in told.locks) == fires
+
+
+def test_what_is_warned_of_is_not_called_safe():
+    """Autovacuum that is switched off has its warning, and no word beside it that all is well."""
+    found, _ = judged("ALTER TABLE orders SET (autovacuum_enabled = false);")
+    assert [one.id for one in found if one.id in ("tab-autovacuum", "col-options-harmless")] == [
+        "tab-autovacuum"
+    ]
+    found, _ = judged("ALTER TABLE orders SET (autovacuum_vacuum_scale_factor = 0.1);")
+    assert "col-options-harmless" in [one.id for one in found]
