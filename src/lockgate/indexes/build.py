@@ -6,6 +6,7 @@ looks finished.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import msgspec
 
 from lockgate.errors import Refused, RunFailed
 from lockgate.indexes.embedders import CANARIES, Embedder, embed_all
+from lockgate.indexes.inspect import UNIT, UNIT_UNDER_COSINE
 from lockgate.indexes.register import (
     BEGUN,
     Generation,
@@ -37,7 +39,7 @@ from lockgate.stores.content import (
 )
 from lockgate.stores.manifest import Manifest
 from lockgate.stores.searching import SearchStore
-from lockgate.stores.vectors import Packed, packed
+from lockgate.stores.vectors import Packed, is_zero, packed
 
 BATCH = 2_000
 
@@ -122,19 +124,27 @@ def build(
     point("index:build:begin")
     size = min(wanted.batch, max(1, int(wanted.rate))) if wanted.rate else wanted.batch
     pieces = _ready(source(last or ""), size, embedder, wanted.manifest, builder if fresh else None)
-    with ahead(pieces) if embedder is None else nullcontext(pieces) as coming:
-        for ready in coming:
-            store.load(row.physical, ready)
-            point("index:build:batch")
-            written += len(ready)
-            told(
-                f"building {wanted.name} {wanted.generation}",
-                min(1.0, (already + written) / max(1, wanted.total)),
-            )
-            if wanted.rate:
-                behind = begin + written / wanted.rate - clock()
-                if behind > 0:
-                    sleep(behind)
+    try:
+        with ahead(pieces) if embedder is None else nullcontext(pieces) as coming:
+            for ready in coming:
+                store.load(row.physical, ready)
+                point("index:build:batch")
+                written += len(ready)
+                told(
+                    f"building {wanted.name} {wanted.generation}",
+                    min(1.0, (already + written) / max(1, wanted.total)),
+                )
+                if wanted.rate:
+                    behind = begin + written / wanted.rate - clock()
+                    if behind > 0:
+                        sleep(behind)
+    except Refused as refused:
+        if fresh and not written:
+            # Nothing was written, so nothing is being built.
+            refused.state = "Nothing was built."
+            store.drop(row.physical)
+            forget_generation(link, wanted.name, wanted.generation)
+        raise
     mended = 0 if fresh else _mend(store, row, source, embedder, wanted)
     told("indexing", 1.0)
     store.finalise(row.physical, wanted.manifest)
@@ -198,14 +208,37 @@ def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest
     if embedder is not None:
         prefix = manifest.embedding.document_prefix if manifest.embedding else ""
         vectors = embed_all(embedder, [prefix + r.text for r in piece])
-        return [r._replace(vector=Packed(packed(v))) for r, v in zip(piece, vectors, strict=True)]
+        made = [r._replace(vector=Packed(packed(v))) for r, v in zip(piece, vectors, strict=True)]
+        _refuse_zero(made, manifest, "Give it a text, or leave the record out: nobody could find it.")
+        return made
     for r in piece:
         if r.vector is None or len(r.vector) != manifest.dimension:
             raise Refused(
                 f"record {r.id!r} has {len(r.vector or ())} components, not {manifest.dimension}", "INDEX_RECORD",
                 next="Give every record a `vector`, or name an --embedder.",
             )  # fmt: skip
-    return [r._replace(vector=Packed(packed(r.vector or ()))) for r in piece]
+    made = [r._replace(vector=Packed(packed(r.vector or ()))) for r in piece]
+    _refuse_zero(made, manifest, "Leave the record out, or mend its vector: nobody could find it.")
+    if manifest.embedding is not None and manifest.embedding.normalised:
+        for r in piece:
+            refuse_length(r, manifest)
+    return made
+
+
+def _refuse_zero(piece: Sequence[Record], manifest: Manifest, fix: str) -> None:
+    for r in piece:
+        if isinstance(r.vector, Packed) and is_zero(r.vector.data) and not manifest.takes_zero:
+            raise Refused(f"record {r.id!r} has a vector of length 0", "INDEX_RECORD", next=fix)
+
+
+def refuse_length(record: Record, manifest: Manifest) -> None:
+    """Raise ``Refused`` (``INDEX_RECORD``) for a vector whose length is not the 1 that the specification says."""
+    length = math.hypot(*(record.vector or ()))
+    if abs(length - 1) > (UNIT_UNDER_COSINE if manifest.metric == "cosine" else UNIT):
+        raise Refused(
+            f"the vector of record {record.id!r} has the length {length:.4g}, and the specification says 1", "INDEX_RECORD",
+            next="Bring the vectors to length 1; or, where their lengths are meant, --raw-lengths (raw_lengths = true).",
+        )  # fmt: skip
 
 
 def _remember(builder: ContentBuilder, records: Sequence[Record]) -> None:

@@ -33,7 +33,7 @@ def from_file(path: Path) -> dict[str, Record]:
     found: dict[str, Record] = {}
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file", "USAGE")
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 record = _record(f"{path}:{number}", line)
@@ -47,17 +47,36 @@ def from_file(path: Path) -> dict[str, Record]:
 
 
 def _record(where: str, line: str) -> Record:
+    _refuse_half(line, f"{where}: not UTF-8")
     try:
         row = json.loads(line)
     except ValueError as error:
         raise RecordError(f"{where}: not JSON: {error}") from None
     name = row.get("_id", row.get("id")) if isinstance(row, dict) else None
-    if not isinstance(name, str | int) or isinstance(name, bool) or str(name) == "" or "\0" in str(name):
+    if not isinstance(name, str | int) or isinstance(name, bool) or str(name) == "":
         raise RecordError(f"{where}: `_id` is missing")
     title, text = row.get("title") or "", row.get("text") or ""
-    if not isinstance(title, str) or not isinstance(text, str) or "\0" in title + text:
+    if not isinstance(title, str) or not isinstance(text, str):
         raise RecordError(f"{where}: `title` or `text` is not a text")
-    return Record(str(name), f"{title}\n{text}" if title and text else title or text, canonical_json(row.get("payload", {})), as_vector(row.get("vector"), where))  # fmt: skip
+    for field, value in (("_id", str(name)), ("title", title), ("text", text)):
+        if "\0" in value:
+            raise RecordError(
+                f"{where}: `{field}` holds a NUL (\\u0000), which no store keeps",
+                next="Take it out of the record.",
+            )
+    payload = canonical_json(row.get("payload", {}))
+    _refuse_half(f"{name}{title}{text}{payload}", f"{where}: half of a surrogate pair, which is no character")
+    return Record(str(name), f"{title}\n{text}" if title and text else title or text, payload, as_vector(row.get("vector"), where))  # fmt: skip
+
+
+def _refuse_half(text: str, words: str) -> None:
+    """Raise ``RecordError`` for a text that cannot be encoded: bytes that were no UTF-8, or half of a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        at = ord(text[error.start])
+        shown = f"the byte {at - 0xDC00:#04x}" if 0xDC80 <= at <= 0xDCFF else f"\\u{at:04x}"
+        raise RecordError(f"{words}: {shown}", next="Write the file in UTF-8.") from None
 
 
 def canonical_json(value: object) -> str:

@@ -44,6 +44,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     format_version: int = 1
 
     @property
+    def takes_zero(self) -> bool:
+        """Whether a vector of length 0 can be compared: not by a cosine, nor where lengths are said to be 1."""
+        return self.metric != "cosine" and not (self.embedding is not None and self.embedding.normalised)
+
+    @property
     def spec_hash(self) -> str:
         """The digest of all fields, in canonical form."""
         return digest_of("lockgate:spec:1", msgspec.to_builtins(self))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from lockgate.errors import ConfigError
-from lockgate.indexes.build import seal
+from lockgate.errors import ConfigError, Refused
+from lockgate.indexes.build import refuse_length, seal
 from lockgate.indexes.declared import embedder_of, manifest_of, next_number
 from lockgate.indexes.moving.needs import of_index
 from lockgate.indexes.moving.opened import OpenedIndex, Stores, embedder_key
@@ -98,7 +98,7 @@ def _look(move: OpenedIndex) -> _Looked:
                 previous = find_generation(speaker.link, i.name, alias.generation)
                 if not d.one_way:
                     found += _unfit(move, stores, source, previous, manifest)
-        except ConfigError as error:
+        except (ConfigError, Refused) as error:
             found.append((error.message, error.next or f"Change moves/{d.name}.toml."))
         finally:
             stores.close()
@@ -133,7 +133,15 @@ def _manifest(move: OpenedIndex, stores: Stores, source: Side) -> Manifest:
         text = None if image is None or isinstance(image, Unmade) else image[place]
         vector = as_vector(listed(text), f"the first row of {source.table.name}")  # fmt: skip
         first = Record("first", "", "{}", vector)
-    return manifest_of(stores.at(one.store, one.place), one, embedder, first)
+    made = manifest_of(stores.at(one.store, one.place), one, embedder, first)
+    if (
+        first is not None
+        and any(first.vector or ())
+        and made.embedding is not None
+        and made.embedding.normalised
+    ):
+        refuse_length(first, made)
+    return made
 
 
 def _unfit(move: OpenedIndex, stores: Stores, source: Side, serving: Generation, manifest: Manifest) -> list[tuple[str, str]]:  # fmt: skip

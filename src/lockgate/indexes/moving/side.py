@@ -26,7 +26,7 @@ from lockgate.stores.searching import LiveStore
 from lockgate.stores.side import Op, Side, Switch, key_id, put_mark
 from lockgate.stores.speaking import Locked, P, PostgresSpeaker, Rejected
 from lockgate.stores.table import ANY
-from lockgate.stores.vectors import Packed, packed
+from lockgate.stores.vectors import Packed, is_zero, packed
 
 NEW, OLD = "new", "old"
 """The generation that is being filled, and the one that served when the move started."""
@@ -221,26 +221,39 @@ class IndexSide(Side):
         prefix = embedding.document_prefix if embedding is not None else ""
         with self._embedding:
             vectors = embed_all(self.fed.embedder, [prefix + r.text for r in made])
-        return [r._replace(vector=Packed(packed(v))) for r, v in zip(made, vectors, strict=True)]
+        return [r._replace(vector=self._comparable(r.id, packed(v))) for r, v in zip(made, vectors, strict=True)]  # fmt: skip
+
+    def _comparable(self, id_: str, data: bytes) -> Packed:
+        """A vector that a search can compare. Raises ``Rejected`` for one of length 0 where it cannot: nobody would ever find the record."""
+        if is_zero(data) and not self.fed.row.manifest.takes_zero:
+            raise Rejected(f"record {id_!r}: its vector has the length 0")
+        return Packed(data)
 
     def _record(self, key: Texts, text: Any, payload: Any, vector: Value) -> Record:
         id_ = self.id_of(key)
+        manifest = self.fed.row.manifest
+        stored = manifest.kind == "vector" and self.fed.embedder is None
+        if text is None and not stored:
+            raise Rejected(f"record {id_!r}: columns.text gives NULL for its row")
         text = text or ""
+        if self.fed.embedder is not None and not text.strip():
+            raise Rejected(f"record {id_!r}: it has no text to make a vector of")
         if not id_ or "\0" in id_ or "\0" in text:
             raise Rejected(f"record {id_!r}: its id is empty, or id or text holds a NUL")
         found = None
         try:
             told = canonical_json(json.loads(payload)) if payload else "{}"
-            dimension = self.fed.row.manifest.dimension
+            told.encode()  # half of a surrogate pair is no character
+            dimension = manifest.dimension
             if dimension and self.fed.embedder is None:
                 given = as_vector(listed(vector), f"record {id_!r}")
                 if given is None or len(given) != dimension:
                     raise Rejected(f"record {id_!r} has {len(given or ())} components, not {dimension}")
-                found = given if isinstance(given, Packed) else Packed(packed(given))
+                found = self._comparable(id_, packed(given))
         except RecordError as error:
             raise Rejected(error.message) from None
         except ValueError as error:
-            raise Rejected(f"record {id_!r}: its payload is not JSON: {error}") from None
+            raise Rejected(f"record {id_!r}: its payload is not JSON that can be kept: {error}") from None
         return Record(id_, text, told, found)
 
     def digests(self, images: Sequence[tuple[Texts, Image]], names: Sequence[str]) -> dict[str, bytes]:
