@@ -206,3 +206,20 @@ def test_a_rollback_that_found_differences_is_refused_until_they_are_mended(hand
     assert read_generation(move) == "0001"
     assert move.held("0001") == move.texts()
     writer.close()
+
+
+def test_a_first_generation_has_no_way_back(hand, tmp_path: Path, database: str):  # noqa: F811
+    """Where nothing served before, no command and no figure tells of a way back: cutover and status name the end, a rollback says why there is none, and the end needs no --now."""
+    move: Hand = hand("fts5")
+    move.through()
+    project = Project(tmp_path, database)
+    project.environ |= {"APP": move.source}
+    for call in ("cutover", "status"):
+        told = project.ok("move", "move", call, "into")["moves"][0]
+        assert "lockgate move rollback" not in told["next"]
+        assert told["next"].startswith("lockgate move finish into")
+        assert told["rollbackUntil"] is None
+    error = project.json("move", "rollback", "into").error("MOVE_STAGE")
+    assert "nothing served help before" in error["message"]
+    assert project.ok("move", "move", "finish", "into")["stage"] == "finished"
+    assert read_generation(move) == "0001"

@@ -47,6 +47,8 @@ def _next(home: Link, row: MoveRow, stage: Stage, refused: int, barred: str) -> 
     """The command that brings the move on from where it stands. ``barred`` says why a rollback would be refused."""
     if barred and stage is Stage.TAIL:
         return f"lockgate move finish {row.name} --now, which gives up the way back; or take the change of the table back"
+    if stage is Stage.TAIL and row.declaration.get("kind") == "index" and not row.declaration.get("previous"):
+        return f"lockgate move finish {row.name}, when the application or a build keeps the index current; there is no way back"
     again = f"lockgate move backfill {row.name} --retry, once the rows or the target are mended"
     if stage is Stage.BACKFILLING and row.cursor_done and not ledger.waiting(home, row.name)[0]:
         return again if refused else f"lockgate move verify {row.name}"

@@ -65,6 +65,7 @@ def turn(
     after = Stage.CUT_OVER if forward else Stage.ROLLED_BACK
     if not forward:
         why(Stage(row.stage), after)
+        _refuse_one_way(move)
     left = unsettled(move.home, row)
     keys = left.keys if forward else refuse_unproven_back(row, left, accept, tail_of(move))
     # What it costs to catch up is paid before anybody waits.
@@ -94,7 +95,7 @@ def turn(
     epoch = row.epoch + 1
     also = "epoch = epoch + 1"
     also += f", cutover_at = clock_timestamp(), cutover_ms = {done.elapsed_ms}" if forward else ", rollback_until = NULL"  # fmt: skip
-    if forward and not move.declared.one_way:
+    if forward and move.pair.target.older is not None:
         also += f", rollback_until = clock_timestamp() + make_interval(secs => {move.declared.rollback_hours * 3600})"  # fmt: skip
     with move.home.transaction():
         ledger.step(move.home, move.name, row.stage, after, reason, evidence, also=also, operator=operator)
@@ -201,6 +202,11 @@ def _refuse_one_way(move: OpenedIndex) -> None:
         raise Refused(
             f"the move {move.name} is declared one-way: nothing kept the old generation current", "MOVE_STAGE"
         )
+    if move.pair.target.older is None:
+        raise Refused(
+            f"nothing served {move.declared.index.name} before the move {move.name}, so there is nothing to go back to", "MOVE_STAGE",
+            next=f"lockgate move finish {move.name}, or lockgate move run {move.name} --relay SECONDS to go on carrying",
+        )  # fmt: skip
 
 
 def _back(move: OpenedIndex, operator: str) -> Swapped:
