@@ -88,7 +88,7 @@ def build_command(name: str, **options: Any) -> None:
     from lockgate.cli.waiting import Waiting
     from lockgate.indexes.build import Wanted, build
     from lockgate.indexes.declared import embedder_of, manifest_of, next_generation, refuse_unasked, source_of
-    from lockgate.indexes.register import every_name, read_alias, read_generations
+    from lockgate.indexes.register import every_name, read_alias, read_generations, unfinished
     from lockgate.release.candidate import read_specs
     from lockgate.release.operator import operator_name
 
@@ -112,6 +112,12 @@ def build_command(name: str, **options: Any) -> None:
             known, every_name(room.link, name), manifest.spec_hash
         )
         wanted = Wanted(name, generation, declared.store, declared.place, manifest, declared.embedder, source.total, declared.rate, declared.batch, _call(name, generation))  # fmt: skip
+        live = next((g for g in known if g.live), None)
+        for one in known:
+            if one.generation == generation or one.live or (live and one.started_at < live.started_at):
+                continue
+            then = unfinished(room.link, one) if one.state == "building" else f"lockgate index swap {name} --to {one.generation}"  # fmt: skip
+            session.output.say(f"{session.output.mark('note', 'hold')}: generation {one.generation} of {name} is {'being built' if one.state == 'building' else 'sealed and does not serve'}, and this makes {generation} beside it; for that one: {then}")  # fmt: skip
         with Waiting(session.output) as waiting:
             built = build(
                 room.link, store, wanted, source.after, embedder, actor=operator_name(), progress=waiting.show
@@ -183,7 +189,7 @@ def validate_command(name: str, **options: Any) -> None:
     """
     from lockgate.cli.waiting import Waiting
     from lockgate.errors import ConfigError
-    from lockgate.indexes.advice import after_hold
+    from lockgate.indexes.advice import after_answer, after_hold
     from lockgate.indexes.gold import read_gold
     from lockgate.indexes.limits import choose
     from lockgate.indexes.register import find_generation, read_alias, read_generations, unfinished
@@ -227,7 +233,9 @@ def validate_command(name: str, **options: Any) -> None:
                 gold, sides[0], sides[1], limits, breadth=options["breadth"], progress=waiting.show
             )
         more = given_options("against", "generation", "gold", "breadth", "html")
-        then = after_hold(drift, row, against, options["gold"], more)
+        alias = read_alias(room.link, name)
+        serving = alias.generation if alias is not None else ""
+        then = after_hold(drift, row, against, options["gold"], more) or after_answer(drift, row, against, serving, options["gold"])  # fmt: skip
         if os.environ.get("LOCKGATE_ROLE", "").strip().lower() != "app":
             remember(
                 room.link, row, drift, against.generation, actor=operator_name(), at=time.time(), next=then
@@ -298,7 +306,7 @@ def rollback_command(
     """Point the alias NAME back to the generation before, while its window is open, it is what was sealed, and nothing that was written since is lost by it."""
     from lockgate.errors import Refused
     from lockgate.indexes.behind import keeps_up, refuse_behind
-    from lockgate.indexes.register import fed_by, find_generation
+    from lockgate.indexes.register import fed_by, find_generation, read_alias
     from lockgate.indexes.swap import previous_of, recover, swap
     from lockgate.release.operator import operator_name
 
@@ -310,10 +318,13 @@ def rollback_command(
             name,
         )
         if last and last[0][0] == "rollback":
+            alias = read_alias(room.link, name)
             raise Refused(
                 f"{name} was rolled back to {last[0][1]} already",
                 "INDEX_NOT_READY",
-                next="lockgate index swap leads forward again",
+                next=_forward(name, find_generation(room.link, name, alias.previous), last[0][1])
+                if alias is not None and alias.previous
+                else f"lockgate index list {name}",
             )
         move = next(iter(fed_by(room.link, name).values()), "")
         if move:
@@ -344,6 +355,13 @@ def rollback_command(
             done = turn(True)
         kind = room.of(target).capabilities.swap
     _told(session, "index rollback", done, target, kind)
+
+
+def _forward(name: str, row: "Generation", serving: str) -> str:
+    """The command that leads from ``serving`` to ``row``, the generation that was left by a rollback."""
+    if row.passed(serving):
+        return f"lockgate index swap {name} --to {row.generation} leads forward again"
+    return f"lockgate index validate {name} --against {serving} --generation {row.generation} --gold DIR comes before the way forward"
 
 
 def _told(session: Session, command_name: str, done: Any, target: "Generation", swap_kind: str) -> None:

@@ -59,6 +59,7 @@ def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.
     from contextlib import ExitStack
 
     from lockgate.cli.waiting import stoppable
+    from lockgate.errors import Busy
     from lockgate.indexes.register import writing
     from lockgate.migrations.limits import Limits
     from lockgate.postgres.alarm import Alarm
@@ -81,7 +82,11 @@ def opened(session: Session, *, changing: bool, name: str = "", wait: float = 0.
         room = Room(session, link)
         stack.callback(room.close)
         if changing:
-            stack.enter_context(writing(link, name, wait))
+            try:
+                stack.enter_context(writing(link, name, wait))
+            except Busy as busy:
+                busy.next = f"Wait for it to end, then: {_called()}"
+                raise
         stack.enter_context(_driver_errors())
         yield room
 
@@ -179,6 +184,15 @@ def given_options(*but: str) -> str:
         for one in value if option.multiple else (value,):
             words += [option.opts[0], *([] if one is True else [shlex.quote(str(one))])]
     return " ".join(words)
+
+
+def _called() -> str:
+    """This call, to be typed again."""
+    import shlex
+
+    context = click.get_current_context()
+    words = [str(context.params[p.name or ""]) for p in context.command.params if isinstance(p, click.Argument)]  # fmt: skip
+    return f"lockgate index {context.command.name} {shlex.join(words)}{given_options()}"
 
 
 def store_key() -> str:

@@ -44,6 +44,18 @@ def after_hold(drift: Drift, row: Generation, against: Generation, gold: str, op
     return person
 
 
+def after_answer(drift: Drift, row: Generation, against: Generation, serving: str, gold: str) -> str:
+    """The next command after a pass or a fail; "" after a hold. ``serving`` is what the alias points to, "" where nothing serves."""
+    swap = f"lockgate index swap {row.name} --to {row.generation}"
+    if drift.verdict is Verdict.FAIL:
+        return f"Mend what the causes name and build it anew: lockgate index build {row.name}; where a person decides otherwise: {swap} --unvalidated"
+    if drift.verdict is not Verdict.PASS or serving == row.generation:
+        return ""
+    if serving in ("", against.generation):
+        return swap
+    return f"{serving} serves: lockgate index validate {row.name} --against {serving} --generation {row.generation} --gold {shlex.quote(gold)}"
+
+
 def told_by_looking(drift: Drift) -> Drift:
     """The answer without the causes that looking into the index refuted, and without the advice to look there."""
     checks = {c.id: c.answer for c in drift.checks}

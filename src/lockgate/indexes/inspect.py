@@ -171,7 +171,7 @@ def causes_of(checks: list[Check]) -> list[Cause]:
     for check in checks:
         name = CAUSES.get(check.id)
         if name and check.answer is Verdict.FAIL and name not in found:
-            found[name] = Cause(name, True, f"{check.id}: {check.details}")
+            found[name] = Cause(name, True, check.details if check.id == name else f"{check.id}: {check.details}")  # fmt: skip
     return list(found.values())
 
 

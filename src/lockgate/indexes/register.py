@@ -193,7 +193,9 @@ def writing(
     deadline = clock() + wait
     while not link.value("SELECT pg_catalog.pg_try_advisory_lock($1)", key):
         if clock() >= deadline:
-            raise Busy(f"another command works on the index {name}")
+            raise Busy(
+                f"another command works on the index {name}", next="Wait for it to end, then call this again."
+            )
         sleep(0.1)
     try:
         yield
