@@ -236,3 +236,10 @@ def test_what_is_warned_of_is_not_called_safe():
     ]
     found, _ = judged("ALTER TABLE orders SET (autovacuum_vacuum_scale_factor = 0.1);")
     assert "col-options-harmless" in [one.id for one in found]
+
+
+def test_types_are_told_with_their_limits():
+    """Two lengths or precisions of one type are told apart."""
+    found, _ = judged("ALTER TABLE n ALTER COLUMN v TYPE numeric(12,4);", "CREATE TABLE n (v numeric(8,2));")
+    [message] = [one.message for one in found if one.id == "col-type-rewrite"]
+    assert message.startswith("from numeric(8,2) to numeric(12,4) writes n ")

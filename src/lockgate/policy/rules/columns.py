@@ -117,9 +117,9 @@ def type_rewrite(subject: Subject) -> Iterator[Hit]:
         return
     if column is not None and not rewrites(subject.schema, column, action):
         return
-    before = column.type.name if column is not None else "a type that no file shows"
+    before = type_sql(column.type) if column is not None else "a type that no file shows"
     yield Hit(
-        f"from {before} to {action.type.name} writes {subject.key} and its indexes again",
+        f"from {before} to {type_sql(action.type)} writes {subject.key} and its indexes again",
         f"ALTER TABLE {subject.sql} ADD COLUMN {quote(joined(action.column, '', 'new'))} {type_sql(action.type)};\n-- then a move, and a swap",
         subject.key,
     )
