@@ -46,7 +46,7 @@ def plan(move: Opened) -> Planned:
     """Look at both sides and tell. Changes nothing."""
     d = move.declared
     source, there = pairs.tables(d, move.places)
-    engine = _engine(move.places.target)
+    engine = pairs.engine_of(move.places.target)
     target = there if there is not None else pairs.would_be(source, d.target.table, engine)
     made = pairs.plan(d, source, target)
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
@@ -100,11 +100,6 @@ def _told_by(d: DualDeclaration, given: Given) -> str:
     return f"{by.python} {by.version}" if isinstance(by, Transform) else given.expression or given.name
 
 
-def _engine(url: str) -> str:
-    scheme = url.partition(":")[0].lower()
-    return "mysql" if scheme in ("mysql", "mariadb") else "sqlite" if scheme == "sqlite" else "postgres"
-
-
 def start(move: Opened, operator: str) -> str:
     """planned → dual_write: side tables on both sides, then writers capture. Does nothing when the move is under way; returns the stage."""
     if stage := beginning.under_way(move, operator):
@@ -112,7 +107,7 @@ def start(move: Opened, operator: str) -> str:
     planned = plan(move)
     refuse_problems(planned)
     for url, option in zip(move.places.both, ("source", "target"), strict=True):
-        if _engine(url) == "postgres":
+        if pairs.engine_of(url) == "postgres":
             home.ensure(Target(url, source=option))
     if not planned.target_exists:
         source, _ = pairs.tables(move.declared, move.places)

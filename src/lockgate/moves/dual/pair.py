@@ -11,10 +11,14 @@ from lockgate.moves.transforms import Map, Transform, load
 from lockgate.stores.making import Field, Given
 from lockgate.stores.neutral import TYPES
 from lockgate.stores.open import open_store, sqlite_path
-from lockgate.stores.side import Side
+from lockgate.stores.side import Side, Switch
 from lockgate.stores.speaking import Speaker, speak
 from lockgate.stores.store import Store
 from lockgate.stores.table import ANY, Column, Table, common_family
+
+
+class NoTarget(Refused):
+    """The table of the target is yet to be made."""
 
 
 class Urls(NamedTuple):
@@ -197,6 +201,11 @@ class Pair:
         self.source.speaker.close()
         self.target.speaker.close()
 
+    @property
+    def alone(self) -> bool:
+        """True for the source by itself: there is nothing to be brought anywhere."""
+        return self.source is self.target
+
     def __enter__(self) -> "Pair":
         return self
 
@@ -308,11 +317,53 @@ def bare_pair(names: tuple[str, str], move: str, places: Urls, purpose: str) -> 
     return Pair(sides[0], sides[1])
 
 
+def uncaptured(switch: Switch | None) -> bool:
+    """True when the source serves and nothing is captured: no move was ever, or the last one ended before its cutover."""
+    return switch is None or (switch.serves == "source" and not switch.active)
+
+
+def source_alone(declared: DualDeclaration, places: Urls, purpose: str) -> Pair | None:
+    """The source by itself, for who writes before the move starts or after it was aborted: the target need not be there. None while it is not ``uncaptured``."""
+    engine = engine_of(
+        places.target
+    )  # what a value of a file of SQLite is taken for depends on what it becomes
+    store = _opened(declared, places.source, "source")
+    try:
+        source = store.describe(declared.source.table)
+    finally:
+        store.close()
+    made = plan(declared, source, would_be(source, declared.target.table, engine))
+    fields = made.fields[0] or tuple(Field(c.name, _own(c, engine != "sqlite"), c.type) for c in source.columns if not c.generated)  # fmt: skip
+    speaker = speak(places.source, f"move {declared.name} {purpose}", "source")
+    try:
+        if not made.key:
+            raise Refused(f"{source.name} has no primary key", "MOVE_REFUSED", next='Name one in the declaration: key = ["a", "b"]')  # fmt: skip
+        side = Side(speaker, declared.name, source, made.key, fields, ())
+        speaker.begin()
+        try:
+            free = uncaptured(side.switch())
+        finally:
+            speaker.rollback()
+    except BaseException:
+        speaker.close()
+        raise
+    if free:
+        return Pair(side, side)
+    speaker.close()
+    return None
+
+
+def engine_of(url: str) -> str:
+    """The engine that ``url`` names."""
+    scheme = url.partition(":")[0].lower()
+    return "mysql" if scheme in ("mysql", "mariadb") else "sqlite" if scheme == "sqlite" else "postgres"
+
+
 def open_pair(declared: DualDeclaration, places: Urls, purpose: str) -> Pair:
     """Open both sides. Raises ``Refused`` (``MOVE_REFUSED``) when the tables do not fit."""
     source, target = tables(declared, places)
     if target is None:
-        raise Refused(f"there is no table {declared.target.table} yet", "MOVE_REFUSED", next=f"lockgate move start {declared.name}")  # fmt: skip
+        raise NoTarget(f"there is no table {declared.target.table} yet", "MOVE_REFUSED", next=f"lockgate move start {declared.name}")  # fmt: skip
     made = plan(declared, source, target)
     if made.problems:
         raise Refused(made.problems[0][0], "MOVE_REFUSED", next=made.problems[0][1], details={"problems": [{"what": w, "fix": f} for w, f in made.problems]})  # fmt: skip

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lockgate.errors import Busy, LockgateError
+from lockgate.errors import Busy, ConfigError, LockgateError, Unreachable
 from lockgate.moves.dual import declaration as declarations
 from lockgate.moves.dual import into
-from lockgate.moves.dual.pair import Pair, Urls, open_pair, urls
+from lockgate.moves.dual.pair import NoTarget, Pair, Urls, open_pair, source_alone, uncaptured, urls
 from lockgate.moves.dual.second_leg import carry
 from lockgate.moves.transforms import load_all
 from lockgate.stores.making import Image, Texts
@@ -115,6 +115,9 @@ class DualWriter:
     of the declared version here: a process with other code must not begin to write.
     """
 
+    only_source = False
+    """True where every operation is brought over by the move, and the writer has the source alone."""
+
     def __init__(
         self, declared: declarations.DualDeclaration, places: Urls, *, instance: str = "",
         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
@@ -211,7 +214,25 @@ class DualWriter:
         return pair
 
     def _open(self) -> Pair:
-        return open_pair(self.declared, self.places, "writer")
+        try:
+            return open_pair(self.declared, self.places, "writer")
+        except (NoTarget, ConfigError, Unreachable) as error:
+            # Before the start the target may be neither made nor reached: that keeps no write back.
+            if isinstance(error, ConfigError) and error.code != "TABLE_MISSING":
+                raise
+            with suppress(LockgateError):  # what is told is why there is no target
+                if (alone := source_alone(self.declared, self.places, "writer")) is not None:
+                    return alone
+            raise
+
+    def _drop(self, pair: Pair) -> None:
+        """Close this thread's ``pair``; the next write opens another."""
+        self._own.pair = None
+        with self._lock:
+            if pair in self._all:
+                self._all.remove(pair)
+        with suppress(LockgateError):
+            pair.close()
 
     def _forget(self) -> None:
         """The session may be lost: the next write opens another, and looks at both sides anew unless one of them is away."""
@@ -225,12 +246,7 @@ class DualWriter:
                     self._own.away = None  # the side that was away serves now: it was turned while this process could not reach it
             return
         if pair is not None:
-            self._own.pair = None
-            with self._lock:
-                if pair in self._all:
-                    self._all.remove(pair)
-            with suppress(LockgateError):
-                pair.close()
+            self._drop(pair)
 
     def _begin(self) -> tuple[Side, Side, Switch | None]:
         """Open a transaction on the side that serves and hold its switch until the transaction ends."""
@@ -252,6 +268,12 @@ class DualWriter:
             except BaseException:
                 side.speaker.rollback()
                 raise
+            if pair.alone and not self.only_source and not uncaptured(switch):
+                # The move has started since: from here on there are two sides.
+                side.speaker.rollback()
+                self._drop(pair)
+                pair = self._pair()
+                continue
             if switch is None:
                 # No move was ever, so the source serves. PostgreSQL needs a new transaction after the question failed.
                 side.speaker.rollback()
@@ -330,6 +352,7 @@ class OutboxWriter(DualWriter):
     """The writer of a move into an index: the row and its operation in one transaction, the rest is the move's."""
 
     declared: into.IndexMove
+    only_source = True
 
     def _open(self) -> Pair:
         return into.alone(self.declared, self.places.source)
