@@ -16,8 +16,8 @@ from lockgate.errors import LockgateError, Refused
 from lockgate.moves.declaration import Gates, Reference
 from lockgate.moves.dual import DualWriter, drive, turning
 from lockgate.moves.dual.copy import LIVE_SECONDS, backfill, missing_writers
+from lockgate.moves.dual.created import create_sql, would_be
 from lockgate.moves.dual.declaration import DualDeclaration, Place, is_dual, problems
-from lockgate.moves.dual.pair import create_sql, would_be
 from lockgate.record import points
 from lockgate.stores.making import Field, Given
 from lockgate.stores.open import open_store

@@ -17,7 +17,7 @@ from lockgate.stores.ranges import runs
 from lockgate.stores.store import Cut, KeyRange, Leaf, RowDigest, Within
 from lockgate.stores.table import Column, Comparison, Table
 
-_FAMILY = {
+FAMILY_OF = {
     "smallint": "integer", "integer": "integer", "bigint": "integer", "numeric": "decimal",
     "real": "float", "double precision": "float", "boolean": "boolean",
     "text": "text", "character varying": "text", "character": "text", "name": "text",
@@ -215,7 +215,7 @@ def table_of(relation: Relation, facts: ServerFacts) -> Table:
 
 def family_of(c: ColumnFacts) -> str:
     """What the values of a column are by nature; empty for what no other engine has."""
-    family = _FAMILY.get(c.base, "") if c.base_schema == "pg_catalog" else ""
+    family = FAMILY_OF.get(c.base, "") if c.base_schema == "pg_catalog" else ""
     if not family and (c.class_ == "e" or c.base.rpartition(".")[2] == "citext"):
         return "text"
     return family

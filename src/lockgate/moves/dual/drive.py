@@ -10,7 +10,9 @@ from lockgate.errors import Busy, ConfigError, LockgateError, Refused
 from lockgate.moves.dual import beginning, shapes
 from lockgate.moves.dual import pair as pairs
 from lockgate.moves.dual.comparing import compare, look_again, texts_of
+from lockgate.moves.dual.created import create_sql, would_be
 from lockgate.moves.dual.declaration import DualDeclaration
+from lockgate.moves.dual.fitting import fitting
 from lockgate.moves.dual.needs import Place, needed
 from lockgate.moves.dual.opened import Opened, lag_problems, replica_problems
 from lockgate.moves.dual.references import refuse_dangling
@@ -47,7 +49,7 @@ def plan(move: Opened) -> Planned:
     d = move.declared
     source, there = pairs.tables(d, move.places)
     engine = pairs.engine_of(move.places.target)
-    target = there if there is not None else pairs.would_be(source, d.target.table, engine)
+    target = there if there is not None else would_be(source, d.target.table, engine)
     made = pairs.plan(d, source, target)
     found = Tried(list(made.problems), []) if made.problems else tried(d, move.places, source, made)
     problems = [{"what": what, "fix": fix} for what, fix in found.problems]
@@ -59,6 +61,10 @@ def plan(move: Opened) -> Planned:
     ]
     if there is not None and not made.problems:
         found.notes.extend(demanded(d, move.places, source, there, made.key))
+    if not made.problems and not placed:
+        fits = fitting(d, move.places, source, target, made.key, there=there is not None)
+        problems += [{"what": what, "fix": fix} for what, fix in fits.problems]
+        found.notes.extend(fits.notes)
     if there is not None and not problems and d.references:
         problems += _unanswerable(move)
     sides = (
@@ -113,7 +119,7 @@ def start(move: Opened, operator: str) -> str:
         source, _ = pairs.tables(move.declared, move.places)
         speaker = speak(move.places.target, f"move {move.name} start", "target")
         try:
-            speaker.do(pairs.create_sql(pairs.would_be(source, move.declared.target.table, speaker.engine), speaker))  # fmt: skip
+            speaker.do(create_sql(would_be(source, move.declared.target.table, speaker.engine), speaker))  # fmt: skip
         finally:
             speaker.close()
     for side in (move.pair.source, move.pair.target):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lockgate.errors import ConfigError, Refused, Unreachable
+from lockgate.moves.dual.created import own_family, would_be
 from lockgate.moves.dual.declaration import DualDeclaration
 from lockgate.moves.transforms import Map, Transform, load
 from lockgate.stores.making import Field, Given
-from lockgate.stores.neutral import TYPES
 from lockgate.stores.open import open_store, sqlite_path
 from lockgate.stores.side import Side, Switch
 from lockgate.stores.speaking import Speaker, speak
@@ -107,7 +107,9 @@ def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
 
     def fields(columns: Mapping[str, Column], other: Mapping[str, Column]) -> tuple[Field, ...]:
         typed = any(c.family != ANY for c in other.values())
-        return tuple(Field(c.name, families.get(c.name) or _own(c, typed), c.type) for c in columns.values())
+        return tuple(
+            Field(c.name, families.get(c.name) or own_family(c, typed), c.type) for c in columns.values()
+        )
 
     sides = fields(here, there), fields(there, here)
     given = (
@@ -115,16 +117,6 @@ def plan(declared: DualDeclaration, source: Table, target: Table) -> Plan:
         () if declared.one_way else _given(declared.reverse, sides[1], sides[0], {c.name: c.base for c in there.values()}),
     )  # fmt: skip
     return Plan(key, sides, given, ())
-
-
-def _own(column: Column, typed: bool) -> str:
-    """The family of a column that only one side has. ``typed``: the other side's engine has types.
-
-    What such an engine gives for a column of SQLite carries no mark of its type, so it is read as what the column was declared for.
-    """
-    if column.family == ANY and typed:
-        return _declared(column.type)
-    return column.family if column.family in TYPES["postgres"] else "text"
 
 
 def _mapped(
@@ -242,42 +234,6 @@ def tables(declared: DualDeclaration, places: Urls) -> tuple[Table, Table | None
     return found[0], found[1]
 
 
-def would_be(source: Table, name: str, engine: str) -> Table:
-    """The table that ``create`` makes in ``engine`` for the rows of ``source``."""
-    key = source.unique[0] if source.unique else ()
-    columns = []
-    for c in source.columns:
-        if c.generated:
-            continue
-        family = _own(c, False) if c.family != "any" else "any" if engine == "sqlite" else _declared(c.type)
-        type_ = TYPES[engine][family]
-        if engine == "mysql" and c.name in key and type_ == "longtext":
-            type_ = "varchar(255)"
-        shown = family if engine != "sqlite" else "any"
-        columns.append(Column(c.name, type_, type_, shown, False, c.not_null or c.name in key))
-    return Table(name, tuple(columns), (key,) if key else (), 0, engine, 0, "")
-
-
-_WORDS = (
-    ("INT", "integer"), ("BLOB", "bytes"), ("REAL", "float"), ("FLOA", "float"), ("DOUB", "float"), ("NUMERIC", "decimal"), ("DEC", "decimal"),
-    ("BOOL", "boolean"), ("TIMESTAMP", "timestamp"), ("DATETIME", "timestamp"), ("DATE", "date"), ("JSON", "json"), ("UUID", "uuid"),
-)  # fmt: skip
-
-
-def _declared(type_: str) -> str:
-    """The family that a declared type of SQLite, which binds no row, says a column is meant to have."""
-    return next((family for sign, family in _WORDS if sign in type_.upper()), "text")
-
-
-def create_sql(table: Table, speaker: Speaker) -> str:
-    """The statement that makes ``table``, with character set and collation named where the engine has them."""
-    lines = [f"{speaker.name(c.name)} {c.type}{' NOT NULL' if c.not_null else ''}" for c in table.columns]
-    if table.unique:
-        lines.append(f"PRIMARY KEY ({', '.join(map(speaker.name, table.unique[0]))})")
-    tail = " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if table.engine == "mysql" else ""
-    return f"CREATE TABLE {speaker.name(table.name)} ({', '.join(lines)}){tail}"
-
-
 def one_place(one: Speaker, other: Speaker, names: tuple[str, str]) -> tuple[bool, list[tuple[str, str]]]:
     """(whether both sides are one database, what stands in the way of that). Two URLs may say one place in different words."""
     if one.engine != other.engine or one.identity() != other.identity():
@@ -333,7 +289,7 @@ def source_alone(declared: DualDeclaration, places: Urls, purpose: str) -> Pair 
     finally:
         store.close()
     made = plan(declared, source, would_be(source, declared.target.table, engine))
-    fields = made.fields[0] or tuple(Field(c.name, _own(c, engine != "sqlite"), c.type) for c in source.columns if not c.generated)  # fmt: skip
+    fields = made.fields[0] or tuple(Field(c.name, own_family(c, engine != "sqlite"), c.type) for c in source.columns if not c.generated)  # fmt: skip
     speaker = speak(places.source, f"move {declared.name} {purpose}", "source")
     try:
         if not made.key:
