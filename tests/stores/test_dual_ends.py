@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from indexes.test_moving import hand as index  # noqa: F401 - the fixture
+from lockgate.errors import LockgateError
 from lockgate.indexes.moving import drive as into
 from lockgate.moves.dual import DualWriter, drive
+from lockgate.moves.dual.copy import backfill
+from lockgate.postgres.moves import ledger
 from stores.conftest import Place
 from stores.hand import Hand, declared, row
 from stores.test_conformance import ROWS
@@ -87,6 +91,33 @@ def test_too_many_refused_rows_pause_the_move(places, database: str, tmp_path: P
     project.ok("move", "move", "resume", "things")
     project.ok("move", "move", "backfill", "things", "--retry")
     assert project.ok("move", "move", "run", "things")["stage"] == "reconciled"
+
+
+def test_the_cap_holds_within_a_batch(places, database: str):
+    """A batch whose rows are all refused is left at the first row too many, and not tried to its end; what stands beside refused rows is copied, and the number that is told is the number there is."""
+    source, target = places("sqlite"), places("mysql")
+    source.fill(ROWS)
+    target.run("ALTER TABLE t MODIFY u varchar(1) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    move = Hand(source, target, database, writers=0)
+    move.declared = msgspec.structs.replace(move.declared, limits=msgspec.structs.replace(move.declared.limits, batch_rows=1000, quarantine_rows=7))  # fmt: skip
+    move.call(drive.start, operator="t")
+    with pytest.raises(
+        LockgateError, match=r"8 rows stand in quarantine, more than limits\.quarantine_rows = 7"
+    ):
+        move.call(backfill)
+    with move.open() as opened:
+        assert opened.row().stage == "paused"
+        assert ledger.count_quarantined(opened.home, "things") == 8
+    move.declared = msgspec.structs.replace(move.declared, limits=msgspec.structs.replace(move.declared.limits, quarantine_rows=200))  # fmt: skip
+    move.call(drive.resume)
+    move.call(backfill)
+    nulls = sum(row[-1] is None for row in ROWS)
+    with move.open() as opened:
+        assert len(opened.pair.target.between(None, None)) == nulls
+        assert ledger.count_quarantined(opened.home, "things") == len(ROWS) - nulls
+    run_sql(database, "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) SELECT 'things', 'forward', ARRAY['k' || n], '', 'x' FROM generate_series(1, 1500) n")  # fmt: skip
+    with pytest.raises(LockgateError, match=f"^{1500 + len(ROWS) - nulls} rows stand"):  # fmt: skip
+        move.call(drive.reconcile)
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])

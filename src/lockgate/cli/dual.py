@@ -116,8 +116,10 @@ def _backfill(session: Session, move: "Opened", options: dict[str, Any]) -> None
 
 def told_of_copy(session: Session, move: "Opened", done: "Outcome") -> None:
     """What a backfill did; exit 1 where rows were refused."""
-    held = refused(move.home, move.name)
-    answer(session, "backfill", move, {**done._asdict(), "quarantine": held[:20]}, copied(done.ranges, done.rows, refused=held))  # fmt: skip
+    from lockgate.postgres.moves import ledger
+
+    held, count = refused(move.home, move.name), ledger.count_quarantined(move.home, move.name)
+    answer(session, "backfill", move, {**done._asdict(), "quarantine": held[:20]}, copied(done.ranges, done.rows, refused=held, count=count))  # fmt: skip
     if held:
         leave(Exit.FOUND)
 

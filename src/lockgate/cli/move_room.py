@@ -88,8 +88,9 @@ def refused(home: "Link", name: str) -> list[dict[str, object]]:
     return ledger.quarantined(home, name)
 
 
-def copied(ranges: int, rows: int, *more: str, refused: "list[dict[str, object]]") -> str:
-    """What a backfill did, for people, with the first row that was refused and why."""
+def copied(ranges: int, rows: int, *more: str, refused: "list[dict[str, object]]", count: int = 0) -> str:
+    """What a backfill did, for people, with the first row that was refused and why. ``count``: how many there are where ``refused`` are only the first."""
+    count = max(count, len(refused))
     words = (
         f"copied {counted(rows, 'row')} in {counted(ranges, 'batch')}"
         if ranges
@@ -98,7 +99,7 @@ def copied(ranges: int, rows: int, *more: str, refused: "list[dict[str, object]]
     words = ", ".join((words, *more))
     if refused:
         first = refused[0]
-        words += f"; {counted(len(refused), 'row')} {agree(len(refused), 'was', 'were')} refused and {agree(len(refused), 'stands', 'stand')} in quarantine, the first ({', '.join(map(str, first['key']))}): {first['message']}"  # type: ignore[call-overload]
+        words += f"; {counted(count, 'row')} {agree(count, 'was', 'were')} refused and {agree(count, 'stands', 'stand')} in quarantine, the first ({', '.join(map(str, first['key']))}): {first['message']}"  # type: ignore[call-overload]
     return words
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
@@ -183,12 +183,11 @@ def copy_range(move: Opened, piece: Range) -> Copied:
     parts = _parts(move.reading(), target, piece, names)
     with ahead(parts) if target.ahead_rows else nullcontext(parts) as coming:
         for part in coming:
-            for key, reason in part.unmade:
-                _put_aside(move, key, reason)
+            _put_aside(move, part.unmade)
             try:
                 write_images(target, part.ops, names, part.ready)
             except Rejected:
-                _one_by_one(move, source, target, part.ops)
+                _by_halves(move, source, target, part.ops)
             proof.add(part.ops)
             keys += part.keys
             unmade += len(part.unmade)
@@ -236,21 +235,47 @@ def _parts(reading: Side, target: Side, piece: Range, names: list[str]) -> Itera
         low = rows[-1][0]
 
 
-def _one_by_one(move: Opened, source: Side, target: Side, ops: list[Op]) -> None:
-    """Rows that the target refuses stand in quarantine with the reason; all others are copied."""
-    for op in ops:
+TELLS = 50
+"""So many refused rows are written into the ledger at once, and then it is looked whether there are too many."""
+
+
+def _by_halves(move: Opened, source: Side, target: Side, ops: list[Op]) -> None:
+    """Rows that the target refuses stand in quarantine with the reason; all others are copied.
+
+    Raises ``MOVE_QUARANTINE`` as soon as more of them stand there than ``limits.quarantine_rows``: each costs the target a transaction.
+    """
+    names = [g.name for g in source.given]
+    most = move.declared.limits.quarantine_rows
+    refused: list[tuple[Texts, str]] = []
+    parts = [ops]
+    while parts:
+        part = parts.pop()
         try:
-            write_images(target, [op], [g.name for g in source.given])
+            write_images(target, part, names)
         except Rejected as error:
-            _put_aside(move, op.key, error.message)
+            if len(part) > 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                continue
+            refused.append((part[0].key, error.message))
+            if len(refused) >= min(TELLS, most + 1):
+                _put_aside(move, refused)
+                refused = []
+                refuse_over_the_cap(move.home, move.name, most)
+    _put_aside(move, refused)
 
 
-def _put_aside(move: Opened, key: Texts, reason: str) -> None:
-    move.home.run(
-        "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, 'forward', $2::text[], '', $3)"
-        " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
-        move.name, [str(k) for k in key], redact(reason),
-    )  # fmt: skip
+def _put_aside(move: Opened, refused: Sequence[tuple[Texts, str]]) -> None:
+    """Write rows into the quarantine: key and reason. Lost in a crash, they are refused once more with their range."""
+    if not refused:
+        return
+    with move.home.transaction():
+        move.home.run(LATER)
+        for key, reason in refused:
+            move.home.run(
+                "INSERT INTO lockgate.move_quarantine (move, feed, key, sqlstate, message) VALUES ($1, 'forward', $2::text[], '', $3)"
+                " ON CONFLICT (move, feed, key) DO UPDATE SET message = excluded.message, at = clock_timestamp()",
+                move.name, [str(k) for k in key], redact(reason),
+            )  # fmt: skip
 
 
 def retry(move: Opened) -> int:

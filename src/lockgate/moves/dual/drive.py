@@ -219,7 +219,8 @@ def refuse_incomplete(move: Opened) -> None:
         raise LockgateError(f"{left} ranges of the move {move.name} are not copied", "MOVE_INCOMPLETE")
     held = ledger.quarantined(move.home, move.name)
     if held:
-        raise LockgateError(f"{counted(len(held), 'row')} {agree(len(held), 'stands', 'stand')} in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
+        count = ledger.count_quarantined(move.home, move.name)
+        raise LockgateError(f"{counted(count, 'row')} {agree(count, 'stands', 'stand')} in quarantine, the first ({held[0]['key']}): {held[0]['message']}", "MOVE_QUARANTINE", details={"quarantine": held[:20]})  # fmt: skip
 
 
 def drained(move: Opened, origin: Side, destination: Side) -> Carried:
