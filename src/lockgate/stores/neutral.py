@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from lockgate.stores.rendering import render
+from lockgate.stores.rendering import BadText, render
 from lockgate.stores.table import ANY, PACKED
 
 TYPES = {
@@ -25,6 +25,8 @@ def neutral(value: Any, family: str) -> str | None:
     """The text of ``value`` read as ``family``; None for NULL. Raises ``ValueError`` for a value that is not of it."""
     if value is None:
         return None
+    if isinstance(value, BadText) and family != "bytes":
+        raise ValueError(f"text that is not UTF-8: {value.hex()[:80]}")
     if family == "float":
         return repr(float(value))
     if family == "decimal":

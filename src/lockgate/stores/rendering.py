@@ -8,6 +8,18 @@ from decimal import Decimal
 from typing import Any
 
 
+class BadText(bytes):
+    """Text of SQLite that is not UTF-8: the bytes that stand there. No other engine takes it as text."""
+
+
+def text_of(data: bytes) -> str | BadText:
+    """What SQLite calls text, as text where it is."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return BadText(data)
+
+
 def render(value: Any, family: str) -> str | None:
     """The canonical text of ``value`` read as ``family``; None for NULL. Raises ``ValueError`` for a value that is not of it."""
     if value is None:
@@ -89,7 +101,7 @@ def _dump(value: Any) -> str:
 def _any(value: Any) -> str:
     """A value together with its type, for engines in which a column says nothing about it."""
     if isinstance(value, bytes):
-        return "b:" + value.hex()
+        return ("t:" if isinstance(value, BadText) else "b:") + value.hex()
     if isinstance(value, float):
         return "f:" + _float(value)
     return ("i:" if isinstance(value, int) else "s:") + str(value)

@@ -461,15 +461,19 @@ class Side:
 
     def _made(self, tail: str, parameters: Sequence[object]) -> list[tuple[Texts, Image]]:
         reads = [read for g in self.given for read in g.reads(self.speaker.name)]
-        rows = self._select(reads, tail, parameters)
-        return [(key, make(self.given, texts)) for key, texts in rows] if any(g.of for g in self.given) else [*rows]  # fmt: skip
+        unread: dict[Texts, Unmade] = {}
+        rows = self._select(reads, tail, parameters, unread)
+        if not unread and not any(g.of for g in self.given):
+            return [*rows]
+        return [(key, unread.get(key) or make(self.given, texts)) for key, texts in rows]
 
     def _read(self, field: Field) -> Read:
         return Read(self.speaker.name(field.name), field.family, field.type)
 
     def _select(
-        self, columns: Sequence[Read], tail: str, parameters: Sequence[object]
-    ) -> list[tuple[Texts, tuple[Any, ...]]]:
+        self, columns: Sequence[Read], tail: str, parameters: Sequence[object], unread: dict[Texts, Unmade] | None = None,
+    ) -> list[tuple[Texts, tuple[Any, ...]]]:  # fmt: skip
+        """(key, ``columns``) of rows. A value that is not of its kind is told in ``unread`` by the row's key, and stands as a text that equals no other; one in a key raises ``Rejected``."""
         items = [*map(self._read, self.key), *columns]
         engine = self.speaker.engine
         # Names of their own: PostgreSQL would take the text of a key for the key in ORDER BY, and 10 comes before 9 there.
@@ -482,21 +486,21 @@ class Side:
         if engine == "postgres" and "float" not in families and "decimal" not in families[:count]:
             return [(row[:count], row[count:]) for row in rows]
         for row in rows:
-            try:
-                texts = tuple(
-                    v if engine == "postgres" and family != "float" else neutral(v, family)
-                    for v, family in zip(row, families, strict=True)
-                )
-            except (ValueError, ArithmeticError) as error:
-                raise Rejected(
-                    f"{self.speaker.where}: {self.table.name} holds a value that is not of its kind: {error}"
-                ) from None
-            found.append(
-                (
-                    tuple(canonical_key(t, k.family) for t, k in zip(texts[:count], self.key, strict=True)),
-                    texts[count:],
-                )
-            )
+            values: list[Any] = []
+            wrong = ""
+            for at, (value, family) in enumerate(zip(row, families, strict=True)):
+                try:
+                    values.append(value if engine == "postgres" and family != "float" else neutral(value, family))  # fmt: skip
+                except (ValueError, ArithmeticError) as error:
+                    name = self.key[at].name if at < count else columns[at - count].sql
+                    wrong = f"{self.speaker.where}: {name} of {self.table.name} holds a value that is not of its kind: {error}"
+                    if at < count:
+                        raise Rejected(wrong) from None
+                    values.append(f"\0{type(value).__name__}:{value!r}")
+            key = tuple(canonical_key(t, k.family) for t, k in zip(values[:count], self.key, strict=True))
+            if wrong and unread is not None:
+                unread[key] = Unmade(wrong)
+            found.append((key, tuple(values[count:])))
         return found
 
     # -- words ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from lockgate.postgres.quoting import identifier
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.record.redact import redact
+from lockgate.stores.rendering import text_of
 
 P = "\x01"
 """Where a parameter stands in a statement."""
@@ -321,8 +322,14 @@ class SqliteSpeaker:
         """See ``Speaker``."""
         try:
             return self._connection.execute(sql.replace(P, "?"), parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if "Could not decode to UTF-8" not in str(error):
+                raise self._translated(error) from None
         except sqlite3.Error as error:
             raise self._translated(error) from None
+        # Some row holds text that is none: from here on each is looked at, which takes longer.
+        self._connection.text_factory = text_of
+        return self.ask(sql, *parameters)
 
     def do(self, sql: str, *parameters: object) -> int:
         """See ``Speaker``."""

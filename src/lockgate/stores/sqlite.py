@@ -9,6 +9,7 @@ from urllib.parse import quote
 from lockgate.errors import ConfigError, LockgateError, Unreachable
 from lockgate.postgres.quoting import identifier
 from lockgate.stores.reading import ReadingStore
+from lockgate.stores.rendering import text_of
 from lockgate.stores.table import ANY, Column, Table
 
 
@@ -32,6 +33,7 @@ class SqliteStore(ReadingStore):
                 f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("SELECT count(*) FROM sqlite_master")
+            self._connection.text_factory = text_of
         except sqlite3.Error as error:
             raise Unreachable(f"{path} cannot be read as SQLite: {error}") from None
 
