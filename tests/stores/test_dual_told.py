@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.moves.dual.drive import plan
+from lockgate.moves.dual.copy import backfill
+from lockgate.moves.dual.drive import plan, start
 from stores.hand import declared
 from stores.test_conformance import ROWS
 from support.tables import run_sql
@@ -81,3 +82,22 @@ def test_a_file_that_is_yet_to_be_made(places, database: str, tmp_path: Path):
     error = project.json("move", "plan", "things").error("UNREACHABLE")
     assert "Check the path" in error["next"]
     assert "touch" not in error["next"]
+
+
+def test_a_kind_that_is_none(places, database: str, tmp_path: Path):
+    """A slip in `kind` is told with every kind there is, before anything that belongs to the kind that was meant."""
+    project = declared(tmp_path, database, places("sqlite"), places("postgres"))
+    file = tmp_path / "moves" / "things.toml"
+    file.write_text(file.read_text().replace('"dual-write"', '"dualwrite"'))
+    error = project.json("move", "plan", "things").error("MOVE_DECLARATION")
+    assert "'dualwrite' is none of copy, in-place, dual-write, index" in error["message"]
+
+
+def test_the_copy_tells_its_rows(hand):
+    """While it copies a backfill says how many rows there are in the target, whatever it takes for the whole."""
+    move = hand("sqlite", "postgres", writers=0)
+    told: list[str] = []
+    move.call(start, operator="t")
+    move.call(backfill, report=lambda words, _: told.append(words))
+    assert told
+    assert all(re.fullmatch(r"copying, \d+ rows? so far", words) for words in told), told

@@ -30,6 +30,8 @@ ACCEPTED = (
     "views",
 )
 COPY, IN_PLACE = "copy", "in-place"
+KINDS = (COPY, IN_PLACE, "dual-write", "index")
+"""Every kind of move; the last two have declarations of their own."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -228,6 +230,11 @@ def parse(file: Path, name: str) -> Declaration:
         raise ConfigError(f"{file}: {error.strerror}", "MOVE_DECLARATION") from None
     if "name" in data:
         raise ConfigError(f"{file}: unknown key `name`: the file's name is the move's", "MOVE_DECLARATION")
+    if data.get("kind", COPY) not in (COPY, IN_PLACE):
+        # Asked first: what else stands there belongs to the kind that was meant.
+        raise ConfigError(
+            f"{file}: kind = {data['kind']!r} is none of {', '.join(KINDS)}", "MOVE_DECLARATION"
+        )
     try:
         declared = msgspec.structs.replace(msgspec.convert(data, Declaration), name=name)
     except msgspec.ValidationError as error:
@@ -262,7 +269,7 @@ def problems(d: Declaration) -> list[str]:
         f"accept: {kind!r} is none of {', '.join(ACCEPTED)}" for kind in d.accept if kind not in ACCEPTED
     ]
     if d.kind not in (COPY, IN_PLACE):
-        found.append(f"kind = {d.kind!r} is neither {COPY} nor {IN_PLACE}")
+        found.append(f"kind = {d.kind!r} is none of {', '.join(KINDS)}")
     found += reference_problems(d.references)
     if d.in_place:
         return found + _in_place_problems(d)

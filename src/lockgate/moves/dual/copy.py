@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 from lockgate.errors import LockgateError, Refused
-from lockgate.moves.backfill import PAUSE, next_rows, tell
+from lockgate.moves.backfill import PAUSE, next_rows
 from lockgate.moves.crew import Crew, Outcome
 from lockgate.moves.dual import references
 from lockgate.moves.dual.declaration import DualDeclaration
@@ -97,7 +97,7 @@ def backfill(
         while crew.at_work:
             drain(move.pair.source, move.pair.target, move.declared.limits.relay_rows, most=20)
             now = held(looks, move.declared.limits)
-            tell(move.home, move.name, now, report)
+            _tell(move, now, report)
             watch.see(now)
             if not now.reason:
                 crew.start_again()
@@ -116,6 +116,14 @@ def backfill(
         reason = done.waited or (f"{counted(left, 'range')} left" if left else "it has not seen all rows yet")
         raise LockgateError(f"the backfill of {move.name} is not complete: {reason}", "MOVE_INCOMPLETE", next=f"lockgate move backfill {move.name}")  # fmt: skip
     return Outcome(done.ranges, done.rows)
+
+
+def _tell(move: Opened, now: Held, report: Callable[[str, float], None]) -> None:
+    """Say how many rows are copied, or why the copy waits: an estimate of the whole may be far off, or none."""
+    job = ledger.job(move.home, move.name)
+    rows, part = job.get("migrated_rows"), job.get("progress")
+    words = f"copying, {counted(rows if isinstance(rows, int) else 0, 'row')} so far"
+    report(f"waits: {now.reason}" if now.reason else words, float(part) if isinstance(part, (int, float)) else 0.0)  # fmt: skip
 
 
 def work(order: DualWork) -> Outcome:
