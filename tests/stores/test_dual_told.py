@@ -101,3 +101,24 @@ def test_the_copy_tells_its_rows(hand):
     move.call(backfill, report=lambda words, _: told.append(words))
     assert told
     assert all(re.fullmatch(r"copying, \d+ rows? so far", words) for words in told), told
+
+
+def test_rows_that_differ_are_named(places, database: str, tmp_path: Path):
+    """`move verify` says in its text which rows differ and how, before and after the cutover; repaired, both sides have as many rows."""
+    source, target = places("sqlite"), places("postgres")
+    source.fill(ROWS)
+    project = declared(tmp_path, database, source, target)
+    project.ok("move", "move", "run", "things")
+    run_sql(target.url, "UPDATE t SET u = 'x' WHERE id = 7", "DELETE FROM t WHERE id = 8", "INSERT INTO t (id) VALUES (1007)")  # fmt: skip
+    found = project.json("move", "verify", "things").error("MOVE_DIVERGED")
+    assert re.search(
+        r"the first: .*7.* \(changed\).*8.* \(on one side only\).*1007.* \(on one side only\)",
+        found["message"],
+    )
+    rows = project.ok("move", "move", "verify", "things", "--repair")["result"]["rows"]
+    assert rows == {"source": len(ROWS), "target": len(ROWS)}
+    project.ok("move", "move", "cutover", "things")
+    source.run("DELETE FROM t WHERE id = 9")
+    assert (
+        "9 (on one side only)" in project.json("move", "verify", "things").error("MOVE_DIVERGED")["message"]
+    )

@@ -23,6 +23,7 @@ from lockgate.moves.gates import (
     Tail,
     diverged,
     in_evidence,
+    key_words,
     refuse_unproven_end,
 )
 from lockgate.moves.planned import Planned, refuse_problems
@@ -196,15 +197,24 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     }  # fmt: skip
     if unexplained or found.truncated:
         words = f"{counted(len(unexplained), 'row')} of the move {move.name} {agree(len(unexplained), 'differs', 'differ')} and no write in flight explains it"
+        if unexplained:
+            words += f"; the first: {', '.join(f'{key_words(texts_of(d.key))} ({_seen(d)})' for d in unexplained[:5])}"
         diverged(
             move.home, move.name, move.declared.gates, words, evidence, operator, TAIL if turned else None
         )
+    if repaired:  # the side that serves is what both hold now
+        rows = found.target_rows if turned else found.source_rows
+        found = found._replace(source_rows=rows, target_rows=rows)
     if turned:
         proven_again(move, evidence, operator)
         return DualReconciled(found, len(found.differing) - repaired, (), repaired)
     refuse_dangling(move, carried)
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return DualReconciled(found, len(found.differing) - repaired, (), repaired)
+
+
+def _seen(difference: Difference) -> str:
+    return "changed" if difference.kind == "changed" else "on one side only"
 
 
 def proven_again(move: Opened, evidence: dict[str, object], operator: str) -> None:
