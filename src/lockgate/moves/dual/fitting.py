@@ -100,7 +100,9 @@ def _missing(had: Rules, has: Rules, source: Table, target: Table, *, there: boo
 
     if columns := lacks(had.defaults, has.defaults):
         told.append(f"{other} has no DEFAULT for {columns}, as {name} has: set it on the target before the cutover, for rows that do not name them")  # fmt: skip
-    if columns := lacks(had.numbered, has.numbered):
+    # Every INTEGER PRIMARY KEY of SQLite gives numbers, also where nobody asks for one.
+    given = {c: by for c, by in had.numbered.items() if not (there and by == "rowid")}
+    if columns := lacks(given, has.numbered):
         told.append(f"{other} gives no numbers for {columns}, as {name} does (identity, serial, AUTO_INCREMENT): set that on the target before the cutover, above the highest one")  # fmt: skip
     if columns := ", ".join(c.name for c in source.columns if c.generated and c.name not in carried):
         told.append(f"{other} has no {columns}, which {name} generates: it is not copied; add it to the target before the cutover where it is read")  # fmt: skip
