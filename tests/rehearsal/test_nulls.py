@@ -191,6 +191,38 @@ def test_a_production_without_null(
     assert [o.note for o in old.queries[0].outcomes] == ["", "fails when the release sends NULL for users.nick, which no row of production shows"]  # fmt: skip
 
 
+_UNPROVEN = "alter table users add constraint nicked check (nick is not null) not valid;"
+_PROVEN = "alter table users validate constraint nicked;"
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    ("files", "base", "holds"),
+    [
+        ((_UNPROVEN, _PROVEN), 1, False),
+        ((_UNPROVEN, _PROVEN), 2, False),
+        (("alter table users add constraint nicked not null nick not valid;", _PROVEN), 1, False),
+        ((SET,), 1, False),
+        ((_UNPROVEN, "update users set nick = 'none' where nick is null;", _PROVEN), 1, True),
+        ((_UNPROVEN, f"-- lockgate: after=move:nicks\n{_PROVEN}"), 1, True),
+    ],
+)
+def test_nulls_that_the_snapshot_knows_fail_a_validation(
+    rehearse: Callable[..., Rehearsal],
+    snapshot: Callable[[int], Snapshot],
+    files: tuple[str, ...],
+    base: int,
+    holds: bool,
+) -> None:
+    """Rows that are NULL in production make VALIDATE and SET NOT NULL fail there: the rehearsal fails, unless a file or a move before it fills them in."""
+    found = rehearse(BASE, *files, base=base, scaling=Scaling(snapshot(4), 1000, 1))
+    checks = {check.id.partition(":")[0]: check for check in found.checks}
+    assert ("rows" in checks) is not holds, found.checks
+    if not holds:
+        assert str(checks["rows"].answer) == "fail"
+        assert "where the snapshot has NULLs" in checks["rows"].details
+
+
 def test_what_a_share_says() -> None:
     """Without a share it holds, with none it goes on, with any it breaks, and a small one is not told as 0%."""
     sent = Sent("users", "nick", ())

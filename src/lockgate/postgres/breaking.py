@@ -8,6 +8,7 @@ from lockgate.postgres.queries import query
 from lockgate.postgres.wire import Wire
 
 _VALIDATES = re.compile(r"\bvalidate\s+constraint\b", re.I)
+_NOT_NULL = re.compile(r'\(*("(?:[^"]|"")+"|\w+) IS NOT NULL\)*')
 _OF_ROWS = frozenset({"23502", "23503", "23514"})
 
 
@@ -30,6 +31,11 @@ class Breakable(msgspec.Struct, frozen=True):
     def broken(self) -> str:
         """The condition of a row that breaks it, "" for a foreign key, which one row alone does not show."""
         return "" if " NOT EXISTS (" in self.count else self.count.partition(" WHERE ")[2]
+
+    @property
+    def of_null(self) -> bool:
+        """Whether it says that a column holds no NULL, and nothing more."""
+        return self.definition.startswith("NOT NULL ") or _NOT_NULL.fullmatch(self.check) is not None
 
 
 def read_breakable(wire: Wire) -> list[Breakable]:

@@ -198,12 +198,15 @@ class Rehearsing:
     def _impact(self, claims: Claims) -> Impact | None:
         """What it costs at production size, and whether the estimates of the files hold."""
         assert self.wish.scaling is not None
-        found, why = measure(
+        found, why, refused = measure(
             self.ground, self.bases.make, self.stage, self.pending, claims.facts,
             msgspec.structs.replace(self.wish.scaling, promised=self.promised),
             lambda observed, files: self._traces(observed, claims, files),
             lambda event: self.tell(event.status, event.detail),
         )  # fmt: skip
+        for revision, told in refused.items():
+            known = f"{revision} fails in production, where the snapshot has NULLs: {told}"
+            self.checks.append(failed(f"rows:{revision}", known, reason_of("23502")))
         if found is None:
             self.notes.append(why)
             return None
