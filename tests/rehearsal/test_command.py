@@ -192,7 +192,7 @@ def test_an_export(tmp_path: Path) -> None:
         'query,calls\n"select * from t where id = $1",5\nBEGIN,9\n"select interval $1",1\n'
     )
     found = read_queries("a", tmp_path / "a.csv")
-    assert [q.text for q in found.queries] == ["select * from t where id = $1", "select interval $1"]
+    assert [q.text for q in found.queries] == ["select * from t where id = $1", "select CAST($1 AS interval)"]
     assert found.skipped == 1
     (tmp_path / "a.json").write_text(
         json.dumps({"queries": [{"query": "delete from t"}, {"query": "delete from t"}]})

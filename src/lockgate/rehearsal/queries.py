@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from lockgate.errors import ConfigError
+from lockgate.postgres.normalised import preparable
 from lockgate.postgres.placeholders import KINDS, Query, queries_of
 from lockgate.postgres.script import ScriptError, split
 
@@ -34,7 +35,7 @@ def read_queries(name: str, file: Path) -> QuerySet:
         found = _exported(name, file, _from_json(name, file, text))
     else:
         try:
-            found = QuerySet(name, tuple(queries_of(text)))
+            found = QuerySet(name, tuple(queries_of(preparable(text))))
         except ScriptError as error:
             raise _wrong(name, file, error.line, str(error)) from None
     if not found.queries:
@@ -66,11 +67,11 @@ def _exported(name: str, file: Path, texts: list[str]) -> QuerySet:
     """Queries of an export. It also holds what applications do not send as queries (SET, BEGIN): that is counted."""
     found: list[Query] = []
     skipped = 0
-    for text in texts:
+    for text in map(preparable, texts):
         try:
             statements = split(text)
         except ScriptError:
-            # The server's own normalisation writes `interval $1`, which is not SQL: the server will say so, and it is held.
+            # What the server's own normalisation made of it is not SQL: the server will say so, and it is held.
             found.append(Query(text.strip(), 0, "read", ()))
             continue
         if len(statements) == 1 and statements[0].kind in KINDS:
