@@ -20,7 +20,7 @@ from lockgate.rehearsal.compatibility import (
 from lockgate.rehearsal.impact import Range, duration, volume
 from lockgate.rehearsal.load import Sample, load_of
 from lockgate.rehearsal.rows import fill, in_order, inserted
-from lockgate.rehearsal.values import candidates
+from lockgate.rehearsal.values import candidates, conjuncts
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,10 @@ def test_what_a_check_speaks_of() -> None:
     )
     assert found == ["'a'::text", "'it''s'::text"]
     assert "(18 + 0)::int4" in candidates(column("age"), ("(age >= 18)",), "g")
+    joined = "((at >= '2024-01-01'::date) AND (at < '2025-01-01'::date) AND (kind = 'a AND b'::text))"
+    assert candidates(column("kind", "text"), (joined,), "g") == ["'a AND b'::text"]
+    assert conjuncts("(a > 1) AND (b > 2 OR c)") == ["a > 1", "b > 2 OR c"]
+    assert conjuncts("((a = ANY (ARRAY[1, 2])))") == ["a = ANY (ARRAY[1, 2])"]
 
 
 def test_the_figures_of_a_load() -> None:

@@ -98,6 +98,19 @@ def test_a_length_beside_a_condition_over_two_columns(wire: Wire, columns: str) 
     assert (filling.empty, filling.rows["a"] > 0) == ({}, True)
 
 
+@pytest.mark.postgres("16", "18")
+def test_partitions_of_partitions(rehearse: Callable[..., Rehearsal]) -> None:
+    """The bound of each level is met by the column that it speaks of, and an INSERT into the whole finds its place."""
+    base = (
+        "create table ev (id bigint not null, at date not null, kind text not null) partition by range (at);"
+        "create table ev_24 partition of ev for values from ('2024-01-01') to ('2025-01-01') partition by list (kind);"
+        "create table ev_24_a partition of ev_24 for values in ('a');"
+    )
+    found = rehearse(base, "alter table ev add column z int;", base=1, queries="INSERT INTO ev (id, at, kind) VALUES ($1, $2, $3);")  # fmt: skip
+    assert found.rows.rows["ev_24_a"] > 0
+    assert found.compatibility["old"].answer == "compatible", found.compatibility["old"]
+
+
 @pytest.mark.postgres("18")
 def test_a_table_that_stays_empty(rehearse: Callable[..., Rehearsal]) -> None:
     """Where no row can be made the report says so, and names the checks that none satisfied."""

@@ -27,6 +27,7 @@ _LONGEST = 2_000
 """Of texts that are made because a check speaks of their length."""
 _WHOLE = {"int2": 30_000, "int4": 2_000_000_000, "int8": 9_000_000_000_000_000_000, "oid": 2_000_000_000}
 _STRING = re.compile(r"'((?:[^']|'')*)'")
+_JOINT = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()]|\s+AND\s+")
 _REGEX = re.compile(r"~\*?\s+'((?:[^']|'')*)'")
 _LIKE = re.compile(r"~~\*?\s+'((?:[^']|'')*)'")
 _DOCUMENTS = ("'{}'", "'[]'", """'[{"number": 7}]'""", "'7'", "'true'", """'"text"'""")
@@ -51,7 +52,8 @@ def chosen(column: ColumnOf, g: str) -> list[str]:
 
 def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[str]:
     """SQL for values that ``conditions`` (checks that name the column) talk about: those may be the only ones allowed."""
-    about = [text for text in conditions if re.search(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)', text)]
+    named = re.compile(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)')
+    about = [text for whole in conditions for text in conjuncts(whole) if named.search(text)]
     about += column.domain
     found: list[str] = []
     if column.base in ("json", "jsonb"):
@@ -80,6 +82,38 @@ def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[st
         elif column.category in "EUV" and words:
             found += [f"{literal(word)}::{column.type}" for word in words]
     return list(dict.fromkeys(found))[:40]
+
+
+def conjuncts(condition: str) -> list[str]:
+    """The parts of a condition, as the server writes it, that AND joins: what one says of its columns says nothing of another's. Pure."""
+    if re.search(r"\bCASE\b", condition):
+        return [condition]  # an AND of its own stands between no parentheses
+    depth, start, found = 0, 0, []
+    for match in _JOINT.finditer(condition):
+        piece = match[0]
+        if piece == "(":
+            depth += 1
+        elif piece == ")":
+            depth -= 1
+        elif depth == 0 and piece[0].isspace():
+            found.append(condition[start : match.start()])
+            start = match.end()
+    found.append(condition[start:])
+    if len(found) > 1:
+        return [part for text in found for part in conjuncts(text.strip())]
+    inner = condition.strip()
+    whole = inner.startswith("(") and inner.endswith(")") and _closes(inner)
+    return conjuncts(inner[1:-1]) if whole else [condition]
+
+
+def _closes(text: str) -> bool:
+    """Whether the first parenthesis ends with the last character."""
+    depth = 0
+    for match in _JOINT.finditer(text):
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if depth == 0 and match[0] == ")":
+            return match.end() == len(text)
+    return False
 
 
 def _matching(condition: str, g: str) -> list[str]:
