@@ -38,3 +38,11 @@ def test_they_are_rehearsed(rehearse: Callable[..., Rehearsal], tmp_path) -> Non
     queries = ";\n".join(q.text for q in read_queries("live", file).queries)
     found = rehearse("create table acc (id int primary key, at timestamptz);", "alter table acc add z int;", queries=queries)  # fmt: skip
     assert found.compatibility["old"].answer == "compatible", found.compatibility["old"]
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("query", ["SELECT id FROM acc WHERE $1 = ANY(flags)", "SELECT id FROM acc WHERE flags @> $1", "SELECT id FROM acc WHERE flags[1] = $1", "INSERT INTO acc (id, flags) VALUES ($1, $2)"])  # fmt: skip
+def test_an_element_of_an_array(rehearse: Callable[..., Rehearsal], query: str) -> None:
+    """What is compared with the elements of an array is one of them, what stands for the whole is an array."""
+    found = rehearse("create table acc (id int primary key, flags int[]);", "alter table acc add z int;", base=1, queries=query)  # fmt: skip
+    assert found.compatibility["old"].answer == "compatible", found.compatibility["old"]

@@ -198,6 +198,8 @@ def _fitting(use: Use, known: dict[tuple[str, str], Table], types: Sequence[str]
         if _bare(kind.removesuffix("[]") if many else kind) not in (place[1].base, place[1].type):
             return Wanted(use, None, kind)
         return Wanted(use._replace(role="insert", many=many), place, kind)
+    if place is not None and place[1].category == "A" and not kind.endswith("[]") and "array" not in kind:
+        return Wanted(use, None, kind)  # one of its elements, as in `$1 = ANY (flags)`
     return Wanted(use, place, kind)
 
 
