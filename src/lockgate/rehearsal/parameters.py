@@ -15,6 +15,8 @@ from lockgate.rehearsal.values import candidates, chosen, expression
 
 FRESH = 910_001
 """The number of the first row that is made for an INSERT: above every row that is there."""
+STEP = 13
+"""How far apart the numbers of two sets are: as many rows as a set's INSERT may have, and no divisor of what values go round in."""
 PAIRED = 1_000
 """How far above ``FRESH`` the keys of pairs begin."""
 _SECOND = 500
@@ -48,13 +50,14 @@ def sets_of(query: Query, types: Sequence[str], tables: Iterable[Table], seed: i
     for number in range(most):
         variant = variants[number] if number < len(variants) else ""
         row = [
-            _made(one, variant, seed, FRESH + number * 13 + turn, number - len(variants))
+            _made(one, variant, seed, FRESH + number * STEP + turn, number - len(variants))
             for one, turn in zip(wanted, rows, strict=True)
         ]
         made.append([_texts(row)])
     if _MEETS.search(query.text):
         row = [
-            _made(one, THERE, seed, FRESH + most * 13 + turn) for one, turn in zip(wanted, rows, strict=True)
+            _made(one, THERE, seed, FRESH + most * STEP + turn)
+            for one, turn in zip(wanted, rows, strict=True)
         ]
         made.append([_texts(row)])
     return made + _pairs(wanted, seed)
@@ -263,7 +266,10 @@ def _one_value(use: Use, place: Place, kind: str, variant: str, seed: int, numbe
     if use.role == "filter" and variant == ABSENT and column.unique:
         return fresh
     if use.role == "filter":
-        return f"COALESCE(({there} LIMIT 1 OFFSET 1), ({there} LIMIT 1), {fresh})"
+        # Every set looks for another row: what a trigger refuses of one it may let pass of its neighbour.
+        row = 1 + (number - FRESH) // STEP % MOST
+        places = [f"({there} LIMIT 1 OFFSET {place})" for place in dict.fromkeys((row, 1))]
+        return f"COALESCE({', '.join(places)}, ({there} LIMIT 1), {fresh})"
     parent = next((f for f in table.foreign if column.name in f.columns), None)
     if parent is not None:
         key = quote(parent.refers[parent.columns.index(column.name)])
