@@ -283,3 +283,24 @@ def test_an_update_meets_several_rows(rehearse: Callable[..., Rehearsal], condit
     change = f"create function chk() returns trigger language plpgsql as $$ begin if {condition} then raise exception 'no'; end if; return new; end $$; create trigger c before update on acc for each row execute function chk();"
     found = rehearse(base, change, base=1, queries="UPDATE acc SET kind = 'vip' WHERE id = $1;")
     assert found.compatibility["old"].answer == "breaks", found.compatibility["old"]
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize(
+    ("change", "query", "word"),
+    [
+        ("create or replace function seen() returns trigger language plpgsql as $$ begin return null; end $$;", "INSERT INTO acc (id, bal) VALUES ($1, $2);", "writes no row any more"),
+        ("create rule quiet as on insert to acc do instead nothing;", "INSERT INTO acc (id, bal) VALUES ($1, $2);", "writes no row any more"),
+        ("create or replace view v as select id, bal from acc where false;", "SELECT id FROM v WHERE id = $1;", "gives no row any more"),
+        ("alter table acc add column z int;", "SELECT id FROM v WHERE id = $1;", ""),
+    ],
+)  # fmt: skip
+def test_rows_that_a_query_does_not_meet_any_more(rehearse: Callable[..., Rehearsal], change: str, query: str, word: str) -> None:  # fmt: skip
+    """A query that goes on without an error and without a row is told: nobody else notices writes that vanish."""
+    base = (
+        "create table acc (id bigint primary key, bal int); create view v as select id, bal from acc;"
+        "create function seen() returns trigger language plpgsql as $$ begin return new; end $$; create trigger s before insert on acc for each row execute function seen();"
+    )
+    found = rehearse(base, change, base=1, queries=query)
+    notes = [o.note for proof in found.compatibility["old"].queries for o in proof.outcomes]
+    assert any(word in note for note in notes) if word else not any("any more" in note for note in notes)

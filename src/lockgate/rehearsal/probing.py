@@ -74,6 +74,8 @@ class _Subject:
         self.known = Known(frozenset(), frozenset())
         self.before: tuple[str, ...] = ()
         """Statements that make room for what it writes, in the same transaction."""
+        self.rows = 0
+        """How many rows it gave or touched with all its sets where it last did."""
         self.roles: dict[str, int] = {}
         """Role under which it works → how many rows that gave."""
         self.outcomes: list[Outcome] = []
@@ -249,10 +251,10 @@ class Probe:
 
     def _again(self, fresh: Wire, subject: _Subject) -> str:
         """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
-        note = ""
+        note, rows = "", 0
         for trial in subject.sets:
             try:
-                rolled_back(fresh, subject.execute(trial))
+                rows += rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 if (
                     error.sqlstate == _TWICE
@@ -265,7 +267,16 @@ class Probe:
                 note = self._referring(fresh, subject, trial, error)
                 if not note:
                     return ""
+        if subject.rows and not rows and not note and self._any_row(fresh):
+            verb = "gives" if subject.query.kind == "read" else "writes"
+            note = f"{verb} no row any more with what met {counted(subject.rows, 'row')} before: look at its triggers, rules, views and policies"
+        subject.rows = rows or subject.rows
         return note
+
+    def _any_row(self, fresh: Wire) -> bool:
+        """Whether any table holds rows: where they were taken out, a query finds none and nothing is wrong with it."""
+        tables = [t for t in self._tables(fresh) if t.kind == "r"]
+        return any(fresh.value(f"SELECT EXISTS (SELECT FROM {t.quoted})") == "t" for t in tables)  # noqa: S608 - quoted by Table
 
     def _referring(self, fresh: Wire, subject: _Subject, trial: Trial, error: ServerError) -> str:
         """What became of a query that a foreign key refused: "" when it works with other rows, a word when only rows of
@@ -352,10 +363,11 @@ class Probe:
     ) -> tuple[list[Trial], ServerError | None]:
         refused: ServerError | None = None
         working: list[Trial] = []
+        subject.rows = 0
         for calls in sets:
             trial = [[_evaluated(fresh, text) for text in expressions] for expressions in calls]
             try:
-                rolled_back(fresh, subject.execute(trial))
+                subject.rows += rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
                 refused = refused or error
             else:
