@@ -30,7 +30,7 @@ def suite(project, server_url, *options):
     (project.root / "test_suite.py").write_text(_SUITE)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "lockgate.plugins.pytest_plugin", "-p", "no:cacheprovider", "-q", "test_suite.py", *options],
-        cwd=project.root, env={**os.environ, "LOCKGATE_TEST_URL": server_url}, capture_output=True, text=True, check=False,
+        cwd=project.root, env={**os.environ, "PYTEST_ADDOPTS": "", "LOCKGATE_TEST_URL": server_url}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -59,21 +59,29 @@ def test_the_plan_sees_lengths(hand):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    ("record", "options", "words"),
-    [
-        ({"vector": [0.0] * 8}, (), "a vector of length 0"),
-        ({"vector": [1.0] * 8}, (), "the length 2.828"),
-        ({"text": "", "vector": None}, ("--embedder", "hashing:8"), "a vector of length 0"),
-    ],
-)
-def test_a_build_refuses_what_nobody_could_find(tmp_path: Path, database: str, record: dict[str, Any], options: tuple[str, ...], words: str):  # fmt: skip
-    """A vector of length 0, one whose length is not the 1 that is said, an empty text for an embedder: the build names the record, and leaves no generation behind."""
+    ("vector", "words"), [([0.0] * 8, "zero-vectors: vectors of length 0, 1"), ([1.0] * 8, "unit-vectors: lengths from")]
+)  # fmt: skip
+def test_what_nobody_could_find_does_not_serve(
+    tmp_path: Path, database: str, vector: list[float], words: str
+):
+    """Given vectors are built as they are, so that validate can name them; where nothing serves to validate against, the swap asks, and a person may decide."""
     project = Project(tmp_path, database)
     path = Path(records_file(tmp_path / "r", make_records(5)))
-    path.write_text(path.read_text() + json.dumps({"_id": "wrong", "text": "t"} | record) + "\n")
-    error = project.json("index", "build", "d", "--records", str(path), *options).error("INDEX_RECORD")
-    assert "'wrong'" in error["message"]
+    path.write_text(path.read_text() + json.dumps({"_id": "wrong", "text": "t", "vector": vector}) + "\n")
+    built = project.ok("index", "index", "build", "d", "--records", str(path))["generation"]
+    error = project.json("index", "swap", "d", "--to", built).error("INDEX_NOT_READY")
     assert words in error["message"]
+    assert not [g for g in project.ok("index", "index", "list")["generations"] if g.get("live")]
+    project.ok("index", "index", "swap", "d", "--to", built, "--unvalidated")
+
+
+def test_an_empty_text_for_an_embedder_is_refused(tmp_path: Path, database: str):
+    """Its vector has the length 0: the build names the record, and leaves no generation behind."""
+    project = Project(tmp_path, database)
+    path = Path(records_file(tmp_path / "r", make_records(5)))
+    path.write_text(path.read_text() + json.dumps({"_id": "wrong", "text": ""}) + "\n")
+    error = project.json("index", "build", "d", "--records", str(path), "--embedder", "hashing:8").error("INDEX_RECORD")  # fmt: skip
+    assert "'wrong' has a vector of length 0" in error["message"]
     assert project.ok("index", "index", "list")["generations"] == []
 
 

@@ -209,7 +209,12 @@ def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest
         prefix = manifest.embedding.document_prefix if manifest.embedding else ""
         vectors = embed_all(embedder, [prefix + r.text for r in piece])
         made = [r._replace(vector=Packed(packed(v))) for r, v in zip(piece, vectors, strict=True)]
-        _refuse_zero(made, manifest, "Give it a text, or leave the record out: nobody could find it.")
+        for r in made:
+            if isinstance(r.vector, Packed) and is_zero(r.vector.data) and not manifest.takes_zero:
+                raise Refused(
+                    f"record {r.id!r} has a vector of length 0", "INDEX_RECORD",
+                    next="Give it a text, or leave the record out: nobody could find it.",
+                )  # fmt: skip
         return made
     for r in piece:
         if r.vector is None or len(r.vector) != manifest.dimension:
@@ -217,18 +222,8 @@ def _embedded(piece: list[Record], embedder: Embedder | None, manifest: Manifest
                 f"record {r.id!r} has {len(r.vector or ())} components, not {manifest.dimension}", "INDEX_RECORD",
                 next="Give every record a `vector`, or name an --embedder.",
             )  # fmt: skip
-    made = [r._replace(vector=Packed(packed(r.vector or ()))) for r in piece]
-    _refuse_zero(made, manifest, "Leave the record out, or mend its vector: nobody could find it.")
-    if manifest.embedding is not None and manifest.embedding.normalised:
-        for r in piece:
-            refuse_length(r, manifest)
-    return made
-
-
-def _refuse_zero(piece: Sequence[Record], manifest: Manifest, fix: str) -> None:
-    for r in piece:
-        if isinstance(r.vector, Packed) and is_zero(r.vector.data) and not manifest.takes_zero:
-            raise Refused(f"record {r.id!r} has a vector of length 0", "INDEX_RECORD", next=fix)
+    # Vectors that are given are kept as they are: `validate` names what is wrong with them, and `swap` asks.
+    return [r._replace(vector=Packed(packed(r.vector or ()))) for r in piece]
 
 
 def refuse_length(record: Record, manifest: Manifest) -> None:

@@ -52,7 +52,7 @@ def inspect(
         within("stored-vectors", d.wrong_rows, 0, details="records that are not stored as they were written"),
     ]  # fmt: skip
     if m.kind == "vector":
-        checks += _vectors(d, m)
+        checks += look_at_vectors(d, m)
         checks.append(
             within(
                 "search-breadth",
@@ -98,7 +98,8 @@ def inspect(
     return checks + (_alike(seen, against) if same_model else [])
 
 
-def _vectors(d: Description, m: Manifest) -> list[Check]:
+def look_at_vectors(d: Description, m: Manifest) -> list[Check]:
+    """What is wrong with the vectors themselves, by what the store tells of them. Pure."""
     low, high = d.norm_low or 1.0, d.norm_high or 1.0
     off = max(abs(low - 1), abs(high - 1))
     checks = [

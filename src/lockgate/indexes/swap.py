@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from lockgate.errors import Held, LockgateError, Refused
+from lockgate.indexes.inspect import look_at_vectors
 from lockgate.indexes.register import (
     Alias,
     Generation,
@@ -25,8 +26,9 @@ from lockgate.indexes.register import (
 from lockgate.indexes.sealed import refuse_changed, unlike_seal
 from lockgate.postgres.link import Link
 from lockgate.record.points import point
+from lockgate.record.verdict import Verdict
 from lockgate.stores.open_search import IN_DATABASE
-from lockgate.stores.searching import SearchStore, physical_name
+from lockgate.stores.searching import Description, SearchStore, physical_name
 
 
 class Swapped(msgspec.Struct, frozen=True, rename="camel"):
@@ -109,6 +111,8 @@ def swap(
     if before == to and now == target.physical:
         return Swapped(name, before, to, alias.epoch if alias else 0, 0.0, False, recovered)
     _refuse_unready(link, target, before, unvalidated=unvalidated)
+    if not before and not unvalidated and target.verdict != "pass":
+        refuse_unfindable(target, store.describe(target.physical))
     differing = unlike_seal(link, target, store)
     if not changed:
         refuse_changed(target, differing, back=kind == "rollback")
@@ -177,6 +181,20 @@ def _refuse_unready(link: Link, target: Generation, serving: str, *, unvalidated
             f"generation {target.generation} of {target.name} {told}{other}", "INDEX_NOT_READY",
             next=_after_verdict(link, target, serving),
         )  # fmt: skip
+
+
+def refuse_unfindable(target: Generation, described: Description) -> None:
+    """Raise ``Refused`` (``INDEX_NOT_READY``) for vectors that no search finds, or of lengths that its specification denies: where nothing serves there is nothing to validate against."""
+    if target.manifest.kind != "vector":
+        return
+    wrong = [check for check in look_at_vectors(described, target.manifest) if check.answer is Verdict.FAIL]
+    if not wrong:
+        return
+    told = "; ".join(f"{check.id}: {check.details}{'' if check.value is None else f', {check.value:g}'}" for check in wrong)  # fmt: skip
+    raise Refused(
+        f"generation {target.generation} of {target.name} is not fit to serve: {told}", "INDEX_NOT_READY",
+        next=f"Build it anew without these; lengths that are meant: --raw-lengths; where a person has decided: lockgate index swap {target.name} --to {target.generation} --unvalidated",
+    )  # fmt: skip
 
 
 def _after_verdict(link: Link, target: Generation, serving: str) -> str:
