@@ -28,6 +28,9 @@ _SQL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BEARER = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
+_NAMES = ("passw", "secret", "token", "api")
+"""One of these is in every name that ``_PAIR`` knows: most texts have none, and need no look by a pattern."""
+_EVERY = "password bearer"
 _WEAK = re.compile(r"\w{1,8}")
 """A password such as ``app`` is a word of our own texts too (``applied``), so it is replaced as a whole word only."""
 
@@ -78,9 +81,15 @@ def _without_known(text: str) -> str:
 def _by_shape(text: str) -> str:
     if ":/" in text and "@" in text:
         text = _URL.sub(lambda m: f"{m['head']}{MASK}{m['tail']}", text)
-    text = _SQL.sub(lambda m: f"{m['head']}'{MASK}'", text)
-    text = _PAIR.sub(lambda m: f"{m['head']}{MASK}", text)
-    return _BEARER.sub(lambda m: f"{m['head']}{MASK}", text)
+    # Beyond ASCII letters have other cases than ``lower`` knows (the long s, the dotted i), and a pattern is asked anyway.
+    said = text.lower() if text.isascii() else _EVERY
+    if "password" in said:
+        text = _SQL.sub(lambda m: f"{m['head']}'{MASK}'", text)
+    if any(word in said for word in _NAMES):
+        text = _PAIR.sub(lambda m: f"{m['head']}{MASK}", text)
+    if "bearer" in said or "basic" in said:
+        text = _BEARER.sub(lambda m: f"{m['head']}{MASK}", text)
+    return text
 
 
 def redact_value(value: object) -> object:

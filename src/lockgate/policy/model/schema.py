@@ -284,8 +284,13 @@ class Schema(Struct):
         if name.schema:
             return key_of(name.schema, name.name)
         plain = name.name
-        for schema in ("pg_temp", *self.search_path):
-            key = key_of(schema, plain)
+        # Asked about six times a statement: a name without dots and quotes is put together here.
+        simple = "." not in plain and '"' not in plain
+        key = f"pg_temp.{plain}" if simple else key_of("pg_temp", plain)
+        if key in self.relations or key in self.indexes:
+            return key
+        for schema in self.search_path:
+            key = plain if simple and schema == "public" else key_of(schema, plain)
             if key in self.relations or key in self.indexes:
                 return key
         if plain.startswith("pg_"):
