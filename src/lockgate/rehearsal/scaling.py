@@ -147,14 +147,14 @@ def _scale(
             if following < len(pending) and stage.prepared[pending[following]].directives.after:
                 filling.backfill()
             if validates_next(stage, pending, file.revision):
-                refused.update(_of_nulls(wire, stage, pending[following]))
+                refused.update(_of_nulls(wire, stage, pending[following], like, first=False))
                 filling.satisfy()
 
         tell(Event("", "applying", f"{counted(len(pending), 'file')}"))
         if pending and stage.prepared[pending[0]].directives.after:
             filling.backfill()
         elif pending:
-            refused.update(_of_nulls(wire, stage, pending[0], like))
+            refused.update(_of_nulls(wire, stage, pending[0], like, first=True))
         observe(target, stage, FileLog(after), facts, observed)
     finally:
         wire.close()
@@ -163,19 +163,17 @@ def _scale(
     return Scale(most, rows, traces(observed, files))
 
 
-def _of_nulls(wire: Wire, stage: Stage, revision: str, like: Likenesses | None = None) -> dict[str, str]:
-    """Why the file cannot prove that nothing is NULL, where rows are as the snapshot has them and no file before it filled them in.
+def _of_nulls(wire: Wire, stage: Stage, revision: str, like: Likenesses, *, first: bool) -> dict[str, str]:
+    """Why the file cannot prove that nothing is NULL in columns of which the snapshot says that they hold NULLs, and that no file before it filled in.
 
-    Before the first file the shares in ``like`` say it: rows that are made up meet a constraint that stands already.
+    Before the ``first`` file the snapshot alone says it: rows that are made up meet a constraint that stands already.
     """
     text = "; ".join(s.text for s in stage.prepared[revision].statements)
     known = [one for one in read_breakable(wire) if one.of_null] if validates(text) else []
     for one in named_in(text, known):
-        columns = (like or {}).get(one.table, {})
+        columns = like.get(one.table, {})
         names = msgspec.json.decode(one.columns, type=list[str])
-        shares = [f"{percent(columns[n].null_share)} of {one.table} in {n}" for n in names if n in columns and columns[n].null_share > 0]  # fmt: skip
-        count = int(wire.value(one.count) or 0)
-        if count or shares:
-            told = ", ".join(shares) or f"{counted(count, 'row')} of the size rehearsed"
-            return {revision: f"{one.name} of {one.table} is broken by {told}: {one.count}"}
+        shares = [f"{percent(columns[n].null_share)} of the rows of {one.table} hold NULL in {n}" for n in names if n in columns and columns[n].null_share > 0]  # fmt: skip
+        if shares and (first or int(wire.value(one.count) or 0)):
+            return {revision: f"{', '.join(shares)}, and it validates {one.name}: {one.count}"}
     return {}
