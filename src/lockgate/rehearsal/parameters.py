@@ -266,10 +266,7 @@ def _one_value(use: Use, place: Place, kind: str, variant: str, seed: int, numbe
     if use.role == "filter" and variant == ABSENT and column.unique:
         return fresh
     if use.role == "filter":
-        # Every set looks for another row: what a trigger refuses of one it may let pass of its neighbour.
-        row = 1 + (number - FRESH) // STEP % MOST
-        places = [f"({there} LIMIT 1 OFFSET {place})" for place in dict.fromkeys((row, 1))]
-        return f"COALESCE({', '.join(places)}, ({there} LIMIT 1), {fresh})"
+        return f"COALESCE(({there} LIMIT 1 OFFSET 1), ({there} LIMIT 1), {fresh})"
     parent = next((f for f in table.foreign if column.name in f.columns), None)
     if parent is not None:
         key = quote(parent.refers[parent.columns.index(column.name)])
