@@ -47,6 +47,7 @@ def test_an_abort_leaves_its_incident(places, database: str, tmp_path: Path):
 
 def drifts(project: Project, name: str, ledger: str) -> None:
     """A drift that was measured bars the cutover, and one that lasts for 15 minutes ends the move with incident and postmortem."""
+    assert project.json("move", "observe", name, "--delta-s", "nan").error("USAGE")["exitCode"] == 2
     assert project.ok("move", "move", "observe", name, "--delta-s", "0.2")["result"]["aborted"] is False
     refused = project.json("move", "cutover", name).error("MOVE_STAGE")
     assert "ΔS was 0.2" in refused["message"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.cli.move_room import aborting, copied, refused, with_folder, write_incident
+from lockgate.cli.move_room import aborting, copied, refused, take_drift, with_folder, write_incident
 from lockgate.cli.options import Session, leave, usage
 from lockgate.errors import LockgateError
 from lockgate.record.reasons import Exit
@@ -241,19 +241,10 @@ def ended(session: Session, move: "Opened", abort: Callable[..., None], options:
 
 
 def observed(abort: Callable[..., None]) -> Callable[[Session, "Opened", dict[str, Any]], None]:
-    """``move observe``: a measured drift is written down; one that has lasted ends the move by ``abort``, with incident and postmortem."""
+    """``move observe`` of a move that is ended by ``abort``."""
 
     def call(session: Session, move: "Opened", options: dict[str, Any]) -> None:
-        from lockgate.moves.ending import observe
-
-        drift = float(options["delta_s"])
-        reason = observe(move, drift)
-        result: dict[str, Any] = {"deltaS": drift, "aborted": bool(reason)}
-        if reason:
-            abort(move, reason, operator="lockgate")
-            result["incident"] = write_incident(session, move, reason, {"deltaS": drift})
-        answer(session, "observe", move, result, reason or "written down")
-        if reason:
+        if take_drift(session, move, float(options["delta_s"]), abort, answer):
             leave(Exit.FOUND)
 
     return call

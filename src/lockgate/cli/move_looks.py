@@ -2,17 +2,14 @@
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from lockgate.cli.move_room import answer, open_move, operator, refuse_application, write_incident
+from lockgate.cli.move_room import answer, open_move, operator, refuse_application, take_drift
 from lockgate.cli.options import Session, leave, shared
 from lockgate.record.reasons import Exit
 from lockgate.record.words import counted
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("shadow")
@@ -49,6 +46,13 @@ def shadow_command(name: str, queries: str, **shared_options: Any) -> None:
         leave(Exit.FOUND)
 
 
+def _measured(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Asked before any kind of move is: a comparison with NaN is never true, so no range refuses it."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no measured drift")
+    return value
+
+
 @click.command("observe")
 @shared()
 @click.argument("name")
@@ -56,25 +60,19 @@ def shadow_command(name: str, queries: str, **shared_options: Any) -> None:
     "--delta-s",
     metavar="NUMBER",
     type=click.FloatRange(min=0, max=2),
+    callback=_measured,
     required=True,
     help="The drift that was measured, as lockgate drift gives it.",
 )
 def observe_command(name: str, delta_s: float, **shared_options: Any) -> None:
     """Hand in a measured drift of the answers. Above 0.05 for 15 minutes the move aborts by itself, with incident and postmortem."""
-    from lockgate.moves.ending import abort, observe
+    from lockgate.moves.ending import abort
 
     session = Session(**shared_options)
     refuse_application()
-    if math.isnan(delta_s):
-        raise click.BadParameter("nan is no measured drift", param_hint="--delta-s")
     with open_move(session, name, "observe") as move:
-        reason = observe(move, delta_s)
-        result: dict[str, Any] = {"deltaS": delta_s, "aborted": bool(reason)}
-        if reason:
-            abort(move, reason, operator="lockgate")
-            result["incident"] = write_incident(session, move, reason, {"deltaS": delta_s})
-        answer(session, "observe", move, result, reason or "written down")
-    if reason:
+        ended = take_drift(session, move, delta_s, abort, answer)
+    if ended:
         leave(Exit.FOUND)
 
 

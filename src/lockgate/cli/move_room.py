@@ -57,6 +57,21 @@ def operator() -> str:
     return operator_name()
 
 
+def take_drift(
+    session: Session, move: Any, drift: float, abort: Callable[..., object], tell: Callable[..., None]
+) -> bool:  # fmt: skip
+    """Write down a measured drift and ``tell`` it; True where it lasted so long that the move was ended by ``abort``, with incident and postmortem."""
+    from lockgate.moves.ending import observe
+
+    reason = observe(move, drift)
+    result: dict[str, Any] = {"deltaS": drift, "aborted": bool(reason)}
+    if reason:
+        abort(move, reason, operator="lockgate")
+        result["incident"] = write_incident(session, move, reason, {"deltaS": drift})
+    tell(session, "observe", move, result, reason or "written down")
+    return bool(reason)
+
+
 def answer(session: Session, command: str, move: "Opened", result: dict[str, Any], words: str) -> None:
     """Print where the move stands after a command."""
     from lockgate.moves.status import tell

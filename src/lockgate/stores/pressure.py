@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lockgate.errors import LockgateError
-from lockgate.postgres.moves.pressure import EVERY, Pressure
+from lockgate.postgres.moves.pressure import Looking, Pressure
 from lockgate.stores.side import Side
 from lockgate.stores.speaking import Locked, MysqlSpeaker, SqliteSpeaker
 
@@ -32,7 +32,7 @@ def read_lag(speaker: MysqlSpeaker) -> float | None:
     return None
 
 
-class MysqlGauge:
+class MysqlGauge(Looking):
     """Reads MariaDB or MySQL: threads, row locks that are waited for, the redo log's rate, a small commit, and the lag of replicas that are declared."""
 
     def __init__(
@@ -43,9 +43,8 @@ class MysqlGauge:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert isinstance(side.speaker, MysqlSpeaker)
-        self._side, self._speaker, self._replicas, self._clock = side, side.speaker, replicas, clock
-        self._seen: tuple[float, Pressure] | None = None
-        self._log: tuple[float, float] | None = None
+        super().__init__(clock)
+        self._side, self._speaker, self._replicas = side, side.speaker, replicas
 
     @property
     def where(self) -> str:
@@ -56,13 +55,6 @@ class MysqlGauge:
     def alive(self) -> bool:
         """False when its session is gone."""
         return self._speaker.alive
-
-    def read(self) -> Pressure:
-        """What was seen a moment ago, or a new look."""
-        now = self._clock()
-        if self._seen is None or now - self._seen[0] >= EVERY:
-            self._seen = (now, self._look())
-        return self._seen[1]
 
     def _look(self) -> Pressure:
         try:
@@ -81,20 +73,14 @@ class MysqlGauge:
             None if written is None else self._rate(written), 0, took, at.replace(tzinfo=UTC),
         )  # fmt: skip
 
-    def _rate(self, written: float) -> float:
-        before, self._log = self._log, (self._clock(), written)
-        if before is None or self._log[0] <= before[0]:
-            return 0.0
-        return max(0.0, written - before[1]) / (1 << 20) / (self._log[0] - before[0])
 
-
-class SqliteGauge:
+class SqliteGauge(Looking):
     """Reads a file of SQLite: a small commit, and how much of the WAL its readers keep from going into the file. Nothing else is there to be read."""
 
     def __init__(self, side: Side, *, clock: Callable[[], float] = time.monotonic) -> None:
         assert isinstance(side.speaker, SqliteSpeaker)
-        self._side, self._speaker, self._clock = side, side.speaker, clock
-        self._seen: tuple[float, Pressure] | None = None
+        super().__init__(clock)
+        self._side, self._speaker = side, side.speaker
 
     @property
     def where(self) -> str:
@@ -105,13 +91,6 @@ class SqliteGauge:
     def alive(self) -> bool:
         """False when the file is gone: a file has no session that could be lost."""
         return Path(self._speaker.where).exists()
-
-    def read(self) -> Pressure:
-        """What was seen a moment ago, or a new look."""
-        now = self._clock()
-        if self._seen is None or now - self._seen[0] >= EVERY:
-            self._seen = (now, self._look())
-        return self._seen[1]
 
     def _look(self) -> Pressure:
         try:

@@ -1,6 +1,7 @@
 """How hard the server is pressed now, in numbers; what cannot be read is None, and None pauses the backfill."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -48,18 +49,53 @@ class Bounds(NamedTuple):
     kept_back_mb: float = 0
 
 
-class Gauge:
-    """Reads the pressure of one server, at most once every ``EVERY`` seconds.
+class Looking(ABC):
+    """A gauge looks at most once every ``EVERY`` seconds, and remembers how far a log was."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: tuple[float, Pressure] | None = None
+        self._log: tuple[float, float] | None = None
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """The server or the file that it reads."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """False when nothing more can be read by it."""
+
+    @abstractmethod
+    def _look(self) -> Pressure:
+        """What is to be seen now."""
+
+    def read(self) -> Pressure:
+        """What was seen a moment ago, or a new look."""
+        now = self._clock()
+        if self._seen is None or now - self._seen[0] >= EVERY:
+            self._seen = (now, self._look())
+        return self._seen[1]
+
+    def _rate(self, position: float) -> float:
+        """MB a second that a log of ``position`` bytes grew by since the look before; 0.0 at the first one, and where it began anew."""
+        before, self._log = self._log, (self._clock(), position)
+        if before is None or self._log[0] <= before[0]:
+            return 0.0
+        return max(0.0, position - before[1]) / (1 << 20) / (self._log[0] - before[0])
+
+
+class Gauge(Looking):
+    """Reads the pressure of one server of PostgreSQL.
 
     The server knows the lag of a standby by its answers only, so that of one that hangs would stay as small as it was. Beside it stands
     how long ago, as seen from here, the log was where the standby says it is.
     """
 
     def __init__(self, link: Link, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
         self._link = link
-        self._clock = clock
-        self._seen: tuple[float, Pressure] | None = None
-        self._wal: tuple[float, float] | None = None
         self._places: deque[tuple[float, float]] = deque()
         self._standbys = 0
 
@@ -72,13 +108,6 @@ class Gauge:
     def alive(self) -> bool:
         """False when its session is gone, so that nothing more can be read by it."""
         return self._link.alive
-
-    def read(self) -> Pressure:
-        """What was seen a moment ago, or a new look."""
-        now = self._clock()
-        if self._seen is None or now - self._seen[0] >= EVERY:
-            self._seen = (now, self._look())
-        return self._seen[1]
 
     def _look(self) -> Pressure:
         try:
@@ -97,7 +126,7 @@ class Gauge:
         behind = max(float(lag or 0), self._behind(float(wal), None if replayed is None else float(replayed)))
         gone, self._standbys = standbys < self._standbys, max(standbys, self._standbys)
         return Pressure(
-            float(connections), int(waiters), None if unread or gone else behind, self._wal_rate(float(wal)), int(waiting), took, at
+            float(connections), int(waiters), None if unread or gone else behind, self._rate(float(wal)), int(waiting), took, at
         )  # fmt: skip
 
     def _behind(self, position: float, replayed: float | None) -> float:
@@ -108,12 +137,6 @@ class Gauge:
         while self._places and (replayed is None or self._places[0][1] <= replayed):
             self._places.popleft()
         return now - self._places[0][0] if self._places else 0.0
-
-    def _wal_rate(self, position: float) -> float:
-        before, self._wal = self._wal, (self._clock(), position)
-        if before is None or self._wal[0] <= before[0]:
-            return 0.0
-        return (position - before[1]) / (1 << 20) / (self._wal[0] - before[0])
 
 
 def verdict(pressure: Pressure, bounds: Bounds) -> str:
