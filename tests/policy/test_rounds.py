@@ -1,6 +1,7 @@
 """Statements as people write them, each alone on a rich schema: locks, rewrites and scans against the servers.
 
-A file of ``rounds`` is a schema, ``-- each``, and statements that are rolled back one by one; a comment ``-- 18``
+A file of ``rounds`` is a schema, ``-- each``, and statements that are rolled back one by one. ``-- on NAME`` in its first
+line says that the schema begins with that of ``schemas/NAME.sql``, which several share. A comment ``-- 18``
 behind one says that only this version takes it, ``-- hidden`` that something in it cannot be told: then the locks
 that are claimed are taken, maybe among others, and the facts say so; ``-- rows`` that
 with other rows it would lock more, and the facts say so; ``-- at most`` that WHERE chooses no row that
@@ -22,9 +23,18 @@ from psycopg import sql
 from lockgate.postgres.embedded import Embedded
 from support import servers
 
-FILES = sorted((Path(__file__).parent / "rounds").glob("*.sql"))
+_HERE = Path(__file__).parent
+FILES = sorted((_HERE / "rounds").glob("*.sql"))
 _HELD = {"hidden": more_than_seen, "at most": less_than_seen}
 ROLES = ("app_owner", "app_reader")
+
+
+def whole(path: Path) -> str:
+    """The text of a round, with the schema that it stands on."""
+    text = path.read_text()
+    first, _, rest = text.partition("\n")
+    name = first.removeprefix("-- on ")
+    return text if name == first else (_HERE / "schemas" / f"{name}.sql").read_text() + rest
 
 
 @contextmanager
@@ -49,7 +59,7 @@ def roles(server: Embedded, text: str) -> Iterator[str]:
 def test_each_statement_of_the_round(path: Path, server: Embedded) -> None:
     """Locks, rewrites and scans of every statement are exactly those that the server shows."""
     wrong, count = [], 0
-    with roles(server, path.read_text()) as text, servers.fresh_database(server, "policy_rounds") as url:
+    with roles(server, whole(path)) as text, servers.fresh_database(server, "policy_rounds") as url:
         setup, _, each = text.partition("-- each\n")
         with psycopg.connect(url, autocommit=True) as connection:
             version = connection.info.server_version // 10000

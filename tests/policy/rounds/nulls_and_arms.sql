@@ -1,14 +1,4 @@
-create table cust (id int primary key, name text not null, tier int default 1, boss int references cust); create index cust_name on cust (name);
-create table ord (id serial primary key, cust_id int references cust on delete cascade on update cascade, st text default 'new', tot numeric(10,2)); create index ord_cust on ord (cust_id);
-create table item (oid int references ord on delete set null, n int default 1, prod int, note text, primary key (n, prod)); create table prod (id int primary key, cat int); alter table item add foreign key (prod) references prod deferrable;
-create table ev (id int not null, k int not null, v text, cid int references cust, primary key (id, k)) partition by range (k); create table ev1 partition of ev for values from (0) to (10); create table ev2 partition of ev for values from (10) to (20); create table ev3 partition of ev for values from (20) to (30) partition by list (id); create table ev3a partition of ev3 for values in (1, 2); create table ev3b partition of ev3 default; create index ev_v on ev (v);
-create table lg (id int, kind text, cid int) partition by list (kind); create table lga partition of lg for values in ('a'); create table lgb partition of lg for values in ('b', null); create table lgd partition of lg default;
-create table par (id int, v text); create table chi1 (w int) inherits (par); create table chi2 () inherits (par); create index chi1_v on chi1 (v);
-create table idt (id int generated always as identity primary key, u text unique, ref int references cust default 1);
-create view vc as select id, name, tier from cust where tier > 0; create view vo as select o.id, o.tot, c.name from ord o join cust c on c.id = o.cust_id; create view ve as select id, k, v from ev where k < 20; create view vu as select id, name from cust union all select id, v from ev; create view vagg as select cust_id, sum(tot) s from ord group by cust_id; create view vv as select * from vc where tier < 5; create view vl as select kind, cid from lg where kind = 'a';
-create materialized view mv as select * from vo; create unique index mv_id on mv (id);
-create sequence sq; create function f(int) returns int language sql stable as 'select count(*)::int from prod where id = $1'; create function g() returns int language plpgsql as 'begin return (select max(id) from prod); end';
-insert into cust (id, name, tier) values (1, 'ann', 1), (2, 'bob', 2), (3, 'cy', 3); insert into prod values (1, 1), (2, 2); insert into ord (cust_id, tot) values (1, 5), (2, 6); insert into item values (1, 1, 1), (2, 2, 2); insert into ev values (1, 1, 'x', 1), (2, 12, 'y', null), (1, 22, 'z', 2), (5, 25, 'w', 3); insert into lg values (1, 'a', 1), (2, 'b', 2), (3, 'c', 3), (4, null, 4); insert into par values (1, 'p'); insert into chi1 values (2, 'q', 1); insert into idt (u) values ('u1');
+-- on shop_with_rows
 -- each
 select * from vu x where not (x.id is not null);
 select * from vu x where x.id is null;
