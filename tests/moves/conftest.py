@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from moves.hand import make
+from moves.hand import declare, make
 from support.calls import Project
 from support.standby import primary_and_standby
 from support.tables import Two
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: str) -> Project:
+    """A project with the table item and a declared move."""
+    made = Project(tmp_path, database)
+    make(database, 300)
+    declare(made)
+    return made
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ from lockgate.moves.declaration import Declaration, LimitsPart, Source, TargetSi
 from lockgate.moves.opened import Opened, Where, opened
 from lockgate.postgres.moves import home
 from lockgate.postgres.target import Target
+from support.calls import Project
 
+DECLARED = '[source]\ntable = "item"\n[target]\ntable = "item_new"\ncreate = true\n[limits]\nbatch_rows = 100\nmax_connections_percent = 100\nmax_lock_waiters = 1000\n'
+"""A move of the table ``item`` that makes its target."""
 SMALL = LimitsPart(
     batch_rows=200,
     relay_rows=100,
@@ -121,3 +124,9 @@ def make(url: str, rows: int = 3000) -> None:
 
 
 __all__ = ["Hand", "Path", "make"]
+
+
+def declare(project: Project, text: str = DECLARED) -> None:
+    """Let the project have the move ``items``."""
+    (project.root / "moves").mkdir(exist_ok=True)
+    (project.root / "moves" / "items.toml").write_text(text)

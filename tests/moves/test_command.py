@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from moves.hand import make
+from moves.hand import DECLARED, declare, make
 from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-
-DECLARED = '[source]\ntable = "item"\n[target]\ntable = "item_new"\ncreate = true\n[limits]\nbatch_rows = 100\nmax_connections_percent = 100\nmax_lock_waiters = 1000\n'
 
 
 @pytest.fixture
@@ -21,11 +19,6 @@ def project(tmp_path: Path, database: str) -> Project:
     make(database, 500)
     declare(made)
     return made
-
-
-def declare(project: Project, text: str = DECLARED) -> None:
-    (project.root / "moves").mkdir(exist_ok=True)
-    (project.root / "moves" / "items.toml").write_text(text)
 
 
 def test_the_whole_way(project: Project, database: str):

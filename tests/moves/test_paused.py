@@ -2,7 +2,6 @@
 
 import re
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,21 +9,11 @@ import pytest
 from lockgate.errors import LockgateError
 from lockgate.postgres.moves import ledger
 from moves.hand import Hand, make
-from moves.test_command import declare
 from support.calls import Project
 from support.processes import until
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-
-
-@pytest.fixture
-def project(tmp_path: Path, database: str) -> Project:
-    """A project with the table item and a declared move."""
-    made = Project(tmp_path, database)
-    make(database, 300)
-    declare(made)
-    return made
 
 
 def test_backfill_does_not_resume(project: Project, database: str):

@@ -6,8 +6,7 @@ import threading
 import pytest
 
 from lockgate.moves.shadow import Observation, Shadow, same, same_rows
-from moves.hand import make
-from moves.test_command import declare
+from moves.hand import declare, make
 from support.calls import Project
 from support.tables import run_sql
 

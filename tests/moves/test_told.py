@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moves.hand import make
-from moves.test_command import DECLARED, declare
+from moves.hand import DECLARED, declare, make
 from support.calls import Project
 from support.tables import run_sql
 

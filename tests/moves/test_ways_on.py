@@ -1,27 +1,15 @@
 """What a person is told where a move goes no further: who serves, what is so, and a next command that can be typed."""
 
-from pathlib import Path
-
 import pytest
 
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves import cutover
 from lockgate.postgres.wire import ConnectionLost
 from moves.hand import Hand, make
-from moves.test_command import declare
 from support.calls import Project
 from support.tables import run_sql
 
 pytestmark = pytest.mark.postgres("18")
-
-
-@pytest.fixture
-def project(tmp_path: Path, database: str) -> Project:
-    """A project with the table item and a declared move."""
-    made = Project(tmp_path, database)
-    make(database, 300)
-    declare(made)
-    return made
 
 
 def test_a_table_that_changed_since_the_cutover(project: Project, database: str):
