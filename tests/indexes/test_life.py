@@ -422,6 +422,25 @@ def two_generations(link: Link, store, count: int = 40, place: str = "", kind: s
         )
 
 
+def test_a_rate_is_kept(project, link, database):
+    """At ten records a second 25 records are written in parts of ten, and each waits until its time has come; progress is told after each."""
+    project.ok("index", "index", "build", "seed", "--records", records_file(project.root / "r", make_records(3)), "--rate", "1000")  # fmt: skip
+    now, waits, shares = [100.0], [], []
+
+    def sleep(seconds: float) -> None:
+        waits.append(round(seconds, 6))
+        now[0] += seconds
+
+    records = sorted(make_records(25))
+    wanted = Wanted("d", "a", "pgvector", "", vector_spec(), "", 25, rate=10.0)
+    build(
+        link, PgVector(link), wanted, lambda after: (r for r in records if r.id > after), None, actor="test",
+        progress=lambda doing, share: shares.append((doing, share)), clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert waits == [1.0, 1.0, 0.5]
+    assert shares[:3] == [("building d a", 0.4), ("building d a", 0.8), ("building d a", 1.0)]
+
+
 @pytest.mark.parametrize("swaps", [40, pytest.param(200, marks=pytest.mark.soak)])
 def test_fifty_readers_see_no_error_and_no_mixture(project, database, link, swaps):
     """So many swaps under fifty readers: no error; every answer is wholly of one generation, and says which."""
