@@ -57,10 +57,12 @@ def test_check_needs_no_driver_and_help_of_a_command_nothing(shop: Project):
 
 
 def test_nothing_to_do_needs_no_parser(shop: Project):
-    """status, and up with nothing to do, load neither the parser nor rich (in a pipe)."""
+    """status, and up with nothing to do, load neither the parser, nor what reads its trees, nor rich (in a pipe)."""
     shop.ok("up", "up")
     for arguments in (["status"], ["status", "--format", "json"], ["up"], ["up", "--format", "json"]):
-        assert not imported(shop, *arguments) & {"postgast", "google", "rich"}, arguments
+        modules = imported(shop, *arguments)
+        assert not modules & {"postgast", "google", "rich"}, arguments
+        assert not {m for m in modules if m.startswith(("lockgate.postgres.tree", "lockgate.postgres.script"))}, arguments
 
 
 def test_importing_the_package_does_nothing(tmp_path):

@@ -18,7 +18,6 @@ from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.plan import Plan, resolve
 from lockgate.migrations.progress import Log
-from lockgate.migrations.unrecorded import write_apart
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.guard import First, Guard, RunIdentity, settle_abandoned
@@ -323,6 +322,8 @@ class Run:
             tell=lambda told: self._note("drift", told, "SCHEMA_DRIFT before this run: "),
         )
         if self._apart:
+            from lockgate.migrations.unrecorded import write_apart
+
             write_apart(guard.guard, self.identity.run_id, self._apart)
         self._moves = look_for_moves(
             guard,
