@@ -62,7 +62,9 @@ def test_nothing_to_do_needs_no_parser(shop: Project):
     for arguments in (["status"], ["status", "--format", "json"], ["up"], ["up", "--format", "json"]):
         modules = imported(shop, *arguments)
         assert not modules & {"postgast", "google", "rich"}, arguments
-        assert not {m for m in modules if m.startswith(("lockgate.postgres.tree", "lockgate.postgres.script"))}, arguments
+        assert not {
+            m for m in modules if m.startswith(("lockgate.postgres.tree", "lockgate.postgres.script"))
+        }, arguments
 
 
 def test_importing_the_package_does_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """Files judged apart give the answer of judging everything, whatever changes."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 
 import msgspec
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from lockgate.config import Settings
 from lockgate.migrations.files import Migration
+from lockgate.release import halves
 from lockgate.release.parts import Parts, judge_changed, judge_whole, put_together
 from lockgate.release.remembered import Mode, Task, Walked
 from lockgate.release.walk import walk_all
@@ -75,17 +77,28 @@ STATEMENTS = [
     "DO $$ BEGIN RAISE EXCEPTION 'no'; END $$",
     "not sql",
 ]  # fmt: skip
-statement = st.builds(
-    lambda words, t, u, n: words.format(t=t, u=u, n=n),
-    st.sampled_from(STATEMENTS),
-    st.sampled_from(TABLES),
-    st.sampled_from(TABLES),
-    st.integers(0, 3),
-)
+APART = [words for words in STATEMENTS if "{t}" in words or "{n}" in words]
+"""Those that name something of their own."""
 phase = st.sampled_from(["", "", "-- lockgate: phase=contract\n", "-- lockgate: transaction=off\n"])
-text = st.builds(
-    lambda head, body: head + ";\n".join(body) + ";\n", phase, st.lists(statement, min_size=1, max_size=3)
-)
+
+
+def texts_of(
+    tables: tuple[str, ...], numbers: st.SearchStrategy[int], statements: Sequence[str] = STATEMENTS
+) -> st.SearchStrategy[str]:
+    """Files about ``tables``, whose other names have one of the ``numbers``."""
+    statement = st.builds(
+        lambda words, t, u, n: words.format(t=t, u=u, n=n),
+        st.sampled_from(statements),
+        st.sampled_from(tables),
+        st.sampled_from(tables),
+        numbers,
+    )
+    return st.builds(
+        lambda head, body: head + ";\n".join(body) + ";\n", phase, st.lists(statement, min_size=1, max_size=3)
+    )
+
+
+text = texts_of(TABLES, st.integers(0, 3))
 project = st.dictionaries(st.integers(1, 24), text, min_size=8, max_size=24)
 
 
@@ -137,6 +150,89 @@ def test_apart_or_together(examples: int):
     apart_or_together()
     # The property would say nothing if everything were always judged as a whole.
     assert sum(taken) > examples // 8, (sum(taken), len(taken))
+
+
+@pytest.mark.parametrize("examples", [120, pytest.param(1200, marks=pytest.mark.soak)])
+def test_in_halves_or_together(examples: int):
+    """Whatever files are judged by another process, the two halves make the answer of one, or none; by guessed halves, often one."""
+    taken: list[bool] = []
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(
+        st.dictionaries(st.integers(0, 11), texts_of(("a", "b"), st.integers(0, 3), APART), max_size=5),
+        st.dictionaries(st.integers(0, 11), texts_of(("c", "d"), st.integers(4, 7), APART), max_size=5),
+        st.sets(st.integers(0, 5), max_size=2),
+        st.booleans(),
+    )
+    def in_halves(some: dict[int, str], others: dict[int, str], moved: set[int], guessed: bool):
+        texts = {2 * n: words for n, words in some.items()} | {
+            2 * n + 1: words for n, words in others.items()
+        }
+        found, now = Settings(), tasks(texts)
+        names = [task.migration.file for task in now]
+        odd = {
+            name
+            for place, (name, n) in enumerate(zip(names, sorted(texts), strict=True))
+            if n % 2 ^ (place in moved)
+        }
+        theirs = halves.divide(now) if guessed else odd
+        here = halves.judge_half(found, now, TODAY, {*names} - theirs)
+        there = halves.judge_half(found, now, TODAY, theirs)
+        # As it comes back from the other process.
+        there = msgspec.msgpack.decode(msgspec.msgpack.encode(there), type=halves.Half)
+        made = halves.join(now, here, there)
+        taken.append(made is not None and bool(theirs))
+        if made is not None:
+            whole, parts = judge_whole(found, now, TODAY)
+            assert plain(put_together(made)) == plain(whole)
+            assert made == parts
+
+    in_halves()
+    assert sum(taken) > examples // 20, (sum(taken), len(taken))
+
+
+def tables_apart(number: int) -> dict[int, str]:
+    """Four files each for ``number`` tables that have nothing to do with each other."""
+    texts = {}
+    for n in range(number * 4):
+        table = f"t{n // 4}"
+        texts[n] = [
+            f"CREATE TABLE {table} (id bigint PRIMARY KEY, x integer);\n",
+            f"ALTER TABLE {table} ADD COLUMN y text;\n",
+            f"CREATE INDEX {table}_y ON {table} (y);\n",
+            f"COMMENT ON COLUMN {table}.x IS 'what {table} is for';\n",
+        ][n % 4]
+    return texts
+
+
+def test_two_processes(monkeypatch: pytest.MonkeyPatch):
+    """Tables that have nothing to do with each other are judged by two processes, with the answer of one."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    now = tasks(tables_apart(60))
+    made = halves.judge_in_halves(Settings(), now, TODAY)
+    assert made is not None
+    assert made == judge_whole(Settings(), now, TODAY)[1]
+    assert plain(put_together(made)) == plain(walk_all(Settings(), now, TODAY))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "VACUUM;\n",
+        "not sql;\n",
+        "CREATE VIEW both AS SELECT t0.id FROM t0, t4;\n",
+        "SELECT (SELECT max(id) FROM t0), (SELECT max(id) FROM t4);\n",
+    ],
+)
+def test_what_links_files_is_judged_as_a_whole(link: str):
+    """A file that has to do with everything, that cannot be read, or that names tables of both halves leaves no halves."""
+    now = tasks(
+        {**tables_apart(3), 14: link, **{n + 16: words for n, words in tables_apart(6).items() if n >= 12}}
+    )
+    names = [task.migration.file for task in now]
+    theirs = {*names[13:]}
+    here, there = (halves.judge_half(Settings(), now, TODAY, some) for some in ({*names} - theirs, theirs))
+    assert halves.join(now, here, there) is None
 
 
 def test_one_file_of_many():

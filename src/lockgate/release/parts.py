@@ -7,7 +7,7 @@ and all is judged again, until nothing new is touched. What cannot be told apart
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -65,7 +65,7 @@ def judge_whole(settings: Settings, tasks: Sequence[Task], today: date) -> tuple
         if not walk.plain_names:
             entries = [msgspec.structs.replace(entry, everything=True) for entry in entries]
     parts = Parts(entries)
-    _hand_out(parts, late)
+    hand_out(parts, late)
     return put_together(parts), parts
 
 
@@ -94,6 +94,7 @@ def judge_changed(settings: Settings, tasks: Sequence[Task], today: date, before
     if len(changed) + len(lost) > MOST * len(tasks) or any(entry.everything for entry in before.entries):
         return None
     groups = _Groups(before.entries)
+    parsed = {entry.file: entry.parsed for entry in before.entries}
     again = changed | groups.of((changed | lost) & set(old))
     moved = bool(lost or changed - set(old))
     if moved:
@@ -103,7 +104,7 @@ def judge_changed(settings: Settings, tasks: Sequence[Task], today: date, before
             again &= set(names)
             if len(again) > MOST * len(tasks):
                 return None
-            made, late, plain = _judge_some(settings, tasks, today, old, again)
+            made, late, plain = judge_some(settings, tasks, today, parsed, again)
             if not plain or any(entry.everything for entry in made.values()):
                 return None
             more = groups.touched(made.values()) - again - lost
@@ -118,13 +119,17 @@ def judge_changed(settings: Settings, tasks: Sequence[Task], today: date, before
     parts = Parts([made.get(name) or msgspec.structs.replace(old[name]) for name in names])
     for entry in made.values():
         entry.late = []
-    _hand_out(Parts(list(made.values())), late)
+    hand_out(Parts(list(made.values())), late)
     return parts
 
 
-def _judge_some(
-    settings: Settings, tasks: Sequence[Task], today: date, old: dict[str, Entry], again: set[str]
+def judge_some(
+    settings: Settings, tasks: Sequence[Task], today: date, parsed: Mapping[str, bool], again: set[str]
 ) -> tuple[dict[str, Entry], list[Finding], bool]:
+    """Judge the files called ``again`` from an empty model; ``parsed`` says which of the others can be read.
+
+    Their entries without what rules over several files say, that, and whether made-up names are plain.
+    """
     walk = Walk(settings, today, watch=True)
     made: dict[str, Entry] = {}
     place = 0
@@ -134,7 +139,7 @@ def _judge_some(
             made[name] = _judged(walk, task, place)
             place += made[name].parsed
         else:
-            place += old[name].parsed
+            place += parsed[name]
     return made, [*map(with_fix, walk.finish(max(place - 1, 0)))], walk.plain_names
 
 
@@ -146,7 +151,8 @@ def _beside(before: Parts, names: Sequence[str], groups: "_Groups") -> set[str]:
     return groups.of(placed | set(newest)) | {*names[-1:]}
 
 
-def _hand_out(parts: Parts, late: list[Finding]) -> None:
+def hand_out(parts: Parts, late: list[Finding]) -> None:
+    """Give each finding of a rule over several files to the entry of its file."""
     by_file = {entry.file: entry for entry in parts.entries}
     for finding in late:
         by_file[finding.file].late.append(finding)
@@ -215,6 +221,11 @@ def _names(word: w.Statement) -> Iterator[w.Name]:
     for action in word.actions if isinstance(word, w.AlterTable) else ():
         if isinstance(action, w.AddConstraint) and action.constraint.references is not None:
             yield action.constraint.references
+
+
+def touch(some: list[Entry], others: Iterable[Entry]) -> bool:
+    """Whether any of ``others`` has to do with any of ``some``."""
+    return bool(_Groups(some).touched(others))
 
 
 class _Groups:

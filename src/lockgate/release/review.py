@@ -125,6 +125,10 @@ def _walk_anew(
     key = memory.place(settings, today)
     before = memory.recall_as(key, parts.Parts)
     after = None if before is None else parts.judge_changed(settings, tasks, today, before)
+    if after is None and before is None:
+        from lockgate.release.halves import judge_in_halves
+
+        after = judge_in_halves(settings, tasks, today)
     if after is None:
         walked, after = parts.judge_whole(settings, tasks, today)
     else:
