@@ -49,6 +49,18 @@ def test_all_regions(regions):
     assert regions.ok("parity", "parity", "--env", "live")["equal"]
 
 
+def test_one_url_for_two_regions(regions):
+    """A URL that was copied into two variables is refused before anything is applied, and parity calls it unknown."""
+    eu = regions.environ["EU"]
+    found = regions.json("up", "--env", "live", "--all-regions", US=eu)
+    assert "us is the database of" in found.error("CONFIG")["message"]
+    assert found.code == 2
+    assert ask(eu, "SELECT to_regnamespace('lockgate')") == [(None,)]
+    everywhere(regions, "--env", "live", "--all-regions")
+    told = regions.json("parity", "--env", "live", US=eu)
+    assert (told.code, told.document("parity")["regions"]["us"]["answer"]) == (5, "unknown")
+
+
 def test_a_canary_that_fails_spares_the_rest(regions):
     """The canary's failure is the call's exit code, and no other region is touched."""
     everywhere(regions, "--env", "live", "--all-regions")

@@ -36,6 +36,15 @@ def test_equal_and_not():
     assert [r.answer for r in tie.regions.values()] == ["differs", "differs"]
 
 
+def test_two_names_of_one_database():
+    """A region whose URL leads to the database of another is not equal: nobody looked at its own."""
+    one, other = change(identity="1 5"), change(identity="1 6")
+    found = compare({"a": one, "b": other, "c": one})
+    assert [r.answer for r in found.regions.values()] == ["equal", "equal", "unknown"]
+    assert "the database of a" in found.regions["c"].detail
+    assert (found.equal, found.exit_code) == (False, 5)
+
+
 def test_unreachable_and_unknown():
     """An unreachable region is never equal: 69 alone, 1 beside a difference, 5 beside another doubt; no region at all is 5."""
     gone, doubt = Sight("unreachable", "refused"), Sight("doubt", "no grant")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.cli.options import Session, leave, usage
+from lockgate.errors import ConfigError
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _targets(
     from lockgate.postgres.tenants import other_database, tenant_names
 
     if regions:
-        return region_targets(session.settings, environment)
+        found = region_targets(session.settings, environment)
+        _refuse_twins(found)
+        return found
     base = session.target()
     if tenants is not None:
         try:
@@ -108,3 +111,15 @@ def _targets(
     if not names:
         raise usage("no database is named", "Give a list or a query that names some.")
     return {name: other_database(base, name) for name in names}
+
+
+def _refuse_twins(targets: "dict[str, Target]") -> None:
+    """A URL that was copied into two variables leaves a region out, and nothing would show it."""
+    from lockgate.gate.regions import one_database
+
+    same = one_database(targets)
+    for name, twin in same.items():
+        raise ConfigError(
+            f"{name} is the database of {twin}: the URLs of both regions lead to one place, and nothing was applied",
+            next=f"Give the variable of {name} the URL of its own database; lockgate parity shows what every region is.",
+        )

@@ -93,16 +93,32 @@ def compare(sights: "Mapping[str, Sight]") -> Parity:
         for name, own in found.items():
             if tie or own != common:
                 (odd if field != "schemaDigest" or comparable else doubts)[name].append(field)
-    regions = {name: _region(sight, odd[name], doubts[name]) for name, sight in sights.items()}
+    same = twins({name: sight.identity for name, sight in seen.items()})
+    regions = {
+        name: _region(sight, odd[name], doubts[name], same.get(name, "")) for name, sight in sights.items()
+    }
     equal = bool(regions) and all(region.answer == EQUAL for region in regions.values())
     return Parity(equal, regions, tuple(differences))
 
 
-def _region(sight: "Sight", odd: list[str], doubts: list[str]) -> Region:
+def twins(identities: Mapping[str, str]) -> dict[str, str]:
+    """Every name whose identity an earlier one has already, and that one's name."""
+    first: dict[str, str] = {}
+    found = {}
+    for name, own in identities.items():
+        if own and first.setdefault(own, name) != name:
+            found[name] = first[own]
+    return found
+
+
+def _region(sight: "Sight", odd: list[str], doubts: list[str], twin: str) -> Region:
     if sight.kind == "unreachable":
         answer, detail = UNREACHABLE, sight.why
     elif sight.kind != "seen":
         answer, detail = UNKNOWN, sight.why
+    elif twin:
+        answer = UNKNOWN
+        detail = f"this is the database of {twin}: both URLs lead to one place, and the region's own was not looked at"
     elif odd:
         answer, detail = DIFFERS, ", ".join(odd)
     elif doubts:

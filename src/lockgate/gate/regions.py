@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from lockgate.gate.parity import Parity, compare
+from lockgate.gate.parity import Parity, compare, twins
+from lockgate.postgres.identity import identity_of
 from lockgate.postgres.parity import Sight, read_region
 from lockgate.record.redact import redact
 
@@ -26,3 +27,10 @@ def parity(targets: "Mapping[str, Target]", *, timeout: float = 10.0) -> Parity:
 
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(targets))), "lockgate-parity") as pool:
         return compare(dict(zip(targets, pool.map(read, targets.values()), strict=True)))
+
+
+def one_database(targets: "Mapping[str, Target]", *, timeout: float = 10.0) -> dict[str, str]:
+    """Each name that leads to the database of an earlier one, and that one. What cannot be reached is nobody's twin."""
+    with ThreadPoolExecutor(min(AT_ONCE, max(1, len(targets))), "lockgate-identity") as pool:
+        found = pool.map(lambda target: identity_of(target, timeout=timeout), targets.values())
+        return twins(dict(zip(targets, found, strict=True)))

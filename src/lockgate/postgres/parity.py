@@ -8,6 +8,7 @@ import msgspec
 from lockgate.errors import LockgateError, Unreachable
 from lockgate.postgres import home
 from lockgate.postgres.fingerprint import read_fingerprint
+from lockgate.postgres.identity import identity
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
@@ -37,6 +38,8 @@ class Sight(msgspec.Struct, frozen=True, rename="camel"):
     index_counts: Mapping[str, str] | None = None
     secrets: tuple[str, ...] = ()
     standby: bool = False
+    # What only two names of the same database have in common.
+    identity: str = ""
 
 
 def read_region(target: Target, *, timeout: float = 10.0) -> Sight:
@@ -58,12 +61,15 @@ def read_region(target: Target, *, timeout: float = 10.0) -> Sight:
 
 
 def _read(wire: Wire) -> Sight:
+    who = identity(wire)
     live = read_fingerprint(wire)
     try:
         text, digest = wire.batch([Call(_STATE)], label="parity")[0].rows[0]
     except ServerError as error:
         if error.sqlstate in ("3F000", "42P01") or not home.exists(wire):
-            return Sight("seen", "lockgate was never run here", schema_digest=live.digest, basis=live.basis)
+            return Sight(
+                "seen", "lockgate was never run here", schema_digest=live.digest, basis=live.basis, identity=who
+            )
         if error.sqlstate == "42883":
             return Sight(
                 "doubt", "the schema lockgate is of an older format; lockgate up brings it up to date"
@@ -80,7 +86,7 @@ def _read(wire: Wire) -> Sight:
     return Sight(
         "seen", "", str(state["revision"]), digest or "", live.digest, live.basis, str(state["compat_floor"]),
         {name: one["index_hash"] if one["valid"] else f"invalid {one['index_hash']}" for name, one in state["indexes"].items()},
-        specs, contents, counts, tuple(state["secrets"]), bool(state["standby"]),
+        specs, contents, counts, tuple(state["secrets"]), bool(state["standby"]), who,
     )  # fmt: skip
 
 
