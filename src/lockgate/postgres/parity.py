@@ -68,7 +68,11 @@ def _read(wire: Wire) -> Sight:
     except ServerError as error:
         if error.sqlstate in ("3F000", "42P01") or not home.exists(wire):
             return Sight(
-                "seen", "lockgate was never run here", schema_digest=live.digest, basis=live.basis, identity=who
+                "seen",
+                "lockgate was never run here",
+                schema_digest=live.digest,
+                basis=live.basis,
+                identity=who,
             )
         if error.sqlstate == "42883":
             return Sight(
