@@ -1,6 +1,7 @@
 """Replaying CREATE TABLE and CREATE TABLE AS."""
 
 import re
+from collections.abc import Iterable
 
 from lockgate.policy.model import replay_constraints as constraints
 from lockgate.policy.model import replay_indexes as indexes
@@ -225,7 +226,7 @@ def from_query(
     state = Relation(key, kind, created_file=file)
     sources: dict[str, int] = {}
     types: dict[str, w.TypeName] = {}
-    star: list[str] = []
+    every: list[str] = []
     for access in query.accesses:
         source = schema.resolve(access.name)
         sources[source] = max(sources.get(source, 0), int(access.mode))
@@ -235,8 +236,8 @@ def from_query(
                 known.dependents.append(key)
             for column in known.columns.values():
                 types.setdefault(column.name, column.type)
-                star.append(column.name)
-    for name in query.columns if query.columns is not None else star if query.star else ():
+                every.append(column.name)
+    for name in _output(schema, query, every):
         state.columns[name] = Column(name, types.get(name, w.TypeName("")))
     if depends:
         state.functions, state.calls = query.functions, query.calls
@@ -246,5 +247,22 @@ def from_query(
         ]
         state.sources = list(sources.items())
         # A star stands for the columns of that moment.
-        state.source_columns = (*query.column_refs, *(star if query.star else ()))
+        known_stars = [at for name in query.starred if name for at in _columns(schema, name)]
+        state.source_columns = (*query.column_refs, *(every if None in query.starred else known_stars))
     return state
+
+
+def _output(schema: Schema, query: w.Query, every: list[str]) -> Iterable[str]:
+    """The names of the columns that a query gives out; ``every`` is what all its tables have."""
+    if query.columns is not None:
+        return query.columns
+    if not query.shown:
+        return every if query.star else ()
+    return [
+        at for part in query.shown for at in ((part,) if isinstance(part, str) else _columns(schema, part))
+    ]
+
+
+def _columns(schema: Schema, name: w.Name) -> Iterable[str]:
+    known = schema.relations.get(schema.resolve(name))
+    return known.columns if known is not None else ()

@@ -11,6 +11,7 @@ from lockgate.postgres.tree.calls import sure_calls
 from lockgate.postgres.tree.conditions import Scope, alias_of
 from lockgate.postgres.tree.constants import strings
 from lockgate.postgres.tree.lexing import dotted
+from lockgate.postgres.tree.outputs import output_columns, starred
 from lockgate.postgres.tree.pushing import (
     Outputs,
     agreed,
@@ -48,7 +49,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "forced", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "types", "writes")  # fmt: skip
+    __slots__ = ("accesses", "columns", "forced", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "starred", "types", "writes")  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -64,6 +65,7 @@ class _Seen:
         self.operators: dict[str, None] = {}
         self.types: dict[TypeName, None] = {}
         self.settings: list[tuple[str, str]] = []
+        self.starred: dict[Name | None, None] = {}
         # Queries in FROM whose rows FOR UPDATE around them locks.
         self.forced: list[dict[str, Any]] = []
 
@@ -152,7 +154,7 @@ def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, .
         _select(node["SelectStmt"], seen, frozenset(), LockMode.AccessShareLock, (), outputs)
     else:
         _walk(node, seen, frozenset(), LockMode.AccessShareLock)
-    columns, star = _output_columns(node)
+    columns, star, shown = output_columns(node)
     query = Query(
         seen.access_list(),
         tuple(seen.functions),
@@ -167,6 +169,8 @@ def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, .
         tuple(seen.operators),
         tuple(seen.types),
         tuple(seen.settings),
+        tuple(seen.starred),
+        shown,
     )
     return query, tuple(seen.literals)
 
@@ -373,6 +377,7 @@ def _select(
     scope = Scope(node, given, outputs, inside=bool(seen.scopes))
     seen.scopes.append(scope)
     ctes = _with(node, seen, ctes, scope)
+    seen.starred.update(dict.fromkeys(starred(node, ctes)))
     locked = set() if any(node is at for at in seen.forced) else _locked_names(node)
     for key, value in node.items():
         if key in ("larg", "rarg"):
@@ -489,67 +494,4 @@ _LEAVES = {
     "UpdateStmt": _writes,
     "DeleteStmt": _writes,
     "MergeStmt": _writes,
-}
-
-
-def _output_columns(node: Any) -> tuple[tuple[str, ...] | None, bool]:
-    if isinstance(node, dict) and "InsertStmt" in node:
-        return None, _output_columns(node["InsertStmt"].get("selectStmt"))[1]
-    select = node.get("SelectStmt") if isinstance(node, dict) else None
-    while select and "larg" in select:
-        select = select["larg"]
-    if not select:
-        return None, False
-    names: list[str] = []
-    for item in select.get("targetList", ()):
-        target = item["ResTarget"]
-        if "name" in target:
-            names.append(target["name"])
-            continue
-        value = target.get("val", {})
-        if "ColumnRef" in value and any("A_Star" in field for field in value["ColumnRef"].get("fields", ())):
-            return None, True
-        names.append(derived_name(value))
-    return tuple(names), False
-
-
-def derived_name(value: Any) -> str:
-    """The name PostgreSQL gives an unnamed output column or index expression."""
-    while isinstance(value, dict) and value:
-        kind, node = next(iter(value.items()))
-        if kind == "ColumnRef":
-            parts = strings(node.get("fields", []))
-            return parts[-1] if parts else "?column?"
-        if kind == "FuncCall":
-            return strings(node["funcname"])[-1]
-        if kind == "TypeCast":
-            inner = derived_name(node.get("arg"))
-            if inner != "?column?":
-                return inner
-            return type_of_dict(node["typeName"]).name
-        if kind == "A_Indirection":
-            fields = strings(node.get("indirection", []))
-            if fields:
-                return fields[-1]
-        if kind in ("CollateClause", "A_Indirection"):
-            value = node.get("arg")
-            continue
-        fixed = _FIXED_NAMES.get(kind)
-        if kind == "MinMaxExpr":
-            return "greatest" if node.get("op") == "IS_GREATEST" else "least"
-        if kind == "SQLValueFunction":
-            return str(node.get("op", "")).removeprefix("SVFOP_").lower()
-        if kind == "A_Expr" and node.get("kind") == "AEXPR_NULLIF":
-            return "nullif"
-        return fixed or "?column?"
-    return "?column?"
-
-
-_FIXED_NAMES = {
-    "CoalesceExpr": "coalesce",
-    "CaseExpr": "case",
-    "A_ArrayExpr": "array",
-    "RowExpr": "row",
-    "XmlSerialize": "xmlserialize",
-    "GroupingFunc": "grouping",
 }

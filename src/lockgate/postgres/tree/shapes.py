@@ -154,6 +154,10 @@ class Query(Word, frozen=True):
     types: tuple[TypeName, ...] = ()
     # What set_config sets: setting and value, "?" where it is no constant.
     settings: tuple[tuple[str, str], ...] = ()
+    # The tables whose columns its stars stand for, at any depth; None is one that cannot be told.
+    starred: tuple[Name | None, ...] = ()
+    # With a star: the output columns, a table for each star; () where they cannot be told.
+    shown: tuple[str | Name, ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from msgspec import Raw, json, structs
 
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.constants import datum, strings
-from lockgate.postgres.tree.expressions import derived_name, expression_of, name_of_parts
+from lockgate.postgres.tree.expressions import expression_of, name_of_parts
 from lockgate.postgres.tree.nodes import (
     AlterTableCmd,
     AlterTableStmt,
@@ -22,6 +22,7 @@ from lockgate.postgres.tree.nodes import (
     PartitionCmd,
     PartSpec,
 )
+from lockgate.postgres.tree.outputs import derived_name
 from lockgate.postgres.tree.wording import Unknown, column_of, constraint_of, name_of, sequence_named, type_of
 
 _create = json.Decoder(CreateStmt).decode
