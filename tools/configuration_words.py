@@ -58,6 +58,7 @@ KEYS: dict[str, str] = {
     "env.NAME.protected": "No `down`; `up` demands approvals; a URL that leaves the machine must say `sslmode=verify-full`.",
     "env.NAME.approvals": "How many people, in which roles, approve a plan: the table below.",
     "env.NAME.require_backup": "Whether a protected environment demands a verified backup. `false` is shouted in every artifact.",
+    "env.NAME.require_queries": "Names of releases, such as `live` and `rollback`: the rehearsal has to have asked the queries of each (`--queries live=FILE`). Without any, one without queries counts, and that is shouted.",
     "env.NAME.require_rehearsal": "Whether `up` and `release` in a protected environment demand a rehearsal of this very plan that passed in the last seven days. `false` is shouted in every artifact.",
     "env.NAME.windows": "When a heavy plan may be released, such as `Mon-Fri 09:00-17:00 Europe/Berlin`; none: always.",
     "env.NAME.window_impact": "`low`, `medium` or `high`: plans of this impact and above wait for a window.",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,25 @@ def project(scratch: Path) -> Iterator[Project]:
     yield made
     for path in made.directory.iterdir():
         path.unlink()
+    shutil.rmtree(scratch / ".artifacts", ignore_errors=True)
+
+
+@pytest.mark.postgres("18")
+@pytest.mark.parametrize("less", [[], ["--queries", "old=old.sql", "--rows", "0"]])
+def test_less_proof_does_not_open_what_more_closed(project: Project, less: list[str]) -> None:
+    """Behind queries that broke, a rehearsal without them, or without rows, is a hold and the one that failed stays."""
+    project.write("change", "alter table users rename column email to mail;\n")
+    first = project.json("rehearse", "--queries", "old=old.sql").document("rehearse")
+    kept = project.root / ".artifacts" / "rehearsal" / first["planHash"] / "rehearsal.json"
+    before = kept.read_bytes()
+    again = project.json("rehearse", *less)
+    document = again.document("rehearse")
+    (told,) = [check for check in document["checks"] if check["id"] == "as-much-as-before"]
+    assert (told["answer"], again.code) == ("hold", 1)
+    assert "--queries old=FILE" in told["details"]
+    assert kept.read_bytes() == before
+    assert project.json("rehearse", "--queries", "old=old.sql").code == 1
+    assert kept.read_bytes() != before
 
 
 @pytest.mark.postgres("18")

@@ -353,6 +353,27 @@ def test_only_a_fresh_pass_of_this_plan_counts(change: dict[str, object], answer
     assert (str(found.answer), found.reason_code) == (answer, code), found
 
 
+def test_releases_that_have_to_be_asked() -> None:
+    """Where releases are named, a rehearsal counts that asked the queries of each; one of none is told aloud."""
+    document = {
+        "planHash": "a" * 64,
+        "verdict": "pass",
+        "generatedAt": "2026-04-30T00:00:00Z",
+        "server": {"version": 180001},
+    }
+    bare = proof.judge(msgspec.json.encode(document), "a" * 64, now=NOW)
+    assert "NO RELEASE'S QUERIES ASKED" in bare.details
+    wanted = proof.judge(msgspec.json.encode(document), "a" * 64, now=NOW, releases=["live"])
+    assert wanted.reason_code == "REHEARSAL_MISSING"
+    assert wanted.next("prod").endswith("--from-status status.json --queries live=FILE")
+    asked = {**document, "compatibility": {"live": {"answer": "compatible"}}}
+    found = proof.judge(msgspec.json.encode(asked), "a" * 64, now=NOW, releases=["live"])
+    assert str(found.answer) == "pass"
+    assert "the queries of live asked" in found.details
+    broken = {**asked, "verdict": "fail", "reasonCode": "QUERIES_BREAK"}
+    assert "--queries live=FILE" in proof.judge(msgspec.json.encode(broken), "a" * 64, now=NOW).next()
+
+
 def test_no_proof() -> None:
     """No file is a failure, an unreadable one a hold."""
     assert str(proof.judge(None, "a" * 64, now=NOW).answer) == "fail"

@@ -115,6 +115,8 @@ def command(
     """
     from datetime import UTC, datetime
 
+    from msgspec import structs
+
     from lockgate.migrations.limits import Limits
     from lockgate.moves.again import moves_in_place
     from lockgate.policy.facts import Server
@@ -122,9 +124,11 @@ def command(
     from lockgate.rehearsal.artifact import release_folder, write
     from lockgate.rehearsal.base import from_revision
     from lockgate.rehearsal.base import from_status as read_status
+    from lockgate.rehearsal.proof import less_than_before
     from lockgate.rehearsal.rehearse import Rehearsing, Wish
     from lockgate.rehearsal.replay import Stage
     from lockgate.rehearsal.scaling import Scaling
+    from lockgate.rehearsal.verdict import verdict_of
     from lockgate.release.operator import new_identity
     from lockgate.release.project import prepare_files, read_files, refuse_problems
     from lockgate.release.walk import options_of
@@ -176,7 +180,14 @@ def command(
             "scratch-url" if scratch_url else "bindir" if bindir else "embedded",
         )  # fmt: skip
         rehearsal = Rehearsing(ground, wish, progress.event).run()
-    paths = write(settings, rehearsal, sha)
+    less = less_than_before(settings, rehearsal)
+    if less is not None:
+        checks = (*rehearsal.checks, less)
+        verdict, code, reason = verdict_of(checks)
+        rehearsal = structs.replace(
+            rehearsal, checks=checks, verdict=str(verdict), reason_code=code, reason=reason
+        )
+    paths = [] if less is not None else write(settings, rehearsal, sha)
     _print(session, rehearsal, paths)
     leave({"pass": Exit.OK, "fail": Exit.FOUND, "hold": Exit.HOLD}[rehearsal.verdict])
 

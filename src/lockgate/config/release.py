@@ -180,6 +180,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approvals: Approvals = Approvals()
     require_backup: bool = True
     require_rehearsal: bool = True
+    require_queries: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
     window_impact: str = "high"
     freezes: tuple[Freeze, ...] = ()

@@ -82,7 +82,13 @@ def look_for_rehearsal(
 
     if not settings.env[target.environment].require_rehearsal:
         return None, (f"NOT REHEARSED: env.{target.environment}.require_rehearsal is false",)
-    found = fresh(settings, plan.hash, now=datetime.now(UTC), server_version=facts.version)
+    found = fresh(
+        settings,
+        plan.hash,
+        now=datetime.now(UTC),
+        server_version=facts.version,
+        releases=settings.env[target.environment].require_queries,
+    )
     if found.answer is Verdict.PASS:
         return found, ()
     journalled = read_rehearsed(wire, plan.hash)

@@ -91,7 +91,13 @@ def refuse_not_rehearsed(
     """Refuse without a rehearsal of this very plan that passed lately on this major version; returns what it says."""
     from lockgate.rehearsal.proof import fresh
 
-    found = fresh(settings, plan_hash, now=now, server_version=server_version)
+    found = fresh(
+        settings,
+        plan_hash,
+        now=now,
+        server_version=server_version,
+        releases=settings.env[environment].require_queries if environment in settings.env else (),
+    )
     if found.answer is not Verdict.PASS:
         raise Refused(
             found.details,
