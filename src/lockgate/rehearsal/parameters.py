@@ -289,3 +289,12 @@ _BARE = {
 
 def _bare(kind: str) -> str:
     return _BARE.get(kind, kind)
+
+
+_TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name"})
+
+
+def fits(column: ColumnOf, kind: str) -> bool:
+    """Whether a parameter of type ``kind`` is a value of the column, or an array of such."""
+    bare = _bare(kind.removesuffix("[]") if column.category != "A" else kind)
+    return bare in (column.base, column.type) or {bare, column.base} <= _TEXTS

@@ -6,13 +6,12 @@ a process sees that goes on. Both run in transactions that are rolled back, with
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
-from lockgate.postgres.tables import HAS_COLUMNS, Table, literal, read_tables
+from lockgate.postgres.tables import HAS_COLUMNS, Table, read_tables
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Wire
 from lockgate.record.words import agree, counted
@@ -30,15 +29,14 @@ from lockgate.rehearsal.compatibility import (
 )
 from lockgate.rehearsal.likeness import Likenesses
 from lockgate.rehearsal.load import Work
-from lockgate.rehearsal.nulls import Sent, Together, refusal, sendable
+from lockgate.rehearsal.nulls import refusal, sendable
 from lockgate.rehearsal.older import OlderRows, Refusal
 from lockgate.rehearsal.parameters import absent_of, sets_of
 from lockgate.rehearsal.planning import Planned, plan
 from lockgate.rehearsal.queries import QuerySet
-from lockgate.rehearsal.references import Known, known_of, same_moment, unknowable
+from lockgate.rehearsal.references import known_of, same_moment, unknowable
+from lockgate.rehearsal.refusing import Edges
 from lockgate.rehearsal.results import (
-    Gives,
-    Key,
     changed,
     coarser,
     read_columns,
@@ -46,7 +44,9 @@ from lockgate.rehearsal.results import (
     said,
     written_to,
 )
+from lockgate.rehearsal.rules import read_rules
 from lockgate.rehearsal.standing import read_grantees, run_as
+from lockgate.rehearsal.subject import Subject
 from lockgate.rehearsal.trials import Trial, rolled_back
 
 _STALE = "0A000"
@@ -56,48 +56,6 @@ _TWICE = "23505"
 _OWN = 16_384
 """From this number on types are not the server's own."""
 _LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
-
-
-class _Subject:
-    """One query on its way through the migrations."""
-
-    def __init__(self, number: int, release: str, query: Any) -> None:
-        self.name = f"lockgate_{number}"
-        self.release = release
-        self.query = query
-        self.types: list[str] | None = None
-        self.sent: list[str] = []
-        """The types that a driver sends: of the server's own types their number, of others nothing, so the server infers them anew."""
-        self.sets: list[Trial] = []
-        self.nulls: list[Sent | Together] | None = None
-        """The NULLs that it could send where it first worked."""
-        self.known = Known(frozenset(), frozenset())
-        self.before: tuple[str, ...] = ()
-        """Statements that make room for what it writes, in the same transaction."""
-        self.rows = 0
-        """How many rows it gave or touched with all its sets where it last did."""
-        self.roles: dict[str, int] = {}
-        """Role under which it works → how many rows that gave."""
-        self.outcomes: list[Outcome] = []
-        self.gives: tuple[Gives, ...] | None = None
-        """The columns of its result where it first worked."""
-        self.takes: dict[Key, Gives] = {}
-        """The columns that its parameters are written into, as they were where it first worked."""
-        self.scans: frozenset[str] = frozenset()
-        self.warm = False
-
-    @property
-    def prepare(self) -> str:
-        types = f" ({', '.join(self.sent)})" if self.sent else ""
-        return f"PREPARE {self.name}{types} AS {self.query.text}"
-
-    def execute(self, trial: Trial) -> list[str]:
-        """The calls of a trial, in order."""
-        texts = [*self.before]
-        for values in trial:
-            listed = ", ".join("NULL" if v is None else literal(v) for v in values)
-            texts.append(f"EXECUTE {self.name}{f' ({listed})' if listed else ''}")
-        return texts
 
 
 class Probe:
@@ -110,7 +68,7 @@ class Probe:
         self._seed = seed
         self._releases = tuple(releases)
         self._subjects = [
-            _Subject(number, release.name, query)
+            Subject(number, release.name, query)
             for number, (release, query) in enumerate(
                 (release, query) for release in self._releases for query in release.queries
             )
@@ -138,6 +96,7 @@ class Probe:
             self._look_at_written(fresh)
             self._look_at_older(fresh, tables or [])
             self._look_at_nulls(fresh, tables or [])
+            self._look_at_rules(fresh)
         finally:
             fresh.close()
 
@@ -210,9 +169,22 @@ class Probe:
             if refused is not None:
                 subject.outcomes[-1] = _with(last, refused)
 
+    def _look_at_rules(self, fresh: Wire) -> None:
+        """What works with the values that were made may fail with others that checks and unique indexes accepted so far."""
+        writing = [s for s in self._subjects if s.query.kind == "write" and s.sets]
+        rules = read_rules(fresh) if writing else {}
+        for subject in writing:
+            last = subject.outcomes[-1]
+            if subject.edges is None:
+                subject.edges = Edges(rules, subject.known.tables)
+            elif last.answer in (COMPATIBLE, RECONNECT, HOLD):
+                refused = subject.edges.refusal(fresh, subject.sending, rules, lambda: self._tables(fresh))
+                if refused is not None:
+                    subject.outcomes[-1] = _with(last, refused)
+
     # -- one query ----------------------------------------------------------------------------------
 
-    def _one(self, fresh: Wire, subject: _Subject, revision: str, tables: list[Table]) -> Outcome:
+    def _one(self, fresh: Wire, subject: Subject, revision: str, tables: list[Table]) -> Outcome:
         notes = []
         try:
             if not subject.sets:
@@ -239,7 +211,7 @@ class Probe:
             return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, **how)
         return Outcome(revision, COMPATIBLE, **how)
 
-    def _result(self, fresh: Wire, subject: _Subject) -> tuple[str, str]:
+    def _result(self, fresh: Wire, subject: Subject) -> tuple[str, str]:
         """What is in doubt of its result, and a word about it; "" mostly."""
         try:
             now = read_results(fresh, subject.execute(subject.sets[0]), self._types)
@@ -249,7 +221,7 @@ class Probe:
             subject.gives = now
         return changed(subject.gives, now)
 
-    def _again(self, fresh: Wire, subject: _Subject) -> str:
+    def _again(self, fresh: Wire, subject: Subject) -> str:
         """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
         note, rows = "", 0
         for trial in subject.sets:
@@ -278,7 +250,7 @@ class Probe:
         tables = [t for t in self._tables(fresh) if t.kind == "r"]
         return any(fresh.value(f"SELECT EXISTS (SELECT FROM {t.quoted})") == "t" for t in tables)  # noqa: S608 - quoted by Table
 
-    def _referring(self, fresh: Wire, subject: _Subject, trial: Trial, error: ServerError) -> str:
+    def _referring(self, fresh: Wire, subject: Subject, trial: Trial, error: ServerError) -> str:
         """What became of a query that a foreign key refused: "" when it works with other rows, a word when only rows of
         the new release stand against it. Raises ``error`` when neither is so."""
         tables = self._tables(fresh)
@@ -299,7 +271,7 @@ class Probe:
     def _tables(self, fresh: Wire) -> list[Table]:
         return self._choices.settle(fresh, read_tables(fresh, kinds=HAS_COLUMNS))
 
-    def _as_roles(self, fresh: Wire, subject: _Subject) -> str:
+    def _as_roles(self, fresh: Wire, subject: Subject) -> str:
         """Run it as each role that may use the tables. Raises ``ServerError`` when one under which it worked cannot any more."""
         note = ""
         for role in dict.fromkeys([*subject.roles, *self._roles]):
@@ -314,7 +286,7 @@ class Probe:
             subject.roles[role] = max(rows, subject.roles.get(role, 0))
         return note
 
-    def _begin(self, fresh: Wire, subject: _Subject, tables: list[Table]) -> str:
+    def _begin(self, fresh: Wire, subject: Subject, tables: list[Table]) -> str:
         """Find parameters with which the query works now; they and their types are kept. A word about how, "" mostly. Raises ``ServerError``."""
         note = ""
         fresh.one(subject.prepare)
@@ -353,13 +325,13 @@ class Probe:
         return note
 
     def _working(
-        self, fresh: Wire, subject: _Subject, tables: list[Table]
+        self, fresh: Wire, subject: Subject, tables: list[Table]
     ) -> tuple[list[Trial], ServerError | None]:
         """The sets of parameters with which the prepared query works, and the first error of the others."""
         return self._trying(fresh, subject, sets_of(subject.query, subject.types or [], tables, self._seed))
 
     def _trying(
-        self, fresh: Wire, subject: _Subject, sets: Iterable[list[list[str]]]
+        self, fresh: Wire, subject: Subject, sets: Iterable[list[list[str]]]
     ) -> tuple[list[Trial], ServerError | None]:
         refused: ServerError | None = None
         working: list[Trial] = []
@@ -374,7 +346,7 @@ class Probe:
                 working.append(trial)
         return working, refused
 
-    def _run_warm(self, subject: _Subject) -> ServerError | None:
+    def _run_warm(self, subject: Subject) -> ServerError | None:
         """Run it where its plan was cached earlier; the error when only that fails. Then it is warm for what comes next."""
         if self._warm is None:
             self._warm = self._open("warm", "SET plan_cache_mode = force_generic_plan")
@@ -396,7 +368,7 @@ class Probe:
             return None if stale is not None and stale.sqlstate == error.sqlstate else stale or error
         return stale
 
-    def _plan(self, fresh: Wire, subject: _Subject) -> tuple[Planned, str]:
+    def _plan(self, fresh: Wire, subject: Subject) -> tuple[Planned, str]:
         """Its generic plan, and a word about tables that had an index for this query and have none any more; "" mostly."""
         planned = plan(
             fresh, self._version, subject.query.text, subject.sent, subject.execute(subject.sets[0])[-1]
@@ -407,9 +379,18 @@ class Probe:
         # By number: a table that was renamed is the same table.
         more = worked and len(planned.scans) > len(subject.scans)
         lost = planned.scans - subject.scans if more else frozenset()
+        if lost:
+            lost -= self._new_to(fresh, subject)
         subject.scans = planned.scans
         told = f"reads {', '.join(sorted(lost))} from end to end: no index serves it any more" if lost else ""
         return planned, told
+
+    def _new_to(self, fresh: Wire, subject: Subject) -> frozenset[str]:
+        """The names of tables that came since the query first worked, such as partitions: they never had an index for it."""
+        known = subject.known
+        return frozenset(
+            t.name for t in self._tables(fresh) if t.oid not in known.tables and t.name not in known.names
+        )
 
     def _open(self, name: str, *more: str) -> Wire:
         wire = Wire(self._target, name)

@@ -15,17 +15,20 @@ from lockgate.rehearsal.parameters import place_of
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a query's release knows: the tables that were there when it first worked, and their foreign keys."""
+    """What a query's release knows: the tables that were there when it first worked, their foreign keys, and what they were called."""
 
     tables: frozenset[int]
     foreign: frozenset[tuple[int, tuple[str, ...]]]
+    names: frozenset[str] = frozenset()
 
 
 def known_of(tables: Iterable[Table]) -> Known:
     """What may be known while these tables are there."""
     listed = list(tables)
     return Known(
-        frozenset(t.oid for t in listed), frozenset((t.oid, f.columns) for t in listed for f in t.foreign)
+        frozenset(t.oid for t in listed),
+        frozenset((t.oid, f.columns) for t in listed for f in t.foreign),
+        frozenset(t.name for t in listed),
     )
 
 
@@ -52,19 +55,29 @@ def unknowable(query: Query, tables: Sequence[Table], known: Known) -> str:
     return ""
 
 
-_KEY = re.compile(r"Key \((.*)\)=\(")
-_TIMES = ("timestamp", "timestamptz", "date", "time", "timetz")
+_KEY = re.compile(r"Key \((.*)\)=\((.*)\) already")
+_TIMES = ("timestamp", "timestamptz", "time", "timetz")
+_WHOLE_HOUR = re.compile(r":00:00(?!\.)")
+"""What the server makes of ``date_trunc('hour', now())``: two inserts of one hour meet."""
 
 
 def same_moment(detail: str, query: Query, tables: Iterable[Table]) -> bool:
     """Whether two inserts met in a key that holds a time of the server's making: both ran in one transaction, which has one ``now()``.
+
+    A date, or a time of whole hours, is no such time: an application's inserts of one day meet in it, too.
 
     ``detail`` is what the server says with 23505: ``Key (a, b)=(1, 2) already exists.``
     """
     found = _KEY.search(detail)
     if found is None:
         return False
-    names = {name.strip().strip('"') for name in found[1].split(",")}
+    listed, values = [name.strip('"') for name in found[1].split(", ")], found[2].split(", ")
+    coarse = {
+        name
+        for name, value in zip(listed, values, strict=False)
+        if len(listed) == len(values) and _WHOLE_HOUR.search(value)
+    }
+    names = set(listed) - coarse
     uses = [one for whole in query.uses for one in whole.every]
     given = {use.column for use in uses}
     targets = {

@@ -25,9 +25,14 @@ def made_of(leaves: Iterable[tuple[Path, str]], kind: str) -> str:
 
 def without(value: str, path: Path, kind: str) -> str:
     """SQL for ``value``, a text that is one of type ``kind``, with NULL at ``path``."""
+    return having(value, path, kind, "$$null$$")
+
+
+def having(value: str, path: Path, kind: str, part: str) -> str:
+    """The same with ``part``, the SQL of a jsonb, at ``path``."""
     whole = f"{literal(value)}::jsonb" if kind in _TEXT else f"pg_catalog.to_jsonb({literal(value)}::{kind})"
     steps = ", ".join(literal(str(step)) for step in path)
-    return f"({_as(f'pg_catalog.jsonb_set({whole}, ARRAY[{steps}], $$null$$)', kind)})::text"
+    return f"({_as(f'pg_catalog.jsonb_set({whole}, ARRAY[{steps}], {part})', kind)})::text"
 
 
 def _built(tree: dict[str | int, Any] | str) -> str:

@@ -4,6 +4,7 @@ Pure text. An expression for number ``g`` gives the same value in every run with
 """
 
 import re
+from collections.abc import Iterable
 from zlib import crc32
 
 from lockgate.postgres.tables import ColumnOf, literal
@@ -52,15 +53,12 @@ def chosen(column: ColumnOf, g: str) -> list[str]:
 
 def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[str]:
     """SQL for values that ``conditions`` (checks that name the column) talk about: those may be the only ones allowed."""
-    named = re.compile(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)')
-    about = [text for whole in conditions for text in conjuncts(whole) if named.search(text)]
-    about += column.domain
+    spoken = about(column, conditions)
     found: list[str] = []
     if column.base in ("json", "jsonb"):
-        return [f"{text}::{column.type}" for text in _DOCUMENTS] if about else []
-    for text in about:
-        words = [match[1].replace("''", "'") for match in _STRING.finditer(text)]
-        numbers = [match[0] for match in _NUMBER.finditer(_STRING.sub("''", text))]
+        return [f"{text}::{column.type}" for text in _DOCUMENTS] if spoken else []
+    for text in spoken:
+        words, numbers = words_in(text), numbers_in(text)
         if column.category == "N":
             every = numbers + [word for word in words if _NUMBER.fullmatch(word)]
             between = () if column.base in _WHOLE else (0.5, -0.5)
@@ -82,6 +80,22 @@ def candidates(column: ColumnOf, conditions: tuple[str, ...], g: str) -> list[st
         elif column.category in "EUV" and words:
             found += [f"{literal(word)}::{column.type}" for word in words]
     return list(dict.fromkeys(found))[:40]
+
+
+def about(column: ColumnOf, conditions: Iterable[str]) -> list[str]:
+    """The parts of ``conditions`` that name the column, and what its domain says. Pure."""
+    named = re.compile(rf'(?<!\w)"?{re.escape(column.name)}"?(?!\w)')
+    return [p for whole in conditions for p in conjuncts(whole) if named.search(p)] + list(column.domain)
+
+
+def words_in(text: str) -> list[str]:
+    """The texts that stand in a condition, as the server writes it."""
+    return [match[1].replace("''", "'") for match in _STRING.finditer(text)]
+
+
+def numbers_in(text: str) -> list[str]:
+    """The numbers that stand in a condition outside its texts."""
+    return [match[0] for match in _NUMBER.finditer(_STRING.sub("''", text))]
 
 
 def conjuncts(condition: str) -> list[str]:

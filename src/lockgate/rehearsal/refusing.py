@@ -1,0 +1,241 @@
+"""What a query could write where it first worked, and a rule that came since refuses: values that the made-up ones do not hold.
+
+Each attempt runs on the schema of now; what a new rule refuses there runs once more without the new rules, with the checks that
+were there before. Only what works then was allowed before, and stands against the release.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from lockgate.postgres.placeholders import Query
+from lockgate.postgres.sqlstate import ServerError
+from lockgate.postgres.tables import ColumnOf, Table, literal, quote
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.compatibility import BREAKS, HOLD
+from lockgate.rehearsal.edges import kind_of, like
+from lockgate.rehearsal.older import Refusal
+from lockgate.rehearsal.parameters import fits, parts_of, place_of
+from lockgate.rehearsal.references import same_moment
+from lockgate.rehearsal.rules import Rule, came, refusing, without
+from lockgate.rehearsal.shapes import having
+from lockgate.rehearsal.trials import Trial, error_of
+
+_WRITTEN = ("insert", "set", "within", "operand")
+_SHOWN = 2
+"""How many refused values of a column are looked for."""
+_LONG = 40
+"""How much of a value is shown."""
+_ROWS = 3
+"""How many rows that are there a written value is taken from."""
+
+Row = list[str | None]
+
+
+class Sending(NamedTuple):
+    """A prepared query and how it is sent: its parameters' types, the sets with which it works, and their calls."""
+
+    query: Query
+    types: Sequence[str]
+    sets: Sequence[Trial]
+    execute: Callable[[Trial], list[str]]
+
+
+class Slot(NamedTuple):
+    """Where a parameter, or the part of it at ``path``, is written."""
+
+    number: int
+    path: tuple[str | int, ...]
+    table: Table
+    column: ColumnOf
+    role: str
+
+    @property
+    def name(self) -> str:
+        """The column as reports show it."""
+        return f"{self.table.key}.{self.column.name}"
+
+
+class Attempt(NamedTuple):
+    """Calls to try, the columns that they are about and what these hold, as reports show it, and the answer where a new rule refuses them."""
+
+    trial: Trial
+    about: str
+    value: str
+    answer: str = HOLD
+
+
+class Refused(NamedTuple):
+    """An attempt that a new rule refuses."""
+
+    attempt: Attempt
+    rule: Rule
+    error: ServerError
+
+
+class Edges:
+    """Of one query: the rules and tables that were there when it first worked, and what was found since."""
+
+    def __init__(self, rules: dict[int, Rule], tables: Iterable[int]) -> None:
+        self._rules = rules
+        self._tables = frozenset(tables)
+        self._looked: frozenset[tuple[int, str]] = frozenset()
+        self._found: list[Refused] = []
+
+    def refusal(
+        self, wire: Wire, sending: Sending, rules: dict[int, Rule], tables: Callable[[], list[Table]]
+    ) -> Refusal | None:
+        """The worst that the rules of now refuse of what it could send; None for nothing."""
+        new = came(self._rules, rules, self._tables)
+        if not new:
+            return None
+        looked = frozenset((rule.oid, rule.definition) for rule in new)
+        attempts: Iterable[Attempt] = [one.attempt for one in self._found]
+        here: list[Table] = []
+        if looked != self._looked or self._found:
+            here = tables()
+        if looked != self._looked:
+            attempts = _attempts(wire, sending, new, here)
+        self._looked = looked
+        self._found = list(_refused(wire, sending, attempts, new, (self._rules, rules), here))
+        return _told(sending.query, self._found)
+
+
+def _refused(
+    wire: Wire,
+    sending: Sending,
+    attempts: Iterable[Attempt],
+    new: Sequence[Rule],
+    rules: tuple[dict[int, Rule], dict[int, Rule]],
+    tables: Sequence[Table],
+) -> Iterator[Refused]:
+    seen: dict[str, int] = {}
+    before: list[str] | None = None
+    for attempt in attempts:
+        if seen.get(attempt.about, 0) >= _SHOWN:
+            continue
+        calls = sending.execute(attempt.trial)
+        error = error_of(wire, calls)
+        rule = refusing(error, new)
+        if error is None or rule is None:
+            continue
+        if len(attempt.trial) > 1 and same_moment(error.detail, sending.query, tables):
+            continue
+        if before is None:
+            before = without(wire, new, *rules)
+        if error_of(wire, [*before, *calls]) is None:
+            seen[attempt.about] = seen.get(attempt.about, 0) + 1
+            yield Refused(attempt, rule, error)
+
+
+def _attempts(
+    wire: Wire, sending: Sending, new: Sequence[Rule], tables: Sequence[Table]
+) -> Iterator[Attempt]:
+    slots = written(sending, tables)
+    for rule in new:
+        named = [slot for slot in slots if slot.column.name in rule.columns]
+        if rule.kind == "unique" and named:
+            yield from _twice(wire, sending, named)
+            yield from _beside(wire, sending, rule, named)
+
+
+def written(sending: Sending, tables: Sequence[Table]) -> list[Slot]:
+    """Where the query writes its parameters. Pure."""
+    known = {(t.schema, t.name): t for t in tables}
+    found: dict[tuple[int, tuple[str | int, ...], str], Slot] = {}
+    for use in sending.query.uses:
+        parts = [(path, part, place) for path, part, place, _ in parts_of(use, known)]
+        whole = (
+            [] if any(field.record for field in use.fields) and parts else [((), use, place_of(use, known))]
+        )
+        for path, part, place in [*whole, *parts]:
+            if place is None or part.role not in _WRITTEN or place[1].generated:
+                continue
+            if not path and not fits(place[1], sending.types[use.number - 1]):
+                continue
+            found.setdefault((use.number, path, place[1].name), Slot(use.number, path, *place, part.role))
+    return list(found.values())
+
+
+def _made(wire: Wire, text: str) -> str | None:
+    """The value of ``text`` (SQL); None where the server cannot make it."""
+    try:
+        return wire.value(f"SELECT ({text})::text")
+    except ServerError:
+        return None
+
+
+def _filled(wire: Wire, sending: Sending, row: Row, slot: Slot, value: str) -> Row | None:
+    """The row with ``value`` in this slot; None where the server cannot make that of it."""
+    kind, there = sending.types[slot.number - 1], row[slot.number - 1]
+    made: str | None = value
+    if slot.path:
+        part = f"pg_catalog.to_jsonb({literal(value)}::{kind_of(slot.column)})"
+        made = None if there is None else _made(wire, having(there, slot.path, kind, part))
+    elif kind.endswith("[]") and slot.column.category != "A":
+        made = _made(wire, f"ARRAY[{literal(value)}]")
+    if made is None:
+        return None
+    return [made if number == slot.number else other for number, other in enumerate(row, 1)]
+
+
+def _twice(wire: Wire, sending: Sending, slots: Sequence[Slot]) -> Iterator[Attempt]:
+    """Two calls with keys of their own, and the same values or those that are alike in what the new index is made of."""
+    for pair in [trial for trial in sending.sets if len(trial) == 2][-1:]:
+        first, second = pair
+        same = list(second)
+        for slot in slots:
+            same[slot.number - 1] = first[slot.number - 1]
+        yield Attempt([first, same], " and ".join(dict.fromkeys(slot.name for slot in slots)), "", BREAKS)
+        for slot in slots:
+            yield from _alike(wire, sending, slot, first[slot.number - 1], [first, same])
+
+
+def _alike(wire: Wire, sending: Sending, slot: Slot, value: str | None, trial: Trial) -> Iterator[Attempt]:
+    """The trial with each text, number or time that is like ``value`` in the slot of its last call."""
+    for text in [] if value is None or slot.path else like(slot.column, value):
+        made = _made(wire, text)
+        other = None if made in (None, value) else _filled(wire, sending, trial[-1], slot, made or "")
+        if other is not None:
+            yield Attempt([*trial[:-1], other], slot.name, f"{_short(made)} beside {_short(value)}")
+
+
+def _beside(wire: Wire, sending: Sending, rule: Rule, slots: Sequence[Slot]) -> Iterator[Attempt]:
+    """A call with values that are alike to those of a row that is there."""
+    single = [trial[0] for trial in sending.sets if len(trial) == 1][:1]
+    tables = {slot.table.oid: slot.table for slot in slots if slot.table.oid == rule.relation}
+    mine = [slot for slot in slots if slot.table.oid in tables and not slot.path]
+    for row, table in ((row, table) for row in single for table in tables.values()):
+        listed = ", ".join(f"{quote(slot.column.name)}::text" for slot in mine)
+        there = wire.one(f"SELECT {listed} FROM {table.quoted} LIMIT {_ROWS}").rows if mine else []  # noqa: S608 - quoted
+        for values in there:
+            same = list(row)
+            for slot, value in zip(mine, values, strict=True):
+                same = (_filled(wire, sending, same, slot, value) or same) if value is not None else same
+            for slot, value in zip(mine, values, strict=True):
+                yield from _alike(wire, sending, slot, value, [same])
+
+
+def _short(value: str | None) -> str:
+    """A value as reports show it."""
+    return "NULL" if value is None else literal(value if len(value) <= _LONG else f"{value[:_LONG]}...")
+
+
+def _told(query: Query, found: Sequence[Refused]) -> Refusal | None:
+    verb = next(iter(re.findall(r"\b(INSERT|UPDATE|MERGE)\b", query.text.upper())), "a write")
+    for one in found:
+        if one.attempt.answer == BREAKS:
+            told = f"{one.error.message}; a second {verb} with the same {one.attempt.about} is refused"
+            return Refusal(BREAKS, one.error.sqlstate, told)
+    told_of: dict[str, dict[str, list[str]]] = {}
+    for one in found:
+        values = told_of.setdefault(one.rule.name, {}).setdefault(one.attempt.about, [])
+        values.append(one.attempt.value)
+    if not found:
+        return None
+    listed = []
+    for name, columns in told_of.items():
+        sent = [f"{about} = {', '.join(values)}" for about, values in columns.items()]
+        listed.append(f"{verb} with {' or '.join(sent)} is refused by {name}")
+    told = f"{'; '.join(listed)}, and nothing shows whether the release sends that: {found[0].error.message}"
+    return Refusal(HOLD, found[0].error.sqlstate, told)
