@@ -114,7 +114,29 @@ def test_it_goes_on_where_it_failed(live, database):
     done = up(project)
     assert done["resumed"]
     assert done["runId"] == failed["details"]["runId"]
-    assert (done["steps"]["schema"]["outcome"], done["steps"]["flag"]["outcome"]) == ("skipped", "done")
+    assert (done["steps"]["schema"]["outcome"], done["steps"]["flag"]["outcome"]) == ("done", "done")
+    assert done["steps"]["schema"]["evidence"].startswith("0 applied")
+
+
+@pg
+def test_what_was_done_is_done_for_the_same_only(live, database):
+    """A run that goes on applies a file that came since, and runs a command whose call was changed; an unchanged command it ran is left alone."""
+    project, configure = live
+    graph = (
+        '[bootstrap.schema]\nkind = "migrations"\n[bootstrap.seed]\nkind = "command"\nneeds = ["schema"]\ncommand = ["sh", "-c", "echo {} >> seeds"]\n'
+        '[bootstrap.flag]\nkind = "command"\nneeds = ["seed"]\ncommand = ["test", "-e", "flag"]\n'
+    )
+    configure(graph.format("one"))
+    project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
+    assert (project.root / "seeds").read_text() == "one\n"
+    later = project.write("later", "CREATE TABLE later (id bigint PRIMARY KEY);\n")
+    configure(graph.format("two"))
+    (project.root / "flag").write_text("x")
+    done = up(project)
+    assert done["resumed"]
+    assert done["steps"]["schema"]["evidence"] == f"1 applied, now at {later}"
+    assert (project.root / "seeds").read_text() == "one\ntwo\n"
 
 
 @pg
@@ -155,6 +177,7 @@ def test_a_step_that_hangs_is_seen(live, database):
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE a IN ACCESS SHARE MODE")
         assert stalled(project, "schema")
+    configure('[bootstrap.schema]\nkind = "migrations"\n')
     assert up(project)["steps"]["schema"]["outcome"] == "done", "nothing of it hangs on"
 
 
@@ -182,7 +205,7 @@ def test_a_signal_ends_the_step_under_way(live, database, number, code):
     assert not lives(int((project.root / "pid").read_text()))
     assert ask(database, "SELECT step, state FROM lockgate.bootstrap_step ORDER BY step") == [("schema", "done"), ("slow", "failed")]  # fmt: skip
     configure(schema + '[bootstrap.slow]\nkind = "command"\nneeds = ["schema"]\ncommand = ["true"]\n')
-    assert [step["outcome"] for step in up(project)["steps"].values()] == ["skipped", "done"]
+    assert [step["outcome"] for step in up(project)["steps"].values()] == ["done", "done"]
     project.write("slow", "CREATE TABLE d (id bigint PRIMARY KEY);\nSELECT pg_sleep(600);\n")
     configure(schema)
     running = project.start("bootstrap", "--env", "live", "--format", "json")
@@ -212,7 +235,7 @@ def test_indexes_and_probes_are_conditions(live, database):
     failed = project.json("bootstrap", "--env", "live").error("BOOTSTRAP_FAILED")
     assert failed["details"]["steps"]["flag"]["reasonCode"] == "PROBE_DOWN"
     (project.root / "flag").write_text("x")
-    assert {s["outcome"] for s in up(project)["steps"].values()} == {"skipped", "done"}
+    assert {s["outcome"] for s in up(project)["steps"].values()} == {"done"}
 
 
 @pg

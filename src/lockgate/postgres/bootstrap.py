@@ -39,14 +39,14 @@ class Owner:
         """True once the tables are there; steps before that are told again later."""
         return home.read_format(self.wire) >= 2
 
-    def unfinished(self) -> tuple[str, frozenset[str]]:
-        """The run that did not come to its end, and the steps that it has done; ("", nothing) when there is none."""
+    def unfinished(self) -> tuple[str, dict[str, str]]:
+        """The run that did not come to its end, and the steps that it has done with their evidence; ("", none) without one."""
         rows = self.wire.one(
-            "SELECT s.run_id, s.step FROM lockgate.bootstrap_step s WHERE s.state = 'done' AND s.run_id = "
+            "SELECT s.run_id, s.step, s.evidence FROM lockgate.bootstrap_step s WHERE s.state = 'done' AND s.run_id = "
             "(SELECT b.run_id FROM lockgate.bootstrap_step b ORDER BY b.started_at DESC LIMIT 1)"
             " AND NOT EXISTS (SELECT FROM lockgate.environment_revision e WHERE e.run_id = s.run_id)"
         ).rows
-        return (rows[0][0] or "" if rows else "", frozenset(row[1] or "" for row in rows))
+        return (rows[0][0] or "" if rows else "", {row[1] or "": row[2] or "" for row in rows})
 
     def note(self, run_id: str, step: str, state: str, code: str = "", evidence: str = "") -> None:
         """Write how a step stands."""

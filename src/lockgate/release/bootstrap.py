@@ -4,6 +4,7 @@ Each step has a deadline that holds while it hangs, and is tried again by itself
 step waits for another service to be ready: that is how environments wait for each other for ever.
 """
 
+import hashlib
 import signal
 import threading
 import time
@@ -42,8 +43,8 @@ from lockgate.release.up import Run
 if TYPE_CHECKING:
     from collections.abc import Callable as Told
 
-AGAIN = frozenset({"secrets", "indexes", "probes", "gate", "parity"})
-"""Steps that are asked again in every call: what they look at may have changed since."""
+ONCE = "command"
+"""The one kind that a run does once: the others look, or make only what is missing, and what they rest on may have changed since."""
 _TRANSIENT = (Unreachable, Busy)
 BEAT = 2.0
 """Seconds between two heartbeats of a step that runs."""
@@ -120,13 +121,13 @@ class Bootstrap:
     def run(self) -> BootstrapReport:
         """Bring the environment up. Raises ``RunFailed`` with the report in its details, ``Busy``, ``Unreachable``, ``Refused``."""
         with Owner(self.target) as owner:
-            run_id, done = owner.unfinished() if owner.journalled() else ("", frozenset())
+            run_id, done = owner.unfinished() if owner.journalled() else ("", {})
             resumed = bool(run_id)
             run_id = run_id or new_identity("bootstrap").run_id
             reports: dict[str, StepReport] = {}
             for name in order(self.steps):
                 step = self.steps[name]
-                if name in done and step.kind not in AGAIN:
+                if step.kind == ONCE and done.get(name, "").endswith(_call(step)):
                     reports[name] = StepReport("skipped", step.kind, "done by this run before")
                     continue
                 self._tell(name, "running")
@@ -312,7 +313,12 @@ class Bootstrap:
             raise RunFailed(f"{step.command[0]} did not end within {step.deadline}", "BOOTSTRAP_STALLED")
         if done.code:
             raise RunFailed(f"{step.command[0]} ended with {done.code}: {done.told(300)}", "BOOTSTRAP_FAILED")
-        return f"{step.command[0]} ended with 0"
+        return f"{step.command[0]} ended with 0{_call(step)}"
+
+
+def _call(step: BootstrapStep) -> str:
+    """What tells a command from another one: a call that was changed since it was done is not done."""
+    return f", call {hashlib.sha256(msgspec.json.encode(step.command)).hexdigest()[:12]}"
 
 
 _KINDS: dict[str, Callable[[Bootstrap, BootstrapStep, float], str]] = {
