@@ -129,6 +129,26 @@ def test_a_change_by_hand_stops_writes(applied, database, monkeypatch):
 
 
 @pg
+def test_what_a_contract_names_is_a_condition_of_starting(applied, database):
+    """`gate`, `gate wait` and `run` say no to a schema that was changed by hand, and to a signature that is not there."""
+    sign(applied)
+    opened = applied.ok("gate", "gate")
+    assert [c["answer"] for c in opened["conditions"] if c["id"] == "schema:signature"] == ["pass"]
+    ask(database, "ALTER TABLE a ADD COLUMN by_hand int")
+    for call in (["gate"], ["gate", "wait", "--timeout", "60"]):
+        closed = applied.json(*call)
+        assert closed.code == 1
+        (found,) = [c for c in closed.document("gate")["conditions"] if c["id"] == "schema:signature"]
+        assert (found["answer"], found["code"]) == ("fail", "CHECKSUM_MISMATCH")
+        assert "by_hand" in found["evidence"] or "table a" in found["evidence"]
+        assert found["next"]
+    assert applied.run("run", "--", "touch", "started").code == 1
+    assert not (applied.root / "started").exists()
+    (applied.root / "lockgate.schema.json").unlink()
+    assert applied.json("gate").error("CONTRACT")["exitCode"] == 2
+
+
+@pg
 def test_a_migration_is_no_departure(applied, database):
     """Inside the window the schema is what newer migrations left: writes go on; a change by hand beside it stops them."""
     sign(applied)

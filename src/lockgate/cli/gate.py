@@ -105,7 +105,7 @@ def command(context: click.Context, /, contract: str | None, timeout: float, **s
     session = Session(**shared_options)
     asked = read_contract(contract)
     target = session.target()
-    report = check(asked, target, timeout=timeout)
+    report = check(asked, target, timeout=timeout, signed=True)
     show(session.output, report, asked, target)
     leave(Exit(report.exit_code))
 
@@ -127,7 +127,7 @@ def wait_command(contract: str | None, timeout: float, **shared_options: Any) ->
     asked = read_contract(contract)
     target = session.target()
     begun = time.monotonic()
-    report = wait(asked, target, timeout=timeout, on_report=listener(session.output))
+    report = wait(asked, target, timeout=timeout, signed=True, on_report=listener(session.output))
     show(session.output, report, asked, target, waitedSeconds=round(time.monotonic() - begun, 3))
     leave(Exit(report.exit_code))
 

@@ -88,7 +88,9 @@ def command(
         return seen
 
     try:
-        report = wait(asked, target, timeout=timeout, on_report=listener(session.output), look=look)
+        report = wait(
+            asked, target, timeout=timeout, signed=True, on_report=listener(session.output), look=look
+        )
     except SystemExit:
         if registered:
             sign_off(target, str(instance["instance_id"]), timeout=2.0)

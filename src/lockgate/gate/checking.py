@@ -36,10 +36,12 @@ def check(
     own: Own | None = None,
     timeout: float = 5.0,
     starting: bool = True,
+    signed: bool = False,
     look: Look = look,
 ) -> Report:
     """Compare ``contract`` with ``database`` (a URL or a ``Target``): one connection, one query, and the probes beside it.
 
+    ``signed``: the schema signature that the contract names is a condition, too, for another connection. A service has its write guard.
     ``timeout`` in seconds bounds the database; every probe has its own. Not ``starting``: as for a process that serves. Never raises for what the database or a probe
     does; raises ``ConfigError`` for a URL that is none.
     """
@@ -47,13 +49,18 @@ def check(
     wanted = [probe for probe in contract.probes if starting or probe.always]
     probes = ask_probes(wanted, target) if wanted else ()
     seen = look(target, contract.document(), timeout=timeout)
-    return judge(
+    report = judge(
         contract,
         Sight(seen.kind, seen.state, seen.why, seen.next),
         probes,
         own or own_of_environment(),
         starting=starting,
     )
+    if signed and contract.signature:
+        from lockgate.gate.signed import with_signature
+
+        return with_signature(report, contract, target, timeout=timeout)
+    return report
 
 
 def own_of_environment() -> Own:
@@ -78,6 +85,7 @@ def wait(
     *,
     timeout: float,
     own: Own | None = None,
+    signed: bool = False,
     on_report: "Callable[[Report, float], None] | None" = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -93,7 +101,8 @@ def wait(
     deadline, pause = clock() + timeout, 0.2
     while True:
         left = deadline - clock()
-        report = check(contract, database, own=own, timeout=max(0.5, min(5.0, left)), look=look)
+        limit = max(0.5, min(5.0, left))
+        report = check(contract, database, own=own, timeout=limit, signed=signed, look=look)
         left = deadline - clock()
         if on_report is not None:
             on_report(report, left)

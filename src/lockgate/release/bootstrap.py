@@ -281,7 +281,7 @@ class Bootstrap:
     def _kind_gate(self, step: BootstrapStep, deadline: float) -> str:
         contract = Contract.from_file(self.settings.path(step.contract))
         self._release = contract.release_id
-        report = check(contract, self.target, own=Own(self._secrets) if self._secrets else None)
+        report = check(contract, self.target, own=Own(self._secrets) if self._secrets else None, signed=True)
         if not report.ready:
             why = "; ".join(f"{c.id}: {c.evidence}" for c in report.conditions if c.answer != "pass")
             if report.exit_code == 69:
