@@ -127,12 +127,22 @@ def test_a_rotation(applied, database):
     assert [one["current"] for one in listed["accepted"]] == [True, True]
     assert [one["epoch"] for one in listed["accepted"]] == [1, 2]
     assert (gate(first), gate(second)) == (0, 0)
-    assert applied.json("gate", "secrets", "accept", "third", *why).error("SECRETS_ROTATION")["exitCode"] == 4
+    third = applied.json("gate", "secrets", "accept", "third", *why)
+    assert third.error("SECRETS_ROTATION")["exitCode"] == 4
+    assert "may not be a secret itself" in third.err
+    refused = applied.json("gate", "--contract", path, LOCKGATE_SECRETS_REVISION="s" + "0" * 32).document(
+        "gate"
+    )
+    (condition,) = [c for c in refused["conditions"] if c["id"] == "secrets:revision"]
+    assert f"accept s{'0' * 32} --reason" in condition["next"]
     applied.ok("gate-secrets", "gate", "secrets", "retire", first, *why)
     assert (gate(first), gate(second)) == (1, 0)
     assert applied.json("gate", "secrets", "retire", second, *why).error("SECRETS_ROTATION")["exitCode"] == 4
     assert applied.json("gate", "secrets", "retire", first, *why).code == 4
     assert applied.json("gate", "secrets", "accept", first, *why, LOCKGATE_ROLE="app").code == 4
+    assert (
+        "short form" in applied.json("gate", "secrets", "accept", first[:16], *why).error("USAGE")["message"]
+    )
     everything = applied.run("gate", "secrets", "list").out + json.dumps(listed)
     assert CANARY not in everything
     assert CANARY not in str(ask(database, "SELECT * FROM lockgate.accepted_secrets"))

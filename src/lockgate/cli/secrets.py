@@ -1,10 +1,15 @@
 """``lockgate gate secrets``."""
 
+import re
 from typing import Any
 
 import click
 
 from lockgate.cli.options import Session, shared, usage
+
+_DERIVED = re.compile(r"s[0-9a-f]{32}")
+_SHORT = re.compile(r"s[0-9a-f]{11,31}")
+"""What `gate secrets revision` prints, and the beginning of it that evidence shows."""
 
 
 @click.group("secrets")
@@ -92,6 +97,15 @@ def _change(act: Any, revision: str, reason: str, actor: str, shared_options: di
     session = Session(**shared_options)
     if not revision.strip() or len(revision) > 200:
         raise usage("a revision is a text of 1 to 200 characters")
+    if _SHORT.fullmatch(revision):
+        raise usage(
+            f"{revision} is the short form of a revision, which no process shows as its own",
+            next="Give all 33 characters: lockgate gate secrets revision prints them.",
+        )
+    if not _DERIVED.fullmatch(revision):
+        session.output.note(
+            "lockgate: warning: this is no revision that `lockgate gate secrets revision` made; it is shown in answers and logs, so it may not be a secret itself"
+        )
     refuse_application_role()
     target = session.target()
     _show(session, target, act(target, revision, actor or operator_name(), reason))

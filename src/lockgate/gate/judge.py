@@ -209,7 +209,7 @@ def _secrets(state: Mapping[str, object], own: Own) -> "list[Condition]":
                 FAIL,
                 Answer.SECRETS_MISMATCH,
                 told,
-                "Restart with the current secrets, or lockgate gate secrets accept.",
+                f"Restart with the current secrets, or lockgate gate secrets accept {_pasted(own.secrets_revision)} --reason TEXT",
             )
         ]
     return [
@@ -220,6 +220,12 @@ def _secrets(state: Mapping[str, object], own: Own) -> "list[Condition]":
             f"{own.secrets_revision[:16]} is one of {len(accepted)} accepted",
         )
     ]
+
+
+def _pasted(revision: str) -> str:
+    """A revision that lockgate derived, in full; what else stands there may be a secret that was put there by mistake."""
+    derived = len(revision) == 33 and revision[0] == "s" and set(revision[1:]) <= set("0123456789abcdef")
+    return revision if derived else "REVISION"
 
 
 def _indexes(contract: Contract, state: Mapping[str, object], own: Own) -> "list[Condition]":
