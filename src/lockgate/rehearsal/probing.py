@@ -55,7 +55,10 @@ _NO_REFERENCE = "23503"
 _TWICE = "23505"
 _OWN = 16_384
 """From this number on types are not the server's own."""
-_LIMITS = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET jit = off"
+_LATE = "57014"
+_LONGEST = "5s"
+_LIMITS = f"SET statement_timeout = '{_LONGEST}'; SET lock_timeout = '5s'; SET jit = off"
+_INSERTS = re.compile(r"\s*insert\b(?!.*\bon\s+conflict\b.*\bnothing\b)", re.IGNORECASE | re.DOTALL)
 
 
 class Probe:
@@ -185,7 +188,9 @@ class Probe:
     # -- one query ----------------------------------------------------------------------------------
 
     def _one(self, fresh: Wire, subject: Subject, revision: str, tables: list[Table]) -> Outcome:
-        notes = []
+        notes, lost = [], ""
+        if subject.slow is not None:
+            return Outcome(revision, "", subject.slow.sqlstate, subject.slow.message)
         try:
             if not subject.sets:
                 notes.append(self._begin(fresh, subject, tables))
@@ -195,7 +200,8 @@ class Probe:
                     untyped = f"PREPARE {subject.name} AS {subject.query.text}"
                     fresh.batch([Call(untyped), Call(f"DEALLOCATE {subject.name}")])
                 fresh.one(subject.prepare)
-                notes.append(self._again(fresh, subject))
+                told, lost = self._again(fresh, subject)
+                notes.append(told)
             notes.append(self._as_roles(fresh, subject))
             doubt, other = self._result(fresh, subject)
         except ServerError as error:
@@ -205,8 +211,8 @@ class Probe:
         planned, told = self._plan(fresh, subject)
         note = "; ".join(filter(None, [*notes, other, told]))
         how = {"note": note, "planned": planned.way, "planned_why": planned.why}
-        if doubt:
-            return Outcome(revision, HOLD, "", doubt, **how)
+        if lost or doubt:
+            return Outcome(revision, HOLD, "", lost or doubt, **how)
         if stale is not None:
             return Outcome(revision, RECONNECT, stale.sqlstate, stale.message, **how)
         return Outcome(revision, COMPATIBLE, **how)
@@ -221,9 +227,12 @@ class Probe:
             subject.gives = now
         return changed(subject.gives, now)
 
-    def _again(self, fresh: Wire, subject: Subject) -> str:
-        """Run it with the parameters that worked before; a word about what nearly failed. Raises ``ServerError`` with the first that does not any more."""
-        note, rows = "", 0
+    def _again(self, fresh: Wire, subject: Subject) -> tuple[str, str]:
+        """Run it with the parameters that worked before. A word about what nearly failed, and about an INSERT that is lost in silence.
+
+        Raises ``ServerError`` with the first that does not any more.
+        """
+        note, lost, rows = "", "", 0
         for trial in subject.sets:
             try:
                 rows += rolled_back(fresh, subject.execute(trial))
@@ -238,12 +247,14 @@ class Probe:
                     raise
                 note = self._referring(fresh, subject, trial, error)
                 if not note:
-                    return ""
+                    return "", ""
         if subject.rows and not rows and not note and self._any_row(fresh):
             verb = "gives" if subject.query.kind == "read" else "writes"
-            note = f"{verb} no row any more with what met {counted(subject.rows, 'row')} before: look at its triggers, rules, views and policies"
+            told = f"{verb} no row any more with what met {counted(subject.rows, 'row')} before: look at its triggers, rules, views and policies"
+            # What an UPDATE or a SELECT meets is a matter of rows; a row that is given and not written is lost.
+            note, lost = ("", told) if _INSERTS.match(subject.query.text) else (told, "")
         subject.rows = rows or subject.rows
-        return note
+        return note, lost
 
     def _any_row(self, fresh: Wire) -> bool:
         """Whether any table holds rows: where they were taken out, a query finds none and nothing is wrong with it."""
@@ -341,7 +352,13 @@ class Probe:
             try:
                 subject.rows += rolled_back(fresh, subject.execute(trial))
             except ServerError as error:
+                if error.sqlstate == _LATE and not working:
+                    told = f"it was not over within {_LONGEST} with made-up values, and was not tried again"
+                    subject.slow = ServerError(_LATE, told)
+                    return [], subject.slow
                 refused = refused or error
+                if error.sqlstate == _LATE:
+                    break  # what worked is enough
             else:
                 working.append(trial)
         return working, refused

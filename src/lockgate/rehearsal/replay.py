@@ -119,7 +119,8 @@ def _run(
         if seen is not None and isinstance(guard.work, ObservingWire):
             _interest(guard.work, stage, plan, facts)
             guard.work.seen = seen
-        guard.work.one("SET idle_session_timeout = 0")  # between two files the rehearsal takes its time
+        for wire in (guard.guard, guard.work):
+            wire.one("SET idle_session_timeout = 0")  # between two files the rehearsal takes its time
         run = Deadline(
             limits.clock() + limits.run_timeout.seconds,
             Cause("RUN_TIMEOUT", f"the rehearsal took longer than {limits.run_timeout}"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import literal
 from lockgate.rehearsal.compatibility import Outcome
 from lockgate.rehearsal.nulls import Sent, Together
@@ -40,6 +41,8 @@ class Subject:
         """The columns that its parameters are written into, as they were where it first worked."""
         self.scans: frozenset[str] = frozenset()
         self.warm = False
+        self.slow: ServerError | None = None
+        """That it took too long with made-up values: it is not tried again."""
 
     @property
     def prepare(self) -> str:
