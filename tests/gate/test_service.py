@@ -142,34 +142,6 @@ def test_an_instance_that_was_away_gates_itself_again(gate, database):
     assert ask(database, "SELECT count(*) FROM lockgate.instance") == [(0,)]
 
 
-def test_a_role_that_may_only_read(gate, applied, database):
-    """A role without INSERT on the instances is judged all the same; it is only not registered."""
-    role = f"reader_{os.getpid()}_{threading.get_ident() % 9999}"
-    ask(database, f"CREATE ROLE {role} LOGIN")
-    ask(database, f"GRANT USAGE ON SCHEMA lockgate TO {role}")
-    ask(database, f"GRANT SELECT ON ALL TABLES IN SCHEMA lockgate TO {role}")
-    try:
-        one = Gate(contract(), psycopg.conninfo.make_conninfo(database, user=role))
-        one.refresh()
-        assert one.open
-        assert ask(database, "SELECT count(*) FROM lockgate.instance") == [(0,)]
-        one.stop()
-    finally:
-        ask(database, f"DROP OWNED BY {role}")
-        ask(database, f"DROP ROLE {role}")
-
-
-def test_a_read_only_session(gate, database):
-    """A service that reads where nothing can be written is judged where it reads, and is not registered."""
-    one = Gate(
-        contract(), psycopg.conninfo.make_conninfo(database, options="-c default_transaction_read_only=on")
-    )
-    one.refresh()
-    assert one.open
-    one.stop()
-    assert ask(database, "SELECT count(*) FROM lockgate.instance") == [(0,)]
-
-
 def test_probes_gate_the_start_only_unless_always(gate):
     """A probe that fails keeps a start closed; later it changes nothing, unless it is declared with always."""
     up = True

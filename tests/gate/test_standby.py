@@ -22,24 +22,25 @@ def pair(server, session_directory, postgres_label):
 
 
 def test_the_gate_of_a_standby(pair, tmp_path):
-    """Ready where it reads once replayed; behind while replay lags, though the primary is ready; never registered; parity holds."""
+    """Ready where it reads once replayed; behind while replay lags, though the primary is ready; registered nowhere, which has to be asked for; parity holds."""
     primary, standby = pair
     project = Project(tmp_path, primary.url())
     project.write("a", "CREATE TABLE a (id bigint PRIMARY KEY);\n")
     assert project.run("up").code == 0
-    gate = Gate(contract(1, 2), standby.url())
+    gate = Gate(contract(1, 2), standby.url(), registers=False)
 
     def ready():
         gate.refresh()
         return gate.report.ready
 
     until(ready)
+    assert Gate(contract(1, 2), standby.url()).refresh().answer == "UNKNOWN", "it cannot be registered there"
     assert gate.report.observed["standby"] is True
     assert primary.execute("SELECT count(*) FROM lockgate.instance") == [(0,)]
     standby.execute("SELECT pg_wal_replay_pause()")
     project.write("b", "CREATE TABLE b (id bigint PRIMARY KEY);\n")
     assert project.run("up").code == 0
-    late = Gate(contract(2, 2), standby.url())
+    late = Gate(contract(2, 2), standby.url(), registers=False)
     late.refresh()
     assert late.report.answer == "BEHIND"
     assert Gate(contract(2, 2), primary.url(), registers=False).refresh().answer == "READY"

@@ -9,6 +9,7 @@ from lockgate.cli.options import Session, leave, shared, usage
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 @click.option(
     "--stop-on-mismatch", is_flag=True, help="Send SIGTERM to the command when the schema leaves its window."
 )
+@click.option(
+    "--no-register", is_flag=True,
+    help="Register no instance, as where the URL is a standby's: a contract-phase file does not wait for CMD then.",
+)  # fmt: skip
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD [ARGS]...")
 def command(
     contract: str | None,
@@ -44,13 +49,14 @@ def command(
     service: str,
     interval: float,
     stop_on_mismatch: bool,
+    no_register: bool,
     words: tuple[str, ...],
     **shared_options: Any,
 ) -> None:
     """Wait for the gate, then become CMD: its signals, its exit code, its process id.
 
     A small process beside CMD keeps the heartbeat of the instance and ends with CMD. When the gate stays closed, CMD is not
-    started, and the exit codes are those of `gate`.
+    started, and the exit codes are those of `gate`. Neither is it when the instance cannot be registered.
     """
     import os
     import shutil
@@ -58,7 +64,7 @@ def command(
     import socket
     from pathlib import Path
 
-    from lockgate.gate.checking import wait
+    from lockgate.gate.checking import look_unregistered, wait
     from lockgate.gate.pulse import Pulse
     from lockgate.postgres.gate import beat, count_attempt, sign_off
 
@@ -89,7 +95,12 @@ def command(
 
     try:
         report = wait(
-            asked, target, timeout=timeout, signed=True, on_report=listener(session.output), look=look
+            asked,
+            target,
+            timeout=timeout,
+            signed=True,
+            on_report=listener(session.output),
+            look=look_unregistered if no_register else look,
         )
     except SystemExit:
         if registered:
@@ -108,15 +119,21 @@ def command(
         session.output.note(f"lockgate: warning: {warning}")
     for number, handler in before.items():
         signal.signal(number, handler)
-    Pulse(asked, target, instance, interval=interval, stops=stop_on_mismatch).begin()
-    _become(words, {**os.environ, "LOCKGATE_INSTANCE_ID": str(instance["instance_id"])})
+    if not no_register or stop_on_mismatch:
+        Pulse(
+            asked, target, None if no_register else instance, interval=interval, stops=stop_on_mismatch
+        ).begin()
+    _become(
+        words,
+        os.environ if no_register else {**os.environ, "LOCKGATE_INSTANCE_ID": str(instance["instance_id"])},
+    )
 
 
 def _stop(number: int, frame: "FrameType | None") -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _become(words: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
+def _become(words: tuple[str, ...], environ: "Mapping[str, str]") -> NoReturn:
     import os
     import signal
     import sys

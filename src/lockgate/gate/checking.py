@@ -24,6 +24,12 @@ class Look(Protocol):
         ...
 
 
+def look_unregistered(target: Target, contract: "Mapping[str, object]", /, *, timeout: float) -> Seen:
+    """As ``look``, for a service that does not register on purpose: the report says so."""
+    seen = look(target, contract, timeout=timeout)
+    return seen if seen.kind != "seen" else seen._replace(state={**seen.state, "registered": None})
+
+
 def target_of(database: "str | Target") -> Target:
     """The target behind a URL; a ``Target`` is taken as it is. Raises ``ConfigError`` for what is no URL."""
     return database if isinstance(database, Target) else Target(database, source="the gate's database")

@@ -68,6 +68,7 @@ def _of_database(contract: Contract, sight: Sight, own: Own, starting: bool) -> 
             *_secrets(state, own),
             *_indexes(contract, state, own),
             *_moves(contract, state),
+            *_registered(state, starting),
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = f"lockgate.gate_v1 gave what this gate does not understand ({type(error).__name__}: {error})"
@@ -265,6 +266,40 @@ def _index(name: str, spec: str, live: object, loaded: "str | None") -> Conditio
     )
 
 
+def _registered(state: Mapping[str, object], starting: bool) -> "list[Condition]":
+    """Whether `up` sees this process: a contract-phase file waits for those that are registered, and for nobody else.
+
+    A one-shot gate, and a database of format 1, say nothing of it.
+    """
+    name = "instance:registered"
+    if "registered" not in state:
+        return []
+    if state["registered"] is None:
+        return [Condition(name, PASS, Answer.READY, UNREGISTERED)]
+    if state["registered"]:
+        return [
+            Condition(
+                name, PASS, Answer.READY, "this process is registered: a contract-phase file waits for it"
+            )
+        ]
+    why = _text(state.get("why", ""))
+    if why == "outside the window":
+        if starting:
+            return []  # schema:revision says so itself
+        told = "its heartbeat had expired, and a contract-phase migration beyond its window is announced"
+        return [Condition(name, FAIL, Answer.AHEAD_TOO_FAR, told, "Deploy an image whose window reaches it.")]
+    if "read-only" in why:
+        then = "Give the gate the primary's URL, for the registration belongs there; or say that it does not register: run --no-register, Gate(registers=False)."
+    else:
+        then = "lockgate roles prints the SQL that grants it; or say that it does not register: run --no-register, Gate(registers=False)."
+    told = f"this process cannot be registered, so a contract-phase file would not wait for it: {why}"
+    return [Condition(name, UNKNOWN, Answer.UNKNOWN, told, then)]
+
+
+UNREGISTERED = (
+    "this process is NOT registered, as it was asked to be: a contract-phase file does not wait for it"
+)
+
 STAGES = (
     "planned",
     "dual_write",
@@ -308,7 +343,8 @@ def _rank(stage: str) -> int:
 
 def _warnings(sight: Sight) -> "tuple[str, ...]":
     announced = sight.state.get("announced_floor")
-    return (f"contract-phase migration {announced} is announced",) if announced else ()
+    found = (f"contract-phase migration {announced} is announced",) if announced else ()
+    return (*found, UNREGISTERED) if sight.state.get("registered", True) is None else found
 
 
 def _text(value: object) -> str:

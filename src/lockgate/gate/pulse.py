@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from lockgate.gate.checking import check, own_of_environment
 from lockgate.gate.contract import Contract
-from lockgate.postgres.gate import Seen, beat, sign_off
+from lockgate.postgres.gate import Seen, beat, look, sign_off
 from lockgate.postgres.target import Target
 
 
@@ -24,14 +24,15 @@ class Pulse:
         self,
         contract: Contract,
         target: Target,
-        instance: Mapping[str, object],
+        instance: Mapping[str, object] | None,
         *,
         interval: float,
         stops: bool = False,
     ) -> None:
         self.contract = contract
         self.target = target
-        self.instance = dict(instance)
+        self.instance = instance
+        """None where the command is watched and not registered."""
         self.interval = interval
         self.stops = stops
         """Whether a definite mismatch terminates the command."""
@@ -69,9 +70,12 @@ class Pulse:
                 continue
             if self.stops and report.definite and not report.ready:
                 command.terminate()
-        sign_off(self.target, str(self.instance["instance_id"]), timeout=2.0)
+        if self.instance is not None:
+            sign_off(self.target, str(self.instance["instance_id"]), timeout=2.0)
 
     def _look(self, target: Target, contract: Mapping[str, object], *, timeout: float) -> Seen:
+        if self.instance is None:
+            return look(target, contract, timeout=timeout)
         return beat(target, contract, self.instance, timeout=timeout)
 
 

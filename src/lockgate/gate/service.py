@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lockgate.errors import Refused
-from lockgate.gate.checking import check, own_of_environment, target_of
+from lockgate.gate.checking import check, look_unregistered, own_of_environment, target_of
 from lockgate.gate.contract import Contract
 from lockgate.gate.judge import Own
 from lockgate.gate.readiness import STOP, UNKNOWN, Readiness, State, event_of
@@ -47,7 +47,8 @@ class Gate:
 
     ``interval`` seconds (with a fifth of jitter) lie between two refreshes; a heartbeat counts for four of them. ``own`` is
     what the process shows of itself, or a callable that gives it. ``on_change(before, after, report)`` hears every change
-    of state, in the gate's thread; what it raises is thrown away. ``registers=False`` only looks, and writes no heartbeat.
+    of state, in the gate's thread; what it raises is thrown away. ``registers=False`` only looks, and writes no heartbeat: then a
+    contract-phase file does not wait for this process. One that is to register and may not stays closed.
     ``write_guard`` refuses writes while the live schema is not the one that the code was built for: True takes the contract's
     ``signature``, or what lockgate recorded where it names none; a contract with a signature needs no word.
     """
@@ -194,7 +195,7 @@ class Gate:
 
     def _look(self, own: Own) -> "Callable[..., Seen]":
         if not self.registers:
-            return look
+            return look_unregistered
         instance = {
             "instance_id": self.instance_id,
             "service": self.service,
