@@ -34,6 +34,8 @@ def test_they_are_rehearsed(rehearse: Callable[..., Rehearsal], tmp_path) -> Non
     file.write_text(
         "SELECT id FROM acc WHERE at > now() - interval $1;\nSELECT extract($1 from at) FROM acc;\n"
         "SELECT count(*) FROM acc WHERE at < date $1 AND at > timestamp $2;\n"
+        "INSERT INTO acc (id) SELECT 1000 + $1 + g % $2 FROM generate_series($3,$4) g ON CONFLICT DO NOTHING;\n"
+        "SELECT $1 + $2, id FROM acc;\nSELECT json_build_object($1, id) FROM acc;\n"
     )
     queries = ";\n".join(q.text for q in read_queries("live", file).queries)
     found = rehearse("create table acc (id int primary key, at timestamptz);", "alter table acc add z int;", queries=queries)  # fmt: skip

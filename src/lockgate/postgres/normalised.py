@@ -31,3 +31,32 @@ def _written(match: re.Match[str]) -> str:
     if match["unit"]:
         return f"date_part({match['unit']}, "
     return match["kept"]
+
+
+_AMBIGUOUS = re.compile(r"function (?:[\w\"]+\.)?\"?([^\s(\"]+)\"?\((.*)\) is not unique")
+_OPERATOR = re.compile(r"operator is not unique: unknown (\S+) unknown")
+_UNTYPED = re.compile(r"could not determine data type of parameter \$(\d+)")
+
+
+def typed(text: str, message: str) -> str | None:
+    """``text`` with a type for the parameters of which the server said, in ``message``, that it cannot tell it; None where it said else.
+
+    A constant has a type that the number in its place does not show: where functions or operators of several types would
+    do, it mostly was an integer, and where anything does, a text. Pure.
+    """
+    found = _AMBIGUOUS.search(message)
+    if found is not None:
+        call = re.compile(rf"(?<![\w$\"]){re.escape(found[1])}\s*\(((?:[^()']|\([^()]*\))*)\)", re.I)
+        told = call.sub(lambda match: _BARE.sub(r"\1CAST(\2 AS integer)", match[0]), text)
+    elif (found := _OPERATOR.search(message)) is not None:
+        sides = re.compile(rf"(\$\d+)(\s*{re.escape(found[1])}\s*)(\$\d+)")
+        told = sides.sub(r"CAST(\1 AS integer)\2\3", text)
+    elif (found := _UNTYPED.search(message)) is not None:
+        told = re.sub(rf"\${found[1]}(?!\d)", f"CAST(${found[1]} AS text)", text)
+    else:
+        return None
+    return told if told != text else None
+
+
+_BARE = re.compile(r"([(,]\s*)(\$\d+)(?=\s*[,)])")
+"""A parameter that is an argument by itself."""

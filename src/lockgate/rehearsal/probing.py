@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from lockgate.postgres.normalised import typed
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import HAS_COLUMNS, Table, read_tables
@@ -112,7 +113,7 @@ class Probe:
         """The answer of each release. ``whole`` says that every file could be applied."""
         return {
             release.name: answer_of(
-                proof_of(s.query.text, s.query.line, s.query.kind, s.outcomes, whole=whole)
+                proof_of(s.shown, s.query.line, s.query.kind, s.outcomes, whole=whole)
                 for s in self._subjects
                 if s.release == release.name
             )
@@ -300,7 +301,7 @@ class Probe:
     def _begin(self, fresh: Wire, subject: Subject, tables: list[Table]) -> str:
         """Find parameters with which the query works now; they and their types are kept. A word about how, "" mostly. Raises ``ServerError``."""
         note = ""
-        fresh.one(subject.prepare)
+        self._prepare(fresh, subject)
         rows = fresh.one(
             "SELECT t::text, t::oid::text FROM pg_catalog.pg_prepared_statements, pg_catalog.unnest(parameter_types) WITH ORDINALITY p (t, n) WHERE name = $1 ORDER BY n",
             subject.name,
@@ -334,6 +335,18 @@ class Probe:
         subject.known = known_of(tables)
         subject.takes = read_columns(fresh, written_to(subject.query, tables))
         return note
+
+    def _prepare(self, fresh: Wire, subject: Subject) -> None:
+        """Prepare it; parameters whose type the text does not show get one. Raises ``ServerError``."""
+        while True:
+            try:
+                fresh.one(subject.prepare)
+                return
+            except ServerError as error:
+                text = typed(subject.query.text, error.message)
+                if text is None:
+                    raise
+                subject.query = subject.query._replace(text=text)
 
     def _working(
         self, fresh: Wire, subject: Subject, tables: list[Table]

@@ -19,6 +19,8 @@ class Subject:
         self.name = f"lockgate_{number}"
         self.release = release
         self.query = query
+        self.shown: str = query.text
+        """The text as it was given; that of ``query`` may have types that it does not show."""
         self.types: list[str] | None = None
         self.sent: list[str] = []
         """The types that a driver sends: of the server's own types their number, of others nothing, so the server infers them anew."""
