@@ -4,6 +4,8 @@ import http.server
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ from fakeredis import TcpFakeServer
 from lockgate.gate import Probe
 from lockgate.gate.probing import ask_probes
 from lockgate.postgres.target import Target
+from support.processes import until, with_word
 
 
 def one(probe, target=None):
@@ -201,6 +204,44 @@ def test_command(tmp_path):
         Probe("c", "command", command=["sh", "-c", f"(sleep 2; touch {mark}) & sleep 60"], timeout=0.3)
     )
     assert late.answer == "fail"
+
+
+_MANY = """
+import os, sys, time
+from lockgate.gate import Probe
+from lockgate.gate.probing import ask_probes
+words = ["sh", "-c", f"sleep {sys.argv[1]} & sleep {sys.argv[1]}"]
+late = [Probe(f"c{n}", "command", command=words, timeout=0.5) for n in range(12)]
+found = ask_probes([Probe.python("hangs", lambda: time.sleep(60), timeout=0.5), *late])
+print(sorted({c.answer for c in found}), flush=True)
+os._exit(0)
+"""
+
+
+def test_no_late_command_is_left_behind(tmp_path):
+    """Many programs that are late at once are all ended with what they started, also when the asker ends at once."""
+    mark = f"600.{os.getpid()}"
+    for _ in range(3):
+        out = subprocess.run([sys.executable, "-c", _MANY, mark], capture_output=True, text=True, check=True)
+        assert out.stdout == "['fail']\n"
+        until(lambda: not [pid for pid in with_word(mark) if pid != os.getpid()])
+
+
+def test_what_is_not_there_is_said_plainly(tmp_path, monkeypatch):
+    """A program, a module and a function that are missing are named, each with a next step of its kind; a module in the working directory is found."""
+    program = one(Probe("c", "command", command=["no-such-program"]))
+    assert program.evidence == "no-such-program: there is no such program"
+    assert "whole path" in program.next
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    module = one(Probe("p", "python", call="no_such_module_here:x"))
+    assert module.evidence == "no_such_module_here:x: there is no module 'no_such_module_here'"
+    assert str(tmp_path) in module.next
+    (tmp_path / "probe_of_this_folder.py").write_text("def up():\n    return True\n")
+    assert one(Probe("p", "python", call="probe_of_this_folder:up")).answer == "pass"
+    assert "has no 'down'" in one(Probe("p", "python", call="probe_of_this_folder:down")).evidence
+    nexts = {one(Probe("x", "tcp", address="127.0.0.1:1")).next, one(Probe("x", "file", path="/none")).next}
+    assert len(nexts) == 2
 
 
 def raises():

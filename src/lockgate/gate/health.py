@@ -31,8 +31,9 @@ def livez() -> Answer:
 def readyz(gate: "Gate", *, details: bool) -> Answer:
     """Ready: 200 while traffic may flow (``warn`` while the database does not answer), else 503."""
     readiness = gate.readiness
-    status = {"ready": "pass", "stale": "warn"}.get(readiness.state, "fail")
-    return _answer(200 if gate.open else 503, _document(gate, status, details), _HEALTH)
+    may = gate.open
+    status = {"ready": "pass", "stale": "warn"}.get(readiness.state, "fail") if may else "fail"
+    return _answer(200 if may else 503, _document(gate, status, details), _HEALTH)
 
 
 def startupz(gate: "Gate", *, details: bool) -> Answer:
@@ -43,11 +44,13 @@ def startupz(gate: "Gate", *, details: bool) -> Answer:
 
 def closed(gate: "Gate") -> Answer:
     """The answer to traffic while the gate is closed."""
+    # A verdict that is overdue is being renewed: the process was frozen and goes on now.
+    answer, again = ("UNKNOWN", 1) if gate.overdue else (gate.report.answer, RETRY_AFTER)
     document = {
-        "schemaVersion": "1", "status": "fail", "reasonCode": "GATE_CLOSED", "answer": gate.report.answer,
-        "state": gate.readiness.state, "retryAfterSeconds": RETRY_AFTER,
+        "schemaVersion": "1", "status": "fail", "reasonCode": "GATE_CLOSED", "answer": answer,
+        "state": gate.readiness.state, "retryAfterSeconds": again,
     }  # fmt: skip
-    return _answer(503, document, "application/json", RETRY_AFTER)
+    return _answer(503, document, "application/json", again)
 
 
 def read_only(gate: "Gate", status: int) -> Answer:
@@ -123,7 +126,9 @@ def _document(gate: "Gate", status: str, details: bool) -> dict[str, object]:
         notes=list(report.warnings),
         checks=checks,
     )
-    if status != "pass":
+    if gate.overdue:
+        document["output"] = "the last verdict is too old: this process was held up, and asks again"
+    elif status != "pass":
         document["output"] = (
             "; ".join(c.evidence for c in report.conditions if c.answer != "pass") or gate.readiness.reason
         )

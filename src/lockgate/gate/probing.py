@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lockgate.gate.probe import Probe
+from lockgate.gate.program import Down, Program
 from lockgate.gate.report import FAIL, PASS, Answer, Condition
 from lockgate.record.redact import redact, remember
 from lockgate.record.words import counted
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from lockgate.postgres.target import Target
 
 
-class Down(Exception):
-    """The probe's answer is no; the message says what was seen."""
+NEXT = {
+    "sql": "Run its statement with psql on this database, as this role.",
+    "http": "Ask its url by hand from here: curl -i shows status and body.",
+    "tcp": "Look whether something listens on its address, and whether it can be reached from here.",
+    "file": "Look at the file, and at what writes it.",
+    "redis": "Ask it by hand from here: redis-cli ping.",
+    "command": "Run its command by hand, in this folder and with these variables.",
+    "python": "Call it by hand, in this folder and with these variables.",
+}
+"""What to do about a probe that is down, by kind."""
 
 
 def ask_probes(probes: Sequence[Probe], target: "Target | None" = None) -> tuple[Condition, ...]:
@@ -24,7 +33,11 @@ def ask_probes(probes: Sequence[Probe], target: "Target | None" = None) -> tuple
     A thread that is late is left behind: it is a daemon, and its answer is thrown away.
     """
     asked = [_Asked(probe, target) for probe in probes]
-    return tuple(one.condition() for one in asked)
+    try:
+        return tuple(one.condition() for one in asked)
+    finally:  # a signal, too, leaves no program behind
+        for one in asked:
+            one.program.end()
 
 
 class _Asked:
@@ -34,33 +47,33 @@ class _Asked:
         self.begun = time.monotonic()
         self.told: str | None = None
         self.failure: BaseException | None = None
+        self.program = Program()
         self.thread = threading.Thread(target=self._ask, name=f"lockgate-probe-{probe.name}", daemon=True)
         self.thread.start()
 
     def _ask(self) -> None:
         try:
-            self.told = _KINDS[self.probe.kind](self.probe, self.target)
+            if self.probe.kind == "command":
+                self.told = _command(self.probe, self.program)
+            else:
+                self.told = _KINDS[self.probe.kind](self.probe, self.target)
         except BaseException as error:
             self.failure = error
 
     def condition(self) -> Condition:
         self.thread.join(max(0.0, self.begun + self.probe.timeout - time.monotonic()))
-        name = f"probe:{self.probe.name}"
+        self.program.end()
+        name, then = f"probe:{self.probe.name}", NEXT[self.probe.kind]
         if self.told is not None:
             return Condition(name, PASS, Answer.READY, redact(self.told))
         if isinstance(self.failure, Down):
-            why = str(self.failure)
+            why, then = str(self.failure), self.failure.next or then
         elif self.failure is not None:
             why = f"the probe raised {type(self.failure).__name__}: {self.failure}"
         else:
             why = f"no answer within {self.probe.timeout:g} s"
-        return Condition(
-            name,
-            FAIL,
-            Answer.PROBE_FAILED,
-            redact(why)[:500],
-            f"Look at what the {self.probe.kind} probe asks.",
-        )
+            then += " Its timeout can be raised, too."
+        return Condition(name, FAIL, Answer.PROBE_FAILED, redact(why)[:500], then)
 
 
 def _sql(probe: Probe, target: "Target | None") -> str:
@@ -172,44 +185,47 @@ def _redis_say(wire: Any, words: list[bytes], wanted: bytes) -> None:
         raise Down(f"{words[0].decode()} gave {answer.decode('utf-8', 'replace').strip()[:100]}")
 
 
-def _command(probe: Probe, target: "Target | None") -> str:
-    import contextlib
-    import os
-    import signal
-    import subprocess
-
+def _command(probe: Probe, program: Program) -> str:
     words: Any = probe.settings["command"]
-    # A session of its own: what is late is ended with everything that it has started.
-    with subprocess.Popen(
-        list(words),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        try:
-            _, err = process.communicate(timeout=probe.timeout)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise Down(f"{words[0]} did not end within {probe.timeout:g} s") from None
-    if process.returncode:
-        said = err.decode("utf-8", "replace").strip()[-200:]
-        raise Down(f"{words[0]} ended with {process.returncode}: {said}")
+    code, said = program.run(list(words), probe.timeout)
+    if code:
+        raise Down(f"{words[0]} ended with {code}: {said}")
     return f"{words[0]} ended with 0"
 
 
 def _python(probe: Probe, target: "Target | None") -> str:
     call: Any = probe.settings["call"]
     if isinstance(call, str):
-        from importlib import import_module
-
-        module, _, name = call.partition(":")
-        call = getattr(import_module(module), name)
+        call = _named(call)
     answer = call()
     if answer is False:
         raise Down("the call gave False")
     return "the call returned"
+
+
+def _named(text: str) -> Any:
+    """What ``module:name`` means; the working directory is looked at last, so that nothing there stands before a library."""
+    import os
+    import sys
+    from importlib import import_module
+
+    module, _, name = text.partition(":")
+    try:
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError:
+            if os.getcwd() in sys.path:  # noqa: PTH109 - as sys.path has it
+                raise
+            sys.path.append(os.getcwd())  # noqa: PTH109
+            found = import_module(module)
+    except ModuleNotFoundError as error:
+        raise Down(
+            f"{text}: there is no module {error.name!r}",
+            f"Install it in this image, or put it into {os.getcwd()} or on PYTHONPATH.",  # noqa: PTH109
+        ) from None
+    if not hasattr(found, name):
+        raise Down(f"{text}: the module has no {name!r}", "Name a function of that module as module:name.")
+    return getattr(found, name)
 
 
 _KINDS: dict[str, Callable[[Probe, "Target | None"], str]] = {
@@ -218,6 +234,5 @@ _KINDS: dict[str, Callable[[Probe, "Target | None"], str]] = {
     "tcp": _tcp,
     "file": _file,
     "redis": _redis,
-    "command": _command,
     "python": _python,
 }

@@ -5,6 +5,7 @@ never wait for it; they read one attribute.
 """
 
 import atexit
+import math
 import os
 import random
 import socket
@@ -74,8 +75,7 @@ class Gate:
         self.interval = interval
         self.timeout = timeout
         self.registers = registers
-        self.open = False
-        """True while traffic may flow. The one thing that a request reads."""
+        self._open = False
         self.read_only: Mapping[str, object] | None = None
         """Why and for how long writes are refused; None while they are not."""
         self.guard = _guard_of(contract, write_guard)
@@ -86,6 +86,10 @@ class Gate:
         self.report = Report((Condition("schema:revision", "unknown", Answer.UNKNOWN, "not asked yet"),))
         self.seen_at = 0.0
         self.looks = 0
+        probes = max((probe.timeout for probe in contract.probes if probe.always), default=0.0)
+        self._lease = max(4 * interval, 5.0)
+        self._patience = 3 * timeout + probes
+        self._told: tuple[object, ...] = ()
         self._own = own
         self._on_change = [on_change] if on_change is not None else []
         self._clock = clock
@@ -101,17 +105,29 @@ class Gate:
         self._wake = threading.Event()
         self._changed = threading.Condition()
         self._registered = False
+        self._counts_until = math.inf
+
+    @property
+    def open(self) -> bool:
+        """True while traffic may flow: the last verdict was yes, and the thread that renews it is alive. All that a request reads."""
+        return self._open and self._clock() < self._counts_until
+
+    @property
+    def overdue(self) -> bool:
+        """True while a yes does not count, because nobody has renewed it for four intervals: the process was frozen."""
+        return self._open and not self.open
 
     def start(self) -> None:
         """Begin to refresh in the background. Call it as often as you like; after a fork the child gets its own instance."""
         with _STARTING:
             if self.pid != os.getpid():
                 self._forget_process()
-                self.readiness, self.open = Readiness(), False
+                self.readiness, self._open = Readiness(), False
             if self._thread is None and self.readiness.state != State.STOPPING:
                 self._thread = threading.Thread(
                     target=self._refresh_for_ever, name="lockgate-gate", daemon=True
                 )
+                self._counts_until = self._clock() + self._lease
                 self._thread.start()
                 atexit.register(self.stop)
 
@@ -163,7 +179,12 @@ class Gate:
 
     def refresh(self) -> Report:
         """Ask now, in this thread, and take the answer over. Never raises: what goes wrong is an unknown."""
-        with _AT_ONCE:
+        self._go_on()
+        # Who waits in a long queue of other gates is alive: its verdict goes on to count.
+        while not _AT_ONCE.acquire(timeout=self._lease / 4):
+            self._go_on()
+        try:
+            self._go_on()
             try:
                 own = self._own() if callable(self._own) else self._own or own_of_environment()
                 report = check(
@@ -185,6 +206,8 @@ class Gate:
                     )
                 )
                 event = UNKNOWN
+        finally:
+            _AT_ONCE.release()
         self.looks += 1
         moved = report.observed.get("revision") != self.report.observed.get("revision")
         self._move(event, report)
@@ -192,6 +215,12 @@ class Gate:
             with _AT_ONCE:
                 self.guard.look(self.target, timeout=self.timeout)
         return report
+
+    def _go_on(self) -> None:
+        """A look begins, which may take its time. It makes no verdict count again that has come to its end."""
+        now = self._clock()
+        if now < self._counts_until < math.inf:
+            self._counts_until = now + self._lease + self._patience
 
     def _look(self, own: Own) -> "Callable[..., Seen]":
         if not self.registers:
@@ -231,8 +260,11 @@ class Gate:
                 self.read_only = mode if isinstance(mode, dict) else None
                 self.intents = bool(report.observed.get("intents"))
         with self._changed:
-            self.readiness, self.open = after, after.serves
+            self.readiness, self._open = after, after.serves
+            if self._thread is not None:  # who refreshes by hand decides itself how old a verdict may be
+                self._counts_until = self._clock() + self._lease
             self._changed.notify_all()
+        self._tell(report)
         moved = report.observed.get("revision", revision) != revision
         if after.state != before.state or moved:
             for call in self._on_change:
@@ -240,6 +272,25 @@ class Gate:
                     call(before, after, report)
                 except Exception:  # noqa: S112 - a listener's fault is not the gate's; it must go on refreshing
                     continue
+
+    def _tell(self, report: Report) -> None:
+        """Log every change once: which conditions close the gate, or hold nobody up but could not be asked."""
+        if self.readiness.state == State.STOPPING:
+            return
+        amiss = tuple((c.id, c.code) for c in report.conditions if c.answer != "pass")
+        if self._told == (self._open, amiss):
+            return
+        self._told = (self._open, amiss)
+        import logging
+
+        log, name = logging.getLogger("lockgate.gate"), self.service
+        why = redact("; ".join(f"{c.id}: {c.evidence}" for c in report.conditions if c.answer != "pass"))
+        if not self._open:
+            log.warning("the gate of %s is closed (%s): %s", name, report.answer, why)
+        elif amiss:
+            log.warning("the gate of %s stays open on its last verdict: %s", name, why)
+        else:
+            log.info("the gate of %s is open (%s)", name, report.answer)
 
     def _refresh_for_ever(self) -> None:
         pause = 0.2
