@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from lockgate.postgres import fingerprint
 from lockgate.postgres.fingerprint import (
     Change,
     difference,
@@ -421,6 +422,47 @@ def test_difference_and_digest_are_functions_of_the_objects():
         Change("added", "table c"),
     )
     assert difference(one.objects, other.objects) == ()
+
+
+RARE = {
+    "CREATE TABLE t (a int, b int); CREATE STATISTICS s (dependencies) ON a, b FROM t": "statistics public.s",
+    "CREATE TABLE t (a int); CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING": "rule public.t.r",
+    "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION f()": "event_trigger e",
+    "CREATE COLLATION c (provider = libc, locale = 'C')": "collation public.c",
+    "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_catalog.int4eq)": "operator public.===(integer,integer)",
+    "CREATE OPERATOR CLASS o FOR TYPE int USING hash AS OPERATOR 1 =": "operator_class public.o using hash",
+    "CREATE CAST (bytea AS bit varying) WITH INOUT": "cast (bytea AS bit varying)",
+    "CREATE TEXT SEARCH CONFIGURATION w (COPY = pg_catalog.simple)": "text_search_configuration public.w",
+    "CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = pg_catalog.simple)": "text_search_dictionary public.d",
+}
+
+
+@pytest.mark.parametrize("statements", RARE, ids=lambda s: RARE[s].split()[0])
+def test_a_rare_kind_is_seen_where_it_is_the_only_one(wire, statements):
+    """An object of each kind that is looked for only where there may be one is seen when no other is there, also as one more of its session."""
+    before = read_fingerprint(wire)
+    for statement in statements.split("; "):
+        wire.one(statement)
+    for _ in range(2):
+        after = read_fingerprint(wire)
+        assert RARE[statements] in after.objects
+        assert before.objects.keys() < after.objects.keys()
+
+
+def test_a_database_of_usual_kinds_is_asked_for_these_alone(wire, monkeypatch):
+    """Where no object of a rare kind is, one question is asked; where one is, the session asks for all kinds from then on."""
+    asked: list[bool] = []
+    read = fingerprint._read
+    monkeypatch.setattr(
+        fingerprint, "_read", lambda *a, usual: (asked.append(usual), read(*a, usual=usual))[1]
+    )
+    read_fingerprint(wire)
+    assert asked == [True]
+    wire.one("CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = pg_catalog.simple)")
+    read_fingerprint(wire)
+    assert asked == [True, True, False]
+    read_fingerprint(wire)
+    assert asked == [True, True, False, False]
 
 
 def test_query_is_plain_sql(wire):
