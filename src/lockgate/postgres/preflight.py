@@ -6,7 +6,7 @@ import msgspec
 
 from lockgate.postgres.queries import query
 from lockgate.postgres.script import Statement
-from lockgate.postgres.wire import Wire
+from lockgate.postgres.wire import Call, Wire
 
 
 class Lack(msgspec.Struct, frozen=True):
@@ -34,10 +34,14 @@ def find_lacks(wire: Wire, files: Iterable[Iterable[Statement]]) -> list[Lack]:
     asked = sorted(need for need in needs if not (need[0] == "create" and need[1] in made))
     if not asked:
         return []
-    rows = wire.one(
-        query("preflight"), _array([kind for kind, _ in asked]), _array([name for _, name in asked])
-    ).rows
-    return [_lack(*(cell or "" for cell in row)) for row in rows]
+    extensions = [name for kind, name in asked if kind == "extension"]
+    others = [need for need in asked if need[0] != "extension"]
+    calls = [Call(query("preflight_extensions"), (_array(extensions),))] if extensions else []
+    if others:
+        kinds, names = (_array(list(values)) for values in zip(*others, strict=True))
+        calls.append(Call(query("preflight"), (kinds, names)))
+    rows = [[cell or "" for cell in row] for reply in wire.batch(calls) for row in reply.rows]
+    return [_lack(*row) for row in sorted(rows)]
 
 
 def _unqualified(need: tuple[str, str]) -> bool:
