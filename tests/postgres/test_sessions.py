@@ -124,19 +124,27 @@ def guarded(url: str, first: First) -> Iterator[Guard]:
 HOLDER = "SELECT a.pid, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND a.datname = current_database()"
 
 
-def test_session_that_looked_becomes_the_guards(database, first):
-    """The session of the first look holds the guard's lock under the guard's name, with the guard's settings."""
+def test_session_that_looked_goes_on_as_the_work_session(database, first):
+    """The session of the first look holds the work lock under the work session's name, with its settings; the guard has its own session."""
     looked = first()
     with guarded(database, looked) as guard, psycopg.connect(database) as other:
-        assert guard.guard is looked.wire
+        assert guard.work is looked.wire
         held = dict(other.execute(HOLDER).fetchall())
         assert held == {
-            looked.facts.backend_pid: f"lockgate/guard {guard.identity.short}",
-            guard.facts.backend_pid: f"lockgate/work {guard.identity.short}",
+            guard.guard_facts.backend_pid: f"lockgate/guard {guard.identity.short}",
+            looked.facts.backend_pid: f"lockgate/work {guard.identity.short}",
         }
-        told = [guard.guard.value(f"SHOW {name}") for name in ("idle_session_timeout", "statement_timeout")]
-        assert told == ["1min", "1min"]
+        names = ("idle_session_timeout", "statement_timeout")
+        assert [guard.guard.value(f"SHOW {name}") for name in names] == ["1min", "1min"]
+        assert [guard.work.value(f"SHOW {name}") for name in names] == ["1min", "15min"]
     assert not looked.wire.alive
+
+
+def test_work_session_keeps_its_name_when_it_is_reset(database, first):
+    """After a file that set something, the session that looked first is still called the work session of its run."""
+    with guarded(database, first()) as guard:
+        WorkSession(guard).reset()
+        assert guard.work.value("SHOW application_name") == f"lockgate/work {guard.identity.short}"
 
 
 @pytest.mark.parametrize(
@@ -147,27 +155,27 @@ def test_session_that_looked_becomes_the_guards(database, first):
     ids=lambda moved: next(iter(moved)),
 )  # fmt: skip
 def test_session_that_leads_elsewhere_is_not_taken(database, first, moved):
-    """A first look at another server, timeline, database, role or server session is closed, and the guard gets a session of its own."""
+    """A first look at another server, timeline, database, role or server session is closed, and the work gets a session of its own."""
     looked = first()
     elsewhere = looked._replace(facts=looked.facts._replace(**moved))
     with guarded(database, elsewhere) as guard:
-        assert guard.guard is not looked.wire
+        assert guard.work is not looked.wire
         assert not looked.wire.alive
         assert guard.guard_facts.timeline == guard.facts.timeline
 
 
 def test_session_that_was_lost_is_not_missed(database, first):
-    """Where the server ended the session of the first look, the guard gets a session of its own."""
+    """Where the server ended the session of the first look, the work gets a session of its own."""
     looked = first()
     with psycopg.connect(database) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [looked.facts.backend_pid])
     with guarded(database, looked) as guard:
-        assert guard.guard.alive
-        assert guard.guard is not looked.wire
+        assert guard.work.alive
+        assert guard.work is not looked.wire
 
 
 def test_session_that_looked_is_closed_where_there_is_no_guard(database, first):
-    """When the work session cannot be opened, the session of the first look is given back."""
+    """When the guard's session cannot be opened, the session of the first look is given back."""
     looked = first()
     name = database.rsplit("/", 1)[1]
     with psycopg.connect(database.rsplit("/", 1)[0] + "/postgres", autocommit=True) as admin:

@@ -132,7 +132,10 @@ class WorkSession:
             self.wire,
             self.guard.settings.wanted(
                 guard=True, local=self.guard.facts.by_socket, version=self.guard.facts.version
-            ),
+            )
+            | {
+                "application_name": f"lockgate/{self.wire.name}"
+            },  # else that of the connection, which only looked
         )
 
     def rollback(self) -> None:

@@ -23,7 +23,7 @@ from lockgate.errors import Busy, Refused
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm
 from lockgate.postgres.queries import query
-from lockgate.postgres.settings import Facts, SessionSettings, prepare_session
+from lockgate.postgres.settings import Facts, SessionSettings, apply_settings, prepare_session
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Call, Cancelled, ConnectionLost, Wire
@@ -64,7 +64,7 @@ class RunIdentity(msgspec.Struct, frozen=True):
 
 
 class First(NamedTuple):
-    """A session that looked at the database before anything was pending, made with ``watching`` settings, and its facts then."""
+    """A session that looked at the database before anything was known to be pending, and its facts then."""
 
     wire: Wire
     facts: Facts
@@ -84,7 +84,9 @@ class Guard:
     """Both connections, both locks and the epoch of one run. A context manager: leaving it gives everything back.
 
     ``work`` is the session that changes things, ``guard`` the one that watches; ``facts`` are those of ``work``. A session that
-    looked ``first`` becomes the guard's where it still leads to where ``work`` is, and is closed in any other case.
+    looked ``first`` goes on as ``work`` where it still leads to where ``guard`` is, and is closed in any other case. Whatever
+    the run reads and writes goes through ``work``: a server session has nothing in its caches at first, so each table and
+    function that a second one used would be looked up twice.
     """
 
     work_wire: type[Wire] = Wire
@@ -108,17 +110,19 @@ class Guard:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self.epoch = 0
+        self.made_home = False
+        """True where the tables of lockgate were made under these very locks, so that nothing can stand in the history."""
         self.abandoned: list[str] = []
         self.notes: list[str] = []
         try:
-            self.work = self.work_wire(target, f"work {identity.short}", alarm=alarm, clock=clock)
+            self.guard = Wire(target, f"guard {identity.short}", alarm=alarm, clock=clock)
+            self.guard_facts: Facts = prepare_session(self.guard, watching(settings), guard=True)
+            self.work, self.facts = self._go_on(first) or self._open_work()
             if identity.kind == "down":
                 self.work.patience = (
                     None  # its statements have no deadline of ours, only the server's statement_timeout
                 )
-            self.facts: Facts = prepare_session(self.work, settings, guard=False)
             refuse_read_only(self.facts, target)
-            self.guard, self.guard_facts = self._take_over(first) or self._open_guard()
             self._refuse_pooler()
         except BaseException:
             self.close()
@@ -126,23 +130,27 @@ class Guard:
                 first.wire.close()
             raise
 
-    def _open_guard(self) -> First:
-        wire = Wire(self.target, f"guard {self.identity.short}", alarm=self.alarm, clock=self.clock)
+    def _open_work(self) -> First:
+        wire = self.work_wire(self.target, f"work {self.identity.short}", alarm=self.alarm, clock=self.clock)
         try:
-            return First(wire, prepare_session(wire, watching(self.settings), guard=True))
+            return First(wire, prepare_session(wire, self.settings, guard=False))
         except BaseException:
             wire.close()
             raise
 
-    def _take_over(self, first: First | None) -> First | None:
-        """``first`` as the guard's session; None where there is none, or where it is lost or leads elsewhere by now."""
+    def _go_on(self, first: First | None) -> First | None:
+        """``first`` as the work session; None where there is none, or where it is lost or leads elsewhere by now."""
         if first is None:
             return None
         with contextlib.suppress(ConnectionLost, ServerError):
             if (
-                first.leads_to(self.facts)
-                and first.wire.rename(f"guard {self.identity.short}") == first.facts.backend_pid
+                first.leads_to(self.guard_facts)
+                and first.wire.rename(f"work {self.identity.short}") == first.facts.backend_pid
             ):
+                made = self.settings.wanted(
+                    guard=False, local=first.facts.by_socket, version=first.facts.version
+                )
+                apply_settings(first.wire, made)
                 return first
         first.wire.close()
         return None
@@ -195,7 +203,7 @@ class Guard:
         self._poll(self.work, WORK_KEY, deadline, on_wait)
         # From here on the work session is never idle for long; one that is has lost its runner without a word.
         self.work.one("SET idle_session_timeout = '60000ms'")
-        home.bring_up(self.guard, grants, meanwhile)
+        self.made_home = home.bring_up(self.work, grants, meanwhile) == 0
         self.epoch = self._take_epoch()
 
     def _poll(
@@ -225,6 +233,7 @@ class Guard:
         i = self.identity
         calls = [
             Call("BEGIN"),
+            Call("SET LOCAL statement_timeout = '60s'"),  # the limit of a migration's statements is not for these
             # Normally there. Where somebody deleted it, the chain check tells; the epoch must not begin anew.
             Call("INSERT INTO lockgate.fence (singleton, epoch) SELECT true, COALESCE(pg_catalog.max(epoch), 0) FROM lockgate.run ON CONFLICT (singleton) DO NOTHING"),
             # Whoever is still shown as running holds neither lock any more: we have both.
@@ -239,13 +248,13 @@ class Guard:
             Call("COMMIT"),
         ]  # fmt: skip
         try:
-            replies = self.guard.batch(calls, label="epoch")
+            replies = self.work.batch(calls, label="epoch")
         except (ServerError, Cancelled):
-            if self.guard.alive:
-                self.guard.batch([Call("ROLLBACK")], uncancellable=True)
+            if self.work.alive:
+                self.work.batch([Call("ROLLBACK")], uncancellable=True)
             raise
-        self.abandoned = [row[0] or "" for row in replies[2].rows]
-        return int(replies[3].rows[0][0] or 0)
+        self.abandoned = [row[0] or "" for row in replies[3].rows]
+        return int(replies[4].rows[0][0] or 0)
 
     # -- giving back ------------------------------------------------------------------------------
 

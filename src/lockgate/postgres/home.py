@@ -1,6 +1,7 @@
 """The one owner of the schema ``lockgate``: its formats, and how one becomes the next."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,13 +14,19 @@ _FOLDER = Path(__file__).parent / "sql" / "home"
 FORMAT = 3
 """The newest format that this lockgate knows; ``sql/home/001.sql`` and on lead there."""
 
+_STORAGE = 160000
+"""The first server that takes the storage of a column where the table is made. What is short for certain is stored plain: a table
+without long columns has two files less, and a database has 34 tables of ours."""
+
 _MAKING = """BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL check_function_bodies = off;
+SET LOCAL statement_timeout = '60s';
 SET LOCAL max_parallel_maintenance_workers = 0;
 """
 """Before the SQL of a format. Bodies name tables that come later in the same transaction, and are checked by the tests, not once
-more in each database; whether workers would help to build an index on no rows need not be thought about either."""
+more in each database; whether workers would help to build an index on no rows need not be thought about either. How long a statement of
+a migration may take says nothing about these."""
 
 
 @cache
@@ -31,15 +38,28 @@ def steps() -> tuple[tuple[int, str], ...]:
     return tuple((number, "\n".join(texts)) for number, texts in sorted(parts.items()))
 
 
+_EARLIER = re.compile(r"^-- before (\d+) \{\n.*?^-- \}\n", re.MULTILINE | re.DOTALL)
+"""What a later format makes anew: only a lockgate that knows no later one made it."""
+
+
+def as_wanted(sql: str, server: int) -> str:
+    """The SQL of a format for a ``server`` (as in ``server_version_num``), without what a format that comes in the same transaction makes anew."""
+    sql = _EARLIER.sub(lambda part: "" if int(part[1]) <= FORMAT else part[0], sql)
+    return sql if server >= _STORAGE else sql.replace(" STORAGE PLAIN", "")
+
+
 def read_format(wire: Wire) -> int:
     """The format in this database; 0 where there is none."""
-    if not exists(wire):
-        return 0
+    return known_format(wire) if exists(wire) else 0
+
+
+def known_format(wire: Wire) -> int:
+    """The format in this database, where the tables of lockgate are known to be there."""
     return int(wire.value("SELECT pg_catalog.max(number) FROM lockgate.format") or 0)
 
 
 THERE = """EXISTS (SELECT FROM pg_catalog.pg_class c
-                WHERE c.relname = 'fence' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate'))"""
+                WHERE c.relname = 'fence' AND c.relnamespace = pg_catalog.to_regnamespace('lockgate'))"""
 """True where lockgate was set up. ``to_regclass`` would fail for a role without USAGE on the schema."""
 
 
@@ -69,7 +89,8 @@ def bring_up(
     ``grants`` gives a statement that lets others at new tables. It runs in the transaction that makes them: a run that is
     killed here leaves no table without its grants.
     """
-    found = read_format(wire)
+    there, server = wire.one(f"SELECT {THERE}, pg_catalog.current_setting('server_version_num')").rows[0]
+    found = known_format(wire) if there == "t" else 0
     refuse_newer(found)
     missing = [(number, sql) for number, sql in steps() if number > found]
     if not missing:
@@ -77,7 +98,8 @@ def bring_up(
             meanwhile()
         return found
     text = "\n".join(
-        f"{sql}\nINSERT INTO lockgate.format (number) VALUES ({number});" for number, sql in missing
+        f"{as_wanted(sql, int(server or 0))}\nINSERT INTO lockgate.format (number) VALUES ({number});"
+        for number, sql in missing
     )
     let_in = f"{grants()};\n" if grants is not None else ""
     try:

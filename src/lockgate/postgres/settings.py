@@ -79,7 +79,7 @@ SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_p
        -- The control file learns of a promotion only with the next checkpoint; the WAL that is written now knows it at once.
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint())
             ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint::text END,
-       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'fence' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate')),
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'fence' AND c.relnamespace = pg_catalog.to_regnamespace('lockgate')),
        (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('search_path'), session_user::text, pg_catalog.current_setting('session_replication_role'),
        pg_catalog.inet_client_addr() IS NULL
@@ -103,6 +103,13 @@ def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool) -> Fa
     Raises ``Refused`` with ``SETTING_REFUSED`` when the server (or a proxy before it) did not keep one: what stands in
     the connection's ``options`` is silently dropped by poolers, so only what is read back counts.
     """
+    facts = fit_facts(wire)
+    apply_settings(wire, settings.wanted(guard=guard, local=facts.by_socket, version=facts.version))
+    return facts
+
+
+def fit_facts(wire: Wire) -> Facts:
+    """The facts of a session that nothing was set in yet. Raises ``Refused`` where no settings of ours would make it fit for a run."""
     facts = read_facts(wire.one(FACTS))
     if facts.replication_role != "origin":
         raise Refused(
@@ -112,8 +119,6 @@ def prepare_session(wire: Wire, settings: SessionSettings, *, guard: bool) -> Fa
         )
     if facts.version < OLDEST:
         raise Refused(f"PostgreSQL {facts.version // 10000} is too old; lockgate needs 14 or newer", "CONFIG")
-    wanted = settings.wanted(guard=guard, local=facts.by_socket, version=facts.version)
-    apply_settings(wire, wanted)
     return facts
 
 

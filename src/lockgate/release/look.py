@@ -11,8 +11,8 @@ from lockgate.migrations.history import History, read_history
 from lockgate.migrations.limits import Limits
 from lockgate.postgres import home
 from lockgate.postgres.alarm import Alarm
-from lockgate.postgres.guard import First, refuse_read_only, watching
-from lockgate.postgres.settings import FACTS, Facts, prepare_session, read_facts
+from lockgate.postgres.guard import First, refuse_read_only
+from lockgate.postgres.settings import FACTS, Facts, fit_facts, read_facts
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
@@ -41,10 +41,10 @@ def look(target: Target, limits: Limits, *, alarm: Alarm | None = None) -> Looke
 
 
 def look_first(target: Target, limits: Limits, alarm: Alarm) -> tuple[Looked, First]:
-    """The same for a run: what is seen, and the session, which may become the guard's. Refuses a standby too."""
+    """The same for a run: what is seen, and the session, which may go on as the work session and has no settings yet. Refuses a standby too."""
     wire = connect_patiently(target, "look", limits, alarm)
     try:
-        looked = _see(wire, lambda: prepare_session(wire, watching(limits.session()), guard=True), target)
+        looked = _see(wire, lambda: fit_facts(wire), target)
         return looked, First(wire, looked.facts)
     except BaseException:
         wire.close()
@@ -59,7 +59,7 @@ def _see(wire: Wire, ask: Callable[[], Facts], writable: Target | None = None) -
             refuse_read_only(facts, writable)
         if not facts.home:
             return Looked(facts, History(), 0)
-        found = home.read_format(wire)
+        found = home.known_format(wire)
         home.refuse_newer(found)
         return Looked(facts, read_history(wire), found)
     except ServerError as error:

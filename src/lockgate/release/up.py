@@ -248,7 +248,8 @@ class Run:
 
     def _write_end(self, guard: Guard, failure: LockgateError | None) -> None:
         self._close_report(failure)
-        for wire in (guard.guard, guard.work):
+        # What went wrong may have been the work session; where nothing did, that one has the table in its caches.
+        for wire in (guard.work, guard.guard) if failure is None else (guard.guard, guard.work):
             if write_end(wire, self.report, self.log, failure, self.limits.clock() + LAST_WORD):
                 self._written = True
                 return
@@ -306,7 +307,7 @@ class Run:
         from lockgate.migrations.apply import apply
 
         settle_committed(guard.work, self.identity.run_id, self.log)
-        history = read_history(guard.work)
+        history = History() if guard.made_home else read_history(guard.work)
         plan = self._plan(history)
         if not self.report.plan_hash:
             self.report.plan_hash = plan.hash
@@ -345,7 +346,7 @@ class Run:
         )
         for paper in permit.evidence[3:]:
             self.log.tell("authorised", paper)
-        guard.guard.one(
+        guard.work.one(
             "UPDATE lockgate.run SET plan_hash = $2, before_rev = COALESCE(before_rev, $3) WHERE run_id = $1",
             self.identity.run_id,
             plan.hash,

@@ -9,7 +9,7 @@ COMMENT ON SCHEMA lockgate IS 'History, journal and fence of lockgate. Changed b
 CREATE TABLE lockgate.format (
   number     integer PRIMARY KEY,
   changed_at timestamptz NOT NULL DEFAULT now(),
-  changed_by text NOT NULL DEFAULT session_user
+  changed_by text STORAGE PLAIN NOT NULL DEFAULT session_user
 );
 
 -- One row: who may write now (epoch), and the head of the history's hash chain. A chain alone does not show that its
@@ -17,12 +17,12 @@ CREATE TABLE lockgate.format (
 CREATE TABLE lockgate.fence (
   singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
   epoch         bigint NOT NULL DEFAULT 0,
-  run_id        text,
-  head          text NOT NULL DEFAULT '',
+  run_id        text STORAGE PLAIN,
+  head          text STORAGE PLAIN NOT NULL DEFAULT '',
   ordinal       bigint NOT NULL DEFAULT 0,
-  compat_floor  text NOT NULL DEFAULT '',
-  schema_head   text,
-  schema_digest text
+  compat_floor  text STORAGE PLAIN NOT NULL DEFAULT '',
+  schema_head   text STORAGE PLAIN,
+  schema_digest text STORAGE PLAIN
 );
 INSERT INTO lockgate.fence DEFAULT VALUES;
 
@@ -159,6 +159,7 @@ CREATE TRIGGER keep_all BEFORE TRUNCATE ON lockgate.migration_history FOR EACH S
 CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON lockgate.history_event FOR EACH ROW EXECUTE FUNCTION lockgate.keep_history();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON lockgate.history_event FOR EACH STATEMENT EXECUTE FUNCTION lockgate.keep_history();
 
+-- before 3 {
 -- What the gates of images in the field read. Its name and the keys it gives stay as they are in every later format.
 CREATE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   SELECT pg_catalog.jsonb_build_object(
@@ -173,3 +174,4 @@ CREATE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE SET search_
                   WHERE NOT EXISTS (SELECT FROM lockgate.migration_history h WHERE h.revision_id = s.revision_id)), '[]'))
   FROM lockgate.fence f
 $body$;
+-- }

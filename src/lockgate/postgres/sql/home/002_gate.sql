@@ -4,8 +4,8 @@
 -- The floor that a contract-phase file is about to raise. Instances read it in the step in which they register.
 CREATE TABLE lockgate.floor_announcement (
   singleton    boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-  floor        text COLLATE "C" NOT NULL,
-  run_id       text NOT NULL,
+  floor        text STORAGE PLAIN COLLATE "C" NOT NULL,
+  run_id       text STORAGE PLAIN NOT NULL,
   announced_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -41,12 +41,12 @@ CREATE TABLE lockgate.read_only_mode (
 
 -- How starts of services ended, summed up: counters that no killed process loses.
 CREATE TABLE lockgate.gate_attempt (
-  service      text COLLATE "C" NOT NULL,
-  outcome      text COLLATE "C" NOT NULL CHECK (outcome IN ('ready', 'refused', 'unknown')),
-  reason       text COLLATE "C" NOT NULL,
+  service      text STORAGE PLAIN COLLATE "C" NOT NULL,
+  outcome      text STORAGE PLAIN COLLATE "C" NOT NULL CHECK (outcome IN ('ready', 'refused', 'unknown')),
+  reason       text STORAGE PLAIN COLLATE "C" NOT NULL,
   attempts     bigint NOT NULL DEFAULT 0,
   wait_seconds double precision NOT NULL DEFAULT 0,
-  wait_buckets jsonb NOT NULL DEFAULT '{}',
+  wait_buckets jsonb STORAGE PLAIN NOT NULL DEFAULT '{}',
   last_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (service, outcome, reason)
 );
@@ -93,6 +93,7 @@ $body$;
 
 -- lockgate.move is made by a later file of this format, in the same transaction: bodies are not checked while they are made (home.py).
 
+-- before 3 {
 -- Keeps the keys that format 1 gave, and their meaning.
 CREATE OR REPLACE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   SELECT pg_catalog.jsonb_build_object(
@@ -119,6 +120,7 @@ CREATE OR REPLACE FUNCTION lockgate.gate_v1() RETURNS jsonb LANGUAGE sql STABLE 
                                          'live', lockgate.run_is_live(r.heartbeat_at)) AS running
       FROM lockgate.run r WHERE r.run_id = f.run_id AND r.state = 'running') r ON true
 $body$;
+-- }
 
 -- The digest over (revision, checksum) up to a revision: equal in every place that applied the same files.
 CREATE FUNCTION lockgate.history_digest_v1(until text) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$

@@ -80,8 +80,8 @@ CREATE TABLE lockgate.move_quarantine (
 
 -- Which side serves. Readers of two servers cache it and listen to lockgate_switch; writers are stopped by the barrier itself.
 CREATE TABLE lockgate.move_switch (
-  move        text COLLATE "C" PRIMARY KEY,
-  serves      text NOT NULL CHECK (serves IN ('source', 'target')),
+  move        text STORAGE PLAIN COLLATE "C" PRIMARY KEY,
+  serves      text STORAGE PLAIN NOT NULL CHECK (serves IN ('source', 'target')),
   epoch       bigint NOT NULL,
   switched_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

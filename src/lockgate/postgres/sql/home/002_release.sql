@@ -42,10 +42,10 @@ CREATE INDEX backup_started_at ON lockgate.backup (started_at);
 
 -- One release at a time. The session lock says who lives; the token fences out who only believes so.
 CREATE TABLE lockgate.lease (
-  name         text PRIMARY KEY,
+  name         text STORAGE PLAIN PRIMARY KEY,
   token        bigint NOT NULL DEFAULT 0,
-  release_key  text,
-  holder       text NOT NULL DEFAULT '',
+  release_key  text STORAGE PLAIN,
+  holder       text STORAGE PLAIN NOT NULL DEFAULT '',
   acquired_at  timestamptz,
   heartbeat_at timestamptz,
   expires_at   timestamptz

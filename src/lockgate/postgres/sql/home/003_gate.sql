@@ -58,9 +58,9 @@ $body$;
 
 -- What one process has warmed up for all: done once for each version. Who does it holds a session lock (postgres/owners.py).
 CREATE TABLE lockgate.warm_up (
-  name    text COLLATE "C" NOT NULL,
-  version text COLLATE "C" NOT NULL,
-  owner   text NOT NULL,
+  name    text STORAGE PLAIN COLLATE "C" NOT NULL,
+  version text STORAGE PLAIN COLLATE "C" NOT NULL,
+  owner   text STORAGE PLAIN NOT NULL,
   seconds double precision NOT NULL,
   done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (name, version)
