@@ -33,9 +33,7 @@ def test_killed_before_the_lock(url: str, project: Project) -> None:
 def test_killed_while_it_holds_the_lock(url: str, project: Project) -> None:
     """kill -9 with both locks in hand frees them at once; the next run takes over and marks the dead one abandoned."""
     project.write(*SMALL.files)
-    assert (
-        project.run(url, fault={"kind": "kill", "at": 1, "name": "history:received"}).code == -signal.SIGKILL
-    )
+    assert project.run(url, fault={"kind": "kill", "at": 1, "name": "epoch:received"}).code == -signal.SIGKILL
     assert run_states(url) == ["running"]
     again = project.run(url, "--lock-wait", "10")
     assert "was abandoned" in again.err

@@ -306,14 +306,14 @@ def test_cut_while_an_index_is_built(fresh: Callable[[], str], project: Project,
     invariants.after_rerun(url, CONCURRENT, ended)
 
 
-@pytest.mark.parametrize("moment", ["as the guard's", "before the lock", "in a statement", "everything"])
+@pytest.mark.parametrize("moment", ["as the work session", "before the lock", "in a statement", "everything"])
 def test_half_open(fresh: Callable[[], str], project: Project, relay: Relay, line: Line, moment: str) -> None:
     """A peer that falls silent without a word is given up in bounded time with a named reason; the next run finishes."""
     project.configure(reconnect_seconds=1)
     project.write(*SMALL.files)
     url = fresh()
-    name = {"as the guard's": "rename:send", "before the lock": "guard"}.get(moment, "file:send")
-    early = moment in ("as the guard's", "before the lock")
+    name = {"as the work session": "rename:send", "before the lock": "guard"}.get(moment, "file:send")
+    early = moment in ("as the work session", "before the lock")
     runner = project.start(
         relay.url(url.rsplit("/", 1)[1], connect_timeout="2"),
         "--lock-wait", "1",
@@ -335,7 +335,9 @@ def test_half_open(fresh: Callable[[], str], project: Project, relay: Relay, lin
 def test_the_server_forgets_a_silent_runner(url: str, project: Project, line: Line) -> None:
     """Every session of a run has limits on idleness and a watch on its client, so a silent runner's locks expire."""
     project.write(*SMALL.files)
-    runner = project.start(url, fault={"kind": "ask", "at": 1, "name": "history:send", "control": line.path})
+    runner = project.start(
+        url, fault={"kind": "ask", "at": 1, "name": "epoch:received", "control": line.path}
+    )
     line.wait()
     look.execute(url, "CREATE TABLE public.seen (name text, setting text)")
     runner.signal(signal.SIGKILL)
