@@ -6,8 +6,10 @@ import time
 import psycopg
 import pytest
 
-from lockgate.moves.cutover import _keep_small
+from lockgate.errors import Busy
+from lockgate.moves import cutover
 from lockgate.moves.declaration import TargetSide
+from lockgate.moves.shrinking import keep_small
 from moves.hand import Hand, make
 from support.processes import until
 from support.tables import run_sql
@@ -75,9 +77,43 @@ def test_who_holds_the_table_against_readers_is_not_waited_for(database):
         holder.execute("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
         with relay.exclusive():
             begin = time.monotonic()
-            _keep_small(move, relay)
+            keep_small(move, relay)
             assert time.monotonic() - begin < 20  # PostgreSQL's own limit here is 30 s
         assert (relay.backlog(), move.home.in_transaction) == (1, False)
         assert move.home.value("SELECT current_setting('lock_timeout')") == "30s"
     assert hand.cutover().serves == "target"
     assert run_sql(database, "SELECT v FROM item WHERE u = 7") == [("late",)]
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_who_lets_nobody_read_is_told_at_once(two, across):
+    """A turn that begins while a session lets nobody even read a table says at once who that is and goes on trying in short attempts: it goes through as soon as the table is free, and ends with his name when it never is."""
+    make(two.source, 300)
+    hand = Hand(two.source, two.target if across else None).with_limits(lock_patience_seconds=600)
+    hand.there()
+    for turn, held in (
+        (cutover.cutover, two.source),
+        (cutover.rollback, two.target if across else two.source),
+    ):
+        run_sql(held, "UPDATE item SET v = 'late' WHERE u = 7")
+        with psycopg.connect(held, application_name="repairs") as holder, hand.open() as move:
+            holder.execute("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
+            told: list[str] = []
+
+            def tell(words: str, holder=holder, told=told) -> None:
+                told.append(words)
+                holder.rollback()
+
+            begin = time.monotonic()
+            turn(move, tell=tell)
+            assert time.monotonic() - begin < 25  # PostgreSQL's own limit here is 30 s
+            assert [f"pid {holder.info.backend_pid} (repairs, " in words for words in told] == [True]
+    hand.with_limits(lock_patience_seconds=1)
+    hand.start()
+    assert hand.backfill().complete
+    hand.reconcile()
+    with psycopg.connect(two.source, application_name="repairs") as holder, hand.open() as move:
+        holder.execute("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Busy, match=r"within 1 s: pid \d+ \(repairs, "):
+            cutover.cutover(move)
+    assert hand.stage == "reconciled"

@@ -48,11 +48,12 @@ def cutover_command(name: str, **shared_options: Any) -> None:
     """Switch to the target: short lock attempts, drain until empty, compare the changed keys, switch. Exits 75 when it does not fit."""
     from lockgate.moves.cutover import cutover
 
+    session = Session(**shared_options)
     _turn_command(
         "cutover",
         "the target serves",
-        lambda m: cutover(m, operator=operator()),
-        Session(**shared_options),
+        lambda m: cutover(m, operator=operator(), tell=session.output.note),
+        session,
         name,
     )
 
@@ -71,13 +72,14 @@ def rollback_command(name: str, accept: tuple[str, ...], **shared_options: Any) 
     from lockgate.cli.options import usage
     from lockgate.moves.cutover import rollback
 
+    session = Session(**shared_options)
     if accept:
         raise usage("--accept names rows of a move that the application writes; triggers lose none", f"lockgate move rollback {name}")  # fmt: skip
     _turn_command(
         "rollback",
         "the source serves again",
-        lambda m: rollback(m, operator=operator()),
-        Session(**shared_options),
+        lambda m: rollback(m, operator=operator(), tell=session.output.note),
+        session,
         name,
     )
 

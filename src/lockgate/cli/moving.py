@@ -215,7 +215,7 @@ def run_command(
         result: dict[str, Any] = {}
         if through and not move.declared.in_place:
             with recording(session, move, "cutover"):
-                result["cutover"] = cutover(move, operator=operator())._asdict()
+                result["cutover"] = cutover(move, operator=operator(), tell=session.output.note)._asdict()
         if relay_seconds:
             result["relayed"] = relay_for(move, relay_seconds)._asdict()
         answer(

@@ -19,14 +19,13 @@ from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.reconcile import refuse_incomplete
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.row_security import security_problems
+from lockgate.moves.shrinking import keep_small, limits_of, readable, shrink
 from lockgate.moves.stages import Stage, why
-from lockgate.postgres.link import PINNED
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
 from lockgate.postgres.relation import Relation
-from lockgate.postgres.sqlstate import ServerError
 from lockgate.record.points import point
 
 
@@ -42,15 +41,17 @@ class Turned(NamedTuple):
     sequences: tuple[str, ...]
 
 
-def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:
-    """The target serves from now on. Raises ``MOVE_LOCK`` when it does not fit its window: then the source serves as before."""
+def cutover(
+    move: Opened, *, operator: str = "", tell: switch.Tell = lambda _: None, clock: Callable[[], float] = time.monotonic
+) -> Turned:  # fmt: skip
+    """The target serves from now on. ``tell`` hears who is waited for. Raises ``MOVE_LOCK`` when it does not fit its window: then the source serves as before."""
     row = move.row()
     move.refuse_other_declaration(row)
     _refuse_in_place(move)
     if row.stage in (Stage.CUT_OVER, Stage.TAIL):
         _begin_tail(move, operator)
         return Turned("target", True, row.cutover_ms or 0.0, 0, 0, 0, ())
-    gate(move, row)
+    gate(move, row, tell)
     made = move.layout(row)
     if not row.switching:
         _refuse_dangling(move, row, made)
@@ -66,15 +67,17 @@ def cutover(move: Opened, *, operator: str = "", clock: Callable[[], float] = ti
         )
     row = move.row()
     turned = (
-        _in_one(move, row, made, True, operator, clock)
+        _in_one(move, row, made, True, operator, tell, clock)
         if row.same_database
-        else _across(move, row, made, True, operator, clock)
+        else _across(move, row, made, True, operator, tell, clock)
     )
     _begin_tail(move, operator)
     return turned
 
 
-def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = time.monotonic) -> Turned:
+def rollback(
+    move: Opened, *, operator: str = "", tell: switch.Tell = lambda _: None, clock: Callable[[], float] = time.monotonic
+) -> Turned:  # fmt: skip
     """The source serves again, with everything that was written since the cutover. Inside its window only."""
     row = move.row()
     if move.declared.in_place:
@@ -86,14 +89,15 @@ def rollback(move: Opened, *, operator: str = "", clock: Callable[[], float] = t
         raise Refused(
             f"the move {move.name} is declared one-way: nothing kept the old side current", "MOVE_STAGE"
         )
+    readable(move, row, tell)
     made = move.layout(row)
     if not row.switching:
         refuse_broken_feed(move, row, made)
         refuse_unlike_back(row, unlike_old_side(move.home, row))
     return (
-        _in_one(move, row, made, False, operator, clock)
+        _in_one(move, row, made, False, operator, tell, clock)
         if row.same_database
-        else _across(move, row, made, False, operator, clock)
+        else _across(move, row, made, False, operator, tell, clock)
     )
 
 
@@ -154,7 +158,7 @@ def _refuse_in_place(move: Opened) -> None:
         )  # fmt: skip
 
 
-def gate(move: Opened, row: MoveRow) -> None:
+def gate(move: Opened, row: MoveRow, tell: switch.Tell) -> None:
     """What has to be so before the switch; raises with the first thing that is not."""
     if row.stage in (Stage.DUAL_WRITE, Stage.BACKFILLING):
         copied = row.cursor_done and not ledger.waiting(move.home, move.name)[0]
@@ -169,9 +173,9 @@ def gate(move: Opened, row: MoveRow) -> None:
     if not (row.switching and switch.serves(move.far, move.name) == ("target", row.epoch + 1)):
         refuse_unproven(move.home, row)
     refuse_incomplete(move)
+    readable(move, row, tell)
     if not row.switching:
         move.stop_if_changed(row)
-    if not row.switching:
         _refuse_other_security(move, row)
         refuse_outside(move.home, move.name, move.declared.gates)
     refuse_drifted(move.home, row)
@@ -198,11 +202,6 @@ def _refuse_dangling(move: Opened, row: MoveRow, made: Layout) -> None:
     refuse_dangling(move, *move.relations(row), made.forward, drain)
 
 
-def _limits(move: Opened) -> switch.Limits:
-    d = move.declared.limits
-    return switch.Limits(d.lock_attempt_ms, d.lock_patience_seconds, d.block_ms)
-
-
 def _feeds(made: Layout, forward: bool) -> tuple[Mapping, Mapping | None]:
     """(the feed that is drained now, the feed that begins now)."""
     if forward:
@@ -212,7 +211,13 @@ def _feeds(made: Layout, forward: bool) -> tuple[Mapping, Mapping | None]:
 
 
 def _in_one(
-    move: Opened, row: MoveRow, made: Layout, forward: bool, operator: str, clock: Callable[[], float]
+    move: Opened,
+    row: MoveRow,
+    made: Layout,
+    forward: bool,
+    operator: str,
+    tell: switch.Tell,
+    clock: Callable[[], float],
 ) -> Turned:
     """In one database: one transaction holds the locks, drains, compares, renames. A lost COMMIT is settled by the stage, which it wrote."""
     draining, beginning = _feeds(made, forward)
@@ -227,20 +232,21 @@ def _in_one(
             draining, beginning, serving, coming, move.name, owned=forward or row.target_created
         )
         ddl += switch.swap_names_ddl(serving, coming, old)
-        _shrink(move, relay)
+        shrink(move, relay, tell)
         with switch.locked(
             move.home,
             [on, off],  # the one that serves last: its writers wait for one lock, not for two
             "ACCESS EXCLUSIVE",
-            _limits(move),
+            limits_of(move),
             move.rng,
             settings=f"SET LOCAL lockgate.feed = '{move.name}'",
-            between=lambda: _keep_small(move, relay),
+            between=lambda: keep_small(move, relay),
+            tell=tell,
             clock=clock,
         ) as attempts:
             begin = clock()
             _refuse_moved_on(move, row, off, on, serving, coming)
-            drained, checked = switch.drain_and_check(relay, _limits(move), begin, clock)
+            drained, checked = switch.drain_and_check(relay, limits_of(move), begin, clock)
             sequences = switch.advance_sequences(move.home, move.home, serving, coming)
             move.home.run(ddl)
             ms = round((clock() - begin) * 1000, 3)
@@ -264,39 +270,6 @@ def _refuse_moved_on(
 def _bare_target(move: Opened, fallback: str) -> str:
     name = move.declared.target.table.rpartition(".")[2]
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower() or fallback
-
-
-def _shrink(move: Opened, relay: Relay) -> None:
-    """Drain until little is left, so that little is left to do under the lock."""
-    for _ in range(200):
-        relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=50)
-        if relay.backlog() <= move.declared.limits.outbox_rows:
-            return
-    raise Refused(
-        f"the outbox does not shrink below {move.declared.limits.outbox_rows} entries: writers are faster than the relay",
-        "MOVE_LOCK",
-        next="Cut over at a quieter time, or raise limits.outbox_rows.",
-    )
-
-
-def _keep_small(move: Opened, relay: Relay) -> None:
-    """Take away what was written while an attempt for the lock failed and was slept over: every entry that is left is applied while writers wait.
-
-    Who holds the table so that nobody may even read it lets nothing pile up, and is not waited for here.
-    """
-    limits = move.declared.limits
-    links = (relay.origin, relay.destination)
-    try:
-        for link in links:
-            link.run(f"SET lock_timeout = '{limits.lock_attempt_ms}ms'")
-        relay.drain(limits.relay_rows, until=limits.outbox_rows, most=50, seconds=1)
-    except ServerError as error:
-        if error.sqlstate != "55P03":
-            raise
-    finally:
-        for link in links:
-            if link.alive:
-                link.run(f"SET lock_timeout = '{PINNED['lock_timeout']}'")
 
 
 def _write(
@@ -351,7 +324,13 @@ def _set_shapes(move: Opened, row: MoveRow) -> None:
 
 
 def _across(
-    move: Opened, row: MoveRow, made: Layout, forward: bool, operator: str, clock: Callable[[], float]
+    move: Opened,
+    row: MoveRow,
+    made: Layout,
+    forward: bool,
+    operator: str,
+    tell: switch.Tell,
+    clock: Callable[[], float],
 ) -> Turned:
     """Across two databases, each step its own commit, in an order in which at most one side takes writes at any moment:
 
@@ -378,12 +357,18 @@ def _across(
     with relay.exclusive(move.declared.limits.lock_patience_seconds):
         switch.prepare(relay)
         if switch.serves(move.far, move.name) != (wanted, row.epoch + 1):
-            _shrink(move, relay)
+            shrink(move, relay, tell)
             # Written down first: from here on a call that finds the triggers half changed knows why.
             move.home.run("UPDATE lockgate.move SET switching = $2 WHERE name = $1", move.name, word)
             if beginning is not None:
                 with switch.locked(
-                    coming_link, [on], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
+                    coming_link,
+                    [on],
+                    "SHARE ROW EXCLUSIVE",
+                    limits_of(move),
+                    move.rng,
+                    tell=tell,
+                    clock=clock,
                 ):
                     coming_link.run(
                         capture.outbox_ddl(beginning)
@@ -392,7 +377,7 @@ def _across(
                     )
             serving = switch.fresh(serving_link, off)
             with switch.locked(
-                serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, between=lambda: _keep_small(move, relay), clock=clock
+                serving_link, [off], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng, between=lambda: keep_small(move, relay), tell=tell, clock=clock
             ) as attempts:  # fmt: skip
                 begin = clock()
                 serving_link.run(
@@ -409,7 +394,7 @@ def _across(
                 raise
             point("move:across:drained")
             with switch.locked(
-                coming_link, [on], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock
+                coming_link, [on], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng, tell=tell, clock=clock
             ):
                 coming_link.run(capture.unbarrier_ddl(move.name, coming.sql))
                 if forward:
@@ -419,7 +404,9 @@ def _across(
             point("move:across:opened")
     ms = round((clock() - begin) * 1000, 3)
     old = switch.fresh(serving_link, off)
-    with switch.locked(serving_link, [off], "SHARE ROW EXCLUSIVE", _limits(move), move.rng, clock=clock):
+    with switch.locked(
+        serving_link, [off], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng, tell=tell, clock=clock
+    ):
         serving_link.run(capture.uncapture_ddl(draining, old.sql))
     with move.home.transaction():
         _write(move, move.row(), forward, operator, ms, attempts, drained, checked, sequences)
@@ -446,7 +433,7 @@ def _drain_across(relay: Relay, move: Opened, begin: float, clock: Callable[[], 
     key = f"SET LOCAL lockgate.feed = '{move.name}'"
     with relay.origin.transaction("ISOLATION LEVEL REPEATABLE READ"), relay.destination.transaction():
         relay.destination.run(key)
-        return switch.drain_and_check(relay, _limits(move), begin, clock)
+        return switch.drain_and_check(relay, limits_of(move), begin, clock)
 
 
 def _begin_tail(move: Opened, operator: str) -> None:

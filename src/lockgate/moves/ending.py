@@ -13,6 +13,7 @@ from lockgate.moves.opened import UNCAPTURED, Opened, anew
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.reverse import old_side
+from lockgate.moves.shrinking import limits_of
 from lockgate.moves.stages import ARROWS, OVER, Stage, why
 from lockgate.postgres.link import Link
 from lockgate.postgres.moves import capture, ledger, log, switch
@@ -20,11 +21,6 @@ from lockgate.postgres.moves.ledger import MoveRow
 from lockgate.postgres.moves.made import drop_ddl
 from lockgate.postgres.moves.relay import Applied
 from lockgate.record.words import agree, counted
-
-
-def _limits(move: Opened) -> switch.Limits:
-    d = move.declared.limits
-    return switch.Limits(d.lock_attempt_ms, d.lock_patience_seconds, d.block_ms)
 
 
 def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
@@ -73,7 +69,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
     evidence["references"] = refuse_dangling(move, *move.relations(row), made.forward, lambda: None)
     if made.reverse is not None:
         serving = switch.fresh(move.far, row.target_oid)
-        with switch.locked(move.far, [row.target_oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):
+        with switch.locked(move.far, [row.target_oid], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng):
             move.far.run(capture.uncapture_ddl(made.reverse, serving.sql))
         _drop(move.far, capture.drop_outbox_ddl(made.reverse))
     _drop(move.home, capture.drop_outbox_ddl(made.forward))
@@ -114,7 +110,7 @@ def abort(move: Opened, reason: str, *, operator: str = "") -> MoveRow:
         )
         if not names:
             continue
-        with switch.locked(link, [oid], "SHARE ROW EXCLUSIVE", _limits(move), move.rng):
+        with switch.locked(link, [oid], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng):
             table = switch.relation_name(link, oid)
             for (trigger,) in names:
                 link.run(f'DROP TRIGGER IF EXISTS "{trigger}" ON {table}')

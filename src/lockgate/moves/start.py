@@ -11,6 +11,7 @@ from lockgate.moves.layout import (
 from lockgate.moves.opened import Opened, surroundings
 from lockgate.moves.planned import refuse_problems
 from lockgate.moves.planning import bare, find_target, plan
+from lockgate.moves.shrinking import limits_of
 from lockgate.moves.stages import OVER, Stage, why
 from lockgate.postgres.moves import capture, ledger, log, switch
 from lockgate.postgres.moves.create import create_across, create_like, secure
@@ -49,11 +50,7 @@ def start(move: Opened, operator: str) -> str:
             next=problems[0].fix,
             details={"problems": [p._asdict() for p in problems]},
         )
-    limits = switch.Limits(
-        move.declared.limits.lock_attempt_ms,
-        move.declared.limits.lock_patience_seconds,
-        move.declared.limits.block_ms,
-    )
+    limits = limits_of(move)
     created = capture.owned(move.far, target.oid)
     unfit = (
         log.unfit(move.home, source, [k.origin for k in made.forward.key])

@@ -37,8 +37,52 @@ class Switched(NamedTuple):
 _HOLDERS = """
 SELECT DISTINCT a.pid, a.application_name, a.usename, COALESCE(round(EXTRACT(epoch FROM clock_timestamp() - a.xact_start))::text, '?') || ' s', left(a.query, 80)
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
- WHERE l.relation = ANY ($1::oid[]) AND l.granted AND a.pid <> pg_catalog.pg_backend_pid() AND l.mode NOT IN ('AccessShareLock') ORDER BY 1 LIMIT 5
+ WHERE l.relation = ANY ($1::oid[]) AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+   AND l.granted AND a.pid <> pg_catalog.pg_backend_pid() AND l.mode = ANY ($2::text[]) ORDER BY 1 LIMIT 5
 """
+_WRITES = ("RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")  # fmt: skip
+_AGAINST = {
+    "ACCESS SHARE": ("AccessExclusiveLock",),
+    "ROW EXCLUSIVE": _WRITES[2:],
+    "SHARE ROW EXCLUSIVE": _WRITES,
+    "ACCESS EXCLUSIVE": ("AccessShareLock", "RowShareLock", *_WRITES),
+}
+"""Which locks of others keep one from being had."""
+Tell = Callable[[str], None]
+"""Hears what is waited for."""
+
+
+def who_holds(link: Link, oids: list[int], mode: str) -> list[dict[str, object]]:
+    """The sessions whose locks on the tables keep ``mode`` from being had now."""
+    rows = link.rows(_HOLDERS, oids, list(_AGAINST[mode]))
+    return [dict(zip(("pid", "application", "user", "age", "query"), row, strict=True)) for row in rows]
+
+
+class Patience:
+    """Short attempts with pauses that grow, until patience is at its end. Whoever is in the way is told at once, each once; without their queries, which hold values."""
+
+    def __init__(
+        self, limits: Limits, rng: random.Random, tell: Tell = lambda _: None,
+        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._limits, self._rng, self._tell, self._clock, self._sleep = limits, rng, tell, clock, sleep
+        self._deadline = clock() + limits.patience_seconds
+        self._told: set[object] = set()
+        self.attempts = 1
+
+    def failed(self, holders: list[dict[str, object]]) -> None:
+        """Wait before the next attempt. Raises ``Busy`` (``MOVE_LOCK``) that names who holds the tables."""
+        who = ", ".join(f"pid {h['pid']} ({h['application'] or 'no name'}, {h['user']}, {h['age']})" for h in holders)  # fmt: skip
+        if self._clock() >= self._deadline:
+            raise Busy(
+                f"the tables could not be locked in {self.attempts} attempts of {self._limits.attempt_ms} ms within {self._limits.patience_seconds:g} s" + (f": {who}" if who else ""),
+                "MOVE_LOCK", details={"attempts": self.attempts, "holders": holders},
+            )  # fmt: skip
+        if new := {h["pid"] for h in holders} - self._told:
+            self._told |= new
+            self._tell(f"the tables are held by {who}; trying again for up to {self._limits.patience_seconds:g} s")  # fmt: skip
+        self._sleep(self._limits.attempt_ms / 1000 * (1 + self._rng.random()) * min(self.attempts, 8))
+        self.attempts += 1
 
 
 @contextmanager
@@ -51,18 +95,18 @@ def locked(
     *,
     settings: str = "",
     between: Callable[[], object] = lambda: None,
+    tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
     """A transaction that holds ``mode`` on the tables, with more ``settings`` (SQL) made before it waits; gives the number of attempts. A waiter blocks everybody behind it,
     so each attempt is short and the pauses between them are longer. The tables are locked in their order, each within an attempt's time: the one
     with writers comes last, or they would wait for the others, too. ``between`` is called before each attempt but the first, outside of any
-    transaction: for what piles up while others hold the tables, and would have to be done under the lock. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them.
+    transaction: for what piles up while others hold the tables, and would have to be done under the lock. Raises ``Busy`` (``MOVE_LOCK``) that names who holds them,
+    and ``tell`` hears that at once.
     """
-    deadline = clock() + limits.patience_seconds
-    attempts = 0
+    patience = Patience(limits, rng, tell, clock, sleep)
     while True:
-        attempts += 1
         link.run("BEGIN")
         try:
             link.run(f"SET LOCAL lock_timeout = '{limits.attempt_ms}ms'; {settings}")
@@ -73,19 +117,10 @@ def locked(
             link.rollback()
             if error.sqlstate not in ("55P03", "40P01"):
                 raise
-            if clock() >= deadline:
-                holders = [
-                    dict(zip(("pid", "application", "user", "age", "query"), row, strict=True))
-                    for row in link.rows(_HOLDERS, oids)
-                ]
-                raise Busy(
-                    f"the tables could not be locked in {attempts} attempts of {limits.attempt_ms} ms within {limits.patience_seconds:g} s",
-                    "MOVE_LOCK", details={"attempts": attempts, "holders": holders},
-                ) from None  # fmt: skip
-        sleep(limits.attempt_ms / 1000 * (1 + rng.random()) * min(attempts, 8))
+            patience.failed(who_holds(link, oids, mode))
         between()
     try:
-        yield attempts
+        yield patience.attempts
         point("move:switch:commit")
         link.run("COMMIT")
     except BaseException:
