@@ -10,6 +10,9 @@ from lockgate.errors import LockgateError
 from lockgate.moves.dual import drive, turning
 from lockgate.moves.dual.copy import backfill, retry
 from lockgate.moves.dual.second_leg import Carried, drain
+from lockgate.postgres.metrics import read_figures
+from lockgate.postgres.moves import home
+from lockgate.postgres.target import Target
 from lockgate.stores.side import REFUSALS
 from stores.hand import LIMITS, Hand, row
 from support.processes import until
@@ -19,15 +22,15 @@ pytestmark = pytest.mark.postgres("18")
 REFUSING = "CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.id BETWEEN 500 AND 599 BEGIN SELECT RAISE(ABORT, 'not these'); END"
 
 
-def waiting(move: Hand, *numbers: int) -> None:
-    """Rows written without their second legs: for the relay to carry."""
+def waiting(move: Hand, *numbers: int, mark: str = "i:") -> None:
+    """Rows written without their second legs: for the relay to carry. ``mark``: of the key's type, where the store has none."""
     with move.open() as opened_:
         source = opened_.pair.source
         for number in numbers:
             source.speaker.do(
-                f"INSERT INTO t (id, u) VALUES ({number}, 'u{number}') ON CONFLICT (id) DO UPDATE SET u = u || '+'"
+                f"INSERT INTO t (id, u) VALUES ({number}, 'u{number}') ON CONFLICT (id) DO UPDATE SET u = t.u || '+'"
             )
-            drive.write_again(source, [(f"i:{number}",)])
+            drive.write_again(source, [(f"{mark}{number}",)])
 
 
 def test_a_poisoned_head_keeps_nobody_back(hand, database: str):
@@ -60,7 +63,7 @@ def test_retries_are_bounded(hand, database: str):
     target = Path(move.places.target.removeprefix("sqlite:///"))
     with sqlite3.connect(target) as db:
         db.execute(REFUSING)
-    waiting(move, 500, 501)
+    waiting(move, 500, 501, mark="")
     for _ in range(REFUSALS):
         assert move.call(drive.relay).failed == 2
     assert move.call(drive.relay) == Carried(0, 0)
@@ -165,3 +168,30 @@ def test_writers_of_one_file_do_not_starve_the_relay(hand):
         for thread in threads:
             thread.join()
     assert not errors
+
+
+def test_the_age_of_what_waits_is_a_figure(hand):
+    """The metric of a move's lag has the age of the oldest operation that waits or was set aside in the outbox of the side that serves, wherever the ledger is, and none when all is carried or the move has ended."""
+    move: Hand = hand("postgres", "sqlite", writers=0)
+    move.call(drive.start, operator="t")
+    move.call(backfill)
+    source = Target(move.places.source, source="test")
+    home.ensure(source)
+
+    def lags() -> list[float]:
+        figures = read_figures(source, timeout=60)
+        assert figures.reached, figures.why
+        return [f.value for f in figures.rows if f.name == "move_lag" and f.labels == {"move": "things"}]
+
+    assert lags() == [0.0]
+    waiting(move, 500, 501, mark="")
+    run_sql(move.places.source, "UPDATE lockgate.dual_things_op SET at = at - 90")
+    (lag,) = lags()
+    assert 90 <= lag <= 900
+    assert move.call(drive.relay).done == 2
+    assert lags() == [0.0]
+    waiting(move, 502, mark="")
+    run_sql(move.places.source, "UPDATE lockgate.dual_things_op SET at = at - 90, state = 2 WHERE state = 0")
+    assert lags()[0] >= 90
+    move.call(drive.abort, reason="test")
+    assert lags() == []

@@ -9,6 +9,7 @@ import msgspec
 from lockgate.errors import LockgateError
 from lockgate.postgres import home
 from lockgate.postgres.queries import query
+from lockgate.postgres.quoting import literal
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Cancelled, Wire
@@ -47,6 +48,7 @@ def read_figures(target: Target, *, timeout: float = 5.0) -> Figures:
             rows += wire.one(query("metrics_2"), deadline=deadline).rows
         if found >= 3:
             rows += wire.one(query("metrics_3"), deadline=deadline).rows
+            rows += _lags_of_sides(wire, deadline)
         applied = wire.one(
             "SELECT revision_id FROM lockgate.migration_history ORDER BY 1", deadline=deadline
         ).rows
@@ -57,3 +59,20 @@ def read_figures(target: Target, *, timeout: float = 5.0) -> Figures:
     return Figures(
         True, tuple(Figure(r[0] or "", json.loads(r[1] or "{}"), float(r[2] or 0)) for r in rows), tuple(r[0] or "" for r in applied)
     )  # fmt: skip
+
+
+def _lags_of_sides(wire: Wire, deadline: float) -> list[tuple[str | None, ...]]:
+    """The lag of moves that the application writes, whichever database has their ledger: a side that serves has their outbox beside its table."""
+    sides: dict[str, list[str]] = {}
+    for move, oldest in wire.one(query("metrics_sides"), deadline=deadline).rows:
+        sides.setdefault(move or "", []).append(oldest or "")
+    if not sides:
+        return []
+    lags = ", ".join(f"({literal(move)}, LEAST({', '.join(oldest)}))" for move, oldest in sides.items())
+    sql = query("metrics_lags").replace("$1", lags)
+    try:
+        return list(wire.one(sql, deadline=deadline).rows)
+    except ServerError as error:
+        if error.sqlstate != "42P01":  # the move has ended since
+            raise
+        return []
