@@ -10,6 +10,7 @@ from typing import Any
 from lockgate.cli.output import Format, Output
 from lockgate.errors import LockgateError
 from lockgate.record.reasons import Exit
+from lockgate.record.words import lasting
 
 EVERY = 5.0
 """Seconds between two lines in a pipe."""
@@ -24,6 +25,7 @@ class Waiting:
         self._task: Any = None
         self._doing = ""
         self._told = time.monotonic()
+        self._since = (self._told, 0.0)
 
     def __enter__(self) -> "Waiting":
         return self
@@ -37,9 +39,13 @@ class Waiting:
         """``done`` (0.0 to 1.0) of what is called ``doing``."""
         if self._output.terminal and self._output.format is Format.TEXT:
             self._draw(doing, done)
-        elif time.monotonic() - self._told >= EVERY:
-            self._told = time.monotonic()
-            self._output.note(f"{doing}: {done:.0%}")
+            return
+        now = time.monotonic()
+        if doing != self._doing:
+            self._doing, self._since = doing, (now, done)
+        if now - self._told >= EVERY:
+            self._told = now
+            self._output.note(f"{doing}: {done:.0%}{_left(done, *self._since, now)}")
 
     def _draw(self, doing: str, done: float) -> None:
         if self._bar is None:
@@ -54,6 +60,13 @@ class Waiting:
             self._doing = doing
             self._bar.reset(self._task, description=doing, total=1.0)
         self._bar.update(self._task, completed=done)
+
+
+def _left(done: float, since: float, first: float, now: float) -> str:
+    """How long the rest takes at the pace since the moment ``since``, at which ``first`` of the work was done; "" where that cannot be known."""
+    if not first < done < 1 or now - since < 1:
+        return ""
+    return f", about {lasting((1 - done) * (now - since) / (done - first))} left"
 
 
 @contextmanager

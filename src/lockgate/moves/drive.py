@@ -32,7 +32,7 @@ def prove(move: Opened, *, repair: bool, report: Report, operator: str) -> Prove
     if move.declared.in_place:
         begin = time.monotonic()
         report("comparing", 0.0)
-        seen = in_place.reconcile(move, repair=repair, operator=operator)
+        seen = in_place.reconcile(move, repair=repair, operator=operator, report=report)
         c = seen.compared
         return Proved(c.rows_source, c.rows_target, 0, seen.repaired, "binary", time.monotonic() - begin)
     row = move.row()

@@ -12,7 +12,7 @@ import msgspec
 from lockgate.errors import LockgateError, Refused
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Problem, key_of
-from lockgate.moves.opened import Opened
+from lockgate.moves.opened import Opened, Report
 from lockgate.moves.reconcile import refuse_incomplete
 from lockgate.moves.stages import Stage, why
 from lockgate.postgres.moves import in_place, ledger
@@ -186,7 +186,7 @@ class Proved(NamedTuple):
     repaired: int
 
 
-def reconcile(move: Opened, *, repair: bool, operator: str) -> Proved:
+def reconcile(move: Opened, *, repair: bool, operator: str, report: Report = lambda _d, _p: None) -> Proved:
     """Step to ``reconciled`` when both sides say the same, and on to ``finished`` where there is no old side.
 
     Raises ``MOVE_DIVERGED``, after which the move is paused; ``repair`` first makes the new side what the old one gives.
@@ -200,12 +200,13 @@ def reconcile(move: Opened, *, repair: bool, operator: str) -> Proved:
     repaired = 0
     if found.differing and repair:
         made = open_sides(move, *move.relations(row))
-        before = found.differing + 1
+        all_of_them, before = found.differing, found.differing + 1
         while 0 < found.differing < before:  # each look lists some; a repair that changes nothing ends it
             before = found.differing
             for key, _kind in found.listed:
                 in_place.fill_key(made, move.home, key, anew=True)
-            repaired += len(found.listed)
+                repaired += 1
+                report("filling in again", min(1.0, repaired / all_of_them))
             found = in_place.compare(made, move.home)
     evidence: dict[str, object] = {
         "rowsSource": found.rows_source, "rowsTarget": found.rows_target, "digestSource": found.digest_source, "digestTarget": found.digest_target,

@@ -11,7 +11,7 @@ from lockgate.moves.opened import Opened, Report
 from lockgate.moves.references import refuse_dangling
 from lockgate.moves.stages import Stage, why
 from lockgate.moves.verify import Difference, Verified, verify
-from lockgate.postgres.link import Link
+from lockgate.postgres.link import Link, texts
 from lockgate.postgres.moves import ledger, made
 from lockgate.postgres.moves.mapping import Mapping
 from lockgate.postgres.moves.relay import Relay
@@ -144,12 +144,12 @@ def reconcile(
     relay = move.relay(mapping)
     repaired = 0
     for attempt in (0, 1):
-        drain(move, relay)
+        drain(move, relay, report)
         found, unexplained, in_flight = compare_feed(move, mapping, source, target, relay, report)
         if not unexplained or not repair or attempt:
             break
         repaired = len(unexplained)
-        copy_again(move.home, mapping, unexplained)
+        copy_again(move.home, mapping, unexplained, report)
     done = Reconciled(found, in_flight, unexplained, repaired)
     evidence: dict[str, object] = {
         "rowsSource": found.source_rows, "rowsTarget": found.target_rows, "differing": len(found.differing), "inFlight": in_flight, "repaired": repaired,
@@ -180,10 +180,17 @@ def reconcile(
     return done
 
 
-def drain(move: Opened, relay: Relay) -> None:
+def drain(move: Opened, relay: Relay, report: Report = lambda _d, _p: None) -> None:
     """Relay what waits, until little does."""
-    with relay.exclusive(move.declared.limits.lock_patience_seconds):
-        relay.drain(move.declared.limits.relay_rows, until=move.declared.limits.outbox_rows, most=1000)
+    limits = move.declared.limits
+    with relay.exclusive(limits.lock_patience_seconds):
+        first = max(1, relay.backlog())
+        for _ in range(1000):
+            done = relay.drain(limits.relay_rows, until=limits.outbox_rows, most=1)
+            waits = relay.backlog()
+            report("carrying what waits", min(1.0, max(0.0, 1 - waits / first)))
+            if relay.logged or (done.entries < limits.relay_rows and waits <= limits.outbox_rows):
+                break
 
 
 def told(differences: tuple[Difference, ...]) -> str:
@@ -195,13 +202,20 @@ def told(differences: tuple[Difference, ...]) -> str:
     )
 
 
-def copy_again(link: Link, mapping: Mapping, differences: tuple[Difference, ...]) -> None:
-    """Put the keys of these rows into the outbox of a feed, on a session of its origin: the relay makes them what the origin gives."""
+AGAIN_ROWS = 1000
+"""So many keys are put into the outbox at once."""
+
+
+def copy_again(link: Link, mapping: Mapping, differences: tuple[Difference, ...], report: Report = lambda _d, _p: None) -> None:  # fmt: skip
+    """Put the keys of these rows into the outbox of a feed, on a session of its origin: the relay makes them what the origin gives.
+
+    Each batch is committed for itself: cut off between two, the keys that are there are carried all the same, and the next comparison finds the others.
+    """
     names = ", ".join(mapping.batch_columns)
-    values = ", ".join(f"${i + 1}::text::{k.type}" for i, k in enumerate(mapping.key))
-    with link.transaction():
-        for difference in differences:
-            link.run(
-                f"INSERT INTO {mapping.outbox} (op, {names}) VALUES ('U', {values})",
-                *(str(k) for k in difference.key),
-            )
+    columns = ", ".join(f"a.{c}::{k.type}" for c, k in zip(mapping.batch_columns, mapping.key, strict=True))
+    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(mapping.key)))
+    for first in range(0, len(differences), AGAIN_ROWS):
+        part = differences[first : first + AGAIN_ROWS]
+        keys = [texts([str(d.key[i]) for d in part]) for i in range(len(mapping.key))]
+        link.run(f"INSERT INTO {mapping.outbox} (op, {names}) SELECT 'U', {columns} FROM unnest({arrays}) AS a ({names})", *keys)  # fmt: skip
+        report("copying again", (first + len(part)) / len(differences))

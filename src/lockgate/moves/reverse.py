@@ -46,12 +46,12 @@ def look_back(move: Opened, row: MoveRow, *, repair: bool, report: Report, opera
     relay = move.relay(made.reverse)
     repaired = 0
     for attempt in (0, 1):
-        drain(move, relay)
+        drain(move, relay, report)
         found, unexplained, in_flight = compare_feed(move, made.reverse, target, source, relay, report)
         if not unexplained or not repair or attempt:
             break
         repaired = len(unexplained)
-        copy_again(move.far, made.reverse, unexplained)
+        copy_again(move.far, made.reverse, unexplained, report)
     evidence: dict[str, object] = {
         OLD_SIDE: True, "rowsSource": found.target_rows, "rowsTarget": found.source_rows, "differing": len(found.differing), "inFlight": in_flight, "repaired": repaired,
         "unexplained": [{"key": [str(k) for k in d.key], "kind": d.kind} for d in unexplained[:50]], "lane": found.comparison.lane, "seconds": round(found.seconds, 3),

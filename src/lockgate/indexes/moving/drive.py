@@ -241,7 +241,7 @@ def reconcile(
     repaired = 0
     if left and repair:
         repaired = len(left)
-        drive.write_again(source, [tuple(k) for k in left])
+        drive.write_again(source, [tuple(k) for k in left], report)
         caught_up(move)
         mine, index, again = _compare(move, report)  # what is told, and sealed, is what is there now
         left = _look_again(move, again, before)

@@ -187,7 +187,7 @@ def reconcile(move: Opened, *, repair: bool = False, report: Callable[[str, floa
     repaired = 0
     if unexplained and repair:
         repaired = len(unexplained)
-        write_again(origin, [d.key for d in unexplained])
+        write_again(origin, [d.key for d in unexplained], report)
         drained(move, origin, destination)
         unexplained = look_again(origin, destination, unexplained, carried)
     evidence: dict[str, object] = {
@@ -271,17 +271,18 @@ def tell_failures(move: Opened, origin: Side) -> None:
             )  # fmt: skip
 
 
-def write_again(origin: Side, keys: Sequence[tuple[object, ...]]) -> None:
+def write_again(origin: Side, keys: Sequence[tuple[object, ...]], report: Callable[[str, float], None] = lambda _d, _p: None) -> None:  # fmt: skip
     """Make an operation of what the origin holds for each of these keys, with a revision of its own."""
     import uuid
 
-    for key in keys:
+    for number, key in enumerate(keys, 1):
         texts = texts_of(key)
         op_id = f"repair-{uuid.uuid4().hex}"
         with origin.transaction():
             rev = origin.next_rev(texts, op_id)
             assert rev is not None
             origin.record(Op(op_id, texts, origin.images([texts]).get(texts), rev))
+        report("writing again", number / len(keys))
 
 
 def relay(move: Opened) -> Carried:
