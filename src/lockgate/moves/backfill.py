@@ -246,6 +246,7 @@ def backfill(
             {},
             operator=operator,
         )
+    move.stop_if_changed(move.row())
     stop = threading.Event()
     relayed = 0
     task = _task(move, move.row())

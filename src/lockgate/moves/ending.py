@@ -198,6 +198,10 @@ def resume(move: Opened, *, operator: str = "") -> str:
             f"the capture of the move {move.name} is off: writes since then are unknown", "MOVE_STAGE",
             state=UNCAPTURED, next=anew(move.name, move.declared.target.table),
         )  # fmt: skip
+    if not move.barred(row):
+        with switch.locked(move.far, [row.target_oid], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng):
+            table = switch.relation_name(move.far, row.target_oid)
+            move.far.run(capture.unbarrier_ddl(move.name, table) + capture.barrier_ddl(move.name, table, owned=row.target_created))  # fmt: skip
     with move.home.transaction():
         ledger.step(
             move.home,
@@ -224,12 +228,15 @@ def relay_once(move: Opened) -> Applied:
         return Applied(0, 0)
     if move.declared.in_place:
         return Applied(0, 0)
+    turned = row.stage in (Stage.CUT_OVER, Stage.TAIL)
+    if row.stage != Stage.PAUSED and not row.switching and not turned:
+        move.stop_if_changed(
+            row
+        )  # before anything is made of tables that may not fit any more: the pause is what lasts
     made = move.layout(row)
-    mapping = made.reverse if row.stage in (Stage.CUT_OVER, Stage.TAIL) else made.forward
+    mapping = made.reverse if turned else made.forward
     if mapping is None:
         return Applied(0, 0)
-    if row.stage != Stage.PAUSED and not row.switching:
-        move.stop_if_changed(row) if row.stage not in (Stage.CUT_OVER, Stage.TAIL) else None
     relay = move.relay(mapping)
     try:
         with relay.exclusive(2):

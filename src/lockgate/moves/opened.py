@@ -219,6 +219,17 @@ class Opened:
                 f"{reason}: the capture is off, and writes since then are unknown", "MOVE_PAUSED", details={"changed": changed},
                 state=UNCAPTURED, next=anew(self.name, self.declared.target.table),
             )  # fmt: skip
+        if not self.barred(row):
+            reason = "the barrier of the target table is off: others may have written there"
+            ledger.pause(self.home, self.name, reason, {})
+            raise LockgateError(
+                reason, "MOVE_PAUSED",
+                next=f"lockgate move resume {self.name} puts it back; then lockgate move run {self.name} compares both sides anew.",
+            )  # fmt: skip
+
+    def barred(self, row: MoveRow) -> bool:
+        """False when nothing refuses writes of others to the target of a move that copies and has not switched."""
+        return self.declared.in_place or capture.has_trigger(self.far, row.target_oid, capture.barrier_name(self.name))  # fmt: skip
 
     def captured(self, row: MoveRow) -> bool:
         """False when nothing captures what is written to the source of a move that copies."""

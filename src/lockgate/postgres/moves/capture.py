@@ -63,7 +63,7 @@ def barrier_ddl(move: str, table: str, *, owned: bool = False) -> str:
 
     ``owned`` marks a table that the move made or retired: fingerprints of the schema leave it out.
     """
-    name = identifier(f"lockgate_barrier_{move}")
+    name = identifier(barrier_name(move))
     words = literal(move) + (", 'owned'" if owned else "")
     return (
         f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT WHEN {_own(move)} EXECUTE FUNCTION lockgate.move_refuse({words});"
@@ -71,9 +71,14 @@ def barrier_ddl(move: str, table: str, *, owned: bool = False) -> str:
     )
 
 
+def barrier_name(move: str) -> str:
+    """The name of the barrier's trigger, as the catalog has it."""
+    return f"lockgate_barrier_{move}"
+
+
 def unbarrier_ddl(move: str, table: str) -> str:
     """Take the barrier off ``table``; nothing happens where it is not there."""
-    return f"DROP TRIGGER IF EXISTS {identifier(f'lockgate_barrier_{move}')} ON {table};"
+    return f"DROP TRIGGER IF EXISTS {identifier(barrier_name(move))} ON {table};"
 
 
 MADE = "lockgate: made by the move "
