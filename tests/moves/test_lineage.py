@@ -7,7 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from lockgate.errors import Busy
 from lockgate.moves.declaration import TargetSide
+from lockgate.postgres.moves import ledger
 from moves.hand import Hand
 from support.calls import Project
 from support.tables import run_sql
@@ -138,7 +140,7 @@ def test_foreign_keys_wait_for_the_end(tmp_path: Path, database: str):
 
 @pytest.mark.parametrize("acts", [False, True])
 def test_what_the_old_table_holds_fast(database: str, acts: bool):
-    """Behind the switch the old table's foreign key keeps rows of the other table from being deleted: those it still has rows for, and with ON DELETE CASCADE every one. The plan tells the first and refuses the second; without the key all is free."""
+    """Behind the switch the old table's foreign key keeps rows of the other table from being deleted: those it still has rows for, and with ON DELETE CASCADE every one. The plan tells the first and refuses the second; the end of the move drops the key, writes down what it was, and all is free, also when somebody held the other table at first."""
     run_sql(
         database,
         "CREATE TABLE parent (id bigint PRIMARY KEY)",
@@ -159,8 +161,29 @@ def test_what_the_old_table_holds_fast(database: str, acts: bool):
     if acts:
         with pytest.raises(psycopg.DatabaseError, match="item__items_old"):
             run_sql(database, "DELETE FROM parent WHERE id = 10")
-    run_sql(database, "ALTER TABLE item__items_old DROP CONSTRAINT item_p")
+    hand.with_limits(lock_patience_seconds=1)
+    with psycopg.connect(database, application_name="reports") as reader:
+        reader.execute("SELECT FROM parent")
+        with pytest.raises(Busy, match=r"\(reports, "):
+            hand.finish(now=True)
+    assert hand.stage == "finished"
+    hand.finish()
     run_sql(database, "DELETE FROM parent WHERE id IN (3, 10)")
+    with hand.open() as move:
+        (event,) = (e for e in ledger.events(move.home, "items") if e["kind"] == "keys")
+    assert event["evidence"]["foreignKeys"][0].startswith("item_p FOREIGN KEY (p) REFERENCES ")
+
+
+def test_a_source_elsewhere_keeps_its_foreign_keys(two):
+    """Across two databases the source is a table of its schema behind the end as well: its foreign keys stay, and the plan says for how long."""
+    run_sql(two.source, "CREATE TABLE parent (id bigint PRIMARY KEY)", "CREATE TABLE item (id bigint PRIMARY KEY, p bigint CONSTRAINT item_p REFERENCES parent)")  # fmt: skip
+    run_sql(two.target, "CREATE TABLE parent (id bigint PRIMARY KEY)")
+    hand = Hand(two.source, two.target)
+    assert any("also after the end, for as long as it stands (item_p" in note for note in hand.plan().notes)
+    hand.there()
+    hand.cutover()
+    hand.finish(now=True)
+    assert run_sql(two.source, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = 'item'::regclass") == [("item_p",)]
 
 
 @pytest.mark.parametrize("create", [False, True])

@@ -91,13 +91,13 @@ def rollback_command(name: str, accept: tuple[str, ...], **shared_options: Any) 
     "--now", is_flag=True, help="End the way back before its time, and without looking at the old side."
 )
 def finish_command(name: str, now: bool, **shared_options: Any) -> None:
-    """End the window for the way back. The old table stays, renamed and closed for writes."""
+    """End the window for the way back. The old table stays, renamed, closed for writes and without its foreign keys."""
     from lockgate.moves.ending import finish
 
     session = Session(**shared_options)
     refuse_application()
     with open_move(session, name, "finish") as move:
-        finish(move, now=now, operator=operator())
+        finish(move, now=now, operator=operator(), tell=session.output.note)
         record_missed(session, move, "finish")
         answer(session, "finish", move, {}, "the way back is closed")
 

@@ -12,6 +12,7 @@ from lockgate.moves.gates import refuse_unproven_end, unlike_old_side, unlike_ta
 from lockgate.moves.opened import UNCAPTURED, Opened, anew
 from lockgate.moves.reconcile import compare_feed
 from lockgate.moves.references import refuse_dangling
+from lockgate.moves.retired import release_keys
 from lockgate.moves.reverse import old_side
 from lockgate.moves.shrinking import limits_of
 from lockgate.moves.stages import ARROWS, OVER, Stage, why
@@ -23,13 +24,14 @@ from lockgate.postgres.moves.relay import Applied
 from lockgate.record.words import agree, counted
 
 
-def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
-    """tail → finished: the end of the way back. The old table stays, renamed and closed for writes; a migration drops it.
+def finish(move: Opened, *, now: bool = False, operator: str = "", tell: switch.Tell = lambda _: None) -> str:
+    """tail → finished: the end of the way back. The old table stays, renamed, closed for writes and without foreign keys; a migration drops it.
 
     Raises ``MOVE_WINDOW`` while the way back is open and ``now`` is not said, ``MOVE_DIVERGED`` when the reverse feed is broken.
     """
     row = move.row()
     if row.stage == Stage.FINISHED:
+        release_keys(move, row, tell=tell, operator=operator)  # where an earlier call could not
         return row.stage
     why(Stage(row.stage), Stage.FINISHED, in_place=move.declared.in_place)
     if move.declared.in_place:
@@ -74,6 +76,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "") -> str:
         _drop(move.far, capture.drop_outbox_ddl(made.reverse))
     _drop(move.home, capture.drop_outbox_ddl(made.forward))
     ledger.step(move.home, move.name, row.stage, Stage.FINISHED, why(Stage(row.stage), Stage.FINISHED), evidence, also="finished_at = clock_timestamp()", operator=operator)  # fmt: skip
+    release_keys(move, row, tell=tell, operator=operator)
     return Stage.FINISHED
 
 

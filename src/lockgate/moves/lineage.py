@@ -64,14 +64,17 @@ def lacking_keys(names: Collection[str], source: str, move: str, *, created: boo
     ]
 
 
-def holding_keys(source: Sequence[ForeignKey], target: Sequence[ForeignKey], here: str, there: str) -> tuple[list[Problem], list[str]]:  # fmt: skip
+def holding_keys(source: Sequence[ForeignKey], target: Sequence[ForeignKey], here: str, there: str, *, across: bool) -> tuple[list[Problem], list[str]]:  # fmt: skip
     """Foreign keys of the side that does not serve, to other tables: (those that let no row of them go, those that keep some).
 
     That side is behind, and closed: what the server does for ON DELETE CASCADE meets the barrier even where there is no row to delete.
     """
     problems, notes = [], []
+    until = (
+        "also after the end, for as long as it stands" if across else "until the end of the move drops them"
+    )
     for keys, when in (
-        (source, f"behind the switch the old table keeps the foreign keys of {here}, also after the end, for as long as it stands"),
+        (source, f"behind the switch the old table keeps the foreign keys of {here}, {until}"),
         (target, f"until the switch {there} has foreign keys of its own"),
     ):  # fmt: skip
         if acting := [k for k in keys if k.acts]:
@@ -85,7 +88,8 @@ def holding_keys(source: Sequence[ForeignKey], target: Sequence[ForeignKey], her
         if keeping := [k for k in keys if not k.acts]:
             notes.append(
                 f"{when} ({_told(keeping)}): a DELETE there, or a change of the key, fails where that side still has a row that points at it."
-                " Where the application does that, drop them by a migration before the move, with [[references]] in their place, and the old table soon after the end"
+                " Where the application does that, drop them by a migration before the move, with [[references]] in their place"
+                + (", and the old table soon after the end" if across else "")
             )
     return problems, notes
 

@@ -64,7 +64,7 @@ def plan(move: Opened) -> PlannedInServer:
         given = {(k.columns, k.schema, k.table) for k in enforced}
         held = [k for k in foreign_keys(move.home, source.oid) if k.oid != source.oid]
         lacking = [k.name for k in held if (k.columns, k.schema, k.table) not in given]
-        holding, told = holding_keys(held, enforced, source.name, target.name)
+        holding, told = holding_keys(held, enforced, source.name, target.name, across=declared.two_databases)
         problems, notes = problems + holding, notes + told
         notes += lacking_keys(lacking, source.name, declared.name, created=capture.owned(move.far, target.oid))  # fmt: skip
         notes += lineage_notes(around[0], source, target, around[1])
@@ -83,7 +83,7 @@ def plan(move: Opened) -> PlannedInServer:
         notes += lineage_notes(around_source, source, assumed, None, roles)
         notes += lacking_keys(around_source.references, source.name, declared.name, created=True)
         held = [k for k in foreign_keys(move.home, source.oid) if k.oid != source.oid]
-        holding, told = holding_keys(held, (), source.name, "")
+        holding, told = holding_keys(held, (), source.name, "", across=declared.two_databases)
         problems, notes = problems + holding, notes + told
         if around_source.triggers:
             notes.append(
