@@ -183,7 +183,9 @@ def test_a_source_elsewhere_keeps_its_foreign_keys(two):
     hand.there()
     hand.cutover()
     hand.finish(now=True)
-    assert run_sql(two.source, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = 'item'::regclass") == [("item_p",)]
+    assert run_sql(
+        two.source, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = 'item'::regclass"
+    ) == [("item_p",)]
 
 
 @pytest.mark.parametrize("create", [False, True])
