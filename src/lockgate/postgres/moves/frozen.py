@@ -22,23 +22,19 @@ SELECT COALESCE(pg_catalog.substring(o.relname::text, '^dual2?_(.*)_op$'), pg_ca
 """Moves that the application writes and that are under way here, whichever database has their ledger, each with what its side table says that it stands beside."""
 
 BARRED = r"""
-SELECT DISTINCT pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), '\000', 1) AS move, n.nspname::text AS schema, c.relname::text AS name
-  FROM pg_catalog.pg_trigger t
-  JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE p.pronamespace = (SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'lockgate') AND p.proname = 'move_refuse' AND t.tgparentid = 0
-   AND NOT EXISTS (SELECT FROM lockgate.move m WHERE m.name = pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), '\000', 1) AND (t.tgrelid = m.source_oid OR m.same_database AND t.tgrelid = m.target_oid))
- UNION
-SELECT pg_catalog.substring(p.proname::text, '^capture_(.*)_(?:forward|reverse)$'), n.nspname::text, c.relname::text
-  FROM pg_catalog.pg_trigger t
-  JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE p.pronamespace = (SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'lockgate') AND p.proname ~ '^capture_.*_(forward|reverse)$' AND t.tgparentid = 0
-   AND NOT EXISTS (SELECT FROM lockgate.move m WHERE m.name = pg_catalog.substring(p.proname::text, '^capture_(.*)_(?:forward|reverse)$') AND (t.tgrelid = m.source_oid OR m.same_database AND t.tgrelid = m.target_oid))
+SELECT b.move, b.schema, b.name FROM (
+  SELECT DISTINCT CASE p.proname WHEN 'move_refuse' THEN pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), '\000', 1)
+                  ELSE pg_catalog.substring(p.proname::text, '^capture_(.*)_(?:forward|reverse)$') END AS move, n.nspname::text AS schema, c.relname::text AS name
+    FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE p.pronamespace = (SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'lockgate') AND t.tgparentid = 0
+     AND (p.proname = 'move_refuse' OR p.proname ~ '^capture_.*_(forward|reverse)$')) b
+ WHERE b.move <> '' AND NOT EXISTS (SELECT FROM lockgate.move m WHERE m.name = b.move)
 """
-"""Tables here that the barrier or the capture of a move stands on whose ledger is in another database: the target of a move across two."""
+"""Tables here that the barrier or the capture of a move stands on whose ledger is in another database: the target of a move across two.
+What a move of this ledger left on a table that it retired, perhaps in an earlier round, freezes nothing."""
 
 _MOVING = f"""
 SELECT m.name COLLATE "C", m.stage, n.nspname::text COLLATE "C", c.relname::text COLLATE "C", (m.declaration ->> 'kind' = 'in-place')::text, (m.declaration ->> 'blocking' = 'true')::text
@@ -48,7 +44,7 @@ SELECT m.name COLLATE "C", m.stage, n.nspname::text COLLATE "C", c.relname::text
  UNION ALL
 SELECT d.move COLLATE "C", NULL, NULL, d.mark COLLATE "C", NULL, NULL FROM ({MARKED}) d WHERE d.mark IS NOT NULL
  UNION ALL
-SELECT b.move COLLATE "C", NULL, NULL, pg_catalog.json_build_object('schema', b.schema, 'table', b.name)::text COLLATE "C", NULL, NULL FROM ({BARRED}) b WHERE b.move <> ''
+SELECT b.move COLLATE "C", NULL, NULL, pg_catalog.json_build_object('schema', b.schema, 'table', b.name)::text COLLATE "C", NULL, NULL FROM ({BARRED}) b
  ORDER BY 1, 2, 4
 """
 _THERE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'move' AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'lockgate'))"
@@ -114,7 +110,7 @@ def other_moves(link: Link, oid: int, name: str) -> tuple[str, ...]:
         )  # fmt: skip
         found |= {row[0] for row in rows}
         barred = link.rows(f"SELECT b.move, b.schema, b.name FROM ({BARRED}) b JOIN pg_catalog.pg_class c ON c.oid = $1::oid AND c.relname = b.name AND c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = b.schema)", oid)  # fmt: skip
-        found |= {move for move, *_ in barred if move and move != name}
+        found |= {move for move, *_ in barred if move != name}
     here = link.rows("SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid", oid)  # fmt: skip
     marks = link.rows(f"SELECT d.move, d.mark FROM ({MARKED}) d WHERE d.mark IS NOT NULL")
     found |= {move for move, mark in marks if move != name and told_by(mark) == here}
