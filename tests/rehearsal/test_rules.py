@@ -40,6 +40,8 @@ def told(found: Rehearsal) -> list[tuple[str, str]]:
         ("create unique index users_low on users (tenant, upper(name));", ["breaks", "compatible", "compatible"]),
         # Nothing that was allowed before is refused.
         ("create unique index users_low on users (email, lower(name));", ["compatible", "compatible", "compatible"]),
+        ("alter table users drop constraint users_email_key; create unique index users_low on users (email);", ["compatible", "compatible", "compatible"]),
+        ("alter table users drop constraint users_email_key; create unique index users_low on users (tenant, email) where tenant > 0;", ["compatible", "compatible", "compatible"]),
         ("create unique index users_low on users (lower(email)) where tenant < 0;", ["compatible", "compatible", "compatible"]),
     ],
 )  # fmt: skip

@@ -121,8 +121,9 @@ def _refused(
             continue
         if len(attempt.trial) > 1 and same_moment(error.detail, sending.query, tables):
             continue
+        before = without(wire, new, *rules) if before is None else before
         if before is None:
-            before = without(wire, new, *rules)
+            return
         if error_of(wire, [*before, *calls]) is None:
             seen[attempt.about] = seen.get(attempt.about, 0) + 1
             yield Refused(attempt, rule, error)

@@ -8,9 +8,13 @@ import msgspec
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.trials import error_of
 
 REFUSES = {"check": "23514", "domain": "23514", "unique": "23505"}
 """Kind of a rule → the SQLSTATE with which it refuses."""
+_INDEX = re.compile(r'^CREATE UNIQUE INDEX ("(?:[^"]|"")+"|\S+) ON (ONLY )?')
+_SPEAKS = "42"
+"""Class of SQLSTATE for statements that speak of what is not there."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -33,10 +37,16 @@ class Rule(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
 
     @property
+    def said(self) -> tuple[str, str]:
+        """Whose it is and what it says, whatever it is called and whether rows from before satisfy it."""
+        return self.owner, _INDEX.sub("", self.definition.removesuffix(" NOT VALID"), count=1)
+
+    @property
     def on(self) -> str:
-        """The statement that puts a check on again, for what is written from then on."""
-        spared = "" if self.definition.endswith(" NOT VALID") else " NOT VALID"
-        return f"ALTER {self.owner} ADD CONSTRAINT lockgate_{self.oid} {self.definition}{spared}"
+        """The statement that puts it on again: a check for what is written from then on."""
+        if self.kind == "unique":
+            return f"CREATE UNIQUE INDEX lockgate_{self.oid} ON {self.said[1]}"
+        return f"ALTER {self.owner} ADD CONSTRAINT lockgate_{self.oid} {self.said[1]} NOT VALID"
 
 
 def read_rules(wire: Wire) -> dict[int, Rule]:
@@ -52,29 +62,31 @@ def read_rules(wire: Wire) -> dict[int, Rule]:
 
 
 def came(before: dict[int, Rule], now: dict[int, Rule], tables: Iterable[int]) -> list[Rule]:
-    """The rules that came since ``before`` to one of ``tables``, which were there then, or to a domain. Pure."""
-    there = set(tables)
-    return [rule for oid, rule in now.items() if oid not in before and (rule.relation in there or rule.type)]
+    """The rules that came since ``before`` to one of ``tables``, which were there then, or to a domain; not those that only were made anew. Pure."""
+    there, gone = set(tables), {rule.said for oid, rule in before.items() if oid not in now}
+    return [
+        rule
+        for oid, rule in now.items()
+        if oid not in before and rule.said not in gone and (rule.relation in there or rule.type)
+    ]
 
 
-def without(wire: Wire, new: Sequence[Rule], before: dict[int, Rule], now: dict[int, Rule]) -> list[str]:
-    """Statements that bring back what refused values before ``new`` came: these off, and the checks on again that are gone.
+def without(
+    wire: Wire, new: Sequence[Rule], before: dict[int, Rule], now: dict[int, Rule]
+) -> list[str] | None:
+    """Statements that bring back what refused values before ``new`` came: these off, and those on again that are gone. None where that cannot be done.
 
-    A check that cannot be put on again, for its columns are gone, says nothing any more.
+    What speaks of columns or tables that are gone says nothing any more, and is left out.
     """
     off = [rule.off for rule in new]
-    gone = [r for oid, r in before.items() if oid not in now and r.kind != "unique"]
-    return [*off, *(rule.on for rule in gone if _can_be(wire, rule.on))]
-
-
-def _can_be(wire: Wire, statement: str) -> bool:
-    try:
-        wire.batch([Call("BEGIN"), Call(statement), Call("ROLLBACK")])
-    except ServerError:
-        if wire.alive and wire.in_transaction:
-            wire.batch([Call("ROLLBACK")], uncancellable=True)
-        return False
-    return True
+    on = []
+    for rule in (rule for oid, rule in before.items() if oid not in now):
+        error = error_of(wire, [*off, rule.on])
+        if error is None:
+            on.append(rule.on)
+        elif not error.sqlstate.startswith(_SPEAKS):
+            return None
+    return [*off, *on]
 
 
 def refusing(error: ServerError | None, rules: Iterable[Rule]) -> Rule | None:
