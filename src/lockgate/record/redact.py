@@ -7,6 +7,7 @@ by shape. A shape that is cut off in the middle counts as a whole one: text is s
 
 import json
 import re
+from functools import lru_cache
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
@@ -33,6 +34,9 @@ _NAMES = ("passw", "secret", "token", "api")
 _EVERY = "password bearer"
 _WEAK = re.compile(r"\w{1,8}")
 """A password such as ``app`` is a word of our own texts too (``applied``), so it is replaced as a whole word only."""
+
+_SHORT = 200
+"""Characters of a text that is remembered with what became of it."""
 
 _known: set[str] = set()
 _weak: set[str] = set()
@@ -65,10 +69,18 @@ def remember(secret: str | None) -> None:
 
 def redact(text: str) -> str:
     """``text`` with every known secret and everything that has a secret's shape replaced by asterisks."""
+    return _again(text, len(_known) + len(_weak)) if len(text) <= _SHORT else _redacted(text)
+
+
+def _redacted(text: str, secrets: int = 0) -> str:
     for secret in _weak:
         if secret in text:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
     return _by_shape(_without_known(text))
+
+
+_again = lru_cache(maxsize=4096)(_redacted)
+"""A document says the same few words thousands of times. With every secret that becomes known each is looked at anew."""
 
 
 def _without_known(text: str) -> str:
@@ -92,12 +104,18 @@ def _by_shape(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
+def _named(key: str, secrets: int) -> str:
+    """A key of a document: one of its own words stays, even where it is a weak secret."""
+    return _by_shape(_without_known(key))
+
+
 def redact_value(value: object) -> object:
     """``value`` (of what JSON can hold) with every string in it redacted; keys too, but for words that are weak secrets."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {_by_shape(_without_known(str(k))): redact_value(v) for k, v in value.items()}
+        return {_named(str(k), len(_known)): redact_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact_value(v) for v in value]
     return value
