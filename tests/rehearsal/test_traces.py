@@ -101,8 +101,9 @@ def test_statements_that_no_transaction_can_hold(rehearse: Callable[..., Rehears
 @pytest.mark.postgres("18")
 def test_a_planted_wrong_claim(rehearse: Callable[..., Rehearsal], monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that the server does not bear out is reported as mismatch, too much as only claimed, too little as only measured."""
-    import lockgate.rehearsal.rehearse as module
-    from lockgate.rehearsal.claims import claims_of
+    import lockgate.rehearsal.claims as module
+
+    claims_of = module.claims_of
 
     def planted(*arguments: object, **named: object) -> object:
         claims = claims_of(*arguments, **named)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from lockgate.cli.output import Progress
 from lockgate.record.reasons import Exit
 
 if TYPE_CHECKING:
+    from lockgate.moves.declaration import Declaration
     from lockgate.policy.model.snapshot import Snapshot
     from lockgate.postgres.scratch import Ground
     from lockgate.rehearsal.pgbench import Pgbench
@@ -118,7 +119,6 @@ def command(
     from msgspec import structs
 
     from lockgate.migrations.limits import Limits
-    from lockgate.moves.again import moves_in_place
     from lockgate.policy.facts import Server
     from lockgate.postgres.alarm import Alarm
     from lockgate.rehearsal.artifact import release_folder, write
@@ -168,9 +168,7 @@ def command(
             Limits.of(settings.migrations),
             alarm,
             new_identity("rehearse"),
-            moves_in_place(
-                settings, (after for item in prepared.values() for after in item.directives.after)
-            ),
+            _moves(session, {after for item in prepared.values() for after in item.directives.after}),
         )
         server = Server(version=ground.version // 10000, role="" if taken is None else taken.environment.role)
         options = options_of(settings.policy, server, *([] if taken is None else [taken.environment]))
@@ -250,12 +248,21 @@ def _ground(session: Session, url: str | None, version: str | None, bindir: str 
     return own_ground(session.settings, version=int(version) if version else None, bindir=bindir)
 
 
+def _moves(session: Session, awaited: set[str]) -> "dict[str, Declaration]":
+    """The moves in place that files wait for. Most projects have none, and what moves are made of takes long to load."""
+    if not awaited:
+        return {}
+    from lockgate.moves.again import moves_in_place
+
+    return moves_in_place(session.settings, awaited)
+
+
 def _print(session: Session, rehearsal: "Rehearsal", paths: list[Path]) -> None:
     from lockgate.rehearsal.report import document
 
     output = session.output
-    output.json({k: v for k, v in document(rehearsal).items() if k != "schemaVersion"})
     if output.format.value != "text":
+        output.json({k: v for k, v in document(rehearsal).items() if k != "schemaVersion"})
         return
     from lockgate.cli.rehearsal_text import show
 

@@ -33,7 +33,7 @@ COMMIT_GRACE = 60.0
 """Seconds that a COMMIT may take beyond the file's own limit before its wait is cancelled: a synchronous standby is slow."""
 _COMMIT_SLOW = Cause("RUN_TIMEOUT", "COMMIT waited too long")
 _BEGIN = Call("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-_COMMIT = Call("COMMIT")
+COMMIT = Call("COMMIT")
 _STANDBY = "its COMMIT stopped waiting for a synchronous standby"
 
 
@@ -66,6 +66,23 @@ class _Refusal(Exception):
         self.error = error
         self.statement = statement
         self.elapsed = elapsed
+
+
+def calls_of(session: WorkSession, prepared: Prepared, limits: Limits) -> Iterator[Call]:
+    """What a file is to the server, but for its COMMIT. One by one, so that the server is at the COMMIT in front while we go on."""
+    yield _BEGIN
+    for setting in _settings(prepared, limits):
+        yield Call(f"SET LOCAL {setting}")
+    for statement in prepared.statements:
+        yield Call(statement.text)
+    yield session.record_call(prepared.migration, prepared.directives.phase)
+
+
+def _settings(prepared: Prepared, limits: Limits) -> list[str]:
+    """The limits of the file that are not those of the run."""
+    lock, limit = limits.of_file(prepared.directives)
+    own = [f"lock_timeout = '{lock.setting()}'"] if lock != limits.lock_timeout else []
+    return own + ([f"statement_timeout = '{limit.setting()}'"] if limit != limits.statement_timeout else [])
 
 
 class TransactionalRunner:
@@ -191,13 +208,12 @@ class TransactionalRunner:
     def _fill(self, prepared: Prepared, attempt: int) -> Sealed:
         limits, wire = self.limits, self.session.wire
         lock, limit = limits.of_file(prepared.directives)
-        own = [f"lock_timeout = '{lock.setting()}'"] if lock != limits.lock_timeout else []
-        own += [f"statement_timeout = '{limit.setting()}'"] if limit != limits.statement_timeout else []
+        own = _settings(prepared, limits)
         ahead = self._ahead(prepared)
         deadline = self._begin(prepared, wire.ticket + 1) if ahead is None else self.run
         try:
             replies = wire.batch(
-                self._calls(prepared, own),
+                calls_of(self.session, prepared, limits),
                 deadline=deadline.at,
                 cause=deadline.cause,
                 label="file",
@@ -234,15 +250,6 @@ class TransactionalRunner:
         spans = statement_spans(prepared, wire.marks, len(own), limits.clock())
         return Sealed(prepared, row[0] or "", int(row[2] or 0), reset, attempt, self._since, spans)
 
-    def _calls(self, prepared: Prepared, own: list[str]) -> Iterator[Call]:
-        """What the file is to the server. One by one, so that the server is at the COMMIT in front while we go on."""
-        yield _BEGIN
-        for setting in own:
-            yield Call(f"SET LOCAL {setting}")
-        for statement in prepared.statements:
-            yield Call(statement.text)
-        yield self.session.record_call(prepared.migration, prepared.directives.phase)
-
     def _begin(self, prepared: Prepared, ticket: int) -> Deadline:
         """The server turns to ``prepared`` now: its clock starts, and the warden looks after it."""
         self.log.in_flight = prepared.revision
@@ -265,7 +272,7 @@ class TransactionalRunner:
             return deadline.at, deadline.cause
 
         self.log.in_flight = sealed.prepared.revision
-        return Ahead([_COMMIT], landed, deadline=self._patience(), cause=_COMMIT_SLOW, label="commit")
+        return Ahead([COMMIT], landed, deadline=self._patience(), cause=_COMMIT_SLOW, label="commit")
 
     def _patience(self) -> float:
         return max(self.run.at, self.limits.clock()) + COMMIT_GRACE
@@ -273,7 +280,7 @@ class TransactionalRunner:
     def _commit(self, sealed: Sealed) -> str:
         try:
             self.session.wire.batch(
-                [FLUSHED, _COMMIT],
+                [FLUSHED, COMMIT],
                 deadline=self._patience(),
                 cause=_COMMIT_SLOW,
                 uncancellable=True,

@@ -24,6 +24,7 @@ _CLOCK_SQL = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::text, pg_
 _PATIENCE = 2.0
 """Seconds after which a statement that runs alone is let go on, whether it stood still or not."""
 _HAND_IN = "SELECT pg_catalog.pg_stat_force_next_flush()"
+_WRITTEN = "RowExclusiveLock"
 
 
 class Held(NamedTuple):
@@ -112,8 +113,10 @@ class ObservingWire(Wire):
         """The COMMIT of the file before, alone: its listener may use the database before the next file begins."""
         ahead.over = False
         refused: ServerError | None = None
-        # Behind the COMMIT: the session is idle afterwards, and that is when it hands its counters in.
-        hand_in = [Call(_HAND_IN)] if self._counts() else []
+        # Behind the COMMIT: the session is idle afterwards, and that is when it hands its counters in. Where nothing was counted
+        # there is nothing to hand in; what was written to may be read once more at the COMMIT, by a deferred trigger.
+        counted = any(held.scans or _WRITTEN in held.modes for held in self._pending)
+        hand_in = [Call(_HAND_IN)] if self._counts() and counted else []
         try:
             super().batch(
                 [*ahead.calls, *hand_in],
@@ -122,7 +125,7 @@ class ObservingWire(Wire):
                 uncancellable=True,
                 label=ahead.label,
             )
-            self._handed_in = bool(hand_in)
+            self._handed_in = bool(hand_in) or not counted
         except ServerError as error:
             refused = error
         except Cancelled as stop:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from lockgate.errors import Interrupted, RunFailed
 from lockgate.migrations.plan import Plan
 from lockgate.migrations.progress import Log
-from lockgate.moves.again import hashes
 from lockgate.postgres.fingerprint import Fingerprint, read_fingerprint
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.sqlstate import ServerError
@@ -14,6 +13,7 @@ from lockgate.postgres.wire import Wire
 from lockgate.record.words import counted
 from lockgate.rehearsal.checks import same_schema
 from lockgate.rehearsal.replay import Stage, replay
+from lockgate.rehearsal.straight import Unusual
 from lockgate.rehearsal.templates import digest_in, key_of, note_of
 from lockgate.rehearsal.verdict import Check
 
@@ -31,35 +31,49 @@ class Bases:
         self.plan = plan
         self.notes: list[str] = []
         self.tell = tell
+        self._whole: tuple[str, str, str] | None = None
+
+    def _moves(self) -> tuple[str, ...]:
+        """What tells the moves that files wait for apart from any others."""
+        if not self.stage.moves:
+            return ()
+        from lockgate.moves.again import hashes
+
+        return hashes(self.stage.moves)
 
     def make(self) -> str:
         """A database at the base: a copy of its template, or a replay that becomes one. Its name."""
         applied = self.plan.applied
         if not applied:
             return self.ground.create()
-        key = key_of(applied, hashes(self.stage.moves))
+        key = key_of(applied, self._moves())
         copy = self._copy_of(key)
         if copy:
             return copy
         self.tell("replaying", f"the base, {counted(len(applied), 'file')}")
-        name = self._replayed(applied[-1][0])
+        name, found = self._replayed(applied[-1][0])
         if not self.ground.ours:
             return name
-        self.ground.keep_as_template(name, key, note_of(self._fingerprint(name).digest))
-        return self._copy_of(key) or self._replayed(applied[-1][0])
+        self.ground.keep_as_template(name, key, note_of(found.digest))
+        return self._copy_of(key) or self._replayed(applied[-1][0])[0]
 
     def compare_with_nothing(self, after: Fingerprint) -> Check:
         """Compare ``after`` with a replay of all files from nothing, at full speed; a template remembers what that gave."""
-        key = key_of((*self.plan.applied, *self.plan.pending), hashes(self.stage.moves))
+        key = key_of((*self.plan.applied, *self.plan.pending), self._moves())
         found = self.ground.find_template(key) if self.ground.ours else None
         if found is not None and digest_in(found[1]):
             return same_schema(after, digest_in(found[1]), None)
         self.tell("replaying", f"all {counted(len(self.stage.migrations), 'file')} from nothing")
-        name = self._replayed(None)
-        whole = self._fingerprint(name)
+        name, whole = self._replayed(None)
         if self.ground.ours:
-            self.ground.keep_as_template(name, key, note_of(whole.digest))
+            self._whole = (name, key, note_of(whole.digest))
         return same_schema(after, whole.digest, whole)
+
+    def keep(self) -> None:
+        """Keep the replay from nothing as a template. At the end, for the server waits a tenth of a second where its sessions are still leaving."""
+        if self._whole is not None:
+            self.ground.keep_as_template(*self._whole)
+            self._whole = None
 
     def with_roles(self, act: Callable[[], None]) -> None:
         """Do it; and again when a role was missing that could be made: roles come from outside the migrations."""
@@ -73,11 +87,22 @@ class Bases:
                 self.notes.append(f"role {missing[1]} was made on the scratch server: a file names it")
         return act()
 
-    def _replayed(self, until: str | None) -> str:
-        name = self.ground.create()
+    def _replayed(self, until: str | None) -> tuple[str, Fingerprint]:
+        """A database with all files up to ``until``, and its schema."""
+        seen: list[Fingerprint] = []
+        name, straight = "", True
+
+        def look(wire: Wire) -> None:
+            seen.append(read_fingerprint(wire))
 
         def act() -> None:
-            replay(self.ground.at(name), self.stage, Log(), until=until)
+            nonlocal name, straight
+            name = name or self.ground.create()
+            try:
+                replay(self.ground.at(name), self.stage, Log(), until=until, straight=straight, then=look)
+            except Unusual:
+                name, straight = "", False
+                act()
 
         try:
             self.with_roles(act)
@@ -86,7 +111,7 @@ class Bases:
         except RunFailed as error:
             self._say_what_is_so(error)
             raise
-        return name
+        return name, seen[-1]
 
     def _say_what_is_so(self, error: RunFailed) -> None:
         """A file that is applied failed on a scratch server: it cannot just be mended, and nothing of the target was touched."""
@@ -117,10 +142,3 @@ class Bases:
             if error.sqlstate not in ("3D000", "55006"):
                 raise
             return ""
-
-    def _fingerprint(self, name: str) -> Fingerprint:
-        wire = Wire(self.ground.at(name), "fingerprint")
-        try:
-            return read_fingerprint(wire)
-        finally:
-            wire.close()

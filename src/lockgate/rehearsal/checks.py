@@ -15,23 +15,19 @@ from lockgate.rehearsal.verdict import Check, failed, passed
 _MOST = 20
 
 
-def second_apply(target: Target, stage: Stage) -> Check:
-    """Apply again, through the same engine: nothing may run, and neither history nor schema may move."""
-    wire = Wire(target, "proof")
-    try:
-        head, schema = read_history(wire).head, read_fingerprint(wire)
-        log = Log()
-        replay(target, stage, log)
-        again, now = read_history(wire).head, read_fingerprint(wire)
-    finally:
-        wire.close()
+def second_apply(wire: Wire, target: Target, stage: Stage) -> tuple[Check, Fingerprint]:
+    """Apply again, through the same engine: nothing may run, and neither history nor schema may move. With it, the schema as it stands then."""
+    head, schema = read_history(wire).head, read_fingerprint(wire)
+    log = Log()
+    replay(target, stage, log)
+    again, now = read_history(wire).head, read_fingerprint(wire)
     if log.applied:
-        return failed(
-            "second-apply", f"it ran {', '.join(f.revision for f in log.applied)} again", "REHEARSAL_FAILED"
-        )
-    if head != again or schema.digest != now.digest:
-        return failed("second-apply", "it changed history or schema", "REHEARSAL_FAILED")
-    return passed("second-apply", "a second apply runs nothing and changes nothing")
+        told = f"it ran {', '.join(f.revision for f in log.applied)} again"
+    elif head != again or schema.digest != now.digest:
+        told = "it changed history or schema"
+    else:
+        return passed("second-apply", "a second apply runs nothing and changes nothing"), now
+    return failed("second-apply", told, "REHEARSAL_FAILED"), now
 
 
 def status_clean(wire: Wire, stage: Stage) -> Check:

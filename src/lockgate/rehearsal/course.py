@@ -1,5 +1,8 @@
 """The pending files, one after another: before each what it needs, after each a look at the database."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from lockgate.errors import Interrupted, LockgateError, RunFailed
 from lockgate.migrations.progress import AppliedFile, Log
 from lockgate.policy.finding import StatementFacts
@@ -10,12 +13,14 @@ from lockgate.postgres.target import Target
 from lockgate.postgres.wire import Wire
 from lockgate.record.words import counted
 from lockgate.rehearsal.bases import Bases
-from lockgate.rehearsal.claims import Claims
 from lockgate.rehearsal.filling import Filling
 from lockgate.rehearsal.probing import Probe
 from lockgate.rehearsal.replay import FileLog, observe
 from lockgate.rehearsal.verdict import Check, failed, held, passed
 from lockgate.rehearsal.within import added_before, breaks_for_any_row, put_on
+
+if TYPE_CHECKING:
+    from lockgate.rehearsal.claims import Claims
 
 OF_ROWS = ("22", "23", "P0")
 """Classes of SQLSTATE that depend on the rows that are there: bad data, violated constraints, what a block raises."""
@@ -28,8 +33,15 @@ class Course:
     """Goes through the pending files on ``target``. What it learns stands in its fields."""
 
     def __init__(
-        self, bases: Bases, target: Target, wire: Wire, filling: Filling, probe: Probe, claims: Claims
+        self,
+        bases: Bases,
+        target: Target,
+        wire: Wire,
+        filling: Filling,
+        probe: Probe,
+        judge: "Callable[[], Claims]",
     ) -> None:
+        """``judge`` gives what the policy claims, at once where it was asked before."""
         self.bases = bases
         self.stage = bases.stage
         self.pending = [revision for revision, _ in bases.plan.pending]
@@ -43,10 +55,7 @@ class Course:
         self._wire = wire
         self._filling = filling
         self._probe = probe
-        self._facts: dict[str, list[StatementFacts]] = {}
-        for (revision, _), facts in claims.facts.items():
-            self._facts.setdefault(revision, []).append(facts)
-        self._claims = claims
+        self._judge = judge
         self._refused: dict[str, LockgateError] = {}
         """Revision → why the file did not apply on made-up rows."""
         self._mended: set[str] = set()
@@ -126,12 +135,13 @@ class Course:
             )
 
     def _observe(self, log: Log) -> None:
-        observe(self._target, self.stage, log, self._claims.facts, self.observed)
+        observe(self._target, self.stage, log, lambda: self._judge().facts, self.observed)
 
     def _ready(self, following: str) -> None:
         """What has to be there before the file ``following`` runs ("" after the last)."""
         item = self.stage.prepared.get(following)
-        if self._new_tables and (self._asked or self._needs_rows(following)):
+        there = self.files or self.bases.plan.applied  # in an empty database there is nothing to fill
+        if there and self._new_tables and (self._asked or self._needs_rows(following)):
             self._new_tables = False
             self._filling.fill()
         if item is not None and item.directives.after:
@@ -177,18 +187,24 @@ class Course:
                 )
             )
 
+    def _facts(self, revision: str) -> list[StatementFacts]:
+        """What the policy knows of the statements of a file."""
+        known, facts = self.stage.prepared.get(revision), self._judge().facts
+        numbers = range(1, len(known.statements) + 1) if known is not None else ()
+        return [facts[revision, number] for number in numbers if (revision, number) in facts]
+
     def _may_make_tables(self, revision: str) -> bool:
         """Whether tables without rows may have come with the file."""
         return any(
             facts.kind.startswith("CREATE TABLE") or facts.opaque or not facts.understood
-            for facts in self._facts.get(revision, ())
+            for facts in self._facts(revision)
         )
 
     def _needs_rows(self, revision: str) -> bool:
         """Whether the file works on relations that are there already, or on who knows what."""
         return any(
             facts.locks or facts.scans or facts.rewrites or facts.opaque or not facts.understood
-            for facts in self._facts.get(revision, ())
+            for facts in self._facts(revision)
         )
 
 

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,7 +17,6 @@ from lockgate.migrations.progress import AppliedFile, Event, Log
 from lockgate.policy.model.schema import Schema
 from lockgate.policy.subject import Options
 from lockgate.postgres.breaking import Breakable, fails_to_validate
-from lockgate.postgres.fingerprint import read_fingerprint
 from lockgate.postgres.observing import Observation
 from lockgate.postgres.scratch import Ground
 from lockgate.postgres.sqlstate import ServerError, reason_of
@@ -27,7 +27,6 @@ from lockgate.record.verdict import Verdict
 from lockgate.record.words import agree, counted
 from lockgate.rehearsal import checks as look
 from lockgate.rehearsal.bases import Bases
-from lockgate.rehearsal.claims import Claims, claims_of
 from lockgate.rehearsal.compatibility import BREAKS, HOLD, RECONNECT, Compatibility
 from lockgate.rehearsal.course import Course
 from lockgate.rehearsal.downs import prove_downs
@@ -43,6 +42,9 @@ from lockgate.rehearsal.report import Rehearsal, Server
 from lockgate.rehearsal.scaling import Scaling, measure
 from lockgate.rehearsal.trace import MigrationTrace, lock_seconds, tally, trace_of
 from lockgate.rehearsal.verdict import Check, failed, held, passed, verdict_of
+
+if TYPE_CHECKING:
+    from lockgate.rehearsal.claims import Claims
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ class Rehearsing:
         """Table → the checks that files bring and validate: what production's rows satisfy by then."""
         self.bases = Bases(ground, self.stage, wish.plan, self.tell)
         self._listener = listener
+        self._claims: Claims | None = None
         self._started = time.monotonic()
 
     def run(self) -> Rehearsal:
@@ -101,14 +104,15 @@ class Rehearsing:
         self.tell(
             "rehearsing", f"{counted(len(self.pending), 'file')} on top of {wish.plan.base or 'nothing'}"
         )
-        claims = self._judge()
+        if wish.plan.applied:
+            self._judge()  # what the first file works on has to be known before there are rows
         target = self.ground.at(self.bases.make())
         wire = Wire(target, "rehearsal")
         wire.patience = 600.0
         filling = Filling(wire, rows=wish.rows, seed=wish.seed)
         like = None if wish.scaling is None else likenesses_of(wish.scaling.snapshot)
         probe = Probe(target, wish.releases, seed=wish.seed, like=like)
-        course = Course(self.bases, target, wire, filling, probe, claims)
+        course = Course(self.bases, target, wire, filling, probe, self._judge)
         second = ""
         try:
             owners = look.read_owners(wire)
@@ -125,12 +129,14 @@ class Rehearsing:
             self._downs(course)
         compatibility = probe.answers(whole=whole)
         self.checks += [_check_of(name, found) for name, found in compatibility.items()]
+        claims = self._judge()
         traces = self._traces(course.observed, claims, course.files)
         self.promised = _promised(course.proven)
         impact = self._impact(claims) if whole and wish.scaling is not None else None
         self.notes += [*course.notes, *self.bases.notes, *unnamed(wish.releases)]
         self.notes += [f"{table} holds no rows: {why}" for table, why in sorted(filling.empty.items())]
         load = self._load() if whole and wish.clients else None
+        self.bases.keep()
         verdict, code, reason = verdict_of(self.checks)
         return Rehearsal(
             str(verdict), code, reason, wish.plan.hash, wish.plan.base, wish.plan.goal,
@@ -147,7 +153,12 @@ class Rehearsing:
 
     # -- policy -------------------------------------------------------------------------------------
 
-    def _judge(self) -> Claims:
+    def _judge(self) -> "Claims":
+        """What the policy says, asked once: on an empty history while the server makes the tables of lockgate."""
+        if self._claims is not None:
+            return self._claims
+        from lockgate.rehearsal.claims import Claims, claims_of
+
         known = {m.revision: m for m in self.stage.migrations}
         base = [known[revision] for revision, _ in self.wish.plan.applied]
         claims = claims_of(
@@ -166,6 +177,7 @@ class Rehearsing:
             self.checks.append(failed("policy", f"{told}{more}", "POLICY_FAILED"))
         else:
             self.checks.append(passed("policy", f"{counted(len(kept), 'finding')}, none of them an error"))
+        self._claims = claims
         return claims
 
     def _known_schema(self) -> Schema | None:
@@ -178,14 +190,13 @@ class Rehearsing:
     # -- proof --------------------------------------------------------------------------------------
 
     def _prove(self, target: Target, wire: Wire, owners: set[tuple[str, str, str]]) -> str:
-        again = look.second_apply(target, self.stage)
+        again, self.after = look.second_apply(wire, target, self.stage)
         self.checks += [
             again,
             look.status_clean(wire, self.stage),
             look.no_invalid_index(wire),
             look.owners(wire, owners, self.wish.roles),
         ]
-        self.after = read_fingerprint(wire)
         self.digest = self.after.digest
         return "noop" if again.answer is Verdict.PASS else "changed"
 
@@ -195,7 +206,7 @@ class Rehearsing:
             base = self.bases.make()
             self.checks.append(prove_downs(self.ground, base, self.stage, self.pending, course.before))
 
-    def _impact(self, claims: Claims) -> Impact | None:
+    def _impact(self, claims: "Claims") -> Impact | None:
         """What it costs at production size, and whether the estimates of the files hold."""
         assert self.wish.scaling is not None
         found, why, refused = measure(
@@ -287,7 +298,7 @@ class Rehearsing:
     def _traces(
         self,
         observed: dict[tuple[str, int], Observation],
-        claims: Claims,
+        claims: "Claims",
         files: dict[str, AppliedFile],
     ) -> tuple[MigrationTrace, ...]:
         traces = []

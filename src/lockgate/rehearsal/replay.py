@@ -14,8 +14,6 @@ from lockgate.migrations.limits import Deadline, Limits
 from lockgate.migrations.permit import Permit
 from lockgate.migrations.plan import Plan, resolve
 from lockgate.migrations.progress import AppliedFile, Event, Log
-from lockgate.moves.again import fill_in
-from lockgate.moves.declaration import Declaration
 from lockgate.postgres.alarm import Alarm, Cause
 from lockgate.postgres.breaking import validates
 from lockgate.postgres.guard import Guard, RunIdentity
@@ -26,8 +24,10 @@ from lockgate.postgres.sqlstate import ServerError, reason_of
 from lockgate.postgres.target import Target
 from lockgate.postgres.tree.lexing import parted
 from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.straight import apply_straight
 
 if TYPE_CHECKING:
+    from lockgate.moves.declaration import Declaration
     from lockgate.policy.finding import StatementFacts
 
 SCRATCH = "rehearsal"
@@ -42,7 +42,7 @@ class Stage(msgspec.Struct, frozen=True):
     limits: Limits
     alarm: Alarm
     identity: RunIdentity
-    moves: Mapping[str, Declaration] = {}
+    moves: "Mapping[str, Declaration]" = {}
     """Moves in place that files wait for, by name: right before such a file, what is there is filled in as the move would have."""
 
 
@@ -74,26 +74,36 @@ def validates_next(stage: Stage, pending: Sequence[str], revision: str) -> bool:
     return any(validates(s.text) for r in following for s in stage.prepared[r].statements)
 
 
-def replay(target: Target, stage: Stage, log: Log, *, until: str | None = None) -> History:
+def replay(
+    target: Target,
+    stage: Stage,
+    log: Log,
+    *,
+    until: str | None = None,
+    straight: bool = False,
+    then: Callable[[Wire], object] | None = None,
+) -> History:
     """Apply what is pending on ``target`` (up to revision ``until``) as ``up`` would; the history that was found before.
 
+    ``straight`` sends plain files many at a time, for a database that is thrown away where that raises ``Unusual``. ``then`` looks at what is there at last, in the session that did it: a new one would have to read the catalogs anew.
     Raises what ``migrations.apply`` raises.
     """
-    return _run(target, stage, log, Guard, until, None, {})[0]
+    return _run(target, stage, log, Guard, until, None, straight=straight, then=then)[0]
 
 
 def observe(
     target: Target,
     stage: Stage,
     log: Log,
-    facts: "dict[tuple[str, int], StatementFacts]",
+    claimed: "Callable[[], dict[tuple[str, int], StatementFacts]]",
     seen: dict[tuple[str, int], Observation],
 ) -> None:
     """The same, every statement observed into ``seen``: (revision, number from 1) → what it did.
 
-    ``facts`` are the policy's claims. What was observed until an error stands in ``seen`` too.
+    ``claimed`` gives the policy's claims; it is asked while the server makes the tables of lockgate. What was observed until
+    an error stands in ``seen`` too.
     """
-    _run(target, stage, log, ObservingGuard, None, seen, facts)
+    _run(target, stage, log, ObservingGuard, None, seen, claimed)
 
 
 def _run(
@@ -103,21 +113,28 @@ def _run(
     kind: type[Guard],
     until: str | None,
     seen: dict[tuple[str, int], Observation] | None,
-    facts: "dict[tuple[str, int], StatementFacts]",
+    claimed: "Callable[[], dict[tuple[str, int], StatementFacts]] | None" = None,
+    straight: bool = False,
+    then: Callable[[Wire], object] | None = None,
 ) -> tuple[History, Plan]:
     limits = stage.limits
     wanted = tuple(m for m in stage.migrations if until is None or m.revision <= until)
+
+    def know() -> None:
+        if claimed is not None:
+            claimed()
+
     with kind(
         target, stage.identity, limits.session(), alarm=stage.alarm, clock=limits.clock, rng=limits.rng
     ) as guard:
-        guard.acquire(10.0)
+        guard.acquire(10.0, meanwhile=know)
         history = read_history(guard.work)
         plan = resolve(wanted, history)
         if plan.obstacles:
             raise Refused(plan.obstacles[0].message, plan.obstacles[0].code)
         refuse_lacks(guard, [stage.prepared[revision] for revision, _ in plan.pending])
-        if seen is not None and isinstance(guard.work, ObservingWire):
-            _interest(guard.work, stage, plan, facts)
+        if seen is not None and claimed is not None and isinstance(guard.work, ObservingWire):
+            _interest(guard.work, stage, plan, claimed())
             guard.work.seen = seen
         for wire in (guard.guard, guard.work):
             wire.one("SET idle_session_timeout = 0")  # between two files the rehearsal takes its time
@@ -125,17 +142,31 @@ def _run(
             limits.clock() + limits.run_timeout.seconds,
             Cause("RUN_TIMEOUT", f"the rehearsal took longer than {limits.run_timeout}"),
         )
-        permit = msgspec.structs.replace(
-            permit_for(plan, stage.identity), provided=_awaited(target, stage, plan)
-        )
-        apply(guard, plan, permit, stage.prepared, limits, run, log)
+        if not straight or not _straight(guard, stage, plan, run):
+            # What went straight through is applied, and the history knows it.
+            rest = resolve(wanted, read_history(guard.work)) if straight else plan
+            permit = msgspec.structs.replace(
+                permit_for(rest, stage.identity), provided=_awaited(target, stage, rest)
+            )
+            apply(guard, rest, permit, stage.prepared, limits, run, log)
+        if then is not None:
+            then(guard.work)
     return history, plan
+
+
+def _straight(guard: Guard, stage: Stage, plan: Plan, run: Deadline) -> bool:
+    """Whether all that is pending went straight through."""
+    files = [stage.prepared[revision] for revision, _ in plan.pending]
+    done = apply_straight(guard, files, stage.limits, run)
+    if not done:
+        guard.work.one("DEALLOCATE ALL")  # the engine prepares its own
+    return done
 
 
 class _Replayed(NamedTuple):
     """A move that production had, for the rows that the files before ``revision`` wrote here."""
 
-    declared: Declaration
+    declared: "Declaration"
     target: Target
     revision: str
 
@@ -146,6 +177,8 @@ class _Replayed(NamedTuple):
 
     def take_turn(self, wire: Wire) -> Turn:
         """Fill in what is there, as the move did before the file. A table that is not there has no rows."""
+        from lockgate.moves.again import fill_in
+
         try:
             fill_in(self.declared, self.target, compared=False)
         except ConfigError as error:

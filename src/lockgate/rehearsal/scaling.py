@@ -155,7 +155,7 @@ def _scale(
             filling.backfill()
         elif pending:
             refused.update(_of_nulls(wire, stage, pending[0], like, first=True))
-        observe(target, stage, FileLog(after), facts, observed)
+        observe(target, stage, FileLog(after), lambda: facts, observed)
     finally:
         wire.close()
     rows = dict(filling.rows)

@@ -159,17 +159,15 @@ def _set_claims(what: str, claimed: list[str], measured: set[str]) -> list[Claim
 
 def _rewrites(seen: Observation, earlier: Mapping[int, Held]) -> set[str]:
     """Relations that were there and have another file now; an index that is made again keeps its name, not its oid."""
-    now = {held.oid: held for held in seen.held}
     fresh = {
         (held.schema, held.name): held.storage
         for held in seen.held
         if held.oid not in seen.before and held.oid not in earlier
     }
     found = set()
-    for oid in {*seen.before, *earlier}:
-        then = earlier.get(oid) or seen.before[oid]
-        here = now.get(oid)
-        if here is None or not then.storage or not _plain(then.schema):
+    for here in seen.held:
+        then = earlier.get(here.oid) or seen.before.get(here.oid)
+        if then is None or not then.storage or not _plain(then.schema):
             continue
         storage = here.storage if here.name else fresh.get((then.schema, then.name), 0)
         if storage and storage != then.storage:
