@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import psycopg
+from server import processor_seconds
 
 from lockgate.config import Migrations, Roles, Settings
 from lockgate.migrations.contract import prepare
@@ -166,6 +168,7 @@ def history(folder: Path) -> None:
         sums[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
     write_ledger(directory, sums)
     cold, warm, direct = [], [], []
+    client, servers = [], []
     for _ in range(3):
         server = Embedded.find(folder / ".lockgate" / "rehearsal")
         if server is not None:
@@ -174,7 +177,11 @@ def history(folder: Path) -> None:
                     "select datname from pg_database where datname like 'lockgate_template%'"
                 ).fetchall():
                     connection.execute(f'drop database "{name}"')
+        own, its = children_seconds(), processor_seconds(server.pid) if server else 0.0
         cold.append(call(folder))
+        if server is not None:
+            client.append(children_seconds() - own)
+            servers.append(processor_seconds(server.pid) - its)
         call(folder, "--from", str(FIRST + FILES - 2))
         warm.append(call(folder, "--from", str(FIRST + FILES - 2)))
         server = Embedded.find(folder / ".lockgate" / "rehearsal")
@@ -184,7 +191,15 @@ def history(folder: Path) -> None:
     print(
         f"driver {statistics.median(direct):.2f} s; rehearsal cold {statistics.median(cold):.2f} s (limit {limit:.2f} s), warm template {statistics.median(warm):.2f} s (limit 1.5 s)"
     )
+    print(
+        f"processor time of a cold call: lockgate {min(client):.2f} s, server {min(servers):.2f} s (the less of two)"
+    )
     print(f"first call, initdb and start of the server included: {cold[0]:.2f} s")
+
+
+def children_seconds() -> float:
+    """Processor time of the processes that this one has waited for."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def call(folder: Path, *arguments: str) -> float:

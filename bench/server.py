@@ -83,16 +83,7 @@ class Server:
 
     def processor_seconds(self) -> float:
         """The processor time of the server and all its sessions so far, ended ones too (Linux)."""
-
-        def fields(pid: int | str) -> list[int]:
-            text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-            return [int(f) for f in text.split()[11:15]]
-
-        ticks = sum(fields(self._process.pid))  # of its own, and of children that it has waited for
-        for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                ticks += sum(fields(child)[:2])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self._process.pid)
 
     def fresh(self, name: str) -> str:
         """An empty database of that name, and its URL."""
@@ -107,3 +98,17 @@ class Server:
         self._process.wait(60)
         self._log.close()
         shutil.rmtree(self._home, ignore_errors=True)
+
+
+def processor_seconds(postmaster: int) -> float:
+    """The processor time of the server whose first process that is, and of all its sessions so far, ended ones too (Linux)."""
+
+    def fields(pid: int | str) -> list[int]:
+        text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        return [int(f) for f in text.split()[11:15]]
+
+    ticks = sum(fields(postmaster))  # of its own, and of children that it has waited for
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            ticks += sum(fields(child)[:2])
+    return ticks / os.sysconf("SC_CLK_TCK")

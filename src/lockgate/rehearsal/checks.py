@@ -13,14 +13,16 @@ from lockgate.rehearsal.replay import Stage, replay
 from lockgate.rehearsal.verdict import Check, failed, passed
 
 _MOST = 20
+_HEAD = "SELECT head FROM lockgate.fence"
 
 
 def second_apply(wire: Wire, target: Target, stage: Stage) -> tuple[Check, Fingerprint]:
     """Apply again, through the same engine: nothing may run, and neither history nor schema may move. With it, the schema as it stands then."""
-    head, schema = read_history(wire).head, read_fingerprint(wire)
+    # The head stands for the whole chain; that the chain holds is looked at with the status.
+    head, schema = wire.value(_HEAD), read_fingerprint(wire)
     log = Log()
     replay(target, stage, log)
-    again, now = read_history(wire).head, read_fingerprint(wire)
+    again, now = wire.value(_HEAD), read_fingerprint(wire)
     if log.applied:
         told = f"it ran {', '.join(f.revision for f in log.applied)} again"
     elif head != again or schema.digest != now.digest:
