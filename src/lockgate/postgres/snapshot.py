@@ -100,6 +100,7 @@ class IndexRow(Struct, frozen=True):
     constraint: str
     tablespace: str
     parent: Named | None
+    clustered: bool = False
 
 
 class TypeRow(Struct, frozen=True):

@@ -287,7 +287,7 @@ def _indexes(schema: Schema, catalogue: Catalogue) -> None:
         if index is None:
             continue
         index.valid, index.primary, index.constraint = row.valid, row.primary, row.constraint
-        index.parent, index.tablespace = _key(row.parent), row.tablespace
+        index.parent, index.tablespace, index.clustered = _key(row.parent), row.tablespace, row.clustered
         index.functions = _plain(index.functions)
         schema.indexes[index.key] = index
         schema.relations[index.table].indexes.append(index.key)

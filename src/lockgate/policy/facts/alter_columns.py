@@ -2,6 +2,7 @@
 
 from lockgate.policy.facts.alter_constraints import check_foreign_key
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.lookups import worked_out
 from lockgate.policy.facts.routines import call
 from lockgate.policy.facts.tables import reference
 from lockgate.policy.model.drops import Closure
@@ -107,10 +108,11 @@ def add_column(draft: Draft, key: str, state: Relation | None, action: w.AddColu
         for name in family:
             draft.scan(name)
     default = _default(draft, column)
-    if default is not None and not column.generated:
+    if default is not None and not column.generated and not is_volatile(default, draft.schema):
         for function in default.functions:
-            # What is not volatile is worked out once, whatever the rows.
-            call(draft, function, sure=not is_volatile(default, draft.schema))
+            call(draft, function, sure=True)  # once, whatever the rows
+    elif column.generated != "v":
+        worked_out(draft, family, column.default if column.generated else default)
     for constraint in column.constraints:
         if constraint.references is not None:
             referenced = draft.known(constraint.references)[0]
@@ -120,6 +122,8 @@ def add_column(draft: Draft, key: str, state: Relation | None, action: w.AddColu
         elif constraint.kind in ("unique", "primary", "exclude"):
             for name in family:
                 draft.scan(name)
+        elif constraint.kind == "check" and constraint.enforced:
+            worked_out(draft, family, constraint.expression)
 
 
 def fills_rows(draft: Draft, column: w.Column) -> bool:
@@ -188,6 +192,7 @@ def _alter_type_of(draft: Draft, relation: Relation, column: Column, action: w.A
     if written:
         draft.storage(name)
         draft.scan(name)
+        worked_out(draft, [name], action.using)
     if column.identity and column.sequence:
         # The sequence behind an identity column takes the new type too.
         draft.lock(column.sequence, LockMode.ShareRowExclusiveLock)

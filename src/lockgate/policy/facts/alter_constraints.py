@@ -2,6 +2,8 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.indexes import build_below
+from lockgate.policy.facts.lookups import has_rows, worked_out
+from lockgate.policy.facts.routines import call
 from lockgate.policy.facts.tables import reference
 from lockgate.policy.model.drops import Closure
 from lockgate.policy.model.schema import Index, Relation, key_of, schema_of
@@ -45,8 +47,10 @@ def add_constraint(
             _prove(draft, key, state, constraint.columns, only)
     elif constraint.kind == "check":
         if not constraint.not_valid and constraint.enforced:
-            for name in _family(draft, key, only or constraint.no_inherit):
+            family = _family(draft, key, only or constraint.no_inherit)
+            for name in family:
                 draft.scan(name)
+            worked_out(draft, family, constraint.expression)
     elif constraint.kind == "not_null" and not constraint.not_valid:
         _prove(draft, key, state, constraint.columns, only or constraint.no_inherit)
 
@@ -123,8 +127,11 @@ def validate(
         draft.lock(referenced, LockMode.RowShareLock)
         check_foreign_key(draft, key, referenced)
         return
-    for name in _family(draft, key, only):
+    family = _family(draft, key, only)
+    for name in family:
         draft.scan(name)
+    for function in constraint.functions:
+        call(draft, function, sure=any(has_rows(draft.schema, each) for each in family))
 
 
 def alter_constraint(

@@ -63,8 +63,7 @@ def detach(draft: Draft, key: str, state: Relation | None, action: w.DetachParti
     # The concurrent form takes the partition with the strongest lock only at its very end.
     draft.lock(child, _AX)
     draft.see(f"{child} no longer answers for {key}")
-    if action.how == "plain":
-        draft.lock_all(schema.descendants(child), _AX)
+    draft.lock_all(schema.descendants(child), _AX)
     if state is None or child_state is None:
         return
     if state.default_partition and state.default_partition != child:

@@ -23,6 +23,8 @@ def drop(draft: Draft, word: w.Drop) -> None:
         draft.facts.transactional = False
         for name in names:
             key = schema.resolve(name)
+            if word.if_exists and key in draft.facts.unknown:
+                continue
             draft.lock(key, LockMode.AccessExclusiveLock)
             index = schema.indexes.get(key)
             if index is not None:

@@ -59,11 +59,11 @@ def reindex(draft: Draft, word: w.Reindex) -> None:
     if word.kind == "table":
         if state is not None and state.kind == "p":
             draft.facts.transactional = False
-            draft.lock(key, LockMode.ShareLock)
+            draft.lock(key, LockMode.ShareUpdateExclusiveLock if word.concurrently else LockMode.ShareLock)
             for child in schema.descendants(key):
-                if _partitioned(schema, child):
-                    draft.lock(child, LockMode.ShareLock)
-                else:
+                # All are held for a moment, to see which there are; each is then built again by itself.
+                draft.lock(child, LockMode.ShareLock)
+                if not _partitioned(schema, child):
                     _reindex_table(draft, child, concurrently=word.concurrently)
             return
         _reindex_table(draft, key, concurrently=word.concurrently)
@@ -76,11 +76,12 @@ def reindex(draft: Draft, word: w.Reindex) -> None:
     names = [key]
     if _partitioned(schema, index.table):
         draft.facts.transactional = False
-        draft.lock(key, LockMode.ShareLock)
-        draft.lock(index.table, LockMode.ShareLock)
-        names = [
-            at for at in schema.index_descendants(key) if not _partitioned(schema, schema.indexes[at].table)
-        ]
+        mild = LockMode.ShareUpdateExclusiveLock
+        draft.lock(key, mild if word.concurrently else LockMode.AccessExclusiveLock)
+        draft.lock(index.table, mild if word.concurrently else LockMode.ShareLock)
+        below = schema.index_descendants(key)
+        draft.lock_all(below, LockMode.ShareLock)
+        names = [at for at in below if not _partitioned(schema, schema.indexes[at].table)]
     for name in names:
         _reindex_one(draft, name, schema.indexes[name].table, concurrently=word.concurrently)
 

@@ -5,11 +5,11 @@ certain are claimed. Of an UPDATE, DELETE or MERGE the rows decide: where the fi
 claimed as if WHERE chose one that needs it; where none did, it is said as something that may be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import plan
-from lockgate.policy.facts.routines import fire
+from lockgate.policy.facts.routines import call, fire, may_refuse
 from lockgate.policy.model.defaults import default_of, row_of
 from lockgate.policy.model.schema import Column, Constraint, Relation, Schema
 from lockgate.postgres.tree import words as w
@@ -32,10 +32,22 @@ def has_rows(schema: Schema, key: str) -> bool:
     return any(state.filled or (state.rows > 0 and not counted) for state in above)
 
 
+def worked_out(draft: Draft, keys: Iterable[str], expression: w.Expression | None) -> None:
+    """What an expression calls that is worked out for each row of the tables ``keys``."""
+    if expression is not None and expression.functions:
+        there = any(has_rows(draft.schema, key) for key in keys)
+        for name in expression.functions:
+            call(draft, name, sure=there and name in expression.calls)
+
+
 def constants(draft: Draft, state: Relation, names: list[str], word: w.Insert) -> None:
     """The look-ups of rows of VALUES."""
+    stays = not may_refuse(draft.schema, state.triggers.values(), "insert")
     for constraint, other in _keys(draft, state):
         rows = list(_given(draft.schema, state, constraint, names, word))
+        if rows and not stays:
+            _may(draft, constraint, other)
+            continue
         for values in rows[: _CUSTOM_PLANS + 1]:
             _look(draft, constraint, other, values if len(rows) <= _CUSTOM_PLANS else {})
 
@@ -58,7 +70,7 @@ def queried(draft: Draft, state: Relation, word: w.Insert, sources: list[str] | 
     for column in state.columns.values():
         sequence = default_of(draft.schema, column).sequence
         if sequence and (column.name not in names or (column.identity and word.own_identity)):
-            _ask(draft, sequence, claimed=come)
+            ask(draft, sequence, claimed=come)
     for constraint, other in _keys(draft, state):
         left_out = [state.columns[name] for name in constraint.columns if name not in names]
         if any(not default_of(draft.schema, column).there for column in left_out):
@@ -76,7 +88,7 @@ def merged(draft: Draft, state: Relation, puts: tuple[w.Put, ...], sources: list
     for column in state.columns.values():
         sequence = default_of(draft.schema, column).sequence
         if sequence and not all(_gives(state, column.name, put) for put in puts):
-            _ask(draft, sequence, claimed=come)
+            ask(draft, sequence, claimed=come)
     for constraint, other in _keys(draft, state):
         if all("null" in [row.get(name, "?") for name in constraint.columns] for row in rows):
             continue  # NULL refers to nothing
@@ -95,7 +107,8 @@ def _gives(state: Relation, column: str, put: w.Put) -> bool:
     return dict(zip(names or tuple(state.columns), row, strict=False)).get(column, DEFAULT) != DEFAULT
 
 
-def _ask(draft: Draft, sequence: str, *, claimed: bool) -> None:
+def ask(draft: Draft, sequence: str, *, claimed: bool) -> None:
+    """A sequence that rows take their number from."""
     if claimed:
         draft.lock(sequence, LockMode.RowExclusiveLock)
     elif draft.locks.get(sequence, 0) < LockMode.RowExclusiveLock:
@@ -129,9 +142,10 @@ def changed(
     """The look-ups and actions of an UPDATE, DELETE or MERGE; ``sure``: no WHERE chooses the rows; ``moves``: some may go to
     another partition."""
     claimed = has_rows(draft.schema, state.key)
+    claimed = claimed and not any(may_refuse(draft.schema, state.triggers.values(), each) for each in events)
     for column in state.columns.values():
         if sets.get(column.name) == DEFAULT and (sequence := default_of(draft.schema, column).sequence):
-            _ask(draft, sequence, claimed=claimed)
+            ask(draft, sequence, claimed=claimed)
     if "update" in events:
         for constraint, other in _keys(draft, state):
             values = {name: sets[name] for name in constraint.columns if sets.get(name, SAME) != SAME}

@@ -2,6 +2,7 @@
 
 from lockgate.policy.facts.fact import Draft
 from lockgate.policy.facts.queries import expand
+from lockgate.policy.model.schema import key_of, schema_of
 from lockgate.policy.model.tablespaces import moved
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.words import LockMode
@@ -11,14 +12,24 @@ def cluster(draft: Draft, word: w.Cluster) -> None:
     """CLUSTER writes the table in the order of an index."""
     if word.name is None:
         draft.facts.transactional = False
+        for key in [index.table for index in draft.schema.indexes.values() if index.clustered]:
+            _clustered(draft, key)
         return
     key, state = draft.known(word.name)
     if state is not None and state.kind == "p":
         draft.facts.transactional = False
-        draft.lock_all([key, *draft.schema.descendants(key)], LockMode.AccessExclusiveLock)
+        draft.lock(key, LockMode.AccessExclusiveLock)
+        if word.index:
+            draft.lock(key_of(schema_of(key), word.index), LockMode.AccessShareLock)
+        # Only tables that hold rows are opened; what is split again is passed over.
         for child in draft.schema.descendants(key):
-            draft.storage(child)
+            if draft.schema.relations[child].kind == "r":
+                _clustered(draft, child)
         return
+    _clustered(draft, key)
+
+
+def _clustered(draft: Draft, key: str) -> None:
     draft.lock(key, LockMode.AccessExclusiveLock)
     draft.storage(key)
     draft.scan(key)
@@ -33,7 +44,9 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
     for name, only in zip(word.names, word.only or [False] * len(word.names), strict=True):
         key, state = draft.known(name)
         keys[key] = only
-        if state is not None and state.kind == "p" and not only:
+        # Since 18 children by inheritance come along as well.
+        split = state is not None and (state.kind == "p" or (draft.server.version >= 18 and word.vacuum))
+        if split and not only:
             keys.update(dict.fromkeys(schema.descendants(key), False))
     if not word.names:
         keys = {key: False for key, state in schema.relations.items() if state.kind in "rmp"}
@@ -43,15 +56,15 @@ def vacuum(draft: Draft, word: w.Vacuum) -> None:
             continue  # skipped with a warning
         split = state is not None and state.kind == "p"
         if word.full:
+            draft.lock(key, LockMode.AccessExclusiveLock)
             if not split:
-                draft.lock(key, LockMode.AccessExclusiveLock)
                 draft.storage(key)
                 draft.scan(key)
             continue
         draft.lock(key, LockMode.ShareUpdateExclusiveLock)
         if not split:
             draft.indexes(key, LockMode.RowExclusiveLock if word.vacuum else LockMode.AccessShareLock)
-        if state is not None and state.children and not word.vacuum:
+        if state is not None and state.children and (word.analyze or not word.vacuum):
             _analyzed_below(draft, key, only=only)
 
 
@@ -60,8 +73,10 @@ def _analyzed_below(draft: Draft, key: str, *, only: bool) -> None:
     each = draft.server.version >= 18 and not only
     mode = LockMode.ShareUpdateExclusiveLock if each else LockMode.AccessShareLock
     for child in draft.schema.descendants(key):
-        draft.lock(child, mode)
         below = draft.schema.relations.get(child)
+        if not each and below is not None and below.kind == "p":
+            continue  # it has no rows of its own, and is let go at once
+        draft.lock(child, mode)
         if each and below is not None and below.kind != "p":
             draft.indexes(child, LockMode.AccessShareLock)
 

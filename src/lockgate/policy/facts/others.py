@@ -1,6 +1,7 @@
 """Triggers, rules, policies, sequences, types, domains, comments, grants and the rest."""
 
 from lockgate.policy.facts.fact import Draft
+from lockgate.policy.facts.lookups import worked_out
 from lockgate.policy.facts.queries import parsed
 from lockgate.policy.model.schema import schema_of
 from lockgate.postgres.tree import words as w
@@ -65,13 +66,16 @@ def alter_domain(draft: Draft, word: w.AlterDomain) -> None:
     checks = word.what in ("set_not_null", "validate") or (
         word.what == "add" and word.constraint is not None and not word.constraint.not_valid
     )
-    if not checks:
+    domain = draft.schema.types.get(draft.schema.type_key(word.name.schema, word.name.name))
+    if not checks or (word.what == "set_not_null" and domain is not None and domain.not_null):
         return
     for table, _ in draft.schema.columns_of_type(draft.schema.type_key(word.name.schema, word.name.name)):
         if draft.schema.relations[table].kind not in "rm":
             continue
         draft.lock(table, LockMode.ShareLock)
         draft.scan(table)
+        if word.constraint is not None:
+            worked_out(draft, [table], word.constraint.expression)
 
 
 def create_schema(draft: Draft, word: w.CreateSchema) -> None:

@@ -6,7 +6,7 @@ from lockgate.policy.model.pruning import kept, only_the_server_knows
 from lockgate.policy.model.schema import Read, Relation, Schema
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.pushing import agreed, lasting, pushed, translated
-from lockgate.postgres.tree.words import LockMode
+from lockgate.postgres.tree.words import Either, LockMode
 
 
 def parsed(draft: Draft, accesses: tuple[w.Access, ...]) -> None:
@@ -21,7 +21,9 @@ def planned(draft: Draft, accesses: tuple[w.Access, ...]) -> None:
     """Locks of planning: views are opened to their tables, and children and indexes come along."""
     for access in accesses:
         key, _ = draft.known(access.name)
-        if not access.insert and not key.startswith(("pg_catalog.", "information_schema.")):
+        if access.idle:
+            opened(draft, (access,))
+        elif not access.insert and not key.startswith(("pg_catalog.", "information_schema.")):
             plan(draft, key, access.mode, set(), access)
 
 
@@ -46,6 +48,8 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
         for read in read_by(state):
             outer = access.conditions if access else ()
             asked = agreed((*lasting(read.conditions), *pushed(translated(outer, read.outputs))))
+            if of_nothing(state, outer, read):
+                asked = (Either(()),)
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
             if read.key in draft.schema.relations and draft.schema.relations[read.key].kind == "v":
                 seen.discard(read.key)  # asked otherwise than before, maybe
@@ -65,6 +69,11 @@ def plan(draft: Draft, key: str, mode: LockMode, seen: set[str], access: w.Acces
     for child in below:
         draft.lock(child, mode)
         draft.indexes(child, mode)
+
+
+def of_nothing(state: Relation, outer: tuple[w.Condition, ...], read: Read) -> bool:
+    """Whether what is asked of a view is never true, and so no partition of the one table that it reads is looked at."""
+    return Either(()) in outer and len(state.view_reads) == 1 and bool(read.outputs)
 
 
 def read_by(state: Relation) -> list[Read]:

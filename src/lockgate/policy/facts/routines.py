@@ -6,6 +6,7 @@ together, and every body that no file has, is told as hidden.
 
 import copy
 from collections.abc import Iterable
+from itertools import pairwise
 
 from lockgate.policy.facts.fact import Change, Draft, Facts
 from lockgate.policy.model.built_in import built_in_functions, extension_functions
@@ -16,7 +17,7 @@ from lockgate.policy.model.settings import settings
 from lockgate.policy.model.watched import TABLES
 from lockgate.postgres.tree import words as w
 from lockgate.postgres.tree.bodies import Step, steps_of
-from lockgate.postgres.tree.lexing import dotted, parted
+from lockgate.postgres.tree.lexing import dotted, parted, words
 from lockgate.postgres.tree.words import LockMode
 
 _DEEPEST = 12
@@ -133,20 +134,37 @@ def fire(
     rows: bool,
     columns: tuple[str, ...] = (),
     certain: bool = True,
+    conflict: tuple[str, ...] = (),
 ) -> None:
-    """Those of the triggers that are for ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets."""
-    for trigger in triggers:
+    """Those of the triggers that are for ``event``; ``rows``: there is a row for certain. Of UPDATE, ``columns`` it sets.
+
+    ``conflict``: there is one for ON CONFLICT, of which one of these events comes, and what is BEFORE INSERT in any case.
+    """
+    refused = False
+    for trigger in sorted(triggers, key=lambda at: (not at.before, at.name)):
         if not trigger.events:  # a snapshot of before
             draft.hide(f"nobody says what fires {trigger.name}", slight=True)
         if event not in trigger.events or not trigger.enabled:
             continue
         if event == "update" and trigger.columns and columns and not set(columns) & set(trigger.columns):
             continue
-        sure = certain and not trigger.hesitates and (rows or not trigger.row)
+        row = rows or bool(conflict and (trigger.before or set(conflict) <= set(trigger.events)))
+        sure = certain and not trigger.hesitates and ((row and not refused) or not trigger.row)
+        refused = refused or may_refuse(draft.schema, [trigger], event)
         if trigger.routine in draft.schema.functions:
             run_routine(draft, trigger.routine, sure=sure, event=event, unseen=trigger.transitions)
         elif trigger.function not in built_in_functions():
             draft.hide(f"no file has the body of {trigger.function}()")
+
+
+def may_refuse(schema: Schema, triggers: Iterable[Trigger], event: str) -> bool:
+    """Whether a row may come to nothing, since BEFORE a trigger's function may return NULL in its place."""
+    for trigger in triggers:
+        if trigger.before and trigger.row and trigger.enabled and event in trigger.events:
+            for routine in schema.routines.get(trigger.routine, ()):
+                if "null" in routine.body.lower() and ("return", "null") in pairwise(words(routine.body)):
+                    return True
+    return False
 
 
 # -- bodies ----------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from msgspec import structs
 
 from lockgate.policy.facts import lookups, targets
 from lockgate.policy.facts.fact import Draft
-from lockgate.policy.facts.queries import opened, parsed, plan, planned, read_by
-from lockgate.policy.facts.routines import become, call, fire, run_calls
+from lockgate.policy.facts.firing import fire_all, fired, rules_for, taken_over
+from lockgate.policy.facts.queries import of_nothing, opened, parsed, plan, planned, read_by
+from lockgate.policy.facts.routines import call, run_calls
 from lockgate.policy.model.defaults import default_of
 from lockgate.policy.model.schema import Relation
 from lockgate.postgres.tree import words as w
@@ -33,7 +34,7 @@ def dml(draft: Draft, word: w.Dml) -> None:
             sources = None if word.kind == "copy from" else _sources(draft, word.query, target)
             runs = _insert(draft, target, word.insert, sources=sources, sets=dict(word.sets), looks=word.runs)
             if word.runs:
-                _fired(draft, target, word)
+                fired(draft, target, word)
         else:
             own = [access for access in accesses if _is_target(draft, access, target)]
             accesses = tuple([access for access in accesses if access not in own])
@@ -47,7 +48,7 @@ def dml(draft: Draft, word: w.Dml) -> None:
             if not word.where and runs:
                 draft.scan(target)
             if word.runs:
-                _fired(draft, target, word)
+                fired(draft, target, word)
     if word.kind == "prepare":
         opened(draft, accesses)
     else:
@@ -62,9 +63,9 @@ def come_in(draft: Draft, query: w.Query, *, runs: bool) -> None:
         key = draft.known(insert.target)[0]
         _insert(draft, key, insert, sources=_sources(draft, query, key), looks=runs)
         if runs:
-            _fire(draft, key, "insert", rows=insert.values and not insert.conflicts)
+            fire_all(draft, key, "insert", rows=insert.values and not insert.conflicts)
     for write in query.writes if runs else ():
-        _fire(draft, draft.schema.resolve(write.target), write.event, columns=tuple(dict(write.sets)))
+        fire_all(draft, draft.schema.resolve(write.target), write.event, columns=tuple(dict(write.sets)))
 
 
 def go_on(draft: Draft, query: w.Query) -> None:
@@ -85,7 +86,7 @@ def _set_off(
 ) -> None:
     """Rows that move, and what foreign keys look up and do, through a view too."""
     state = draft.schema.relations.get(key)
-    if state is None or _rules(state, write.event) or _taken_over(state, write.event):
+    if state is None or rules_for(state, write.event) or taken_over(state, write.event):
         return
     if state.kind == "v":
         for read in read_by(state):
@@ -106,7 +107,7 @@ def _merged(draft: Draft, state: Relation, puts: tuple[w.Put, ...], sources: lis
     if state.kind != "v":
         targets.rows_of_a_query(draft, state, None)
         lookups.merged(draft, state, puts, sources)
-    elif not _taken_over(state, "insert"):
+    elif not taken_over(state, "insert"):
         for read in read_by(state):
             base = draft.schema.relations.get(read.key)
             if base is not None:
@@ -116,83 +117,6 @@ def _merged(draft: Draft, state: Relation, puts: tuple[w.Put, ...], sources: lis
                     for names, row in puts
                 ]
                 _merged(draft, base, tuple(inner), sources)
-
-
-def _fired(draft: Draft, target: str, word: w.Dml) -> None:
-    """The triggers of the target, unless rules or INSTEAD OF have taken the statement over."""
-    if word.insert is not None:
-        _fire(draft, target, "insert", rows=word.insert.values and not word.on_conflict)
-    # Without WHERE each row that there is has its turn.
-    each = word.kind in ("update", "delete") and not word.where and len(word.query.accesses) == 1
-    each = each and lookups.has_rows(draft.schema, target)
-    for event in word.events or ((word.kind,) if word.insert is None else ()):
-        _fire(draft, target, event, rows=each, columns=tuple(dict(word.sets)) if event == "update" else ())
-
-
-def _fire(
-    draft: Draft,
-    key: str,
-    event: str,
-    *,
-    rows: bool = False,
-    columns: tuple[str, ...] = (),
-    certain: bool = True,
-    above: tuple[str, ...] = (),
-) -> None:
-    """The triggers of a relation, of the table behind a view, of partitions, and of what rules write."""
-    state = draft.schema.relations.get(key)
-    if state is None or key in above:
-        return
-    above = (*above, key)
-    if any(guard.rule for guard in state.guards.values()):
-        certain = False
-        for rule in _rules(state, event):
-            _by_rule(draft, rule, above)
-    if event in ("insert", "update", "merge"):
-        _checked(draft, state)
-    fire(draft, state.triggers.values(), event, rows=rows, columns=columns, certain=certain)
-    if state.kind == "v" and not _taken_over(state, event):
-        alone = len(state.sources) == 1
-        for source, _ in state.sources:
-            _fire(draft, source, event, rows=rows, certain=certain and alone, above=above)
-    elif event != "insert" or state.kind == "p":
-        _below(draft, state, event, columns)
-
-
-def _below(draft: Draft, state: Relation, event: str, columns: tuple[str, ...]) -> None:
-    """Row triggers that only partitions or children have; which of them get a row, the rows say."""
-    events = [event]
-    if (
-        event == "update"
-        and state.kind == "p"
-        and (not columns or set(columns) & set(state.partition_columns))
-    ):
-        events += ["delete", "insert"]  # a row moves to another partition
-        for moved in events[1:]:
-            rowwise = [trigger for trigger in state.triggers.values() if trigger.row]
-            fire(draft, rowwise, moved, rows=False, certain=False)
-    known = {(trigger.name, trigger.routine) for trigger in state.triggers.values()}
-    for key in draft.schema.descendants(state.key):
-        below = draft.schema.relations.get(key)
-        own = [] if below is None else [at for at in below.triggers.values() if at.row]
-        for each in events:
-            fire(
-                draft,
-                [at for at in own if (at.name, at.routine) not in known],
-                each,
-                rows=False,
-                columns=columns,
-                certain=False,
-            )
-
-
-def _by_rule(draft: Draft, rule: w.CreateRule, above: tuple[str, ...]) -> None:
-    for insert in rule.inserts:
-        _fire(draft, draft.schema.resolve(insert.target), "insert", certain=False, above=above)
-    for access in rule.accesses:
-        if access.mode == LockMode.RowExclusiveLock and not access.insert:
-            for event in ("update", "delete"):
-                _fire(draft, draft.schema.resolve(access.name), event, certain=False, above=above)
 
 
 def _is_target(draft: Draft, access: w.Access, target: str) -> bool:
@@ -254,7 +178,7 @@ def _insert(
     if not runs:
         return acts
     if state.kind == "v":
-        if not _taken_over(state, "insert"):
+        if not taken_over(state, "insert"):
             for source, _ in state.sources:
                 inner = _through(draft, state, source, word)
                 _insert(draft, source, inner, certain=certain, sources=sources, sets=sets, looks=looks)
@@ -302,12 +226,12 @@ def _rows(draft: Draft, target: str, state: Relation, word: w.Insert, sets: Mapp
         lookups.conflicting(draft, state, names, word, sets)
     else:
         lookups.constants(draft, state, names, word)
-    if any(guard.rule is not None and guard.rule.event == "insert" for guard in state.guards.values()):
-        return  # a rule with WHERE decides which rows are left
+    # Of INSTEAD with WHERE the rule decides which rows are left.
+    left = not any(rule.instead for rule in rules_for(state, "insert"))
     for column in state.columns.values():
         asked = column.name not in given or (column.identity and word.own_identity)
         if asked and (sequence := default_of(draft.schema, column).sequence):
-            draft.lock(sequence, LockMode.RowExclusiveLock)
+            lookups.ask(draft, sequence, claimed=left)
 
 
 def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
@@ -322,17 +246,6 @@ def _computed(draft: Draft, state: Relation, given: set[str]) -> None:
     for constraint in state.constraints.values():
         for name in constraint.functions if constraint.enforced else ():
             call(draft, name, sure=True)
-
-
-def _checked(draft: Draft, state: Relation) -> None:
-    """What a row of a table runs that may or may not be there: checks, generated columns, and what its types run."""
-    for column in state.columns.values():
-        become(draft, column.type)
-        for name in column.generated_functions if column.generated == "s" else ():
-            call(draft, name, sure=False)
-    for constraint in state.constraints.values():
-        for name in constraint.functions if constraint.enforced else ():
-            call(draft, name, sure=False)
 
 
 def _change(
@@ -358,8 +271,10 @@ def _change(
             asked = agreed((*lasting(read.conditions), *translated(outer, read.outputs)))
             if NOTHING_LASTS in outer:
                 asked = (NOTHING_LASTS,)
+            elif of_nothing(state, outer, read):
+                asked = (w.Either(()),)
             inner = w.Access(w.Name("", ""), mode, read.only, asked)
-            if _taken_over(state, event):
+            if taken_over(state, event):
                 plan(draft, read.key, LockMode(read.mode), set(), inner)
             else:
                 own = dict(read.outputs)
@@ -374,7 +289,7 @@ def _change(
                     events=events,
                 )
         return True
-    speaks = any(rule.rows for rule in _rules(state, event))
+    speaks = any(rule.rows for rule in rules_for(state, event))
     if runs or (acts and (speaks or not alone)):
         plan(draft, target, mode, set(), access)
     asked = access.conditions if access is not None else ()
@@ -388,20 +303,10 @@ def _change(
     return runs or acts
 
 
-def _taken_over(state: Relation, event: str) -> bool:
-    return any(event in trigger.instead for trigger in state.triggers.values())
-
-
-def _rules(state: Relation, event: str) -> list[w.CreateRule]:
-    return [
-        guard.rule for guard in state.guards.values() if guard.rule is not None and guard.rule.event == event
-    ]
-
-
 def _ruled(draft: Draft, state: Relation, event: str, *, certain: bool) -> tuple[bool, bool]:
     """Lock what the rules of a relation do on ``event``: whether the statement itself still runs, and whether any acts."""
     runs, acts = True, False
-    for rule in _rules(state, event):
+    for rule in rules_for(state, event):
         own = tuple([access for access in rule.accesses if access.name.name not in ("old", "new")])
         planned(draft, own)
         for insert in rule.inserts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from lockgate.policy.model.extensions import objects_of
 from lockgate.policy.model.names import bare
 from lockgate.policy.model.schema import Schema, calls, schema_of
 from lockgate.postgres.tree.words import Name
@@ -165,17 +166,22 @@ class Closure:
 
     def column(self, table: str, column: str, *, cascade: bool, only: bool = False) -> None:
         """A column: indexes, constraints and with CASCADE views that use it. With ``only`` children keep theirs."""
+        state = self.schema.relations.get(table)
+        if state is not None and cascade and column in state.partition_columns:
+            # Alone the column may not go; with its type the table goes that is split by it.
+            self.relation(table, cascade=True)
+            return
         self.touched[table] = None
         self.columns.append((table, column))
-        state = self.schema.relations.get(table)
         if state is None:
             return
         for constraint in list(state.constraints.values()):
             if column in constraint.columns or (constraint.kind == "check" and column in constraint.columns):
                 self.constraint(table, constraint.name, only=only)
         for index in self.schema.indexes_reading(table, column):
-            if index.key not in self.gone:
-                self.gone[index.key] = None
+            if index.constraint and index.key not in self.gone:
+                self.constraint(table, index.constraint, only=only)
+            self.gone[index.key] = None
         for sequence in state.owned_sequences:
             if self.schema.owning_column(sequence) == column:
                 self.relation(sequence, cascade=cascade)
@@ -241,6 +247,34 @@ class Closure:
             if any(order.split(" ")[0] == name for order in index.orders):
                 self.index(key)
 
+    def extension(self, name: str) -> None:
+        """DROP EXTENSION: columns and domains of its types, indexes by its methods, and whatever calls its functions."""
+        schema, own = self.schema, objects_of(name)
+        for table, column in schema.columns_named(own.types):
+            self.column(table, column, cascade=True)
+        for key, made in list(schema.types.items()):
+            if made.kind == "domain" and made.base is not None and made.base.name in own.types:
+                self.user_type(key, cascade=True)
+        for key, index in list(schema.indexes.items()):
+            state = schema.relations.get(index.table)
+            types = (
+                [state.columns[each].type for each in index.columns if each in state.columns] if state else []
+            )
+            if key not in self.gone and own.serves(index.method, index.opclasses, types):
+                if index.constraint:
+                    self.constraint(index.table, index.constraint)
+                else:
+                    self.index(key)
+        called = {each for state in schema.relations.values() for each in state.functions}
+        called |= {each for index in schema.indexes.values() for each in index.functions}
+        for state in schema.relations.values():
+            for own_column in state.columns.values():
+                called.update(own_column.default_functions, own_column.generated_functions)
+            for constraint in state.constraints.values():
+                called.update(constraint.functions)
+        for function in own.functions.intersection(map(bare, called)):
+            self.function(function)
+
     def owned(self, role: str) -> None:
         """DROP OWNED: what the role owns, and the policies that are for it."""
         for key, state in list(self.schema.relations.items()):
@@ -264,15 +298,6 @@ class Closure:
                 self.relation(table, cascade=True)
         if key in self.schema.relations:
             self.gone[key] = None
-
-
-EXTENSION_TYPES = {
-    "vector": ("vector", "halfvec", "sparsevec"), "citext": ("citext",), "hstore": ("hstore",),
-    "ltree": ("ltree", "lquery", "ltxtquery"), "cube": ("cube",), "seg": ("seg",),
-    "postgis": ("geometry", "geography", "box2d", "box3d"), "intarray": ("query_int",),
-    "isn": ("ean13", "isbn13", "ismn13", "issn13", "isbn", "ismn", "issn", "upc"),
-}  # fmt: skip
-"""The types that well-known extensions bring, which columns have and which go with them."""
 
 
 def closure_of(
@@ -305,8 +330,7 @@ def closure_of(
         elif kind == "owned":
             closure.owned(name.name)
         elif kind == "extension" and cascade:
-            for table, column in schema.columns_named(EXTENSION_TYPES.get(name.name, ())):
-                closure.column(table, column, cascade=True)
+            closure.extension(name.name)
         elif kind in ("foreign_server", "fdw") and cascade:
             servers = servers_of(schema, kind, name.name)
             for key in [key for key, state in schema.relations.items() if state.server in servers]:

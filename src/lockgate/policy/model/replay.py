@@ -108,6 +108,7 @@ def trigger_of(schema: Schema, word: w.CreateTrigger) -> Trigger:
         columns=word.columns,
         transitions=word.transitions,
         reads=word.reads,
+        before=word.timing == "before",
     )
 
 
@@ -396,6 +397,7 @@ _HANDLERS: dict[type, Callable[[Schema, Any, int], None]] = {
     w.CreateTable: replay_tables.create_table,
     w.CreateTableAs: replay_tables.create_table_as,
     w.CreateIndex: replay_indexes.create_index,
+    w.Cluster: replay_indexes.cluster,
     w.AlterTable: replay_alter.alter_table,
     w.Rename: replay_rename.rename,
     w.SetSchema: replay_rename.set_schema,

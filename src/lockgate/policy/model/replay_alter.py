@@ -235,6 +235,10 @@ def _replica(_schema: Schema, state: Relation, action: w.ReplicaIdentity, _file:
     state.replica_identity = action.kind
 
 
+def _cluster_on(schema: Schema, state: Relation, action: w.ClusterOn, _file: int, only: bool) -> None:
+    indexes.cluster_on(schema, state.key, action.index)
+
+
 def _row_security(_schema: Schema, state: Relation, action: w.RowSecurity, _file: int, only: bool) -> None:
     if action.what in ("enable", "disable"):
         state.row_security = action.what == "enable"
@@ -332,6 +336,7 @@ _ACTIONS: dict[type, Callable[[Schema, Relation, Any, int, bool], None]] = {
     w.SetLogged: _logged,
     w.ToggleTrigger: _toggle,
     w.ReplicaIdentity: _replica,
+    w.ClusterOn: _cluster_on,
     w.OwnerTo: _owner,
     w.SetTablespace: _tablespace,
     w.RowSecurity: _row_security,

@@ -148,10 +148,11 @@ def add_constraint(schema: Schema, state: Relation, constraint: w.Constraint, fi
         if kind == "primary":
             for relation in (state, *[schema.relations[child] for child in schema.descendants(state.key)]):
                 mark_not_null(relation, columns)
-        key = key_of(schema_of(state.key), name)
+        key, more = key_of(schema_of(state.key), name), constraint.index
         index = Index(
-            key, state.key, columns, tuple([name or "expr" for name in columns]), tuple(filter(None, columns)), kind != "exclude", kind == "primary",
-            method=constraint.method or "btree", constraint=name, created_file=file,
+            key, state.key, columns, more.names if more else columns, more.reads if more else columns, kind != "exclude", kind == "primary",
+            partial=more is not None and more.partial, expressions="" in columns, method=constraint.method or "btree",
+            opclasses=more.opclasses if more else (), functions=more.functions if more else (), constraint=name, created_file=file,
         )  # fmt: skip
         made.index = key
         indexes.place_index(schema, state, index)
@@ -183,7 +184,11 @@ def _key_index(schema: Schema, other: Relation, columns: tuple[str, ...]) -> str
 def _constraint_name(schema: Schema, state: Relation, constraint: w.Constraint) -> str:
     kind, table = constraint.kind, bare(state.key)
     if kind in ("primary", "unique", "exclude"):
-        middle = "" if kind == "primary" else joined_columns(name or "expr" for name in constraint.columns)
+        middle = (
+            ""
+            if kind == "primary"
+            else joined_columns(constraint.index.names if constraint.index else constraint.columns)
+        )
         return made_up(table, middle, _LABELS[kind], Taken(schema, schema_of(state.key)))
     if kind == "check":
         columns = constraint.expression.columns if constraint.expression is not None else ()

@@ -155,3 +155,15 @@ def _distinct(parts: list[str]) -> list[str]:
         seen[part] = count
         names.append(part + (str(count) if count else ""))
     return names
+
+
+def cluster(schema: Schema, word: w.Cluster, _file: int) -> None:
+    """CLUSTER … USING: the table keeps this order in mind."""
+    if word.name is not None and word.index:
+        cluster_on(schema, schema.resolve(word.name), word.index)
+
+
+def cluster_on(schema: Schema, table: str, name: str) -> None:
+    """One index of a table at most is the one that CLUSTER without a name goes by; of none, ``name`` is empty."""
+    for index in schema.indexes_of(table):
+        index.clustered = index.key == key_of(schema_of(table), name)

@@ -237,8 +237,10 @@ def from_query(
             for column in known.columns.values():
                 types.setdefault(column.name, column.type)
                 every.append(column.name)
-    for name in _output(schema, query, every):
-        state.columns[name] = Column(name, types.get(name, w.TypeName("")))
+    names = list(_output(schema, query, every))
+    told = query.columns is not None and len(query.plain) == len(names) and "*" not in query.plain
+    for name, plain in zip(names, query.plain if told else names, strict=True):
+        state.columns[name] = Column(name, types.get(plain, w.TypeName("")))
     if depends:
         state.functions, state.calls = query.functions, query.calls
         state.view_reads = [

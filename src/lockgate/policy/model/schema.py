@@ -105,6 +105,8 @@ class Index(Struct):
     functions: tuple[str, ...] = ()
     # Empty: the default of the database.
     tablespace: str = ""
+    # CLUSTER without a name writes its table in this order.
+    clustered: bool = False
 
 
 class Guard(Struct):
@@ -140,6 +142,7 @@ class Trigger(Struct):
     transitions: tuple[str, ...] = ()
     # Columns that WHEN reads.
     reads: tuple[str, ...] = ()
+    before: bool = False
 
 
 class Read(Struct):

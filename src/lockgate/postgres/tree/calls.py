@@ -22,6 +22,11 @@ def sure_calls(node: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def sure_in(node: Any) -> tuple[str, ...]:
+    """The names of what working out the expression in ``node`` calls, in order."""
+    return tuple(dict.fromkeys(_expression(node)))
+
+
 def called(node: Node) -> str:
     """The name in a call, as ``Query.functions`` has it."""
     parts = strings(node.get("funcname", []))

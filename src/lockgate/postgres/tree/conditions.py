@@ -18,7 +18,7 @@ from lockgate.postgres.tree.constants import (
     strings,
     truth,
 )
-from lockgate.postgres.tree.pushing import agreed
+from lockgate.postgres.tree.pushing import agreed, alias_of, names_below
 from lockgate.postgres.tree.words import Condition, Either, Test
 
 Tree = dict[str, Any]
@@ -43,7 +43,7 @@ _NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 class Scope:
     """One level of a query: what is asked of each table that its FROM names."""
 
-    __slots__ = ("_found", "given", "joined", "node", "outputs")
+    __slots__ = ("_found", "crowded", "given", "joined", "node", "outputs")
 
     def __init__(
         self,
@@ -58,10 +58,13 @@ class Scope:
         self._found: dict[str, tuple[Condition, ...]] = {}
         self.joined = True
         tables = [*node.get("fromClause", ()), *node.get("usingClause", ())]
+        # Whether its tables are planned together with others, so that what is false of all is held against none of them.
+        several = len(tables) + ("relation" in node) > 1 or any("JoinExpr" in at for at in tables)
+        self.crowded = inside or several or "joinCondition" in node
         if "joinCondition" in node:
             _merge(node, self._found)
-        elif "whereClause" in node or any("JoinExpr" in table for table in tables):
-            parts = list(_parts(node.get("whereClause")))
+        elif "whereClause" in node or "havingClause" in node or any("JoinExpr" in table for table in tables):
+            parts = [*_parts(node.get("whereClause")), *_of_groups(node)]
             if "relation" in node:
                 tables.append({"RangeVar": node["relation"]})
             settled = any(_settled(part) for part in parts)
@@ -78,9 +81,11 @@ class Scope:
         return self._found.get(alias_of(table), ()) if self._found else ()
 
 
-def alias_of(table: Tree) -> str:
-    """What the query calls a table of FROM."""
-    return str(table.get("alias", {}).get("aliasname", table.get("relname", "")))
+def _of_groups(node: Tree) -> list[Tree]:
+    """The parts of HAVING that speak of whole groups: the planner asks them of the rows already."""
+    sets = "GroupingSet" in repr(node.get("groupClause", ""))
+    parts = list(_parts(node.get("havingClause"))) if not sets else []
+    return [part for part in parts if not any(kind in repr(part) for kind in ("FuncCall", "SubLink"))]
 
 
 def _merge(node: Tree, found: dict[str, tuple[Condition, ...]]) -> None:
@@ -107,7 +112,12 @@ def _below(item: Tree, parts: list[Tree], found: dict[str, tuple[Condition, ...]
         left, right = join.get("larg", {}), join.get("rarg", {})
         on = _lasting(list(_parts(join.get("quals"))))
         names = strings(join.get("usingClause", []))
-        on += [_same(one, other, name) for name in names for one in _names(left) for other in _names(right)]
+        on += [
+            _same(one, other, name)
+            for name in names
+            for one in names_below(left)
+            for other in names_below(right)
+        ]
         kind = _reduced(join.get("jointype", ""), left, right, parts)
         strict = [part for part in parts if _strict(part)]
         _below(
@@ -133,22 +143,19 @@ def _same(one: str, other: str, column: str) -> Tree:
     return {"A_Expr": equal}
 
 
-def _names(item: Tree) -> list[str]:
-    if "RangeVar" in item or "RangeSubselect" in item:
-        return [alias_of(item.get("RangeVar") or item["RangeSubselect"])]
-    join = item.get("JoinExpr", {})
-    return [*_names(join["larg"]), *_names(join["rarg"])] if join else []
-
-
 def _reduced(kind: str, left: Tree, right: Tree, parts: list[Tree]) -> str:
     """An outer join whose missing side WHERE asks for something is an inner join."""
     asked = {column[0] for part in parts if _strict(part) for test in _tests(part) for column in [test[0]]}
     if kind == "JOIN_FULL":
         kind = (
-            "JOIN_LEFT" if asked & set(_names(left)) else "JOIN_RIGHT" if asked & set(_names(right)) else kind
+            "JOIN_LEFT"
+            if asked & set(names_below(left))
+            else "JOIN_RIGHT"
+            if asked & set(names_below(right))
+            else kind
         )
     missing = right if kind == "JOIN_LEFT" else left if kind == "JOIN_RIGHT" else {}
-    return "JOIN_INNER" if asked & set(_names(missing)) else kind
+    return "JOIN_INNER" if asked & set(names_below(missing)) else kind
 
 
 def _strict(part: Tree) -> bool:

@@ -3,22 +3,32 @@
 Expressions and queries are walked as plain dicts: they are small or rare, and every node kind may occur.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Raw, json
 
-from lockgate.postgres.tree.calls import sure_calls
-from lockgate.postgres.tree.conditions import Scope, alias_of
+from lockgate.postgres.tree.calls import sure_calls, sure_in
+from lockgate.postgres.tree.conditions import Scope
 from lockgate.postgres.tree.constants import strings
+from lockgate.postgres.tree.dropped import (
+    dropped_of_case,
+    dropped_of_coalesce,
+    dropped_of_condition,
+    dropped_with,
+    planned_apart,
+)
 from lockgate.postgres.tree.lexing import dotted
 from lockgate.postgres.tree.outputs import output_columns, starred
 from lockgate.postgres.tree.pushing import (
     Outputs,
     agreed,
+    alias_of,
     arm,
     arm_outputs,
     lasting,
     outputs_of,
+    plain_outputs,
     pushed,
     through,
     translated,
@@ -49,7 +59,7 @@ _NOT_NULL_SAFE = "IS_NOT_NULL"
 class _Seen:
     """What one walk gathers."""
 
-    __slots__ = ("accesses", "columns", "forced", "functions", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "starred", "types", "writes")  # fmt: skip
+    __slots__ = ("accesses", "apart", "columns", "forced", "functions", "idle", "inserts", "literals", "operators", "scopes", "sequences", "serials", "settings", "starred", "types", "writes")  # fmt: skip
 
     def __init__(self) -> None:
         self.accesses: dict[Access, None] = {}
@@ -66,6 +76,10 @@ class _Seen:
         self.types: dict[TypeName, None] = {}
         self.settings: list[tuple[str, str]] = []
         self.starred: dict[Name | None, None] = {}
+        # Whether the next query is planned by itself, whatever stands around it.
+        self.apart = False
+        # Inside a part that is not planned.
+        self.idle = False
         # Queries in FROM whose rows FOR UPDATE around them locks.
         self.forced: list[dict[str, Any]] = []
 
@@ -81,7 +95,8 @@ class _Seen:
                 outputs = through(scope.outputs, own)
             conditions = agreed(conditions) if scope.given else conditions
         name = Name(node.get("schemaname", ""), node["relname"])
-        self.accesses[Access(name, mode, not node.get("inh", False), conditions, insert, outputs)] = None
+        only = not node.get("inh", False)
+        self.accesses[Access(name, mode, only, conditions, insert, outputs, self.idle and not insert)] = None
 
     def access_list(self) -> tuple[Access, ...]:
         return tuple(self.accesses)
@@ -144,6 +159,7 @@ def expression_of_node(node: Any) -> Expression:
         literal=_literal(node),
         null=_null(node),
         sequences=tuple(seen.sequences),
+        calls=sure_in(node) if seen.functions else (),
     )
 
 
@@ -171,6 +187,7 @@ def query_of_node(node: Any, outputs: Outputs = ()) -> tuple[Query, tuple[str, .
         tuple(seen.settings),
         tuple(seen.starred),
         shown,
+        plain_outputs(node),
     )
     return query, tuple(seen.literals)
 
@@ -241,6 +258,45 @@ def _walk(node: Any, seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
         elif key == "TypeCast" and isinstance(value, dict):
             seen.types[type_of_dict(value["typeName"])] = None
         _walk(value, seen, ctes, mode)
+
+
+def _sublink(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    seen.apart = planned_apart(node)
+    _walk(node, seen, ctes, mode)
+
+
+def _condition(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    _decided(dropped_of_condition, node, seen, ctes, mode)
+
+
+def _case(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    _decided(dropped_of_case, node, seen, ctes, mode)
+
+
+def _coalesce(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
+    _decided(dropped_of_coalesce, node, seen, ctes, mode)
+
+
+def _decided(
+    dropped: Callable[[dict[str, Any]], list[Any]],
+    node: dict[str, Any],
+    seen: _Seen,
+    ctes: frozenset[str],
+    mode: LockMode,
+) -> None:
+    """What constants decide: queries in the parts that are left out are not planned."""
+    parts = dropped(node) if not seen.idle and "SubLink" in repr(node) else []
+    if not parts:
+        _walk(node, seen, ctes, mode)
+        return
+    for value in node.values():
+        for item in value if isinstance(value, list) else [value]:
+            arms = item["CaseWhen"] if isinstance(item, dict) and "CaseWhen" in item else {"": item}
+            for part in arms.values():
+                seen.idle = any(part is at or item is at for at in parts)
+                if isinstance(part, (dict, list)):
+                    _walk(part, seen, ctes, mode)
+    seen.idle = False
 
 
 def _range_var(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: LockMode) -> None:
@@ -323,6 +379,7 @@ def _subselect(node: dict[str, Any], seen: _Seen, ctes: frozenset[str], mode: Lo
     scope = seen.scopes[-1]
     own = outputs_of(scope.node, alias_of(node)) if scope.given or scope.outputs else ()
     asked = (*scope.of(node), *translated(scope.given, own))
+    seen.apart = not scope.crowded
     _select(inner, seen, ctes, mode, asked, through(scope.outputs, own))
 
 
@@ -346,20 +403,25 @@ def _with(
     if not clause:
         return ctes
     items = [item["CommonTableExpr"] for item in clause.get("ctes", ())]
+    idle, dropped = seen.idle, dropped_with(node)
     if clause.get("recursive"):
         ctes |= {item["ctename"] for item in items}
     for item in items:
         query = item.get("ctequery", {})
+        seen.idle = idle or item["ctename"] in dropped
         named = _once(node, item) if scope is not None and not clause.get("recursive") else None
         if named is not None and scope is not None and "SelectStmt" in query:
             own = outputs_of(node, alias_of(named)) if scope.given or scope.outputs else ()
             asked = (*lasting(scope.of(named)), *translated(scope.given, own))
+            seen.apart = not scope.crowded
             _select(
                 query["SelectStmt"], seen, ctes, LockMode.AccessShareLock, asked, through(scope.outputs, own)
             )
         else:
+            seen.apart = True
             _walk(query, seen, ctes, LockMode.AccessShareLock)
         ctes |= {item["ctename"]}
+    seen.idle = idle
     return ctes
 
 
@@ -374,7 +436,8 @@ def _select(
     """A SELECT; ``given`` is what the query around it asks of its rows, ``outputs`` what that one hands on of them."""
     if _excepts(node):
         given, outputs = (), ()  # the planner pushes nothing into any arm
-    scope = Scope(node, given, outputs, inside=bool(seen.scopes))
+    scope = Scope(node, given, outputs, inside=bool(seen.scopes) and not seen.apart)
+    seen.apart = False
     seen.scopes.append(scope)
     ctes = _with(node, seen, ctes, scope)
     seen.starred.update(dict.fromkeys(starred(node, ctes)))
@@ -384,6 +447,7 @@ def _select(
             first, asked, shown = node["larg"], pushed(given), outputs
             if key == "rarg":
                 asked, shown = arm(first, value, asked), arm_outputs(first, value, outputs)
+            seen.apart = True
             _select(value, seen, ctes, LockMode.AccessShareLock, asked, shown)
         elif key == "fromClause":
             for item in value:
@@ -489,6 +553,10 @@ _LEAVES = {
     "FuncCall": _func_call,
     "SQLValueFunction": _value_function,
     "SetToDefault": _set_to_default,
+    "SubLink": _sublink,
+    "BoolExpr": _condition,
+    "CaseExpr": _case,
+    "CoalesceExpr": _coalesce,
     "SelectStmt": _select,
     "InsertStmt": _inserts,
     "UpdateStmt": _writes,

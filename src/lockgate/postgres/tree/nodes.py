@@ -79,6 +79,8 @@ class ConstraintNode(Node):
     generated_kind: str = ""
     keys: list[StringNode] = []
     exclusions: list[Exclusion] = []
+    including: list[StringNode] = []
+    where_clause: Raw = _EMPTY
     indexname: str = ""
     access_method: str = ""
     pktable: RangeVar | None = None

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lockgate.postgres.tree.conditions import alias_of
 from lockgate.postgres.tree.constants import strings
+from lockgate.postgres.tree.pushing import alias_of
 from lockgate.postgres.tree.shapes import Name
 
 Tree = dict[str, Any]

@@ -10,6 +10,19 @@ Outputs = tuple[tuple[str, str], ...]
 """(name outside, column inside); ("*", "*") where a star hands everything on."""
 
 
+def alias_of(table: Tree) -> str:
+    """What the query calls a table of FROM."""
+    return str(table.get("alias", {}).get("aliasname", table.get("relname", "")))
+
+
+def names_below(item: Tree) -> list[str]:
+    """What the query calls the tables of one item of FROM."""
+    if "RangeVar" in item or "RangeSubselect" in item:
+        return [alias_of(item.get("RangeVar") or item["RangeSubselect"])]
+    join = item.get("JoinExpr", {})
+    return [*names_below(join["larg"]), *names_below(join["rarg"])] if join else []
+
+
 def outputs_of(select: Tree, alias: str) -> Outputs:
     """The outputs that are plain columns of ``alias`` and may be asked for inside, too."""
     if any(key in select for key in ("limitCount", "limitOffset", "windowClause", "larg")):
@@ -141,6 +154,15 @@ def _column(node: Any) -> tuple[str, str] | None:
     if fields and "A_Star" in fields[-1]:
         return (names[-1] if names else "", "*")
     return (names[-2] if len(names) > 1 else "", names[-1]) if names else None
+
+
+def plain_outputs(node: Tree) -> tuple[str, ...]:
+    """Of each output of a query the column that it hands on, "" where it is worked out."""
+    select = node.get("SelectStmt", {})
+    while "larg" in select:
+        select = select["larg"]
+    columns = [_column(item["ResTarget"].get("val")) for item in select.get("targetList", ())]
+    return tuple([column[1] if column else "" for column in columns])
 
 
 def _named(item: Tree) -> str:

@@ -44,7 +44,8 @@ def _insert(node: Tree) -> w.Dml:
         "insert",
         structs.replace(query, inserts=tuple(others)),
         own.target,
-        where="whereClause" in node.get("selectStmt", {}).get("SelectStmt", {}),
+        where="whereClause" in node.get("selectStmt", {}).get("SelectStmt", {})
+        or (own.values and "whereClause" in node.get("onConflictClause", {})),
         values=own.values,
         columns=own.columns,
         on_conflict="onConflictClause" in node,

@@ -73,6 +73,8 @@ class Access(Word, frozen=True):
     insert: bool = False
     # Of a view: (what it calls a column, the column), "*" for all of them; a condition on it reaches the table.
     outputs: tuple[tuple[str, str], ...] = ()
+    # In a part of the query that the planner drops: views are opened, and nothing is planned.
+    idle: bool = False
 
 
 class Insert(Word, frozen=True):
@@ -111,6 +113,8 @@ class Expression(Word, frozen=True):
     # NULL and nothing else, also cast.
     null: bool = False
     sequences: tuple[str, ...] = ()
+    # Those of the functions that working it out is sure to call.
+    calls: tuple[str, ...] = ()
     # The parser's tree without places, for index expressions and predicates: equal text, equal shape.
     shape: str = ""
 
@@ -158,6 +162,8 @@ class Query(Word, frozen=True):
     starred: tuple[Name | None, ...] = ()
     # With a star: the output columns, a table for each star; () where they cannot be told.
     shown: tuple[str | Name, ...] = ()
+    # Of each of ``columns`` the one that it hands on, "" where it is worked out.
+    plain: tuple[str, ...] = ()
 
 
 # -- columns and constraints -----------------------------------------------------------------------
@@ -172,6 +178,17 @@ class Bound(Word, frozen=True):
     upper: tuple[str, ...] = ()
     modulus: int = 0
     remainder: int = 0
+
+
+class ConstraintIndex(Word, frozen=True):
+    """What the index of a constraint holds: INCLUDE, expressions and WHERE."""
+
+    # What the server calls its columns, and the columns that it reads.
+    names: tuple[str, ...]
+    reads: tuple[str, ...]
+    opclasses: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    partial: bool = False
 
 
 class Constraint(Word, frozen=True):
@@ -198,6 +215,8 @@ class Constraint(Word, frozen=True):
     period: bool = False
     # INITIALLY DEFERRED: nothing is looked up before the commit.
     deferred: bool = False
+    # Of one that has an index with more than its plain columns: this.
+    index: "ConstraintIndex | None" = None
 
 
 class Column(Word, frozen=True):

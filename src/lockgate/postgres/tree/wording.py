@@ -2,9 +2,11 @@
 
 from msgspec import json, structs
 
-from lockgate.postgres.tree.expressions import expression_of, name_of_parts
+from lockgate.postgres.tree.constants import strings
+from lockgate.postgres.tree.expressions import expression_of, expression_of_node, name_of_parts
 from lockgate.postgres.tree.nodes import ColumnDef, ConstraintNode, RangeVar, StringNode, TypeNameNode
-from lockgate.postgres.tree.words import Column, Constraint, Name, TypeName
+from lockgate.postgres.tree.outputs import derived_name
+from lockgate.postgres.tree.words import Column, Constraint, ConstraintIndex, Name, TypeName
 
 
 class Unknown(Exception):
@@ -74,6 +76,11 @@ def constraint_of(node: ConstraintNode, column: str = "") -> Constraint:
         columns = _exclusion_columns(node)
     else:
         columns = parts_of(node.keys)
+    index = (
+        _index_of(node, columns or ((column,) if column else ()))
+        if node.exclusions or node.including
+        else None
+    )
     expression = expression_of(node.raw_expr)
     return Constraint(
         kind=kind,
@@ -94,6 +101,7 @@ def constraint_of(node: ConstraintNode, column: str = "") -> Constraint:
         inline=bool(column),
         period=node.fk_with_period,
         deferred=node.initdeferred,
+        index=index,
     )
 
 
@@ -103,6 +111,26 @@ def _exclusion_columns(node: ConstraintNode) -> tuple[str, ...]:
         element = json.decode(exclusion.List.items[0]["IndexElem"])
         names.append(element.get("name", ""))
     return tuple(names)
+
+
+def _index_of(node: ConstraintNode, columns: tuple[str, ...]) -> ConstraintIndex:
+    """What the index of the constraint holds besides ``columns``."""
+    elements = [json.decode(exclusion.List.items[0]["IndexElem"]) for exclusion in node.exclusions]
+    expressions = [expression_of_node(element["expr"]) for element in elements if "expr" in element]
+    where = expression_of(node.where_clause)
+    read = [*expressions, *([where] if where is not None else [])]
+    names = [element.get("name") or derived_name(element["expr"]) for element in elements] or columns
+    # The server's own word for what has none is expr.
+    names = ["expr" if name == "?column?" else name for name in names]
+    included = parts_of(node.including)
+    reads = [*filter(None, columns), *included, *[column for each in read for column in each.columns]]
+    return ConstraintIndex(
+        (*names, *included),
+        tuple(dict.fromkeys(reads)),
+        tuple([(strings(element.get("opclass", [])) or [""])[-1] for element in elements]),
+        tuple([function for each in read for function in each.functions]),
+        where is not None,
+    )
 
 
 _SAID = {

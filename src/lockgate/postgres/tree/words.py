@@ -46,6 +46,7 @@ from lockgate.postgres.tree.shapes import Bound as Bound
 from lockgate.postgres.tree.shapes import Column as Column
 from lockgate.postgres.tree.shapes import Condition as Condition
 from lockgate.postgres.tree.shapes import Constraint as Constraint
+from lockgate.postgres.tree.shapes import ConstraintIndex as ConstraintIndex
 from lockgate.postgres.tree.shapes import Either as Either
 from lockgate.postgres.tree.shapes import Expression as Expression
 from lockgate.postgres.tree.shapes import Insert as Insert

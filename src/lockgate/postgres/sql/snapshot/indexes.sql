@@ -2,7 +2,7 @@
 SELECT pg_catalog.row_to_json(found)::text
   FROM (
     SELECT n.nspname AS schema, x.relname AS name, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
-           i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisprimary AS primary,
+           i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisprimary AS primary, i.indisclustered AS clustered,
            COALESCE(k.conname, '') AS constraint,
            COALESCE((SELECT s.spcname FROM pg_catalog.pg_tablespace s WHERE s.oid = x.reltablespace), '') AS tablespace,
            (SELECT pg_catalog.json_build_array(pn.nspname, p.relname) FROM pg_catalog.pg_inherits h
