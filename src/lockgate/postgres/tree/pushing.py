@@ -156,9 +156,9 @@ def _column(node: Any) -> tuple[str, str] | None:
     return (names[-2] if len(names) > 1 else "", names[-1]) if names else None
 
 
-def plain_outputs(node: Tree) -> tuple[str, ...]:
+def plain_outputs(node: Any) -> tuple[str, ...]:
     """Of each output of a query the column that it hands on, "" where it is worked out."""
-    select = node.get("SelectStmt", {})
+    select = node.get("SelectStmt", {}) if isinstance(node, dict) else {}
     while "larg" in select:
         select = select["larg"]
     columns = [_column(item["ResTarget"].get("val")) for item in select.get("targetList", ())]
