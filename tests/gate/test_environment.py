@@ -143,6 +143,10 @@ def test_a_rotation(applied, database):
     assert (
         "short form" in applied.json("gate", "secrets", "accept", first[:16], *why).error("USAGE")["message"]
     )
+    again = applied.ok("gate-secrets", "gate", "secrets", "accept", first, *why)["accepted"][0]
+    assert (again["revision"], again["current"], again["epoch"]) == (first, True, 1)
+    assert "(before: accepted 20" in again["reason"]
+    assert "retired by me: rotation)" in again["reason"]
     everything = applied.run("gate", "secrets", "list").out + json.dumps(listed)
     assert CANARY not in everything
     assert CANARY not in str(ask(database, "SELECT * FROM lockgate.accepted_secrets"))

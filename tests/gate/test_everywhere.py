@@ -124,6 +124,9 @@ def test_wrong_calls(regions):
     assert regions.json("up", "--env", "live", "--tenants", "nowhere").code == 2
     assert regions.json("up", "--env", "live", "--tenants-query", "SELECT 'x' WHERE false").code == 2
     assert regions.json("up", "--env", "live", "--tenants-query", "SELEKT").code == 2
+    query = ("--tenants-query", "SELECT unnest(ARRAY['x', 'y', 'y'])")
+    twice = regions.json("up", *query, DATABASE_URL=regions.environ["ASIA"])
+    assert twice.error("USAGE")["message"] == "named twice: y"
     assert regions.json("up", "--env", "live", "--all-regions", LOCKGATE_ROLE="app").code == 4
     assert ask(regions.environ["ASIA"], "SELECT to_regnamespace('lockgate')") == [(None,)]
 

@@ -87,6 +87,19 @@ def test_the_text_says_what_most_have_and_what_comes_next():
     assert told({"a": SEEN, "b": SEEN, "c": other}) == [Told()]
 
 
+def test_secrets_are_accepted_where_they_are_not():
+    """A region that was rotated is not asked again: those that lack its revision get the command that accepts it there."""
+    seen = {"a": change(secrets=("old", "new")), "b": change(secrets=("old",)), "c": change(secrets=("old",))}
+    (one,) = told(seen)
+    assert one.lines[0] == "the set of accepted secrets differs"
+    assert one.commands == (
+        "DATABASE_URL=\"$B\" lockgate gate secrets accept new --reason 'as in a'",
+        "DATABASE_URL=\"$C\" lockgate gate secrets accept new --reason 'as in a'",
+    )
+    three = told({"a": change(secrets=("x", "y")), "b": change(secrets=("z",))})
+    assert all("secrets list" in call for call in three[0].commands), "a third one would be refused"
+
+
 def test_of_two_regions_none_is_most():
     """Two regions with a digest and none: no value is said to be what most have, and both get their command."""
     (one,) = told({"a": change(schema_digest=""), "b": SEEN})

@@ -64,6 +64,20 @@ def test_a_database_for_every_test(project, server):
     ask(url, f'DROP DATABASE "{made}"')
 
 
+def test_the_server_of_tests_is_a_throw_away_one(project):
+    """Without LOCKGATE_TEST_URL the tests get a server of their own that waits for no disk; `embedded stop` ends it."""
+    (project.root / "test_where.py").write_text(
+        "import psycopg\ndef test_where(lockgate_db):\n"
+        "    with psycopg.connect(lockgate_db) as c:\n        assert c.execute('show fsync').fetchone() == ('off',)\n"
+    )
+    try:
+        done = suite(project, "", "test_where.py", "-k", "where")
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+        assert not (project.root / ".lockgate" / "v18").exists()
+    finally:
+        assert project.text("embedded", "stop").out == "stopped\n"
+
+
 def test_django_check(applied, database):
     """The check is silent where all passes, an error for a definite no, a warning for what cannot be told, and asks for databases only."""
     from lockgate.plugins.django import messages, register

@@ -130,6 +130,9 @@ def test_an_unknown_password_goes_by_its_shape(password: str):
         "sslpassword=" + CANARY,
         "postgresql:/u:" + CANARY + "@h/db: there is no such file",
         "x-api-key: " + CANARY,
+        "pw=" + CANARY,
+        "https://h/login?pw=" + CANARY + "&x=1",
+        "DB_PW: " + CANARY,
     ],
 )
 def test_odd_shapes(text: str):
@@ -160,6 +163,9 @@ def test_texts_without_a_secret_pass_untouched(text: str):
         "ALTER TABLE users ADD COLUMN secret text",
         "app on unix socket as postgres",
         "12:30:45",
+        "/etc/passwd: there is no such command",
+        "/run/secrets/db_password: No such file or directory",
+        "httpw=1",
     ],
 )
 def test_texts_about_secrets_pass_untouched(text: str):

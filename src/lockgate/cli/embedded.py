@@ -12,7 +12,7 @@ from lockgate.record.reasons import Exit
 @shared(target=False)
 @click.argument("action", type=click.Choice(["start", "url", "status", "stop"]), default="status")
 def command(action: str, **shared_options: Any) -> None:
-    """The embedded PostgreSQL of this project: start it, print its URL or its state, or stop it and those of rehearsals."""
+    """The embedded PostgreSQL of this project: start it, print its URL or its state, or stop it and those of rehearsals and tests."""
     from lockgate.postgres.embedded import Embedded
 
     session = Session(**shared_options)
@@ -21,7 +21,7 @@ def command(action: str, **shared_options: Any) -> None:
     if action == "stop":
         from lockgate.rehearsal.ground import HOME as REHEARSALS
 
-        places = (home, session.settings.path(REHEARSALS))
+        places = (home, session.settings.path(REHEARSALS), session.settings.path(".lockgate/tests"))
         servers = [server for place in places for server in Embedded.running(place)]
         for one in servers:
             one.stop("fast")

@@ -1,5 +1,6 @@
 """``lockgate up --all-regions`` and ``lockgate up --tenants``: one run a database, the canary first."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,8 +107,10 @@ def _targets(
         names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     else:
         names = list(tenant_names(base, query or ""))
-    if len(set(names)) < len(names):
-        raise usage("a database is named twice", "Name every tenant once.")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        told = ", ".join(twice[:5]) + (f" and {len(twice) - 5} more" if len(twice) > 5 else "")
+        raise usage(f"named twice: {told}", "Name every tenant once.")
     if not names:
         raise usage("no database is named", "Give a list or a query that names some.")
     return {name: other_database(base, name) for name in names}

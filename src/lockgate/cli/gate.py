@@ -93,7 +93,7 @@ def show(output: "Output", report: "Report", contract: "Contract", target: objec
 )  # fmt: skip
 @click.pass_context
 def command(context: click.Context, /, contract: str | None, timeout: float, **shared_options: Any) -> None:
-    """Is this contract satisfied by this environment? Asks once, changes nothing and registers nothing.
+    """Is this contract satisfied by this environment? Asks once, changes nothing and registers nothing; without a database, the embedded one.
 
     Exits 0 when ready, 1 on a definite no, 69 when only something unreachable is in the way, 5 on any other doubt, 2 for a
     wrong contract.
@@ -105,6 +105,8 @@ def command(context: click.Context, /, contract: str | None, timeout: float, **s
     session = Session(**shared_options)
     asked = read_contract(contract)
     target = session.target()
+    if target.source == "embedded":
+        session.output.note("lockgate: no database is named, so the project's embedded PostgreSQL is asked")
     report = check(asked, target, timeout=timeout, signed=True)
     show(session.output, report, asked, target)
     leave(Exit(report.exit_code))
@@ -125,7 +127,7 @@ def wait_command(contract: str | None, timeout: float, **shared_options: Any) ->
 
     session = Session(**shared_options)
     asked = read_contract(contract)
-    target = session.target()
+    target = session.target(embedded=False)
     begun = time.monotonic()
     report = wait(asked, target, timeout=timeout, signed=True, on_report=listener(session.output))
     show(session.output, report, asked, target, waitedSeconds=round(time.monotonic() - begun, 3))

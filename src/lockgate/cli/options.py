@@ -81,10 +81,10 @@ class Session:
         self._env = env
         self._url = database_url
 
-    def target(self) -> "Target":
+    def target(self, *, embedded: bool = True) -> "Target":
         """The target of this call: ``--env``, else ``--database-url``, else ``DATABASE_URL``, else the embedded server.
 
-        No server is made in a folder that is no project. Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
+        Not ``embedded``: for what starts a service, which has no use of a database that it is not told of. No server is made in a folder that is no project. Raises ``ConfigError``: a missing or doubled secret never falls back to another target.
         """
         from lockgate.postgres.target import Target
 
@@ -132,6 +132,12 @@ class Session:
             return target
         if "DATABASE_URL" in os.environ:
             return Target(os.environ["DATABASE_URL"], source="DATABASE_URL")
+        if not embedded:
+            raise ConfigError(
+                "no database is named, and an entrypoint takes no other one",
+                "USAGE",
+                next='Set DATABASE_URL, or give --env NAME. On purpose on the embedded server: DATABASE_URL="$(lockgate embedded url)"',
+            )
         if not self._is_project():
             raise ConfigError(
                 f"no database is named, and this folder has neither {FILE_NAME} nor {self.settings.migrations.directory}",

@@ -27,7 +27,7 @@ WORDS = {
     "indexSpecs": ("the specification of an index", "lockgate index list", "names the generation that serves"),
     "indexContents": ("the content of an index", "lockgate index list", "names the generation that serves"),
     "indexCounts": ("the number of records of an index", "lockgate index list", "names the generation that serves"),
-    "secrets": ("the accepted secrets", "lockgate gate secrets list", "shows the accepted revisions"),
+    "secrets": ("the set of accepted secrets", "lockgate gate secrets list", "shows the accepted revisions"),
 }  # fmt: skip
 """What a field is for people, the command that tells more or mends it, and what that does."""
 
@@ -80,11 +80,12 @@ def command(env: str | None, given: tuple[str, ...], timeout: float, **shared_op
     )
     index = shortener((value for r in regions for value in r.index_hashes.values()), 8)
     output.table(
-        ("region", "answer", "revision", "history", "schema", "floor", "indexes"),
+        ("region", "answer", "revision", "history", "schema", "floor", "indexes", "secrets"),
         [
             (
                 name, output.mark(r.answer, kinds.get(r.answer, "warn")), r.revision, history(r.history_digest), schema(r.schema_digest),
                 r.compat_floor, " ".join(f"{name}={index(value)}" for name, value in sorted(r.index_hashes.items())),
+                " ".join(one[:9] for one in r.secrets),
             )
             for name, r in found.regions.items()
         ],
@@ -135,6 +136,14 @@ def _told(
             [(f"{EVERYWHERE} --env {shlex.quote(environment)} --all-regions", "the canary first")],
             [],
         )
+    if difference.field == "secrets":
+        lacking = _lacking(difference)
+        if lacking:
+            called = [
+                (calls[name](f"lockgate gate secrets accept {shlex.quote(one)} --reason {shlex.quote('as in ' + other)}"), f"{name}: accepts what {other} accepts")
+                for name, one, other in lacking[:ASKED]
+            ]  # fmt: skip
+            rest = [name for name, _, _ in lacking[ASKED:]]
     lines = [f"{what} differs"]
     short = shortener(difference.values)
     most = max(len(regions) for regions in difference.values.values())
@@ -150,6 +159,23 @@ def _told(
         lines.append(f"         and so for {', '.join(rest)}")
     asked.update(call for call, _ in called)
     return Told(tuple(lines), tuple(call for call, _ in called))
+
+
+def _lacking(difference: "Difference") -> list[tuple[str, str, str]]:
+    """(region, revision that it does not accept, region that does). Empty where there are more than two: one has to be retired first."""
+    having: dict[str, str] = {}
+    for value, regions in difference.values.items():
+        for one in value.split():
+            having.setdefault(one, regions[0])
+    if len(having) > 2:
+        return []
+    return [
+        (name, one, having[one])
+        for value, regions in difference.values.items()
+        for one in having
+        if one not in value.split()
+        for name in regions
+    ]
 
 
 _DIGEST = re.compile(r"\b[0-9a-f]{32,}\b")

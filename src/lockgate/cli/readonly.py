@@ -82,7 +82,7 @@ def drain_command(handler: str, most: int, **shared_options: Any) -> None:
     """Do what was queued: each write exactly once, in order among those of one key. A drain that is killed is called again.
 
     A write that fails is rolled back and waits, with what is queued behind it under its key; the other keys go on. Exits 3
-    when one failed, 4 while read-only mode is on.
+    when one failed, 75 while read-only mode is on.
     """
     from lockgate.gate.draining import drain
     from lockgate.postgres.intents import read_waiting

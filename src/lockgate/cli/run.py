@@ -74,7 +74,7 @@ def command(
     if shutil.which(words[0]) is None:
         raise usage(f"{words[0]}: there is no such command", "Give the path of a program, or put it on PATH.")
     asked = read_contract(contract)
-    target = session.target()
+    target = session.target(embedded=False)
     name = service or asked.service or Path(words[0]).name
     instance = {
         "instance_id": f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}",

@@ -126,7 +126,7 @@ def _show(session: Session, target: object, found: Any) -> None:
         session.output.say("no revision is accepted, so secrets are no condition here")
         return
     session.output.table(
-        ("epoch", "revision", "state", "from", "until", "by"),
+        ("epoch", "revision", "state", "from", "until", "by", "reason"),
         [
             (
                 str(one.epoch),
@@ -135,6 +135,7 @@ def _show(session: Session, target: object, found: Any) -> None:
                 one.accepted_from[:19],
                 one.accepted_until[:19],
                 one.actor,
+                one.reason,
             )
             for one in found
         ],

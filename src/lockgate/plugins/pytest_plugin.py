@@ -1,7 +1,8 @@
 """The fixture ``lockgate_db``: a migrated database of its own for every test, copied from a template in milliseconds.
 
 The template is made once for each content of the migration files and kept; any number of workers may ask for it at once. The
-server is that of ``LOCKGATE_TEST_URL`` (a login that may create databases), else the embedded one.
+server is that of ``LOCKGATE_TEST_URL`` (a login that may create databases), else an embedded one of
+its own (``.lockgate/tests``), which a crash may cost: nothing on it is written to the disk in time.
 """
 
 import hashlib
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+HOME = ".lockgate/tests"
+_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,9 +44,10 @@ def lockgate_template(pytestconfig: pytest.Config) -> tuple[str, str]:
     refuse_problems(files.problems)
     url = os.environ.get("LOCKGATE_TEST_URL", "")
     if not url:
-        embedded = settings.embedded
+        home, embedded = settings.path(HOME), settings.embedded
+        home.parent.mkdir(exist_ok=True)
         url = Embedded.ensure(
-            settings.path(".lockgate"), version=embedded.version, idle_seconds=embedded.idle_seconds
+            home, version=embedded.version, idle_seconds=embedded.idle_seconds, settings=_SETTINGS
         ).url()
     digest = hashlib.sha256(
         "".join(f"{m.revision} {m.checksum}\n" for m in files.migrations).encode()

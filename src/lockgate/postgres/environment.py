@@ -41,8 +41,12 @@ SELECT revision, accepted_from::text, COALESCE(accepted_until::text, ''), actor,
 """
 _ACCEPT = """
 INSERT INTO lockgate.accepted_secrets AS s (revision, actor, reason) VALUES ($1, $2, $3)
-ON CONFLICT (revision) DO UPDATE SET accepted_until = NULL, actor = excluded.actor, reason = excluded.reason
+ON CONFLICT (revision) DO UPDATE SET accepted_until = NULL, actor = excluded.actor,
+  accepted_from = CASE WHEN s.accepted_until IS NULL THEN s.accepted_from ELSE excluded.accepted_from END,
+  reason = excluded.reason || CASE WHEN s.accepted_until IS NULL THEN '' ELSE pg_catalog.format(
+    ' (before: accepted %s to %s, retired by %s: %s)', s.accepted_from::timestamp(0), s.accepted_until::timestamp(0), s.actor, s.reason) END
 """
+"""One that was retired counts from now on; what was before stays in its reason."""
 _RETIRE = "UPDATE lockgate.accepted_secrets SET accepted_until = pg_catalog.now(), actor = $2, reason = $3 WHERE revision = $1 AND accepted_until IS NULL RETURNING revision"
 _CURRENT = "SELECT count(*)::text FROM lockgate.accepted_secrets WHERE accepted_until IS NULL OR accepted_until > pg_catalog.now()"
 _ON = """

@@ -100,6 +100,7 @@ def decide(target: Target, id: int, state: str, actor: str, reason: str) -> None
         raise Refused(
             f"no write {id} waits here",
             "INTENT_FAILED",
+            state="Nothing was changed.",
             next="lockgate readonly intents lists those that wait.",
         )
 

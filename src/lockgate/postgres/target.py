@@ -1,6 +1,7 @@
 """Where a command works: one database, named so that it can be shown without its secrets."""
 
 import os
+import re
 import shlex
 
 from psycopg import conninfo
@@ -9,6 +10,7 @@ from psycopg.errors import Error as DriverError
 from lockgate.errors import ConfigError
 from lockgate.record.redact import remember
 
+_UNFILLED = re.compile(r"\$\{[^{}]*\}|\{\{.*?\}\}")
 _SECRETS = ("password", "sslpassword")
 
 
@@ -39,6 +41,11 @@ class Target:
             raise ConfigError(
                 f"{source} is not a PostgreSQL URL", next="postgresql://user@host:5432/dbname"
             ) from None
+        if _UNFILLED.search(url):
+            raise ConfigError(
+                f"{source} holds a mark that no template has filled in: ${{...}} or {{{{...}}}}",
+                next="Let it be filled in before it is read; a password with such signs is written percent-encoded: %24, %7B, %7D.",
+            )
         self._parameters: dict[str, str] = {k: str(v) for k, v in parameters.items() if v is not None}
         remember(self._parameters.get("password"))
         remember(self._parameters.get("sslpassword"))

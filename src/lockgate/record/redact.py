@@ -19,7 +19,7 @@ _URL = re.compile(
     r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,3}[^\s:/@'\"]*:)(?P<secret>[^\s'\"]{0,4096}(?=@)|[^\s@]{0,4096})(?P<tail>@)"
 )
 _PAIR = re.compile(
-    r"(?P<head>(?P<query>[?&])?\b\w*(?:password|passwd|secret|token|api[_-]?key)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
+    r"(?P<head>(?P<query>[?&])?\b(?!(?<=/)\w+:\s)\w*(?:password|passwd|secret|token|api[_-]?key|(?<![A-Za-z0-9])pw)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
     rf"(?P<secret>{_NESTED}|\\+(?P<quote>[\"']).*?\\+(?P=quote)|(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\")(?=[\s,;:.)}}\]&\"'\\]|\Z)|['\"][^\n]*|(?(query)[^\s&]+|\S+))",
     re.IGNORECASE,
 )
@@ -29,7 +29,7 @@ _SQL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BEARER = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
-_NAMES = ("passw", "secret", "token", "api")
+_NAMES = ("passw", "secret", "token", "api", "pw")
 """One of these is in every name that ``_PAIR`` knows: most texts have none, and need no look by a pattern."""
 _EVERY = "password bearer"
 _WEAK = re.compile(r"\w{1,8}")
