@@ -54,7 +54,9 @@ def test_an_old_row_that_the_constraint_refuses(
     """A query that changes another column of an old row holds: query, constraint and what the row holds are named; nobody knows whether there is one."""
     found = rehearse(BASE, change, base=1, queries=QUERIES)
     said, told, bad = answer(found)
-    assert (found.verdict, said, bad) == ("hold", "hold", [("1700000000001", "23514")])
+    # What takes '' for NULL refuses the '' that the INSERT could send, too.
+    queries = 2 if "coalesce" in change else 1
+    assert (found.verdict, said, bad) == ("hold", "hold", [("1700000000001", "23514")] * queries)
     assert "UPDATE users SET email" in told
     assert "constraint told (NOT VALID)" in told
     assert word in told

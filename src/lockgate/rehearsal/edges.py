@@ -10,9 +10,10 @@ from lockgate.rehearsal.values import about, candidates, numbers_in, words_in
 
 MOST = 40
 """How many values are tried for a column."""
-_LONGEST = 2_000
+_LONGEST = 20_000
+"""Of texts that are made because a check speaks of their length; a limit beyond it is taken for one that nobody meets."""
 _OUTSIDE = {
-    "N": ("0", "-1"),
+    "N": ("0", "-1", "-1000000"),
     "S": ("''", "' '", "'?'", "'lockgate'"),
     "D": ("'1900-01-01'", "'2999-12-31'", "'00:00'", "'23:59:59'"),
     "T": ("'0'", "'-1 day'", "'1000 days'"),
@@ -60,8 +61,8 @@ def far(column: ColumnOf, condition: str, ordinary: str | None) -> list[str]:
 
 
 def kind_of(column: ColumnOf) -> str:
-    """The type to make a value of the column as: behind a domain, whose checks are not to refuse it before it is sent."""
-    return column.base if column.domain else column.type
+    """The type to make a value of the column as: behind a domain, whose checks are not to refuse it before it is sent, and with the digits that it is written with."""
+    return column.base if column.domain or column.base == "numeric" else column.type
 
 
 def like(column: ColumnOf, value: str) -> list[str]:

@@ -13,15 +13,18 @@ from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import ColumnOf, Table, literal, quote
 from lockgate.postgres.wire import Wire
 from lockgate.rehearsal.compatibility import BREAKS, HOLD
-from lockgate.rehearsal.edges import kind_of, like
+from lockgate.rehearsal.edges import far, kind_of, like, swapped
 from lockgate.rehearsal.older import Refusal
 from lockgate.rehearsal.parameters import fits, parts_of, place_of
 from lockgate.rehearsal.references import same_moment
 from lockgate.rehearsal.rules import Rule, came, refusing, without
 from lockgate.rehearsal.shapes import having
 from lockgate.rehearsal.trials import Trial, error_of
+from lockgate.rehearsal.values import expression
 
 _WRITTEN = ("insert", "set", "within", "operand")
+_MEND = "let no release that stays alive send it, or write in the file of queries what the application makes sure of, such as greatest($1, 1) or lower($1)"
+_MERGES = re.compile(r"\bmerge\s+into\b", re.I)
 _SHOWN = 2
 """How many refused values of a column are looked for."""
 _LONG = 40
@@ -138,6 +141,9 @@ def _attempts(
         if rule.kind == "unique" and named:
             yield from _twice(wire, sending, named)
             yield from _beside(wire, sending, rule, named)
+        elif rule.kind != "unique":
+            of_domain = [slot for slot in slots if rule.type and slot.column.type == rule.type]
+            yield from _beyond(wire, sending, rule, [*named, *of_domain])
 
 
 def written(sending: Sending, tables: Sequence[Table]) -> list[Slot]:
@@ -152,7 +158,8 @@ def written(sending: Sending, tables: Sequence[Table]) -> list[Slot]:
         for path, part, place in [*whole, *parts]:
             if place is None or part.role not in _WRITTEN or place[1].generated:
                 continue
-            if not path and not fits(place[1], sending.types[use.number - 1]):
+            inside = part.role in ("within", "operand") and not path
+            if inside and not fits(place[1], sending.types[use.number - 1]):
                 continue
             found.setdefault((use.number, path, place[1].name), Slot(use.number, path, *place, part.role))
     return list(found.values())
@@ -178,6 +185,31 @@ def _filled(wire: Wire, sending: Sending, row: Row, slot: Slot, value: str) -> R
     if made is None:
         return None
     return [made if number == slot.number else other for number, other in enumerate(row, 1)]
+
+
+def _beyond(wire: Wire, sending: Sending, rule: Rule, slots: Sequence[Slot]) -> Iterator[Attempt]:
+    """A call with values around what the check says, a column at a time, and with those of two columns exchanged."""
+    single = [trial[0] for trial in sending.sets if len(trial) == 1]
+    # The last one meets a row that is there already.
+    rows = [*single[:1], *(single[1:][-1:] if _MERGES.search(sending.query.text) else [])]
+    for row in rows:
+        for slot in slots:
+            # Of a part of a document the value is not at hand, and any other of its kind will do.
+            ordinary = (
+                _made(wire, expression(slot.column, "7", 0) or "NULL") if slot.path else row[slot.number - 1]
+            )
+            for text in far(slot.column, rule.says, ordinary):
+                value = _made(wire, text)
+                other = None if value is None else _filled(wire, sending, row, slot, value)
+                if other is not None:
+                    yield Attempt([other], slot.name, _short(value))
+        for one, another in swapped(slot.column for slot in slots):
+            first, second = slots[one].number - 1, slots[another].number - 1
+            both = list(row)
+            both[first], both[second] = row[second], row[first]
+            if not slots[one].path and not slots[another].path:
+                about = f"{slots[one].name} and {slots[another].name}"
+                yield Attempt([both], about, f"{_short(both[first])} and {_short(both[second])}")
 
 
 def _twice(wire: Wire, sending: Sending, slots: Sequence[Slot]) -> Iterator[Attempt]:
@@ -219,7 +251,9 @@ def _beside(wire: Wire, sending: Sending, rule: Rule, slots: Sequence[Slot]) -> 
 
 def _short(value: str | None) -> str:
     """A value as reports show it."""
-    return "NULL" if value is None else literal(value if len(value) <= _LONG else f"{value[:_LONG]}...")
+    if value is None or re.fullmatch(r"-?\d{1,20}(\.\d+)?", value):
+        return value or "NULL"
+    return literal(value if len(value) <= _LONG else f"{value[:_LONG]}...")
 
 
 def _told(query: Query, found: Sequence[Refused]) -> Refusal | None:
@@ -238,5 +272,5 @@ def _told(query: Query, found: Sequence[Refused]) -> Refusal | None:
     for name, columns in told_of.items():
         sent = [f"{about} = {', '.join(values)}" for about, values in columns.items()]
         listed.append(f"{verb} with {' or '.join(sent)} is refused by {name}")
-    told = f"{'; '.join(listed)}, and nothing shows whether the release sends that: {found[0].error.message}"
+    told = f"{'; '.join(listed)}, and nothing shows whether the release sends that: {found[0].error.message}; {_MEND}"
     return Refusal(HOLD, found[0].error.sqlstate, told)
