@@ -37,13 +37,15 @@ READS = "SELECT * FROM users WHERE id = $1; SELECT age FROM people; UPDATE users
         ("alter table users alter column seen type timestamptz;", ["reconnect", "compatible", "compatible"], "seen as timestamptz, which was timestamp"),
         ("alter table users alter column doc type jsonb;", ["reconnect", "compatible", "compatible"], "doc as jsonb, which was json"),
         ("alter table users drop column nick; alter table users add column nick varchar;", ["reconnect", "compatible", "compatible"], "nick as varchar, which was text"),
-        ("alter table users add column more text; alter table users drop column born;", ["reconnect", "compatible", "compatible"], "no column born any more"),
+        ("alter table users add column more text; alter table users drop column born;", ["hold", "compatible", "compatible"], "it has no column born any more"),
+        ("drop view people; create view people as select age from users; alter table users rename column nick to alias;", ["hold", "compatible", "breaks"], "it has no column nick any more"),
+        ("alter table users add column more text;", ["reconnect", "compatible", "compatible"], ""),
     ],
 )  # fmt: skip
 def test_what_comes_back(
     rehearse: Callable[..., Rehearsal], change: str, answers: list[str], words: str
 ) -> None:
-    """A result of which a column changes from one family of types to another holds, by name, whether it is read from a table, a view or RETURNING; within one it is a note."""
+    """A result of which a column changes from one family of types to another holds, by name, whether it is read from a table, a view or RETURNING; so does one that has lost a column, which is worse. Within a family it is a note, and a column more is nothing."""
     old = rehearse(BASE, change, base=1, queries=READS).compatibility["old"]
     assert [q.answer.replace("reconnect", "compatible") for q in old.queries] == [
         a.replace("reconnect", "compatible") for a in answers
@@ -56,7 +58,7 @@ def test_columns_of_one_name() -> None:
     number, text = Gives("id", "int8", "N"), Gives("id", "text", "S")
     assert changed([number, text], [number, text, Gives("more", "bool", "B")]) == ("", "")
     assert changed([number, number], [number, text])[0].endswith("id is text and was int8")
-    assert changed([number, number], [number]) == ("", "its result has no column id any more")
+    assert changed([number, number], [number])[0].endswith("it has no column id any more")
 
 
 @pytest.mark.postgres("16", "18")

@@ -115,7 +115,7 @@ def changed(before: Sequence[Gives], now: Sequence[Gives]) -> tuple[str, str]:
     for key, old in there.items():
         new = here.get(key)
         if new is None:
-            notes.append(f"its result has no column {old.name} any more")
+            doubts.append(f"it has no column {old.name} any more")
         elif coarser(old, new):
             doubts.append(f"{old.name} keeps less of a value as {said(new)} than as {said(old)}")
         elif _family(new) != _family(old):
