@@ -25,6 +25,7 @@ from lockgate.rehearsal.values import expression
 _WRITTEN = ("insert", "set", "within", "operand")
 _MEND = "let no release that stays alive send it, or write in the file of queries what the application makes sure of, such as greatest($1, 1) or lower($1)"
 _MERGES = re.compile(r"\bmerge\s+into\b", re.I)
+_LATE = "57014"
 _SHOWN = 2
 """How many refused values of a column are looked for."""
 _LONG = 40
@@ -119,6 +120,8 @@ def _refused(
             continue
         calls = sending.execute(attempt.trial)
         error = error_of(wire, calls)
+        if error is not None and error.sqlstate == _LATE:
+            return  # a query that takes so long is not tried again and again
         rule = refusing(error, new)
         if error is None or rule is None:
             continue
