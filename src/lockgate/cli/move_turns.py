@@ -138,7 +138,9 @@ def pause_command(name: str, reason: str, **shared_options: Any) -> None:
     session = Session(**shared_options)
     refuse_application()
     with open_move(session, name, "pause") as move:
-        stage = Stage(move.row().stage)
+        row = move.row()
+        move.refuse_half_done(row)
+        stage = Stage(row.stage)
         if stage is not Stage.PAUSED:
             why(stage, Stage.PAUSED)
             ledger.pause(move.home, name, reason, {})

@@ -225,6 +225,7 @@ def backfill(
     row = move.row()
     move.refuse_other_declaration(row)
     refuse_paused(move.home, row)
+    move.refuse_half_done(row)
     if row.stage == Stage.DUAL_WRITE:
         ledger.step(
             move.home,

@@ -359,17 +359,12 @@ def _across(
         if switch.serves(move.far, move.name) != (wanted, row.epoch + 1):
             shrink(move, relay, tell)
             # Written down first: from here on a call that finds the triggers half changed knows why.
-            move.home.run("UPDATE lockgate.move SET switching = $2 WHERE name = $1", move.name, word)
+            # Not over a pause or another step that came meanwhile: neither could be gone on with.
+            stage = Stage.READY if forward else row.stage
+            if not move.home.run("UPDATE lockgate.move SET switching = $2 WHERE name = $1 AND stage = $3", move.name, word, stage):  # fmt: skip
+                raise LockgateError(f"the move {move.name} is not {stage} any more", "MOVE_BUSY")
             if beginning is not None:
-                with switch.locked(
-                    coming_link,
-                    [on],
-                    "SHARE ROW EXCLUSIVE",
-                    limits_of(move),
-                    move.rng,
-                    tell=tell,
-                    clock=clock,
-                ):
+                with switch.locked(coming_link, [on], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng, tell=tell, clock=clock):  # fmt: skip
                     coming_link.run(
                         capture.outbox_ddl(beginning)
                         + capture.uncapture_ddl(beginning, coming.sql)
@@ -402,6 +397,10 @@ def _across(
             if not forward:
                 switch.serve(move.far, move.name, wanted, row.epoch + 1)
             point("move:across:opened")
+        elif capture.has_trigger(coming_link, on, capture.barrier_name(move.name)):
+            # It serves, and somebody closed it again before that was written down.
+            with switch.locked(coming_link, [on], "SHARE ROW EXCLUSIVE", limits_of(move), move.rng, tell=tell, clock=clock):  # fmt: skip
+                coming_link.run(capture.unbarrier_ddl(move.name, coming.sql))
     ms = round((clock() - begin) * 1000, 3)
     old = switch.fresh(serving_link, off)
     with switch.locked(

@@ -33,6 +33,7 @@ def finish(move: Opened, *, now: bool = False, operator: str = "", tell: switch.
     if row.stage == Stage.FINISHED:
         release_keys(move, row, tell=tell, operator=operator)  # where an earlier call could not
         return row.stage
+    move.refuse_half_done(row)
     why(Stage(row.stage), Stage.FINISHED, in_place=move.declared.in_place)
     if move.declared.in_place:
         return in_place.finish(move, row, operator)
@@ -187,6 +188,7 @@ def resume(move: Opened, *, operator: str = "") -> str:
     row = move.row()
     if row.stage != Stage.PAUSED:
         return row.stage
+    move.refuse_half_done(row)  # the barrier would come back to a target that may serve
     before = Stage(row.resume_stage or Stage.BACKFILLING)
     # After a change out of band only a new comparison can say that both sides are equal.
     after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from lockgate.errors import ConfigError, LockgateError, Refused
+from lockgate.errors import ConfigError, Held, LockgateError, Refused
 from lockgate.moves.declaration import Declaration
 from lockgate.moves.layout import Layout, Surroundings, layout
 from lockgate.moves.stages import Stage
@@ -125,6 +125,14 @@ class Opened:
         if row.declaration_hash != self.declared.hash:
             raise Refused(f"moves/{self.name}.toml is not what the move was started with", "MOVE_CHANGED")
 
+    def refuse_half_done(self, row: MoveRow) -> None:
+        """Raise ``Held`` (``MOVE_STAGE``) while a switch across two databases is half done: either side may serve, and only the same call again leads on."""
+        if row.switching:
+            raise Held(
+                f"a {row.switching} of the move {self.name} is half done", "MOVE_STAGE",
+                next=f"lockgate move {row.switching} {self.name}",
+            )  # fmt: skip
+
     def relations(self, row: MoveRow) -> tuple[Relation, Relation]:
         """Both tables as they are now, by their oids: names change at the switch."""
         found = []
@@ -210,6 +218,12 @@ class Opened:
             )
             if known and seen != known
         ]
+        barred = self.barred(row)
+        if changed or not barred:
+            # A switch changes triggers itself, the barrier too, and across two databases the ledger learns of its end only afterwards.
+            now = self.row()
+            if now.switching or now.stage != row.stage:
+                return
         if changed:
             reason = f"the {' and the '.join(changed)} table changed under the move (columns, partitions or its triggers)"
             ledger.pause(self.home, self.name, reason, {"source": source, "target": target})
@@ -219,7 +233,7 @@ class Opened:
                 f"{reason}: the capture is off, and writes since then are unknown", "MOVE_PAUSED", details={"changed": changed},
                 state=UNCAPTURED, next=anew(self.name, self.declared.target.table),
             )  # fmt: skip
-        if not self.barred(row):
+        if not barred:
             reason = "the barrier of the target table is off: others may have written there"
             ledger.pause(self.home, self.name, reason, {})
             raise LockgateError(

@@ -137,6 +137,7 @@ def reconcile(
     move.refuse_other_declaration(row)
     if row.stage not in ALLOWED:
         why(Stage(row.stage), Stage.RECONCILED)
+    move.refuse_half_done(row)
     refuse_incomplete(move)
     move.stop_if_changed(row)
     mapping = move.layout(row).forward
@@ -176,6 +177,7 @@ def reconcile(
         )  # fmt: skip
     move.stop_if_changed(row)
     evidence["references"] = refuse_dangling(move, source, target, mapping, lambda: drain(move, relay))
+    move.refuse_half_done(move.row())
     ledger.step(move.home, move.name, row.stage, Stage.RECONCILED, why(Stage(row.stage), Stage.RECONCILED), evidence, also="reconciled_at = clock_timestamp()", operator=operator)  # fmt: skip
     return done
 
@@ -184,12 +186,15 @@ def drain(move: Opened, relay: Relay, report: Report = lambda _d, _p: None) -> N
     """Relay what waits, until little does."""
     limits = move.declared.limits
     with relay.exclusive(limits.lock_patience_seconds):
-        first = max(1, relay.backlog())
+        waits = relay.backlog()
+        first = max(1, waits)
         for _ in range(1000):
             done = relay.drain(limits.relay_rows, until=limits.outbox_rows, most=1)
-            waits = relay.backlog()
+            short = done.entries < limits.relay_rows
+            # To count is to read the whole outbox: only where it may be the end.
+            waits = relay.backlog() if short else max(0, waits - done.entries)
             report("carrying what waits", min(1.0, max(0.0, 1 - waits / first)))
-            if relay.logged or (done.entries < limits.relay_rows and waits <= limits.outbox_rows):
+            if relay.logged or (short and waits <= limits.outbox_rows):
                 break
 
 

@@ -1,6 +1,7 @@
 """Before the lock of a turn: the tables may be read, and little is left to drain. Short attempts throughout, and who is in the way is told at once."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lockgate.errors import Refused
@@ -30,13 +31,13 @@ def readable(move: Opened, row: MoveRow, tell: switch.Tell) -> None:
             pass
 
 
-def shrink(move: Opened, relay: Relay, tell: switch.Tell) -> None:
-    """Drain until little is left, so that little is left to do under the lock. Raises ``Busy`` and ``Refused`` (``MOVE_LOCK``)."""
+def shrink(move: Opened, relay: Relay, tell: switch.Tell, clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
+    """Drain until little is left, so that little is left to do under the lock. Patience is for who is in the way, not for the draining. Raises ``Busy`` and ``Refused`` (``MOVE_LOCK``)."""
     limits = move.declared.limits
     row = move.row()
     forward = relay.mapping.feed == "forward"
     origin, destination = (row.source_oid, row.target_oid) if forward else (row.target_oid, row.source_oid)
-    patience = switch.Patience(limits_of(move), move.rng, tell)
+    patience = switch.Patience(limits_of(move), move.rng, tell, clock)
     rounds = 0
     while rounds < 200:
         try:
@@ -45,6 +46,7 @@ def shrink(move: Opened, relay: Relay, tell: switch.Tell) -> None:
             if relay.backlog() <= limits.outbox_rows:
                 return
             rounds += 1
+            patience = switch.Patience(limits_of(move), move.rng, tell, clock)
         except ServerError as error:
             if error.sqlstate != "55P03":
                 raise

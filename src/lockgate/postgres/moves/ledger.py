@@ -135,16 +135,17 @@ def event(
 
 
 def pause(link: Link, name: str, reason: str, evidence: dict[str, object]) -> None:
-    """Pause a move that has not switched, from whatever stage it is in; says nothing when it is paused already."""
+    """Pause a move that has not switched, from whatever stage it is in. Nothing happens when it is paused already, or while a switch is half done: only its repetition leads on."""
     row = read(link, name)
     if row.stage in ("paused", "cut_over", "tail", "finished", "aborted", "rolled_back", "planned"):
         return
     with link.transaction():
-        link.run(
-            "UPDATE lockgate.move SET resume_stage = stage, stage = 'paused', reason = $2, stage_at = clock_timestamp() WHERE name = $1 AND stage = $3",
+        changed = link.run(
+            "UPDATE lockgate.move SET resume_stage = stage, stage = 'paused', reason = $2, stage_at = clock_timestamp() WHERE name = $1 AND stage = $3 AND switching = ''",
             name, reason, row.stage,
         )  # fmt: skip
-        event(link, name, "step", reason, evidence, before=row.stage, after="paused")
+        if changed:
+            event(link, name, "step", reason, evidence, before=row.stage, after="paused")
 
 
 def hold(link: Link, name: str, reason: str, *, event_too: bool) -> None:
