@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from lockgate.postgres.placeholders import queries_of
+from lockgate.postgres.tables import read_tables
+from lockgate.postgres.wire import Wire
+from lockgate.rehearsal.references import known_of
+from lockgate.rehearsal.refusing import Edges, Sending
 from lockgate.rehearsal.report import Rehearsal
+from lockgate.rehearsal.rules import read_rules
 
 SHOP = """
 create table users (id bigint generated always as identity primary key, email text not null unique, name text, tenant int not null default 1);
@@ -132,3 +138,78 @@ def test_a_check_that_stays(rehearse: Callable[..., Rehearsal]) -> None:
     assert [s.answer for s in old.migrations] == ["compatible", "hold", "hold", "compatible"], old.queries
     later = rehearse(ITEMS, *files[:2], base=2, queries=asked).compatibility["old"]
     assert [s.answer for s in later.migrations] == ["compatible", "compatible"], later.queries
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("kept", "columns", "answer"),
+    [("code, day", "lower(code), day", "hold"), ("id, day", "lower(code), day", "breaks"), ("id, day", "code, day", "breaks")],
+)  # fmt: skip
+def test_a_unique_index_of_a_partitioned_table(
+    rehearse: Callable[..., Rehearsal], kept: str, columns: str, answer: str
+) -> None:
+    """The server names the index of the partition where one of the whole table refuses: it is known as that one all the same, below two levels too."""
+    base = (
+        f"create table marks (id bigint not null, code text not null, day date not null, unique ({kept})) partition by range (day);"
+        "create table marks_old partition of marks for values from (minvalue) to ('2020-01-01');"
+        "create table marks_new partition of marks for values from ('2020-01-01') to (maxvalue) partition by range (day);"
+        "create table marks_all partition of marks_new default;"
+    )
+    change = f"create unique index marks_one on marks ({columns});"
+    asked = "INSERT INTO marks (id, code, day) VALUES ($1, $2, $3);"
+    found = told(rehearse(base, change, base=1, queries=asked))
+    assert [one for one, _ in found] == [answer], found
+
+
+@pytest.mark.postgres("16", "18")
+def test_rules_that_cannot_be_put_on_again(rehearse: Callable[..., Rehearsal]) -> None:
+    """Where nothing can show what was allowed before, since the rows do not satisfy an old rule any more, what is refused holds the query, and that is said."""
+    change = (
+        "alter table users drop constraint users_email_key; insert into users (email) values ('twice'), ('twice');"
+        "alter table users add constraint told check (tenant < 70000000) not valid;"
+    )
+    asked = "UPDATE users SET tenant = $2 WHERE id = $1;"
+    ((answer, message),) = told(rehearse(SHOP, change, base=1, queries=asked))
+    assert answer == "hold", message
+    assert "users.tenant = 70000000" in message, message
+    assert "cannot be put on again" in message, message
+
+
+def test_an_attempt_that_is_late(wire: Wire) -> None:
+    """A value with which the query is late ends the attempts; that is told, and once nothing is late any more all are made."""
+    wire.one("create table t (id int primary key, total int)")
+    (query,) = queries_of("INSERT INTO t (id, total) VALUES ($1, $2)")
+    wire.one(f"PREPARE q (int, int) AS {query.text}")
+    sending = Sending(query, ["integer", "integer"], [[["1", "50"]]], lambda t: [f"EXECUTE q ({', '.join(map(str, t[0]))})"])  # fmt: skip
+    edges = Edges(read_rules(wire), known_of(read_tables(wire)))
+    for text in (
+        "alter table t add constraint told check (total > 7)",
+        "create function late() returns trigger language plpgsql as $$ begin if new.total <= 7 then perform pg_sleep(60); end if; return new; end $$",
+        "create trigger late before insert on t for each row execute function late()",
+        "set statement_timeout = '200ms'",
+    ):
+        wire.one(text)
+    first = edges.refusal(wire, sending, read_rules(wire), lambda: read_tables(wire))
+    assert first is not None
+    assert (first.answer, "were not tried" in first.message) == ("compatible", True), first
+    wire.one("drop trigger late on t")
+    wire.one("reset statement_timeout")
+    second = edges.refusal(wire, sending, read_rules(wire), lambda: read_tables(wire))
+    assert second is not None
+    assert (second.answer, "not tried" in second.message) == ("hold", False), second
+
+
+@pytest.mark.postgres("16", "18")
+@pytest.mark.parametrize(
+    ("check", "answer"), [("size > 0", "compatible"), ("size > 0 and size < 70000000", "hold")]
+)  # fmt: skip
+@pytest.mark.parametrize("away", ["alter table items rename to items_old;", "drop table items;"])
+def test_a_table_that_is_made_anew(
+    rehearse: Callable[..., Rehearsal], away: str, check: str, answer: str
+) -> None:
+    """A new table under the name of one that was there is that one: its checks hold what the old one let pass, and no more."""
+    base = "create table items (id bigint primary key, size int not null check (size > 0));"
+    change = f"{away} create table items (id bigint primary key, size int not null check ({check}));"
+    asked = "INSERT INTO items (id, size) VALUES ($1, $2);"
+    found = told(rehearse(base, change, base=1, queries=asked))
+    assert [one for one, _ in found] == [answer], found

@@ -180,7 +180,7 @@ class Probe:
         for subject in writing:
             last = subject.outcomes[-1]
             if subject.edges is None:
-                subject.edges = Edges(rules, subject.known.tables)
+                subject.edges = Edges(rules, subject.known)
             elif last.answer in (COMPATIBLE, RECONNECT, HOLD):
                 refused = subject.edges.refusal(fresh, subject.sending, rules, lambda: self._tables(fresh))
                 if refused is not None:

@@ -15,11 +15,12 @@ from lockgate.rehearsal.parameters import place_of
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a query's release knows: the tables that were there when it first worked, their foreign keys, and what they were called."""
+    """What a query's release knows: the tables that were there when it first worked, their foreign keys, and what they were called: ``keys`` as reports show them."""
 
     tables: frozenset[int]
     foreign: frozenset[tuple[int, tuple[str, ...]]]
     names: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 def known_of(tables: Iterable[Table]) -> Known:
@@ -29,6 +30,7 @@ def known_of(tables: Iterable[Table]) -> Known:
         frozenset(t.oid for t in listed),
         frozenset((t.oid, f.columns) for t in listed for f in t.foreign),
         frozenset(t.name for t in listed),
+        frozenset(t.key for t in listed),
     )
 
 

@@ -8,15 +8,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from lockgate.postgres.placeholders import Query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.tables import ColumnOf, Table, literal, quote
 from lockgate.postgres.wire import Wire
-from lockgate.rehearsal.compatibility import BREAKS, HOLD
+from lockgate.rehearsal.compatibility import BREAKS, COMPATIBLE, HOLD
 from lockgate.rehearsal.edges import far, kind_of, like, swapped
 from lockgate.rehearsal.older import Refusal
 from lockgate.rehearsal.parameters import fits, parts_of, place_of
-from lockgate.rehearsal.references import same_moment
+from lockgate.rehearsal.references import Known, same_moment
 from lockgate.rehearsal.rules import Rule, came, refusing, without
 from lockgate.rehearsal.shapes import having
 from lockgate.rehearsal.trials import Trial, error_of
@@ -26,6 +28,8 @@ _WRITTEN = ("insert", "set", "within", "operand")
 _MEND = "let no release that stays alive send it, or write in the file of queries what the application makes sure of, such as greatest($1, 1) or lower($1)"
 _MERGES = re.compile(r"\bmerge\s+into\b", re.I)
 _LATE = "57014"
+_UNTRIED = "it was too late with one of the values that a new rule may refuse, and the others were not tried"
+_UNDATED = "whether that was allowed before cannot be told: the rules that are gone cannot be put on again"
 _SHOWN = 2
 """How many refused values of a column are looked for."""
 _LONG = 40
@@ -70,19 +74,20 @@ class Attempt(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An attempt that a new rule refuses."""
+    """An attempt that a new rule refuses. ``dated`` False: nothing shows whether it was allowed before."""
 
     attempt: Attempt
     rule: Rule
     error: ServerError
+    dated: bool = True
 
 
 class Edges:
     """Of one query: the rules and tables that were there when it first worked, and what was found since."""
 
-    def __init__(self, rules: dict[int, Rule], tables: Iterable[int]) -> None:
+    def __init__(self, rules: dict[int, Rule], known: Known) -> None:
         self._rules = rules
-        self._tables = frozenset(tables)
+        self._known = known
         self._looked: frozenset[tuple[int, str]] = frozenset()
         self._found: list[Refused] = []
 
@@ -90,7 +95,7 @@ class Edges:
         self, wire: Wire, sending: Sending, rules: dict[int, Rule], tables: Callable[[], list[Table]]
     ) -> Refusal | None:
         """The worst that the rules of now refuse of what it could send; None for nothing."""
-        new = came(self._rules, rules, self._tables)
+        new = came(self._rules, rules, self._known)
         if not new:
             return None
         looked = frozenset((rule.oid, rule.definition) for rule in new)
@@ -100,9 +105,12 @@ class Edges:
             here = tables()
         if looked != self._looked:
             attempts = _attempts(wire, sending, new, here)
-        self._looked = looked
-        self._found = list(_refused(wire, sending, attempts, new, (self._rules, rules), here))
-        return _told(sending.query, self._found)
+        self._found, late = _refused(wire, sending, attempts, new, (self._rules, rules), here)
+        self._looked = frozenset() if late else looked
+        found = _told(sending.query, self._found)
+        if late and found is None:
+            return Refusal(COMPATIBLE, "", _UNTRIED)
+        return replace(found, message=f"{found.message}; {_UNTRIED}") if late and found else found
 
 
 def _refused(
@@ -112,27 +120,33 @@ def _refused(
     new: Sequence[Rule],
     rules: tuple[dict[int, Rule], dict[int, Rule]],
     tables: Sequence[Table],
-) -> Iterator[Refused]:
+) -> tuple[list[Refused], bool]:
+    """The attempts that ``new`` refuses and that were allowed before, and whether one was late: a query that takes so long is not tried again and again."""
+    found: list[Refused] = []
     seen: dict[str, int] = {}
     before: list[str] | None = None
+    asked = False
     for attempt in attempts:
         if seen.get(attempt.about, 0) >= _SHOWN:
             continue
         calls = sending.execute(attempt.trial)
         error = error_of(wire, calls)
         if error is not None and error.sqlstate == _LATE:
-            return  # a query that takes so long is not tried again and again
+            return found, True
         rule = refusing(error, new)
         if error is None or rule is None:
             continue
         if len(attempt.trial) > 1 and same_moment(error.detail, sending.query, tables):
             continue
-        before = without(wire, new, *rules) if before is None else before
-        if before is None:
-            return
-        if error_of(wire, [*before, *calls]) is None:
+        if not asked:
+            before, asked = without(wire, new, *rules), True
+        then = None if before is None else error_of(wire, [*before, *calls])
+        if then is not None and then.sqlstate == _LATE:
+            return found, True
+        if then is None:
             seen[attempt.about] = seen.get(attempt.about, 0) + 1
-            yield Refused(attempt, rule, error)
+            found.append(Refused(attempt, rule, error, before is not None))
+    return found, False
 
 
 def _attempts(
@@ -262,7 +276,7 @@ def _short(value: str | None) -> str:
 def _told(query: Query, found: Sequence[Refused]) -> Refusal | None:
     verb = next(iter(re.findall(r"\b(INSERT|UPDATE|MERGE)\b", query.text.upper())), "a write")
     for one in found:
-        if one.attempt.answer == BREAKS:
+        if one.attempt.answer == BREAKS and one.dated:
             told = f"{one.error.message}; a second {verb} with the same {one.attempt.about} is refused"
             return Refusal(BREAKS, one.error.sqlstate, told)
     told_of: dict[str, dict[str, list[str]]] = {}
@@ -273,7 +287,11 @@ def _told(query: Query, found: Sequence[Refused]) -> Refusal | None:
         return None
     listed = []
     for name, columns in told_of.items():
-        sent = [f"{about} = {', '.join(values)}" for about, values in columns.items()]
+        sent = [
+            f"{about} = {', '.join(filter(None, values)) or 'the same twice'}"
+            for about, values in columns.items()
+        ]
         listed.append(f"{verb} with {' or '.join(sent)} is refused by {name}")
     told = f"{'; '.join(listed)}, and nothing shows whether the release sends that: {found[0].error.message}; {_MEND}"
+    told += "" if all(one.dated for one in found) else f"; {_UNDATED}"
     return Refusal(HOLD, found[0].error.sqlstate, told)

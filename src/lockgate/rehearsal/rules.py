@@ -8,20 +8,21 @@ import msgspec
 from lockgate.postgres.queries import query
 from lockgate.postgres.sqlstate import ServerError
 from lockgate.postgres.wire import Call, Wire
+from lockgate.rehearsal.references import Known
 from lockgate.rehearsal.trials import error_of
 
 REFUSES = {"check": "23514", "domain": "23514", "unique": "23505"}
 """Kind of a rule → the SQLSTATE with which it refuses."""
 _INDEX = re.compile(r'^CREATE UNIQUE INDEX ("(?:[^"]|"")+"|\S+) ON (ONLY )?')
-_SPEAKS = "42"
-"""Class of SQLSTATE for statements that speak of what is not there."""
+_SPEAKS = ("42", "3F")
+"""Classes of SQLSTATE for statements that speak of what is not there."""
 
 
 class Rule(msgspec.Struct, frozen=True):
     """A CHECK of a table or of a domain, or a unique index. ``key`` is the table or domain as reports show it, ``owner`` as ALTER takes it.
 
     ``off`` is the statement that takes it off, ``definition`` what the server says of it, ``says`` the expression of a check,
-    ``type`` the domain, ``columns`` the names that it speaks of.
+    ``type`` the domain, ``columns`` the names that it speaks of, ``parts`` the indexes of partitions, which the server names when they refuse.
     """
 
     oid: int
@@ -35,6 +36,7 @@ class Rule(msgspec.Struct, frozen=True):
     says: str
     type: str
     columns: tuple[str, ...]
+    parts: tuple[str, ...] = ()
 
     @property
     def said(self) -> tuple[str, str]:
@@ -61,14 +63,21 @@ def read_rules(wire: Wire) -> dict[int, Rule]:
     return {one.oid: one for one in listed}
 
 
-def came(before: dict[int, Rule], now: dict[int, Rule], tables: Iterable[int]) -> list[Rule]:
-    """The rules that came since ``before`` to one of ``tables``, which were there then, or to a domain; not those that only were made anew. Pure."""
-    there, gone = set(tables), {rule.said for oid, rule in before.items() if oid not in now}
+def came(before: dict[int, Rule], now: dict[int, Rule], known: Known) -> list[Rule]:
+    """The rules that came since ``before`` to a table that was there then, also where it was made anew under its name, or to a domain; not those that only were made anew. Pure."""
+    gone = {rule.said for rule in _gone(before, now)}
     return [
         rule
         for oid, rule in now.items()
-        if oid not in before and rule.said not in gone and (rule.relation in there or rule.type)
+        if oid not in before
+        and rule.said not in gone
+        and (rule.relation in known.tables or rule.key in known.keys or rule.type)
     ]
+
+
+def _gone(before: dict[int, Rule], now: dict[int, Rule]) -> list[Rule]:
+    """Those of ``before`` that are not there any more, or say it of a table or a column that has another name now."""
+    return [rule for oid, rule in before.items() if oid not in now or now[oid].said != rule.said]
 
 
 def without(
@@ -80,11 +89,11 @@ def without(
     """
     off = [rule.off for rule in new]
     on = []
-    for rule in (rule for oid, rule in before.items() if oid not in now):
+    for rule in _gone(before, now):
         error = error_of(wire, [*off, rule.on])
         if error is None:
             on.append(rule.on)
-        elif not error.sqlstate.startswith(_SPEAKS):
+        elif rule.oid not in now and not error.sqlstate.startswith(_SPEAKS):
             return None
     return [*off, *on]
 
@@ -94,7 +103,7 @@ def refusing(error: ServerError | None, rules: Iterable[Rule]) -> Rule | None:
     if error is None:
         return None
     for rule in rules:
-        named = re.search(rf'"{re.escape(rule.name)}"', error.message)
+        named = any(f'"{name}"' in error.message for name in (rule.name, *rule.parts))
         if error.sqlstate == REFUSES[rule.kind] and named:
             return rule
     return None

@@ -20,7 +20,7 @@ _MOST = 200
 
 
 class Unusual(Exception):
-    """A file left something behind in the session: what came after it did not run as it should."""
+    """A file left something behind in the session, or was refused: what came after the first such file did not run as it should."""
 
 
 def plain(item: Prepared) -> bool:
@@ -32,8 +32,8 @@ def plain(item: Prepared) -> bool:
 def apply_straight(guard: Guard, files: list[Prepared], limits: Limits, run: Deadline) -> bool:
     """Apply the first of ``files``, as many as are ``plain``; True when these were all.
 
-    False as well when the server refused one of them: those before it are applied. Raises ``Unusual``, ``RunFailed`` when a
-    file left the session to somebody else, ``Cancelled`` and ``ConnectionLost``.
+    Raises ``Unusual``, also when the server refused one of them; ``RunFailed`` when a file left the session to somebody else,
+    ``Cancelled`` and ``ConnectionLost``.
     """
     session = WorkSession(guard)
     first = list(takewhile(plain, files))
@@ -47,9 +47,10 @@ def apply_straight(guard: Guard, files: list[Prepared], limits: Limits, run: Dea
             calls.append(COMMIT)
         try:
             replies = guard.work.batch(calls, deadline=run.at, cause=run.cause, label="files")
-        except ServerError:
+        except ServerError as error:
+            # Nobody saw what those before it left behind, so it may be refused for that alone.
             session.rollback()
-            return False
+            raise Unusual(error.message) from None
         for item, end in zip(some, ends, strict=True):
             rows = replies[end].rows
             if not rows or session.judge_recorded(rows[0], *limits.of_file(item.directives)):

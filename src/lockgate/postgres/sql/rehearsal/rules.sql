@@ -1,5 +1,5 @@
 -- What refuses a row for its values: the checks of tables and domains, and unique indexes. Children of a table have theirs from it.
--- Each as JSON: whose it is, how it is taken off, what it says, and the columns that it speaks of.
+-- Each as JSON: whose it is, how it is taken off, what it says, the columns that it speaks of, and the indexes of partitions that refuse for it.
 SELECT pg_catalog.json_build_object(
   'oid', k.oid::bigint, 'kind', CASE WHEN t.oid IS NULL THEN 'check' ELSE 'domain' END, 'relation', k.conrelid::bigint, 'name', k.conname,
   'key', CASE WHEN n.nspname = 'public' THEN '' ELSE n.nspname || '.' END || COALESCE(c.relname, t.typname),
@@ -23,7 +23,8 @@ SELECT pg_catalog.json_build_object(
   'definition', pg_catalog.pg_get_indexdef(x.oid), 'says', '', 'type', '',
   'columns', COALESCE((SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid
                           AND (a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-                               OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid = a.attnum))), '[]')
+                               OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid = a.attnum))), '[]'),
+  'parts', CASE WHEN x.relkind = 'I' THEN COALESCE((SELECT pg_catalog.json_agg(p.relname) FROM pg_catalog.pg_partition_tree(x.oid) h JOIN pg_catalog.pg_class p ON p.oid = h.relid WHERE h.level > 0), '[]') ELSE '[]' END
 )::text
   FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = x.oid AND k.conrelid = c.oid AND k.contype IN ('p', 'u')
