@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from lockgate.policy.judge import Judge, Source
+from lockgate.postgres.tree import statements_of
 
 _TABLES = """CREATE TABLE users (id bigint PRIMARY KEY, email text, name text, age integer);
 CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint, note text);
@@ -24,6 +25,9 @@ _QUERIES = [
     "SELECT (o).* FROM orders o",
     "SELECT row_to_json(o) AS j, count(*) FROM orders o GROUP BY o",
     "SELECT u.*, (SELECT count(*) FROM orders o WHERE o.user_id = u.id) AS n FROM users u ORDER BY u.name LIMIT 3",
+    "SELECT z.* FROM orders AS z (p, q, r)",
+    "SELECT j.* FROM (orders o CROSS JOIN users u) AS j (a, b, c, d)",
+    "WITH users AS (SELECT 1 AS one) SELECT * FROM users UNION SELECT 2",
     "SELECT l.* FROM users u, LATERAL (SELECT u.age, o.* FROM orders o WHERE o.user_id = u.id) l",
 ]
 _COLUMNS = [
@@ -63,7 +67,12 @@ def test_columns_that_may_not_go(query: str, database: str) -> None:
 
 @pytest.mark.postgres("16", "18")
 @pytest.mark.parametrize(
-    "query", [q for q in _QUERIES if not q.startswith(("WITH", "SELECT x.*", "SELECT l.*", "SELECT *"))]
+    "query",
+    [
+        q
+        for q in _QUERIES
+        if not q.startswith(("WITH", "SELECT x.*", "SELECT l.*", "SELECT *", "SELECT z", "SELECT j"))
+    ],
 )
 def test_columns_that_a_view_has(query: str, database: str) -> None:
     """The columns of a view with a star of a table are those that the server gives it, in their order."""
@@ -73,3 +82,16 @@ def test_columns_that_a_view_has(query: str, database: str) -> None:
         connection.execute(f"{_TABLES}CREATE VIEW v AS {query};")
         names = [column.name for column in connection.execute("SELECT * FROM v LIMIT 0").description or ()]
     assert list(judge.schema.relations["v"].columns) == names
+
+
+def test_names_that_cannot_be_told():
+    """Columns by other names, and a table that only seems to be one, lend no names; a schema tells two tables apart."""
+    for query in (
+        "SELECT * FROM orders AS z (p, q, r)",
+        "SELECT * FROM (orders CROSS JOIN users) AS j (a, b)",
+        "WITH users AS (SELECT 1) SELECT * FROM users UNION SELECT 2",
+    ):
+        (found,) = statements_of(f"CREATE VIEW v AS {query}")
+        assert found.statement.query.shown == (), query
+    (found,) = statements_of("CREATE VIEW v AS SELECT s1.t.* FROM s1.t, s2.t")
+    assert [name.schema for name in found.statement.query.starred] == ["s1"]

@@ -45,10 +45,15 @@ def project(scratch: Path) -> Iterator[Project]:
 
 
 @pytest.mark.postgres("18")
-@pytest.mark.parametrize("less", [[], ["--queries", "old=old.sql", "--rows", "0"]])
+@pytest.mark.parametrize(
+    "less",
+    [[], ["--queries", "old=old.sql", "--rows", "0"], ["--queries", "old=fewer.sql"]],
+    ids=["no queries", "no rows", "fewer queries"],
+)
 def test_less_proof_does_not_open_what_more_closed(project: Project, less: list[str]) -> None:
     """Behind queries that broke, a rehearsal without them, or without rows, is a hold and the one that failed stays."""
     project.write("change", "alter table users rename column email to mail;\n")
+    (project.root / "fewer.sql").write_text("UPDATE orders SET total = $1 WHERE id = $2;\n")
     first = project.json("rehearse", "--queries", "old=old.sql").document("rehearse")
     kept = project.root / ".artifacts" / "rehearsal" / first["planHash"] / "rehearsal.json"
     before = kept.read_bytes()

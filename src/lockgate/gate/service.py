@@ -220,7 +220,8 @@ class Gate:
         """A look begins, which may take its time. It makes no verdict count again that has come to its end."""
         now = self._clock()
         if now < self._counts_until < math.inf:
-            self._counts_until = now + self._lease + self._patience
+            # The heartbeat of the last look still counts that long for others; a slow answer may take longer.
+            self._counts_until = max(self._counts_until, now + self._patience)
 
     def _look(self, own: Own) -> "Callable[..., Seen]":
         if not self.registers:

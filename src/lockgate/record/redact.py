@@ -19,7 +19,7 @@ _URL = re.compile(
     r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,3}[^\s:/@'\"]*:)(?P<secret>[^\s'\"]{0,4096}(?=@)|[^\s@]{0,4096})(?P<tail>@)"
 )
 _PAIR = re.compile(
-    r"(?P<head>(?P<query>[?&])?\b(?!(?<=/)\w+:\s)\w*(?:password|passwd|secret|token|api[_-]?key|(?<![A-Za-z0-9])pw)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
+    r"(?P<head>(?P<query>[?&])?\b(?!(?<=/)\w+:\s(?:No such file|Permission denied|Is a directory|Not a directory|there is no|is no such command))\w*(?:password|passwd|secret|token|api[_-]?key|(?<![A-Za-z0-9])pw)\b(?:\\*[\"'])?\s*(?:=|:|%3D)\s*)"
     rf"(?P<secret>{_NESTED}|\\+(?P<quote>[\"']).*?\\+(?P=quote)|(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\")(?=[\s,;:.)}}\]&\"'\\]|\Z)|['\"][^\n]*|(?(query)[^\s&]+|\S+))",
     re.IGNORECASE,
 )

@@ -47,13 +47,17 @@ class _Rows(msgspec.Struct, frozen=True):
     rows: dict[str, int] = {}
 
 
+class _Asked(msgspec.Struct):
+    queries: list[msgspec.Raw] = []
+
+
 class _Rehearsed(msgspec.Struct, rename="camel"):
     plan_hash: str
     verdict: str
     generated_at: str
     server: dict[str, int | str]
     reason_code: str = ""
-    compatibility: dict[str, msgspec.Raw] = {}
+    compatibility: dict[str, _Asked] = {}
     rows: _Rows = _Rows()
 
 
@@ -146,11 +150,19 @@ def less_than_before(settings: Settings, rehearsal: Rehearsal) -> Check | None:
         return None
     if before.plan_hash != rehearsal.plan_hash or before.verdict == Verdict.PASS:
         return None
-    lacking = [name for name in before.compatibility if name not in rehearsal.compatibility]
+    lacking = []
+    for name, asked in before.compatibility.items():
+        now = rehearsal.compatibility.get(name)
+        if now is None:
+            lacking.append(f"the queries of {name}")
+        elif len(now.queries) < len(asked.queries):
+            lacking.append(f"{len(asked.queries)} queries of {name} in place of {len(now.queries)}")
     # Rows that the file would refuse are left out on purpose, once they were counted in production.
-    empty = any(before.rows.rows.values()) and not any(rehearsal.rows.rows.values())
-    if empty and before.reason_code != "DATA_DEPENDENT":
-        lacking.append("tables with rows")
+    if before.reason_code != "DATA_DEPENDENT":
+        filled = {table for table, count in rehearsal.rows.rows.items() if count}
+        emptied = sorted(table for table, count in before.rows.rows.items() if count and table not in filled)
+        if emptied:
+            lacking.append(f"rows in {', '.join(emptied[:3])}{' and more' if len(emptied) > 3 else ''}")
     if not lacking:
         return None
     queries = "".join(f" --queries {shlex.quote(name)}=FILE" for name in before.compatibility)

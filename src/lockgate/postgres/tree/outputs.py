@@ -18,8 +18,10 @@ def output_columns(node: Any) -> tuple[tuple[str, ...] | None, bool, tuple[str |
     if isinstance(node, dict) and "InsertStmt" in node:
         return None, output_columns(node["InsertStmt"].get("selectStmt"))[1], ()
     select = node.get("SelectStmt") if isinstance(node, dict) else None
+    ctes = _own_ctes(select) if select else frozenset()
     while select and "larg" in select:
         select = select["larg"]
+        ctes |= _own_ctes(select)
     if not select:
         return None, False, ()
     shown: list[str | Name] = []
@@ -31,8 +33,8 @@ def output_columns(node: Any) -> tuple[tuple[str, ...] | None, bool, tuple[str |
         if "name" in target or qualifier is None:
             shown.append(target.get("name") or derived_name(value))
             continue
-        names = list(_behind(select, qualifier, _own_ctes(select)))
-        told = (told or not star) and None not in names and not _others(select, qualifier)
+        names = list(_behind(select, qualifier, ctes))
+        told = (told or not star) and None not in names and not _others(select, qualifier, ctes)
         star = True
         shown += [name for name in names if name is not None]
     if star:
@@ -65,7 +67,7 @@ def _behind(select: Tree, qualifier: list[str], ctes: frozenset[str]) -> Iterato
     found = False
     for item in select.get("fromClause", ()):
         for table in _items(item):
-            if qualifier and alias_of(table) != qualifier[-1]:
+            if not _meant(table, qualifier):
                 continue
             found = True
             name = table.get("relname")
@@ -75,20 +77,30 @@ def _behind(select: Tree, qualifier: list[str], ctes: frozenset[str]) -> Iterato
         yield None  # of a query around this one, or of a join by its own name
 
 
-def _others(select: Tree, qualifier: list[str]) -> bool:
-    """Whether the star stands for anything besides tables, or for columns that a join merges."""
-    own = _own_ctes(select)
-    tables = [table for item in select.get("fromClause", ()) for table in _items(item)]
-    meant = [table for table in tables if not qualifier or alias_of(table) == qualifier[-1]]
-    merged = not qualifier and any(_merges(item) for item in select.get("fromClause", ()))
-    return merged or any("relname" not in table or table["relname"] in own for table in meant)
+def _meant(table: Tree, qualifier: list[str]) -> bool:
+    """Whether a star behind ``qualifier`` stands for this table of FROM."""
+    if not qualifier:
+        return True
+    schema = qualifier[-2] if len(qualifier) > 1 else ""
+    return alias_of(table) == qualifier[-1] and schema in ("", table.get("schemaname", schema))
+
+
+def _others(select: Tree, qualifier: list[str], ctes: frozenset[str]) -> bool:
+    """Whether the star stands for anything besides tables, for columns that a join merges, or for some by other names."""
+    listed = select.get("fromClause", ())
+    meant = [table for item in listed for table in _items(item) if _meant(table, qualifier)]
+    merged = not qualifier and any(_merges(item) for item in listed)
+    return merged or any(
+        "relname" not in table or table["relname"] in ctes or "colnames" in table.get("alias", {})
+        for table in meant
+    )
 
 
 def _merges(item: Any) -> bool:
     join = item.get("JoinExpr") if isinstance(item, dict) else None
     if join is None:
         return False
-    here = bool(join.get("usingClause")) or bool(join.get("isNatural"))
+    here = any(join.get(key) for key in ("usingClause", "isNatural", "alias"))
     return here or any(_merges(join[side]) for side in ("larg", "rarg") if side in join)
 
 
