@@ -65,7 +65,7 @@ def test_the_look_that_begins_does_not_renew_it(frozen):
     jump(2401)
     gate.refresh()
     jump(2390)
-    gate._own = lambda: (jump(20), own())[1]
+    gate._own = lambda: (jump(gate._patience - 1), own())[1]
     gate.refresh()
     assert (open_in_the_look, gate.open) == ([False, True], True)
 
