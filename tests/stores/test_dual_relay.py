@@ -63,7 +63,7 @@ def test_retries_are_bounded(hand, database: str):
     target = Path(move.places.target.removeprefix("sqlite:///"))
     with sqlite3.connect(target) as db:
         db.execute(REFUSING)
-    waiting(move, 500, 501, mark="")
+    waiting(move, 500, 501)
     for _ in range(REFUSALS):
         assert move.call(drive.relay).failed == 2
     assert move.call(drive.relay) == Carried(0, 0)
