@@ -52,7 +52,7 @@ def standing(source: str) -> tuple[object, ...]:
 def test_nothing_but_the_cutover_leads_on(two):
     """Killed at `move:across:opened`, reconcile, resume, backfill and the look for a barrier close nothing and a pause does not come; the same cutover again ends it, and the target takes writes."""
     hand = killed_open(two.source, two.target)
-    for call in (hand.reconcile, hand.backfill):
+    for call in (hand.reconcile, hand.resume, hand.backfill):
         with pytest.raises(Held) as caught:
             call()
         assert (caught.value.code, caught.value.next) == ("MOVE_STAGE", "lockgate move cutover items")

@@ -186,9 +186,9 @@ def observe(move: Observed, delta_s: float) -> str:
 def resume(move: Opened, *, operator: str = "") -> str:
     """paused → the stage before. What the tables look like now counts as right from here on."""
     row = move.row()
+    move.refuse_half_done(row)  # the barrier would come back to a target that may serve
     if row.stage != Stage.PAUSED:
         return row.stage
-    move.refuse_half_done(row)  # the barrier would come back to a target that may serve
     before = Stage(row.resume_stage or Stage.BACKFILLING)
     # After a change out of band only a new comparison can say that both sides are equal.
     after = Stage.BACKFILLING if before in (Stage.RECONCILED, Stage.SHADOWING, Stage.READY) else before
